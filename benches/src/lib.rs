@@ -1,0 +1,1 @@
+//! mptcp-benches.

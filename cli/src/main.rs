@@ -1,0 +1,2 @@
+//! mptcp.
+fn main() {}

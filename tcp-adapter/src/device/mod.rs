@@ -1,0 +1,63 @@
+//! Devices: what moves Ethernet frames between a stack and a network.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::Frame;
+
+/// A source and sink of Ethernet frames. Never blocks.
+pub trait Device: Send {
+    /// What the device can do.
+    fn capabilities(&self) -> DeviceCapabilities;
+
+    /// Appends at most `budget` received frames to `frames` and returns how many.
+    ///
+    /// # Errors
+    /// The device is gone or broken. An empty device is not an error; neither is an interface
+    /// that is down, which comes back.
+    fn receive(&mut self, budget: usize, frames: &mut Vec<Frame>) -> io::Result<usize>;
+
+    /// Sends frames from the front of `frames`, removing them, and returns how many. What the device has
+    /// no room for now stays. A frame that it can never send (too long, interface down) is
+    /// removed and counted in [`DeviceStats::tx_dropped`].
+    ///
+    /// # Errors
+    /// The device is gone or broken.
+    fn transmit(&mut self, frames: &mut std::collections::VecDeque<Frame>) -> io::Result<usize>;
+
+    /// A descriptor that polls readable when there may be frames; `None` for a device in memory.
+    fn readiness(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Counters since the device was opened.
+    fn stats(&self) -> DeviceStats;
+}
+
+/// What a device can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceCapabilities {
+    /// Name for people, such as `tap`.
+    pub name: &'static str,
+    /// Largest IP packet in bytes.
+    pub mtu: usize,
+    /// Completes TCP checksums of frames that leave with [`crate::ChecksumState::Partial`].
+    pub checksum_offload: bool,
+    /// Cuts super-segments, see [`crate::FrameMeta::segment_size`].
+    pub segmentation_offload: bool,
+}
+
+/// Counters of a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceStats {
+    /// Frames received.
+    pub rx_frames: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Received frames that were thrown away: too short, or truncated.
+    pub rx_dropped: u64,
+    /// Frames sent.
+    pub tx_frames: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Frames that could not be sent.
+    pub tx_dropped: u64,
+}

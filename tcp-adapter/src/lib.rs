@@ -1,0 +1,27 @@
+//! Pluggable user-space TCP beneath a multipath transport.
+//!
+//! [`TcpStack`] is the contract between the layer above (Multipath TCP) and any
+//! user-space TCP. It speaks of TCP connections and opaque option bytes and knows
+//! nothing of MPTCP. [`smoltcp`] implements it over the smoltcp crate.
+//! [`device`] holds what moves Ethernet frames: an in-memory pair, TAP, packet
+//! sockets, unix datagram sockets, and a capturing wrapper around any of them.
+#![deny(rustdoc::broken_intra_doc_links)]
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod device;
+mod frame;
+mod interface;
+#[cfg(feature = "smoltcp")]
+pub mod smoltcp;
+mod stack;
+mod time;
+
+pub use frame::{ChecksumState, Frame, FrameMeta};
+pub use interface::{InterfaceConfig, InterfaceId, IpCidr, MacAddr, Route};
+pub use stack::{
+    AbortError, Capabilities, Chunk, CloseReason, ConnectError, ConnectRequest, ListenError, ListenerId, OptionSpace,
+    Received, SegmentHook, SegmentIn, SegmentKind, SegmentOut, SendError, SynSegment, SynVerdict, TcpEvent, TcpFlags,
+    TcpId, TcpInfo, TcpStack, Verdict,
+};
+pub use time::Instant;
