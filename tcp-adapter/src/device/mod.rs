@@ -1,9 +1,25 @@
 //! Devices: what moves Ethernet frames between a stack and a network.
 
+#[cfg(feature = "devices")]
+mod burst;
+mod lengths;
+#[cfg(feature = "devices")]
+mod link;
+pub mod memory;
+#[cfg(feature = "devices")]
+mod open_error;
+#[cfg(feature = "devices")]
+pub mod tap;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::Frame;
+pub use memory::MemoryDevice;
+#[cfg(feature = "devices")]
+pub use open_error::OpenError;
+#[cfg(feature = "devices")]
+pub use tap::Tap;
 
 /// A source and sink of Ethernet frames. Never blocks.
 pub trait Device: Send {
@@ -60,4 +76,16 @@ pub struct DeviceStats {
     pub tx_bytes: u64,
     /// Frames that could not be sent.
     pub tx_dropped: u64,
+}
+
+impl DeviceStats {
+    fn count_received(&mut self, bytes: usize) {
+        self.rx_frames += 1;
+        self.rx_bytes += bytes as u64;
+    }
+
+    fn count_sent(&mut self, bytes: usize) {
+        self.tx_frames += 1;
+        self.tx_bytes += bytes as u64;
+    }
 }

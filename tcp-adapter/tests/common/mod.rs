@@ -1,0 +1,4 @@
+//! What tests against the kernel share.
+
+pub(crate) mod neighbour;
+pub(crate) mod netns;
