@@ -1,1 +1,4 @@
 //! mptcp-core
+#![forbid(unsafe_code)]
+
+pub mod stream;

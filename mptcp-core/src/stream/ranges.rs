@@ -1,0 +1,167 @@
+//! A set of positions, kept as disjoint ranges.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A sorted set of disjoint, non-touching half-open ranges of positions.
+///
+/// Finding a place costs O(log n) in the number of ranges; ranges that an insertion
+/// swallows were each inserted once, so that insertion is O(log n) amortised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RangeSet {
+    /// End of each range by its start.
+    ends: BTreeMap<u64, u64>,
+    bytes: u64,
+}
+
+impl RangeSet {
+    /// The empty set.
+    pub const fn new() -> Self {
+        Self { ends: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// Adds every position of `range`; an empty range adds none.
+    pub fn insert(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let Range { mut start, mut end } = range;
+        if let Some((&before, &before_end)) = self.ends.range(..start).next_back()
+            && before_end >= start
+        {
+            start = before;
+        }
+        while let Some((&inside, &inside_end)) = self.ends.range(start..=end).next() {
+            end = end.max(inside_end);
+            self.ends.remove(&inside);
+            self.bytes -= inside_end - inside;
+        }
+        self.ends.insert(start, end);
+        self.bytes += end - start;
+    }
+
+    /// Takes out every position of `range`.
+    pub fn remove(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        if let Some((_, before_end)) = self.ends.range_mut(..range.start).next_back()
+            && *before_end > range.start
+        {
+            let cut_end = std::mem::replace(before_end, range.start);
+            self.bytes -= cut_end.min(range.end) - range.start;
+            if cut_end > range.end {
+                self.ends.insert(range.end, cut_end);
+            }
+        }
+        while let Some((&inside, &inside_end)) = self.ends.range(range.clone()).next() {
+            self.ends.remove(&inside);
+            self.bytes -= inside_end.min(range.end) - inside;
+            if inside_end > range.end {
+                self.ends.insert(range.end, inside_end);
+            }
+        }
+    }
+
+    /// Takes out every position before `position`.
+    pub fn remove_before(&mut self, position: u64) {
+        self.remove(0..position);
+    }
+
+    /// The lowest range.
+    pub fn first(&self) -> Option<Range<u64>> {
+        self.iter().next()
+    }
+
+    /// Whether `position` is in the set.
+    pub fn contains(&self, position: u64) -> bool {
+        self.ends.range(..=position).next_back().is_some_and(|(_, &end)| position < end)
+    }
+
+    /// Whether the set has no positions.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// How many positions the set has.
+    pub const fn len_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The ranges in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
+        self.ends.iter().map(|(&start, &end)| start..end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bolero::TypeGenerator;
+
+    use super::*;
+    use crate::stream::testing::check;
+
+    #[derive(Clone, Debug, TypeGenerator)]
+    enum Op {
+        Insert(u8, u8),
+        Remove(u8, u8),
+        RemoveBefore(u8),
+    }
+
+    #[test]
+    fn behaves_like_an_array_of_flags() {
+        check(2_000, |ops: &Vec<Op>| {
+            let mut set = RangeSet::new();
+            let mut model = [false; 256];
+            for op in ops {
+                match *op {
+                    Op::Insert(start, end) => {
+                        set.insert(u64::from(start)..u64::from(end));
+                        (start..end).for_each(|i| model[usize::from(i)] = true);
+                    }
+                    Op::Remove(start, end) => {
+                        set.remove(u64::from(start)..u64::from(end));
+                        (start..end).for_each(|i| model[usize::from(i)] = false);
+                    }
+                    Op::RemoveBefore(end) => {
+                        set.remove_before(u64::from(end));
+                        (0..end).for_each(|i| model[usize::from(i)] = false);
+                    }
+                }
+                assert_same(&set, &model);
+            }
+        });
+    }
+
+    fn assert_same(set: &RangeSet, model: &[bool; 256]) {
+        for (position, &flag) in (0..).zip(model) {
+            assert_eq!(set.contains(position), flag, "position {position}");
+        }
+        assert_eq!(set.len_bytes(), (0..).zip(model).filter(|(_, flag)| **flag).count() as u64);
+        assert_eq!(set.is_empty(), !model.contains(&true));
+        assert_eq!(set.first().map(|range| range.start), (0..).zip(model).find(|(_, flag)| **flag).map(|(at, _)| at));
+        let ranges: Vec<_> = set.iter().collect();
+        assert!(ranges.iter().all(|range| !range.is_empty()));
+        assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start), "{ranges:?}");
+        assert_eq!(ranges.iter().map(|range| range.end - range.start).sum::<u64>(), set.len_bytes());
+    }
+
+    #[test]
+    fn touching_ranges_become_one() {
+        let mut set = RangeSet::new();
+        set.insert(10..20);
+        set.insert(30..40);
+        set.insert(20..30);
+        assert!(set.iter().eq(std::iter::once(10..40)));
+    }
+
+    #[test]
+    fn reaches_to_the_last_position() {
+        let mut set = RangeSet::new();
+        set.insert(5..u64::MAX);
+        set.remove(7..9);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [5..7, 9..u64::MAX]);
+        set.remove_before(u64::MAX);
+        assert!(set.is_empty());
+    }
+}

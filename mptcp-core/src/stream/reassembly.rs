@@ -1,0 +1,182 @@
+//! Puts the bytes of all subflows in the order of the stream.
+
+use std::collections::BTreeMap;
+
+use bytes::{Buf, Bytes};
+
+use super::run::Run;
+
+/// The receive side of a connection: bytes from any subflow, in any order, with any overlap.
+///
+/// The first copy of a byte is the one that is delivered (RFC 8684 section 3.3.1).
+///
+/// Contiguous bytes that wait for earlier ones form a *fragment*. There are at most
+/// `max_fragments`: bytes that would make one more push out the fragment farthest from
+/// [`rcv_nxt`](Self::rcv_nxt), or are refused if they are the farthest themselves. What is pushed out
+/// was never DATA_ACKed, so the sender still has it and sends it again (section 3.3.2 lets
+/// a receiver drop what only the subflow has acknowledged).
+///
+/// # Memory
+///
+/// Payload is shared with the buffers it came in, except for slices of under 256 bytes, which
+/// are copied and joined with their neighbours. At most
+/// 2 + [`max_fragments`](Self::new) + [`held`](Self::held) / 256 slices are stored, so that is
+/// also the largest number of received buffers that are kept alive.
+#[derive(Debug)]
+pub struct Reassembly {
+    /// In order and unread; ends at `rcv_nxt`.
+    ready: Run,
+    rcv_nxt: u64,
+    /// Fragments by the position of their first byte. They neither overlap nor touch, and
+    /// all lie behind `rcv_nxt`.
+    fragments: BTreeMap<u64, Run>,
+    out_of_order: usize,
+    max_fragments: usize,
+}
+
+/// What became of the bytes of one [`Reassembly::insert`].
+///
+/// `new + duplicate + beyond` is the number of bytes inserted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inserted {
+    /// Bytes stored that were not there before.
+    pub new: usize,
+    /// Bytes ignored since a copy was there before, read or unread.
+    pub duplicate: usize,
+    /// Bytes dropped, as they lie at or beyond the end of the window or would make one fragment too many.
+    pub beyond: usize,
+    /// Bytes of an earlier insertion, farther away, that were dropped to make room.
+    pub pushed_out: usize,
+    /// Whether [`Reassembly::rcv_nxt`] moved.
+    pub advanced: bool,
+}
+
+impl Reassembly {
+    /// An empty stream that expects position 0.
+    ///
+    /// With `max_fragments` 0, only bytes in order are taken.
+    pub const fn new(max_fragments: usize) -> Self {
+        Self { ready: Run::new(), rcv_nxt: 0, fragments: BTreeMap::new(), out_of_order: 0, max_fragments }
+    }
+
+    /// Stores `bytes`, the first of which has position `pos`, as far as they are new and
+    /// before `window_end`.
+    pub fn insert(&mut self, pos: u64, mut bytes: Bytes, window_end: u64) -> Inserted {
+        let mut inserted = Inserted::default();
+        let before = self.rcv_nxt;
+        let old = clamp_len(self.rcv_nxt.saturating_sub(pos), bytes.len());
+        bytes.advance(old);
+        inserted.duplicate = old;
+        let mut cursor = pos + old as u64;
+        let inside = clamp_len(window_end.saturating_sub(cursor), bytes.len());
+        inserted.beyond = bytes.len() - inside;
+        bytes.truncate(inside);
+        while !bytes.is_empty() {
+            let known = clamp_len(self.known_until(cursor).saturating_sub(cursor), bytes.len());
+            bytes.advance(known);
+            inserted.duplicate += known;
+            cursor += known as u64;
+            let gap = clamp_len(self.next_fragment(cursor).saturating_sub(cursor), bytes.len());
+            if gap > 0 {
+                self.fill(cursor, bytes.split_to(gap), &mut inserted);
+                cursor += gap as u64;
+            }
+        }
+        inserted.advanced = self.rcv_nxt > before;
+        inserted
+    }
+
+    /// The first position that was not received: everything before is in order. This is what to DATA_ACK.
+    pub const fn rcv_nxt(&self) -> u64 {
+        self.rcv_nxt
+    }
+
+    /// Bytes in order that were not read yet.
+    pub const fn readable(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The next bytes in order, at most `max` and possibly fewer than are readable; `None` if there are none.
+    pub fn read(&mut self, max: usize) -> Option<Bytes> {
+        self.ready.pop(max)
+    }
+
+    /// Bytes that wait for earlier ones.
+    pub const fn out_of_order(&self) -> usize {
+        self.out_of_order
+    }
+
+    /// Bytes held: readable ones and those out of order.
+    pub const fn held(&self) -> usize {
+        self.ready.len() + self.out_of_order
+    }
+
+    /// The number of fragments out of order.
+    pub fn fragments(&self) -> usize {
+        self.fragments.len()
+    }
+
+    /// Where the received bytes end that include `position`; not after `position` if it was not received.
+    fn known_until(&self, position: u64) -> u64 {
+        self.fragments.range(..=position).next_back().map_or(self.rcv_nxt, |(&start, run)| start + run.len() as u64)
+    }
+
+    /// The start of the first fragment at or after `position`.
+    fn next_fragment(&self, position: u64) -> u64 {
+        self.fragments.range(position..).next().map_or(u64::MAX, |(&start, _)| start)
+    }
+
+    /// Stores `bytes`, none of which is there, at `pos`, not before `rcv_nxt`.
+    fn fill(&mut self, pos: u64, bytes: Bytes, inserted: &mut Inserted) {
+        let len = bytes.len();
+        let end = pos + len as u64;
+        if pos == self.rcv_nxt {
+            inserted.new += len;
+            self.ready.push(bytes);
+            self.rcv_nxt = end;
+            if let Some(run) = self.fragments.remove(&end) {
+                self.rcv_nxt += run.len() as u64;
+                self.out_of_order -= run.len();
+                self.ready.append(run);
+            }
+            return;
+        }
+        let touched = self.fragments.range(..pos).next_back();
+        let touched = touched.filter(|(start, run)| **start + run.len() as u64 == pos).map(|(&start, _)| start);
+        // A fragment that only grows or joins another does not add to their number.
+        if touched.is_none() && !self.fragments.contains_key(&end) && !self.make_room(pos, inserted) {
+            inserted.beyond += len;
+            return;
+        }
+        inserted.new += len;
+        self.out_of_order += len;
+        let following = self.fragments.remove(&end);
+        let run = self.fragments.entry(touched.unwrap_or(pos)).or_default();
+        run.push(bytes);
+        if let Some(following) = following {
+            run.append(following);
+        }
+    }
+
+    /// Makes room for one more fragment, at `pos`; says whether there is some.
+    fn make_room(&mut self, pos: u64, inserted: &mut Inserted) -> bool {
+        if self.fragments.len() < self.max_fragments {
+            return true;
+        }
+        let Some(farthest) = self.fragments.last_entry().filter(|farthest| *farthest.key() > pos) else {
+            return false;
+        };
+        let dropped = farthest.remove().len();
+        self.out_of_order -= dropped;
+        inserted.pushed_out += dropped;
+        true
+    }
+}
+
+/// `distance` as a number of bytes of a slice of `len`.
+fn clamp_len(distance: u64, len: usize) -> usize {
+    usize::try_from(distance).map_or(len, |distance| distance.min(len))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! What the application wrote, until it is acknowledged at the connection level.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// A slice of at least this many bytes is sent as it is, without looking at its neighbours.
+///
+/// In bytes. Three segments of an Ethernet path: one that is not quite full every
+/// three costs less than copying 4 KiB.
+const WHOLE_ENOUGH: usize = 4096;
+
+/// The send side of a connection: written bytes as shared slices, by position.
+///
+/// Positions run `una <= nxt <= end`. Bytes before [`una`](Self::una) were DATA_ACKed and are
+/// freed (a subflow that still has to retransmit them holds its own handle on them); bytes
+/// from [`nxt`](Self::nxt) on were never given to any subflow.
+#[derive(Debug, Default)]
+pub struct SendQueue {
+    slices: VecDeque<Slice>,
+    una: u64,
+    nxt: u64,
+    end: u64,
+}
+
+impl SendQueue {
+    /// A queue for a stream of which nothing was written yet.
+    pub const fn new() -> Self {
+        Self { slices: VecDeque::new(), una: 0, nxt: 0, end: 0 }
+    }
+
+    /// Appends `bytes` to the stream.
+    pub fn push(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let start = self.end;
+        self.end += bytes.len() as u64;
+        self.slices.push_back(Slice { start, bytes });
+    }
+
+    /// The first position not yet DATA_ACKed.
+    pub const fn una(&self) -> u64 {
+        self.una
+    }
+
+    /// The first position never given to a subflow.
+    pub const fn nxt(&self) -> u64 {
+        self.nxt
+    }
+
+    /// The position after the last written byte.
+    pub const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Bytes never given to a subflow.
+    pub const fn unsent(&self) -> u64 {
+        self.end - self.nxt
+    }
+
+    /// Bytes held: written and not yet DATA_ACKed.
+    pub const fn len(&self) -> usize {
+        (self.end - self.una) as usize
+    }
+
+    /// Whether everything written was DATA_ACKed.
+    pub const fn is_empty(&self) -> bool {
+        self.una == self.end
+    }
+
+    /// At least 1 and at most `max` bytes from position `from` on.
+    ///
+    /// `None` if `from` is not within `una..end`, or if `max` is 0. Bytes that lie in one written
+    /// slice are shared, not copied. Where that slice ends early, having neither 4096 bytes
+    /// nor three quarters of `max` left, it is copied together with what follows: small
+    /// slices up to `max`, so that many tiny writes still fill a segment, but of a slice
+    /// that is itself large only what brings the result to 4096 bytes; the rest of the
+    /// large one can then be shared.
+    pub fn slice(&self, from: u64, max: usize) -> Option<Bytes> {
+        if from < self.una || from >= self.end || max == 0 {
+            return None;
+        }
+        let index = self.slices.partition_point(|slice| slice.end() <= from);
+        let slice = self.slices.get(index)?;
+        let skip = (from - slice.start) as usize;
+        let rest = slice.bytes.len() - skip;
+        let enough = WHOLE_ENOUGH.min(max - max / 4);
+        if rest >= enough || index + 1 == self.slices.len() {
+            return Some(slice.bytes.slice(skip..skip + rest.min(max)));
+        }
+        Some(self.coalesce(index, skip, max))
+    }
+
+    /// Marks everything before `to` as given to a subflow; never goes back, nor beyond `end`.
+    pub fn advance(&mut self, to: u64) {
+        self.nxt = self.nxt.max(to.min(self.end));
+    }
+
+    /// Frees everything before `to`, which was DATA_ACKed, and returns how many bytes that was.
+    ///
+    /// An acknowledgement of bytes that were never sent is cut to `nxt`.
+    pub fn ack(&mut self, to: u64) -> u64 {
+        let to = to.min(self.nxt);
+        if to <= self.una {
+            return 0;
+        }
+        let newly = to - self.una;
+        self.una = to;
+        while self.slices.front().is_some_and(|slice| slice.end() <= to) {
+            self.slices.pop_front();
+        }
+        newly
+    }
+
+    /// Copies from `skip` bytes into slice `index` on, as [`slice`](Self::slice) describes.
+    fn coalesce(&self, index: usize, skip: usize, max: usize) -> Bytes {
+        let from_skip = self.slices.range(index..).enumerate().map(|(nth, slice)| match nth {
+            0 => &slice.bytes[skip..],
+            _ => &slice.bytes[..],
+        });
+        let target = from_skip.clone().try_fold(0, |total: usize, part| {
+            let sum = total + part.len();
+            if part.len() >= WHOLE_ENOUGH {
+                Err(sum.min(total.max(WHOLE_ENOUGH)))
+            } else if sum >= max {
+                Err(sum)
+            } else {
+                Ok(sum)
+            }
+        });
+        let (Ok(target) | Err(target)) = target;
+        let target = target.min(max);
+        let mut joined = BytesMut::with_capacity(target);
+        for part in from_skip {
+            let room = target - joined.len();
+            if room == 0 {
+                break;
+            }
+            joined.extend_from_slice(&part[..part.len().min(room)]);
+        }
+        joined.freeze()
+    }
+}
+
+#[derive(Debug)]
+struct Slice {
+    /// Position of the first byte.
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Slice {
+    const fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bolero::TypeGenerator;
+
+    use super::*;
+    use crate::stream::testing::{check, pattern};
+
+    #[derive(Clone, Debug, TypeGenerator)]
+    enum Op {
+        Write(u16),
+        WriteTiny(u8),
+        Send { max: u16 },
+        Again { from: u16, max: u16 },
+        Ack(u16),
+    }
+
+    #[test]
+    fn behaves_like_one_array() {
+        check(1_000, |ops: &Vec<Op>| {
+            let mut queue = SendQueue::new();
+            let mut model = Vec::new();
+            let mut sent = Vec::new();
+            for op in ops {
+                match *op {
+                    Op::Write(len) => write(&mut queue, &mut model, usize::from(len)),
+                    Op::WriteTiny(len) => write(&mut queue, &mut model, usize::from(len)),
+                    Op::Send { max } => {
+                        if let Some(bytes) = queue.slice(queue.nxt(), max.into()) {
+                            sent.extend_from_slice(&bytes);
+                            queue.advance(queue.nxt() + bytes.len() as u64);
+                        }
+                    }
+                    Op::Again { from, max } => assert_slice(&queue, &model, u64::from(from) * 2, max.into()),
+                    Op::Ack(by) => {
+                        let (una, to) = (queue.una(), queue.una() + u64::from(by));
+                        assert_eq!(queue.ack(to), to.min(queue.nxt()) - una);
+                        assert_eq!(queue.una(), to.min(queue.nxt()));
+                    }
+                }
+                assert_eq!(queue.end(), model.len() as u64);
+                assert_eq!(queue.len() as u64, queue.end() - queue.una());
+                assert_eq!(queue.unsent(), queue.end() - queue.nxt());
+                assert_eq!(queue.is_empty(), queue.slices.is_empty());
+            }
+            assert_eq!(sent, model[..sent.len()]);
+            assert_eq!(queue.nxt(), sent.len() as u64);
+        });
+    }
+
+    fn write(queue: &mut SendQueue, model: &mut Vec<u8>, len: usize) {
+        let bytes = pattern(model.len() as u64, len);
+        model.extend_from_slice(&bytes);
+        queue.push(bytes);
+    }
+
+    fn assert_slice(queue: &SendQueue, model: &[u8], from: u64, max: usize) {
+        let inside = (queue.una()..queue.end()).contains(&from) && max > 0;
+        let Some(bytes) = queue.slice(from, max) else { return assert!(!inside) };
+        assert!(inside && !bytes.is_empty() && bytes.len() <= max);
+        assert_eq!(bytes, model[from as usize..][..bytes.len()]);
+    }
+
+    #[test]
+    fn large_slices_are_shared() {
+        let mut queue = SendQueue::new();
+        let large = pattern(0, 100_000);
+        queue.push(large.clone());
+        queue.push(pattern(100_000, 100_000));
+        let shared = queue.slice(10_000, 1_448).unwrap();
+        assert_eq!(shared.as_ptr(), large[10_000..].as_ptr());
+        let rest = queue.slice(95_000, 65_536).unwrap();
+        assert_eq!((rest.as_ptr(), rest.len()), (large[95_000..].as_ptr(), 5_000));
+    }
+
+    #[test]
+    fn tiny_writes_fill_a_segment() {
+        let mut queue = SendQueue::new();
+        for nth in 0..1_000 {
+            queue.push(pattern(nth * 10, 10));
+        }
+        assert_eq!(queue.slice(5, 1_448).unwrap(), pattern(5, 1_448));
+        assert_eq!(queue.slice(0, 65_536).unwrap(), pattern(0, 10_000));
+        assert_eq!(queue.slice(9_995, 65_536).unwrap(), pattern(9_995, 5));
+    }
+
+    #[test]
+    fn a_header_before_a_large_payload_costs_a_bounded_copy() {
+        let mut queue = SendQueue::new();
+        let payload = pattern(72, 65_536);
+        queue.push(pattern(0, 72));
+        queue.push(payload.clone());
+        let first = queue.slice(0, 65_536).unwrap();
+        assert_eq!(first, pattern(0, 4_096));
+        let second = queue.slice(4_096, 65_536).unwrap();
+        assert_eq!(second.as_ptr(), payload[4_024..].as_ptr());
+        assert_eq!(second.len(), 65_536 - 4_024);
+    }
+
+    #[test]
+    fn acknowledged_memory_is_freed_and_unsent_bytes_cannot_be_acknowledged() {
+        let mut queue = SendQueue::new();
+        queue.push(pattern(0, 1_000));
+        queue.push(pattern(1_000, 1_000));
+        queue.advance(1_500);
+        assert_eq!(queue.ack(1_200), 1_200);
+        assert_eq!(queue.slices.len(), 1);
+        assert_eq!(queue.ack(1_100), 0, "an old acknowledgement");
+        assert_eq!(queue.ack(5_000), 300);
+        assert_eq!((queue.una(), queue.nxt(), queue.len()), (1_500, 1_500, 500));
+        assert_eq!(queue.slice(1_499, 10), None);
+        queue.advance(1_000);
+        assert_eq!(queue.nxt(), 1_500, "never goes back");
+    }
+}

@@ -1,0 +1,147 @@
+//! Which positions of the stream one subflow carries.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// A mapping that was declared to the peer on one subflow (RFC 8684 section 3.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SentMapping {
+    /// Subflow offset of the first byte.
+    pub offset: u64,
+    /// Stream position of the first byte.
+    pub pos: u64,
+    /// Bytes on the subflow. The DATA_FIN, which has no byte there, is not counted.
+    pub len: u32,
+    /// The DSS checksum, if checksums are in use.
+    pub checksum: Option<u16>,
+    /// Whether a DATA_FIN follows the last byte.
+    pub data_fin: bool,
+}
+
+impl SentMapping {
+    /// The subflow offset after the last byte.
+    pub const fn end(&self) -> u64 {
+        self.offset + self.len as u64
+    }
+
+    /// The stream positions carried.
+    pub const fn positions(&self) -> Range<u64> {
+        self.pos..self.pos + self.len as u64
+    }
+}
+
+/// The mappings of one subflow that the subflow's peer has not acknowledged in whole, by offset.
+///
+/// A mapping stays whole until its last byte is acknowledged at the subflow level: with
+/// checksums a receiver can use no part of it before (section 3.3.1), so if the subflow dies all of it
+/// is needed again.
+#[derive(Clone, Debug, Default)]
+pub struct SentMap {
+    mappings: VecDeque<SentMapping>,
+}
+
+impl SentMap {
+    /// No mappings.
+    pub const fn new() -> Self {
+        Self { mappings: VecDeque::new() }
+    }
+
+    /// Adds the mapping of the next bytes of the subflow: not before the end of the last one.
+    pub fn push(&mut self, mapping: SentMapping) {
+        debug_assert!(
+            self.mappings.back().is_none_or(|last| last.end() <= mapping.offset),
+            "mapped twice: {mapping:?}"
+        );
+        self.mappings.push_back(mapping);
+    }
+
+    /// The mapping of the subflow byte at `offset`. O(log n).
+    pub fn find(&self, offset: u64) -> Option<&SentMapping> {
+        let index = self.mappings.partition_point(|mapping| mapping.end() <= offset);
+        self.mappings.get(index).filter(|mapping| mapping.offset <= offset)
+    }
+
+    /// The subflow's peer has acknowledged everything before `offset`: forgets the mappings that lie before it.
+    pub fn ack(&mut self, offset: u64) {
+        while self.mappings.front().is_some_and(|first| first.end() <= offset) {
+            self.mappings.pop_front();
+        }
+    }
+
+    /// The mappings in order of their offset.
+    pub fn iter(&self) -> impl Iterator<Item = &SentMapping> {
+        self.mappings.iter()
+    }
+
+    /// Whether any position of `range` is on its way on this subflow. O(n).
+    pub fn holds(&self, range: Range<u64>) -> bool {
+        self.unacked_ranges(range.start).any(|held| held.start < range.end)
+    }
+
+    /// The positions not before `una` that are on their way on this subflow, in the order they were sent.
+    ///
+    /// This is what to send again elsewhere when the subflow dies. Ranges may touch, and
+    /// overlap where positions were sent twice on the same subflow.
+    pub fn unacked_ranges(&self, una: u64) -> impl Iterator<Item = Range<u64>> {
+        self.mappings.iter().map(move |mapping| mapping.pos.max(una)..mapping.positions().end).filter(|r| !r.is_empty())
+    }
+
+    /// The lowest position that is on its way on this subflow. O(n), as bytes sent again break the order.
+    pub fn first_pos(&self) -> Option<u64> {
+        self.unacked_ranges(0).map(|range| range.start).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(offset: u64, pos: u64, len: u32) -> SentMapping {
+        SentMapping { offset, pos, len, checksum: None, data_fin: false }
+    }
+
+    fn sample() -> SentMap {
+        let mut map = SentMap::new();
+        map.push(mapping(0, 1_000, 500));
+        map.push(mapping(500, 3_000, 500));
+        // Sent again here after another subflow failed.
+        map.push(mapping(1_000, 200, 100));
+        map
+    }
+
+    #[test]
+    fn finds_the_mapping_of_a_byte() {
+        let map = sample();
+        let pos_at = |offset| map.find(offset).map(|mapping| mapping.pos);
+        assert_eq!([0, 499, 500, 999, 1_000, 1_099].map(pos_at), [1_000, 1_000, 3_000, 3_000, 200, 200].map(Some));
+        assert_eq!(pos_at(1_100), None);
+    }
+
+    #[test]
+    fn a_partly_acknowledged_mapping_stays_whole() {
+        let mut map = sample();
+        map.ack(999);
+        assert_eq!(map.iter().map(|mapping| mapping.offset).collect::<Vec<_>>(), [500, 1_000]);
+        assert_eq!(map.unacked_ranges(0).collect::<Vec<_>>(), [3_000..3_500, 200..300]);
+        assert_eq!(map.find(600).map(|mapping| mapping.pos), Some(3_000));
+        assert_eq!(map.find(0), None);
+        map.ack(1_100);
+        assert_eq!((map.iter().count(), map.first_pos()), (0, None));
+    }
+
+    #[test]
+    fn says_what_a_dead_subflow_leaves_behind() {
+        let map = sample();
+        assert_eq!(map.unacked_ranges(250).collect::<Vec<_>>(), [1_000..1_500, 3_000..3_500, 250..300]);
+        assert_eq!(map.unacked_ranges(1_200).collect::<Vec<_>>(), [1_200..1_500, 3_000..3_500]);
+        assert_eq!(map.unacked_ranges(3_500).count(), 0);
+        assert_eq!(map.first_pos(), Some(200));
+    }
+
+    #[test]
+    fn holds_asks_for_any_overlap() {
+        let map = sample();
+        assert!(map.holds(1_499..1_600) && map.holds(0..201) && map.holds(0..10_000));
+        assert!(!map.holds(1_500..3_000) && !map.holds(0..200) && !map.holds(1_200..1_200));
+    }
+}
