@@ -223,7 +223,9 @@ mod tests {
         let mut queue = SendQueue::new();
         let large = pattern(0, 100_000);
         queue.push(large.clone());
-        queue.push(pattern(100_000, 100_000));
+        let next = pattern(100_000, 100_000);
+        queue.push(next.clone());
+        assert_eq!(queue.slice(100_000, 1_448).unwrap().as_ptr(), next.as_ptr());
         let shared = queue.slice(10_000, 1_448).unwrap();
         assert_eq!(shared.as_ptr(), large[10_000..].as_ptr());
         let rest = queue.slice(95_000, 65_536).unwrap();

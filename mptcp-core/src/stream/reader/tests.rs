@@ -107,9 +107,11 @@ fn nothing_of_a_mapping_is_delivered_before_its_checksum() {
     let bytes = pattern(0, 2_000);
     let checksum = Some(sum(bytes.iter().copied()));
     let mut maps = ReceivedMap::new(1);
-    maps.insert(ReceivedMapping { offset: 0, pos: 70, len: 2_000, checksum, data_fin: false });
     let mut reader = MappedReader::new();
     reader.push(0, bytes.slice(..1_999));
+    assert_eq!(reader.next(&mut maps, verify), None);
+    assert_eq!(reader.unmapped(), 1_999);
+    maps.insert(ReceivedMapping { offset: 0, pos: 70, len: 2_000, checksum, data_fin: false });
     assert_eq!(reader.next(&mut maps, verify), None);
     assert_eq!((reader.waiting(), reader.unmapped()), (1_999, 0));
     reader.push(1_999, bytes.slice(1_999..));
