@@ -8,6 +8,8 @@
 mod keys;
 mod seq;
 pub mod stream;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 
 pub use keys::{Idsn, Key, Token, add_addr_hmac, join_hmac, truncate_64, truncate_160, verify};

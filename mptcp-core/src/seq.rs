@@ -76,6 +76,7 @@ const fn signed_distance(to: u32, from: u32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::check;
 
     const HALF: u64 = 1 << 31;
 
@@ -118,5 +119,60 @@ mod tests {
         assert_eq!(SubflowSeq(0xffff_ffff).to_offset(3), None);
         assert_eq!(SubflowSeq(0xffff_ffff).to_offset(0x1_0000_0003), Some(0xffff_fffe));
         assert_eq!(SubflowSeq(5).to_offset(u64::MAX), None);
+    }
+
+    /// Numbers near what a wrap of 32 or 64 bits depends on, as well as anywhere.
+    fn at_an_edge(anywhere: u64, edge: u8, off: i8) -> u64 {
+        let edge = match edge % 6 {
+            0 => 0,
+            1 => HALF,
+            2 => 1 << 32,
+            3 => (1 << 32) + HALF,
+            4 => 1 << 63,
+            _ => return anywhere,
+        };
+        edge.wrapping_add_signed(off.into())
+    }
+
+    #[test]
+    fn a_short_number_means_the_nearest_long_one() {
+        check(50_000, |(near, distance): &((u64, u8, i8), (i32, u8, i8))| {
+            let near = DataSeq(at_an_edge(near.0, near.1, near.2));
+            let distance = match distance.1 % 4 {
+                0 => i32::MAX.wrapping_add(distance.2.into()),
+                1 => distance.2.into(),
+                _ => distance.0,
+            };
+            let dsn = DataSeq(near.0.wrapping_add_signed(distance.into()));
+            assert_eq!(DataSeq::expand(dsn.low(), near), dsn);
+        });
+    }
+
+    #[test]
+    fn a_position_and_its_number_are_one() {
+        check(10_000, |(idsn, position): &((u64, u8, i8), (u64, u8, i8))| {
+            let idsn = Idsn(at_an_edge(idsn.0, idsn.1, idsn.2));
+            let position = at_an_edge(position.0, position.1, position.2);
+            assert_eq!(DataSeq::at(idsn, position).position(idsn), position);
+            assert_eq!(DataSeq::at(idsn, position), DataSeq(idsn.0).advance(1).advance(position));
+        });
+    }
+
+    #[test]
+    fn a_subflow_number_means_the_nearest_offset() {
+        check(50_000, |(near, distance): &((u64, u8, i8), (i32, u8, i8))| {
+            let near = at_an_edge(near.0, near.1, near.2);
+            let distance = match distance.1 % 4 {
+                0 => i32::MAX.wrapping_add(distance.2.into()),
+                1 => distance.2.into(),
+                _ => distance.0,
+            };
+            let offset = i128::from(near) + i128::from(distance);
+            let ssn = SubflowSeq((offset + 1).rem_euclid(1 << 32) as u32);
+            assert_eq!(ssn.to_offset(near), u64::try_from(offset).ok());
+            if let Ok(offset) = u64::try_from(offset) {
+                assert_eq!(SubflowSeq::from_offset(offset), ssn);
+            }
+        });
     }
 }

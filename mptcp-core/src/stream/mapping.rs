@@ -161,7 +161,7 @@ impl ReceivedMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::testing::check;
+    use crate::testing::check;
 
     fn mapping(offset: u64, pos: u64, len: u32) -> ReceivedMapping {
         ReceivedMapping { offset, pos, len, checksum: None, data_fin: false }

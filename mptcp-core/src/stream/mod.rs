@@ -23,8 +23,6 @@ mod reinject;
 mod run;
 mod send_queue;
 mod sent_map;
-#[cfg(test)]
-mod testing;
 mod window;
 
 pub use mapping::{MapInsert, ReceivedMap, ReceivedMapping};

@@ -99,7 +99,7 @@ mod tests {
     use bolero::TypeGenerator;
 
     use super::*;
-    use crate::stream::testing::check;
+    use crate::testing::check;
 
     #[derive(Clone, Debug, TypeGenerator)]
     enum Op {

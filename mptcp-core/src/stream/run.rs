@@ -102,7 +102,7 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::testing::{check, pattern};
+    use crate::testing::{check, pattern};
 
     #[test]
     fn keeps_the_bytes_and_the_bound_on_slices() {

@@ -161,7 +161,7 @@ mod tests {
     use bolero::TypeGenerator;
 
     use super::*;
-    use crate::stream::testing::{check, pattern};
+    use crate::testing::{check, pattern};
 
     #[derive(Clone, Debug, TypeGenerator)]
     enum Op {

@@ -93,6 +93,7 @@ fn fold(mut sum: u64) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::check;
 
     fn sum(bytes: &[u8]) -> u16 {
         let mut accumulator = ChecksumAccumulator::new();
@@ -140,5 +141,50 @@ mod tests {
     fn a_lone_data_fin_sums_the_pseudo_header_only() {
         assert_eq!(dss_checksum(u64::MAX, 0, 1, 0), 0xfffe);
         assert!(verify_dss_checksum(u64::MAX, 0, 1, 0, 0xfffe));
+    }
+
+    /// RFC 1071 section 1, word by word.
+    fn naive(bytes: &[u8]) -> u16 {
+        let mut sum = 0u32;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        sum as u16
+    }
+
+    #[test]
+    fn any_split_makes_the_sum_of_the_definition() {
+        check(3_000, |pieces: &Vec<Vec<u8>>| {
+            let mut accumulator = ChecksumAccumulator::new();
+            let mut combined = ChecksumAccumulator::new();
+            for piece in pieces {
+                accumulator.add(piece);
+                let mut apart = ChecksumAccumulator::new();
+                apart.add(piece);
+                combined.combine(apart);
+            }
+            assert_eq!(accumulator.sum(), naive(&pieces.concat()));
+            assert_eq!(combined, accumulator);
+        });
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_data_and_pseudo_header_in_one() {
+        check(3_000, |(dsn, ssn, data, damage): &(u64, u32, Vec<u8>, u16)| {
+            let len = u16::try_from(data.len()).unwrap();
+            let mut whole = data.clone();
+            whole.resize(data.len().next_multiple_of(2), 0);
+            whole.extend_from_slice(&dsn.to_be_bytes());
+            whole.extend_from_slice(&ssn.to_be_bytes());
+            whole.extend_from_slice(&len.to_be_bytes());
+            whole.extend_from_slice(&[0, 0]);
+            let checksum = dss_checksum(*dsn, *ssn, len, sum(data));
+            assert_eq!(checksum, !naive(&whole));
+            assert!(verify_dss_checksum(*dsn, *ssn, len, sum(data), checksum));
+            // 0 and 0xffff are the same number in ones complement.
+            let same = (checksum ^ damage) % 0xffff == checksum % 0xffff;
+            assert_eq!(verify_dss_checksum(*dsn, *ssn, len, sum(data), checksum ^ damage), same);
+        });
     }
 }

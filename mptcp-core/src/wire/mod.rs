@@ -229,4 +229,6 @@ impl From<OptionView<'_>> for MptcpOption {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

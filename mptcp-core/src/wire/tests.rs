@@ -267,6 +267,14 @@ fn all_flags_of_capable_are_told() {
     assert_eq!((capable.version(), capable.flags()), (15, flags));
 }
 
+#[test]
+fn what_exceeds_its_bits_does_not_spill_into_others() {
+    let flags = CapableFlags { crypto: 0xe1, ..flags(false, false) };
+    let mut out = OptionSpace::new(OptionSpace::MAX);
+    assert!(MptcpOption::Capable(MpCapable::Syn { version: 0xf1, flags }).emit(&mut out));
+    assert_eq!(out.as_slice(), bytes("1e 04 01 01"));
+}
+
 /// The bits that a form leaves reserved, as masks of its third and fourth octet.
 fn reserved_bits(option: &MptcpOption) -> (u8, u8) {
     match option {

@@ -4,7 +4,7 @@ use bolero::TypeGenerator;
 
 use super::*;
 use crate::stream::MapInsert;
-use crate::stream::testing::{check, pattern};
+use crate::testing::{check, pattern};
 
 /// A subflow stream: its mappings, and how its bytes and mappings arrive.
 #[derive(Clone, Debug, TypeGenerator)]

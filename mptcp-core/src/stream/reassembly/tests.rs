@@ -3,7 +3,7 @@
 use bolero::TypeGenerator;
 
 use super::*;
-use crate::stream::testing::{check, pattern};
+use crate::testing::{check, pattern};
 
 const SIZE: usize = 4_096;
 

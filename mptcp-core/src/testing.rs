@@ -1,4 +1,4 @@
-//! What the property tests of this module share.
+//! What the property tests of this crate share.
 
 use bolero::TypeGenerator;
 use bolero::generator::bolero_generator::driver::{ByteSliceDriver, Options};
@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 ///
 /// `bolero::check!` draws its seeds from the operating system; these come from the number of
 /// the iteration, so that every run sees the same inputs and a failure names the one to look at.
-pub(super) fn check<T: TypeGenerator + std::fmt::Debug>(iterations: u64, test: impl Fn(&T)) {
+pub(crate) fn check<T: TypeGenerator + std::fmt::Debug>(iterations: u64, test: impl Fn(&T)) {
     let options = Options::default();
     let mut entropy = vec![0; 4096];
     for seed in 0..iterations {
@@ -26,6 +26,6 @@ pub(super) fn check<T: TypeGenerator + std::fmt::Debug>(iterations: u64, test: i
 }
 
 /// `len` bytes of a stream in which each byte tells its position, modulo 251.
-pub(super) fn pattern(position: u64, len: usize) -> Bytes {
+pub(crate) fn pattern(position: u64, len: usize) -> Bytes {
     (position..).take(len).map(|at| (at % 251) as u8).collect()
 }
