@@ -4,5 +4,6 @@
 mod common;
 
 mod devices {
+    mod packet;
     mod tap;
 }

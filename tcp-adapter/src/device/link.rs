@@ -11,6 +11,8 @@ use super::OpenError;
 /// What a device must know of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Link {
+    /// Number of the interface, which is not used again while the system runs.
+    pub(super) index: i32,
     /// Largest IP packet in bytes.
     pub(super) mtu: usize,
     /// Whether the link layer is Ethernet.
@@ -27,14 +29,26 @@ pub(super) fn query(name: &str) -> Result<Link, OpenError> {
     // Any socket can ask; a unix one exists on every kernel.
     let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .map_err(OpenError::io("open a socket to ask for an interface"))?;
-    let mtu = ask::<{ libc::SIOCGIFMTU as Opcode }>(&socket, name)?;
-    let hardware = ask::<{ libc::SIOCGIFHWADDR as Opcode }>(&socket, name)?;
-    let flags = ask::<{ libc::SIOCGIFFLAGS as Opcode }>(&socket, name)?;
+    query_through(&socket, name)
+}
+
+/// Like [`query`], in the network namespace in which `socket` was opened.
+///
+/// # Errors
+/// As for [`query`].
+pub(super) fn query_through(socket: &OwnedFd, name: &str) -> Result<Link, OpenError> {
+    let index = ask::<{ libc::SIOCGIFINDEX as Opcode }>(socket, name)?;
+    let mtu = ask::<{ libc::SIOCGIFMTU as Opcode }>(socket, name)?;
+    let hardware = ask::<{ libc::SIOCGIFHWADDR as Opcode }>(socket, name)?;
+    let flags = ask::<{ libc::SIOCGIFFLAGS as Opcode }>(socket, name)?;
     // SAFETY: the kernel has filled in the member that belongs to each request, and every bit pattern is valid
     // for these integers.
-    let (mtu, family, flags) =
-        unsafe { (mtu.ifr_ifru.ifru_mtu, hardware.ifr_ifru.ifru_hwaddr.sa_family, flags.ifr_ifru.ifru_flags) };
+    let (index, mtu, family, flags) = unsafe {
+        let family = hardware.ifr_ifru.ifru_hwaddr.sa_family;
+        (index.ifr_ifru.ifru_ifindex, mtu.ifr_ifru.ifru_mtu, family, flags.ifr_ifru.ifru_flags)
+    };
     Ok(Link {
+        index,
         mtu: usize::try_from(mtu).unwrap_or(0),
         ethernet: family == libc::ARPHRD_ETHER,
         up: libc::c_int::from(flags) & libc::IFF_UP != 0,

@@ -9,7 +9,11 @@ pub mod memory;
 #[cfg(feature = "devices")]
 mod open_error;
 #[cfg(feature = "devices")]
+pub mod packet;
+#[cfg(feature = "devices")]
 pub mod tap;
+#[cfg(feature = "devices")]
+pub mod unix;
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -19,7 +23,11 @@ pub use memory::MemoryDevice;
 #[cfg(feature = "devices")]
 pub use open_error::OpenError;
 #[cfg(feature = "devices")]
+pub use packet::{PacketConfig, PacketDevice};
+#[cfg(feature = "devices")]
 pub use tap::Tap;
+#[cfg(feature = "devices")]
+pub use unix::UnixEthernet;
 
 /// A source and sink of Ethernet frames. Never blocks.
 pub trait Device: Send {

@@ -1,6 +1,7 @@
 //! Why a device could not be opened.
 
 use std::io;
+use std::path::PathBuf;
 
 /// Why a device could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,9 @@ pub enum OpenError {
     /// The descriptor is not a unix socket that keeps message boundaries.
     #[error("the descriptor is not a unix socket of type SOCK_DGRAM or SOCK_SEQPACKET")]
     NotUnixDatagram,
+    /// The path of the socket exists.
+    #[error("`{}` exists: another process uses it, or it was left behind and must be removed", .0.display())]
+    PathInUse(PathBuf),
     /// The operating system refused for another reason.
     #[error("cannot {action}: {source}")]
     Io {

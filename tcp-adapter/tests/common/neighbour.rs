@@ -1,13 +1,15 @@
 //! A host made by hand: asks the kernel by ARP and ICMP and waits for its answers.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tcp_adapter::Frame;
 use tcp_adapter::device::Device;
+
+use super::netns::NetNs;
 
 /// The host's MAC address.
 pub(crate) const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x77];
@@ -96,6 +98,24 @@ pub(crate) fn wait<T>(
         let readiness = device.readiness().unwrap();
         poll(&mut [PollFd::from_borrowed_fd(readiness, PollFlags::IN)], Some(&timeout)).unwrap();
     }
+}
+
+/// Lets the kernel, whose address is `kernel`, send a frame from `interface` that is too long for a device that was
+/// opened with an MTU of 1500.
+pub(crate) fn expect_oversized_drop(netns: &NetNs, device: &mut dyn Device, interface: &str, kernel: Ipv4Addr) {
+    netns.ip(&format!("link set {interface} mtu 4000"));
+    let before = device.stats().rx_dropped;
+    netns.enter(|| {
+        let socket = UdpSocket::bind((kernel, 0)).unwrap();
+        socket.set_broadcast(true).unwrap();
+        socket.send_to(&[0; 3000], (Ipv4Addr::from_bits(kernel.to_bits() | 255), 9)).unwrap();
+    });
+    let started = Instant::now();
+    while device.stats().rx_dropped == before {
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", device.stats());
+        wait(device, Duration::from_millis(20), |_| None::<()>);
+    }
+    assert_eq!(device.stats().rx_dropped, before + 1);
 }
 
 fn ethernet(to: [u8; 6], kind: [u8; 2]) -> Vec<u8> {

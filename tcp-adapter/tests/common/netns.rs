@@ -23,11 +23,11 @@ impl NetNs {
         netns
     }
 
-    /// Runs ip(8) in the namespace; the words of `args` are separated by blanks.
-    pub(crate) fn ip(&self, args: &str) {
+    /// Runs ip(8) in the namespace and returns what it printed; the words of `args` are separated by blanks.
+    pub(crate) fn ip(&self, args: &str) -> String {
         let mut words = vec!["-n", self.name.as_str()];
         words.extend(args.split_whitespace());
-        run("ip", &words);
+        run("ip", &words)
     }
 
     /// Calls `work` on a thread that is in the namespace. What it opens stays usable from any thread.
@@ -52,8 +52,9 @@ impl Drop for NetNs {
     }
 }
 
-fn run(program: &str, args: &[&str]) {
+fn run(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {args:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -1,11 +1,11 @@
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use tcp_adapter::Frame;
 use tcp_adapter::device::{Device, OpenError, Tap};
 
-use crate::common::neighbour::{echo_answer, echo_request, resolve, wait};
+use crate::common::neighbour::{echo_answer, echo_request, expect_oversized_drop, resolve, wait};
 use crate::common::netns::NetNs;
 
 const KERNEL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -63,20 +63,7 @@ fn frames_of_impossible_length_are_counted() {
     assert_eq!(tap.stats().tx_dropped, 3);
     resolve(&mut tap, OURS, KERNEL);
 
-    // The MTU was read when the device was opened: now the kernel sends frames that are too long for it.
-    netns.ip("link set tap0 mtu 4000");
-    netns.enter(|| {
-        let socket = UdpSocket::bind((KERNEL, 0)).unwrap();
-        socket.set_broadcast(true).unwrap();
-        socket.send_to(&[0; 3000], "10.77.0.255:9").unwrap();
-    });
-    let started = Instant::now();
-    let ignore = |_: &Frame| None::<()>;
-    while tap.stats().rx_dropped == 0 {
-        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", tap.stats());
-        wait(&mut tap, Duration::from_millis(20), ignore);
-    }
-    assert_eq!(tap.stats().rx_dropped, 1);
+    expect_oversized_drop(&netns, &mut tap, "tap0", KERNEL);
 }
 
 #[test]
