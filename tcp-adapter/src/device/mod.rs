@@ -2,6 +2,7 @@
 
 #[cfg(feature = "devices")]
 mod burst;
+pub mod capture;
 mod lengths;
 #[cfg(feature = "devices")]
 mod link;
@@ -10,6 +11,7 @@ pub mod memory;
 mod open_error;
 #[cfg(feature = "devices")]
 pub mod packet;
+pub mod pcapng;
 #[cfg(feature = "devices")]
 pub mod tap;
 #[cfg(feature = "devices")]
@@ -19,6 +21,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::Frame;
+pub use capture::{Capture, CaptureFile};
 pub use memory::MemoryDevice;
 #[cfg(feature = "devices")]
 pub use open_error::OpenError;
