@@ -1,16 +1,33 @@
 //! Sans-IO Multipath TCP version 1 (RFC 8684).
 //!
 //! No sockets, no clock, no threads: time, random numbers and packets come from the caller,
-//! and the TCP below is anything that implements [`tcp_adapter::TcpStack`].
+//! and the TCP below is anything that implements [`tcp_adapter::TcpStack`]. [`Stack`] is
+//! where to start.
 #![forbid(unsafe_code)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
+mod config;
+mod event;
+mod info;
 mod keys;
+mod mib;
+mod path_manager;
+pub mod scheduler;
 mod seq;
+mod socket_manager;
+mod stack;
 pub mod stream;
 #[cfg(test)]
 mod testing;
 pub mod wire;
 
+pub use config::{ChecksumFailure, ConnConfig, ListenConfig, StackConfig};
+pub use event::{CloseReason, ConnId, Event, FallbackCause, SubflowCloseReason, SubflowId};
+pub use info::{ConnInfo, ConnState, SubflowInfo, SubflowState};
 pub use keys::{Idsn, Key, Token, add_addr_hmac, join_hmac, truncate_64, truncate_160, verify};
+pub use mib::{Counter, Mib};
+pub use path_manager::{Endpoint, EndpointError, EndpointFlags, EndpointId, Limits};
+pub use scheduler::SchedulerKind;
 pub use seq::{DataSeq, SubflowSeq};
+pub use socket_manager::SubflowError;
+pub use stack::{Recv, RecvError, SendError, Stack};

@@ -100,6 +100,20 @@ impl MappedReader {
         self.waiting.len()
     }
 
+    /// Subflow offset of the first waiting byte.
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Takes waiting bytes whatever their mapping, with their offset: after a fallback there are no mappings.
+    pub fn take_unmapped(&mut self) -> Option<(u64, Bytes)> {
+        let offset = self.offset;
+        let bytes = self.waiting.pop(usize::MAX)?;
+        self.offset += bytes.len() as u64;
+        self.unmapped = false;
+        Some((offset, bytes))
+    }
+
     /// Takes one slice of at most `max` bytes.
     fn take(&mut self, max: usize, maps: &mut ReceivedMap) -> Option<Bytes> {
         let bytes = self.waiting.pop(max)?;

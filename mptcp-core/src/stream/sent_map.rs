@@ -10,12 +10,10 @@ pub struct SentMapping {
     pub offset: u64,
     /// Stream position of the first byte.
     pub pos: u64,
-    /// Bytes on the subflow. The DATA_FIN, which has no byte there, is not counted.
+    /// Bytes on the subflow. A DATA_FIN is sent on its own, so it is never among them.
     pub len: u32,
     /// The DSS checksum, if checksums are in use.
     pub checksum: Option<u16>,
-    /// Whether a DATA_FIN follows the last byte.
-    pub data_fin: bool,
 }
 
 impl SentMapping {
@@ -53,6 +51,11 @@ impl SentMap {
             "mapped twice: {mapping:?}"
         );
         self.mappings.push_back(mapping);
+    }
+
+    /// Whether everything sent is acknowledged by TCP.
+    pub fn is_empty(&self) -> bool {
+        self.mappings.is_empty()
     }
 
     /// The mapping of the subflow byte at `offset`. O(log n).
@@ -97,7 +100,7 @@ mod tests {
     use super::*;
 
     fn mapping(offset: u64, pos: u64, len: u32) -> SentMapping {
-        SentMapping { offset, pos, len, checksum: None, data_fin: false }
+        SentMapping { offset, pos, len, checksum: None }
     }
 
     fn sample() -> SentMap {

@@ -1,0 +1,113 @@
+//! What can be chosen for a stack, a listener and a connection.
+
+use std::time::Duration;
+
+use crate::path_manager::Limits;
+use crate::scheduler::SchedulerKind;
+
+/// What a receiver does when a DSS checksum fails and the connection has one subflow only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ChecksumFailure {
+    /// Sends MP_FAIL and goes on as regular TCP, as RFC 8684 section 3.7 has it: what a middlebox made of the
+    /// payload is delivered, just as plain TCP would.
+    #[default]
+    FallBack,
+    /// Closes the connection with MP_FASTCLOSE: for applications that would rather lose the
+    /// connection than read altered bytes.
+    Abort,
+}
+
+/// Configuration of a stack.
+#[derive(Clone, Debug)]
+pub struct StackConfig {
+    /// Offer and accept MP_CAPABLE at all. Default: true.
+    pub mptcp: bool,
+    /// Require DSS checksums (flag A of MP_CAPABLE, RFC 8684 section 3.1). They are used if either side
+    /// requires them. Default: false, as the kernel's.
+    pub checksum: bool,
+    /// What to do when a checksum fails on the only subflow.
+    pub checksum_failure: ChecksumFailure,
+    /// Allow the peer to join to the address and port of the initial subflow (flag C unset, RFC 8684
+    /// section 3.1). Default: true.
+    pub allow_join_initial_addr: bool,
+    /// Scheduler of new connections.
+    pub scheduler: SchedulerKind,
+    /// Bytes that a connection's send queue holds at most. Default: 4 MiB.
+    pub send_buffer: usize,
+    /// Receive buffer that a connection starts with, in bytes. Default: 256 KiB.
+    pub recv_buffer_initial: usize,
+    /// Receive buffer that auto-tuning may reach, in bytes. Default: 4 MiB.
+    pub recv_buffer_max: usize,
+    /// Bytes that all connections together may hold, sent and received. While more are held, applications cannot
+    /// write more, receive buffers do not grow and new connections are refused. Default: 1 GiB.
+    pub memory_limit: usize,
+    /// Connections at the same time. Default: 65,536.
+    pub max_connections: usize,
+    /// Subflows and addresses, see [`Limits`].
+    pub limits: Limits,
+    /// MP_JOIN handshakes that a connection answers at the same time. Default: 8.
+    pub max_half_open_joins: usize,
+    /// SYNs with MP_CAPABLE that stay unanswered before the SYN goes out without it (RFC 8684 section 3.1).
+    /// Default: 2 retransmissions, as the kernel's `syn_retrans_before_tcp_fallback`.
+    pub syn_retries_before_fallback: u32,
+    /// How long a connection lives without any subflow, and how long a closed one waits for
+    /// its peer (the kernel's `close_timeout`). Default: 60 s.
+    pub close_timeout: Duration,
+    /// First interval after which an unanswered ADD_ADDR is repeated; it doubles each time, five
+    /// times at most. Default: 1 s.
+    pub add_addr_timeout: Duration,
+    /// How long subflow data may wait for its mapping before the subflow is reset (RFC 8684
+    /// section 3.3.1 leaves the "short while" open). Default: 5 s.
+    pub unmapped_timeout: Duration,
+    /// How long a subflow may go without an answer while it has something outstanding. Default: 180 s.
+    pub subflow_timeout: Duration,
+    /// This core and the number of cores: tokens are drawn so that `token % cores == core`.
+    pub core: (u32, u32),
+}
+
+impl Default for StackConfig {
+    fn default() -> Self {
+        Self {
+            mptcp: true,
+            checksum: false,
+            checksum_failure: ChecksumFailure::default(),
+            allow_join_initial_addr: true,
+            scheduler: SchedulerKind::LowestRtt,
+            send_buffer: 4 << 20,
+            recv_buffer_initial: 256 << 10,
+            recv_buffer_max: 4 << 20,
+            memory_limit: 1 << 30,
+            max_connections: 65_536,
+            limits: Limits::default(),
+            max_half_open_joins: 8,
+            syn_retries_before_fallback: 2,
+            close_timeout: Duration::from_secs(60),
+            add_addr_timeout: Duration::from_secs(1),
+            unmapped_timeout: Duration::from_secs(5),
+            subflow_timeout: Duration::from_secs(180),
+            core: (0, 1),
+        }
+    }
+}
+
+/// Configuration of one active connection; `None` takes the stack's.
+#[derive(Clone, Debug, Default)]
+pub struct ConnConfig {
+    /// Offer MP_CAPABLE.
+    pub mptcp: Option<bool>,
+    /// Scheduler.
+    pub scheduler: Option<SchedulerKind>,
+}
+
+/// Configuration of a listener.
+#[derive(Clone, Debug)]
+pub struct ListenConfig {
+    /// Connections that are in the handshake or wait for `accept`, at most. Default: 128.
+    pub backlog: usize,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self { backlog: 128 }
+    }
+}

@@ -1,0 +1,125 @@
+//! Announcing our addresses: ADD_ADDR until it is echoed, and REMOVE_ADDR (RFC 8684 section 3.4).
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tcp_adapter::Instant;
+
+use crate::wire::AddrId;
+
+/// How often an ADD_ADDR is sent again before giving up. The kernel does it as often.
+const MAX_RETRANSMISSIONS: u32 = 3;
+
+/// An address that the peer is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Announcement {
+    pub(crate) id: AddrId,
+    pub(crate) addr: IpAddr,
+    pub(crate) port: Option<u16>,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// To be sent at once, after so many transmissions.
+    Due { sent: u32 },
+    /// Sent so often; to be sent again then.
+    Waiting { sent: u32, again: Instant },
+    /// Echoed, or given up.
+    Done,
+}
+
+/// The announcements of one connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Announcements {
+    list: Vec<Announcement>,
+}
+
+impl Announcements {
+    pub(crate) fn add(&mut self, id: AddrId, addr: IpAddr, port: Option<u16>) {
+        self.list.retain(|known| known.id != id);
+        self.list.push(Announcement { id, addr, port, progress: Progress::Due { sent: 0 } });
+    }
+
+    /// Forgets an announcement; false if there was none, so that no REMOVE_ADDR is needed.
+    pub(crate) fn remove(&mut self, id: AddrId) -> bool {
+        let before = self.list.len();
+        self.list.retain(|known| known.id != id);
+        self.list.len() < before
+    }
+
+    pub(crate) fn contains(&self, id: AddrId) -> bool {
+        self.list.iter().any(|known| known.id == id)
+    }
+
+    /// Takes the next announcement to send now, and arms its retransmission.
+    pub(crate) fn next_due(&mut self, now: Instant, timeout: Duration) -> Option<Announcement> {
+        for known in &mut self.list {
+            let sent = match known.progress {
+                Progress::Due { sent } => sent,
+                Progress::Waiting { sent, again } if again <= now => sent,
+                Progress::Waiting { .. } | Progress::Done => continue,
+            };
+            if sent > MAX_RETRANSMISSIONS {
+                known.progress = Progress::Done;
+                continue;
+            }
+            known.progress = Progress::Waiting { sent: sent + 1, again: now + timeout * (1 << sent) };
+            return Some(*known);
+        }
+        None
+    }
+
+    /// Takes an echo; false if it matches nothing that was announced.
+    pub(crate) fn echoed(&mut self, id: AddrId, addr: IpAddr, port: Option<u16>) -> bool {
+        let found = self.list.iter_mut().find(|known| known.id == id && known.addr == addr && known.port == port);
+        match found {
+            Some(known) => {
+                known.progress = Progress::Done;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.list
+            .iter()
+            .filter_map(|known| match known.progress {
+                Progress::Due { .. } => Some(Instant::ZERO),
+                Progress::Waiting { again, .. } => Some(again),
+                Progress::Done => None,
+            })
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_with_back_off_until_echoed_or_given_up() {
+        let addr: IpAddr = "10.0.0.7".parse().unwrap();
+        let timeout = Duration::from_secs(1);
+        let mut list = Announcements::default();
+        list.add(AddrId(3), addr, None);
+        let mut now = Instant::from_millis(5);
+        for wait in [1, 2, 4, 8] {
+            assert_eq!(list.next_due(now, timeout).map(|known| known.id), Some(AddrId(3)));
+            assert_eq!(list.next_due(now, timeout), None);
+            assert_eq!(list.deadline(), Some(now + Duration::from_secs(wait)));
+            now += Duration::from_secs(wait);
+        }
+        assert_eq!(list.next_due(now, timeout), None, "given up");
+        assert_eq!(list.deadline(), None);
+
+        list.add(AddrId(3), addr, None);
+        assert!(list.next_due(now, timeout).is_some());
+        assert!(!list.echoed(AddrId(3), addr, Some(80)), "another port is another announcement");
+        assert!(list.echoed(AddrId(3), addr, None));
+        assert_eq!(list.deadline(), None);
+        assert!(list.remove(AddrId(3)));
+        assert!(!list.remove(AddrId(3)));
+    }
+}

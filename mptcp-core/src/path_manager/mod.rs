@@ -1,0 +1,155 @@
+//! The path manager: which subflows a connection should have, and what the peer is told of addresses.
+//!
+//! [`EndpointTable`](endpoint::EndpointTable) is the stack's; a [`PathState`] is one connection's. The path
+//! manager decides; the socket manager carries out.
+
+mod announce;
+mod endpoint;
+mod remote;
+mod retry;
+
+use std::net::{IpAddr, SocketAddr};
+
+use tcp_adapter::InterfaceConfig;
+
+pub(crate) use announce::Announcements;
+pub(crate) use endpoint::EndpointTable;
+pub use endpoint::{Endpoint, EndpointError, EndpointFlags, EndpointId, Limits};
+pub(crate) use remote::{Learned, RemoteAddrs};
+pub(crate) use retry::Retries;
+
+use crate::wire::AddrId;
+
+/// What the path manager knows of one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct PathState {
+    /// The addresses that the application sees: those of the first subflow (RFC 8684 section 4, "5-tuple").
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    /// The peer asked not to be joined at its first address (flag C of MP_CAPABLE).
+    pub(crate) deny_remote_initial: bool,
+    pub(crate) announced: Announcements,
+    pub(crate) remotes: RemoteAddrs,
+    pub(crate) retries: Retries,
+    /// Pairs that were tried, so that none is tried twice on our own account.
+    tried: Vec<(IpAddr, SocketAddr)>,
+    /// Ids given to local addresses that are no endpoints, counted down from 255 as endpoints count up from 1.
+    implicit: Vec<(AddrId, IpAddr)>,
+}
+
+/// A subflow that should be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) local: IpAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) remote_id: AddrId,
+    pub(crate) backup: bool,
+}
+
+/// What a plan is made from besides the connection's own state.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) endpoints: &'a EndpointTable,
+    pub(crate) interfaces: &'a [InterfaceConfig],
+}
+
+impl PathState {
+    pub(crate) fn new(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self {
+            local,
+            remote,
+            deny_remote_initial: false,
+            announced: Announcements::default(),
+            remotes: RemoteAddrs::default(),
+            retries: Retries::default(),
+            tried: vec![(local.ip(), remote)],
+            implicit: Vec::new(),
+        }
+    }
+
+    /// The next subflow to open, if there is one that was not tried yet.
+    ///
+    /// Endpoints with `subflow` go to the peer's first address, and with `fullmesh` to all of its addresses; an
+    /// announced address is reached from the `fullmesh` endpoints, or where there are none from one address of
+    /// ours that reaches it.
+    pub(crate) fn next_plan(&mut self, around: &Surroundings<'_>) -> Option<Plan> {
+        let plan = self.candidates(around).into_iter().find(|plan| {
+            !self.tried.contains(&(plan.local, plan.remote))
+                && around.interfaces.iter().any(|interface| interface.reaches(plan.local, plan.remote.ip()))
+        })?;
+        self.tried.push((plan.local, plan.remote));
+        Some(plan)
+    }
+
+    fn candidates(&self, around: &Surroundings<'_>) -> Vec<Plan> {
+        let mut plans = Vec::new();
+        let mut add = |local: IpAddr, remote: SocketAddr, remote_id: AddrId, backup: bool| {
+            if local.is_ipv4() == remote.is_ipv4() {
+                plans.push(Plan { local, remote, remote_id, backup });
+            }
+        };
+        let opening = around.endpoints.iter().filter(|(_, endpoint)| endpoint.flags.subflow);
+        let mut meshed = false;
+        for (_, endpoint) in opening {
+            if !self.deny_remote_initial {
+                add(endpoint.addr, self.remote, AddrId(0), endpoint.flags.backup);
+            }
+            if endpoint.flags.fullmesh {
+                meshed = true;
+                for known in self.remotes.iter() {
+                    add(endpoint.addr, known.addr, known.id, endpoint.flags.backup);
+                }
+            }
+        }
+        for known in self.remotes.iter().filter(|_| !meshed) {
+            if let Some(local) = source_for(around.interfaces, known.addr.ip()) {
+                let backup = around.endpoints.by_addr(local).is_some_and(|(_, endpoint)| endpoint.flags.backup);
+                add(local, known.addr, known.id, backup);
+            }
+        }
+        plans
+    }
+
+    /// Lets a pair be tried again: the peer has refreshed its address, or it was closed on purpose.
+    pub(crate) fn allow_again(&mut self, remote: SocketAddr) {
+        self.tried.retain(|(_, tried)| *tried != remote);
+    }
+
+    /// Remembers a pair that is in use for other reasons than a plan.
+    pub(crate) fn mark_tried(&mut self, local: IpAddr, remote: SocketAddr) {
+        if !self.tried.contains(&(local, remote)) {
+            self.tried.push((local, remote));
+        }
+    }
+
+    /// The address id of one of our addresses: 0 for the first subflow's, an endpoint's own id, or one
+    /// drawn from the upper end for an address that is neither.
+    pub(crate) fn local_id(&mut self, endpoints: &EndpointTable, addr: IpAddr) -> AddrId {
+        if addr == self.local.ip() {
+            return AddrId(0);
+        }
+        if let Some((id, _)) = endpoints.by_addr(addr) {
+            return id.into();
+        }
+        if let Some((id, _)) = self.implicit.iter().find(|(_, known)| *known == addr) {
+            return *id;
+        }
+        let taken =
+            |id: u8| self.implicit.iter().any(|(known, _)| known.0 == id) || endpoints.get(EndpointId(id)).is_some();
+        let id = AddrId((1..=u8::MAX).rev().find(|id| !taken(*id)).unwrap_or(u8::MAX));
+        self.implicit.push((id, addr));
+        id
+    }
+}
+
+/// The address of ours to reach `remote` from: one on the same network if there is one, else one with a route.
+fn source_for(interfaces: &[InterfaceConfig], remote: IpAddr) -> Option<IpAddr> {
+    let same_family = |addr: &IpAddr| addr.is_ipv4() == remote.is_ipv4();
+    let attached = interfaces.iter().flat_map(|interface| &interface.addrs).find(|own| own.contains(remote));
+    attached.map(|own| own.addr).or_else(|| {
+        let routed = interfaces.iter().find(|interface| interface.has_route(remote))?;
+        routed.addrs.iter().map(|own| own.addr).find(same_family)
+    })
+}
+
+#[cfg(test)]
+mod tests;

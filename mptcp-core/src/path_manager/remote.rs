@@ -1,0 +1,90 @@
+//! The peer's addresses: what ADD_ADDR and MP_JOIN taught us (RFC 8684 section 3.4.1).
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::wire::AddrId;
+
+/// Addresses that are remembered per connection at most, so that a peer cannot fill memory with them. The
+/// address ids allow 256; few hosts have more than a handful.
+const MAX_ADDRESSES: usize = 64;
+
+/// An address of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RemoteAddr {
+    pub(crate) id: AddrId,
+    pub(crate) addr: SocketAddr,
+}
+
+/// What an ADD_ADDR was good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Learned {
+    /// A new address, or a new port of a known one.
+    New,
+    /// Known already: the peer refreshes it.
+    Refreshed,
+    /// Its id belongs to another address; a host must remove an id before it reuses it.
+    IdInUse,
+    /// Over the bound of remembered addresses, or over the limit of accepted ones.
+    Refused,
+}
+
+/// The announced addresses of the peer of one connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RemoteAddrs {
+    list: Vec<RemoteAddr>,
+}
+
+impl RemoteAddrs {
+    /// Takes an announcement, accepting at most `limit` addresses.
+    pub(crate) fn learn(&mut self, id: AddrId, addr: SocketAddr, limit: usize) -> Learned {
+        if let Some(known) = self.list.iter_mut().find(|known| known.id == id) {
+            if known.addr.ip() != addr.ip() {
+                return Learned::IdInUse;
+            }
+            let same = known.addr == addr;
+            known.addr = addr;
+            return if same { Learned::Refreshed } else { Learned::New };
+        }
+        if self.list.len() >= limit.min(MAX_ADDRESSES) {
+            return Learned::Refused;
+        }
+        self.list.push(RemoteAddr { id, addr });
+        Learned::New
+    }
+
+    /// Forgets an address; `None` if the id is not known.
+    pub(crate) fn remove(&mut self, id: AddrId) -> Option<RemoteAddr> {
+        let at = self.list.iter().position(|known| known.id == id)?;
+        Some(self.list.remove(at))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RemoteAddr> {
+        self.list.iter()
+    }
+
+    pub(crate) fn id_of(&self, addr: IpAddr) -> Option<AddrId> {
+        self.list.iter().find(|known| known.addr.ip() == addr).map(|known| known.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_stay_bound_to_their_address() {
+        let one: SocketAddr = "10.0.0.1:80".parse().unwrap();
+        let other_port: SocketAddr = "10.0.0.1:81".parse().unwrap();
+        let two: SocketAddr = "10.0.0.2:80".parse().unwrap();
+        let mut addrs = RemoteAddrs::default();
+        assert_eq!(addrs.learn(AddrId(1), one, 1), Learned::New);
+        assert_eq!(addrs.learn(AddrId(1), one, 1), Learned::Refreshed);
+        assert_eq!(addrs.learn(AddrId(1), other_port, 1), Learned::New);
+        assert_eq!(addrs.learn(AddrId(1), two, 1), Learned::IdInUse);
+        assert_eq!(addrs.learn(AddrId(2), two, 1), Learned::Refused);
+        assert_eq!(addrs.remove(AddrId(1)).map(|known| known.addr), Some(other_port));
+        assert_eq!(addrs.remove(AddrId(1)), None, "an unknown id is ignored");
+        assert_eq!(addrs.learn(AddrId(1), two, 1), Learned::New, "a removed id is free again");
+        assert_eq!(addrs.id_of(two.ip()), Some(AddrId(1)));
+    }
+}

@@ -1,0 +1,229 @@
+//! The end of connections and of subflows (RFC 8684 sections 3.3.3, 3.5 and 3.6).
+
+use std::time::Duration;
+
+use tcp_adapter::{CloseReason as TcpCloseReason, OptionSpace, TcpId};
+
+use super::connection::{Connection, Doom, Protocol};
+use super::input::doom_options;
+use super::sender::Fin;
+use super::shared::Cx;
+use super::subflow::Stage;
+use crate::event::{CloseReason, Event, SubflowCloseReason, SubflowId};
+use crate::mib::Counter;
+use crate::wire::{MpFastclose, MptcpOption, ResetReason};
+
+/// How long the FIN exchange of the subflows may take once the connection itself is closed on both sides.
+const FIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl Connection {
+    /// The application will write no more.
+    pub(crate) fn shut(&mut self) {
+        if self.sender.fin == Fin::Open {
+            self.sender.fin = Fin::Queued;
+        }
+    }
+
+    /// The application gives the handle back.
+    pub(crate) fn release(&mut self, cx: &mut Cx<'_>) {
+        self.app.released = true;
+        if self.closed.is_some() {
+            return;
+        }
+        if !self.is_open() || self.receiver.stream.readable() > 0 {
+            // Data that no one will read: the peer must learn that it did not arrive (RFC 9293 section 3.6.1).
+            self.fast_close(cx);
+            return;
+        }
+        self.shut();
+        let patience = cx.now + cx.shared.config.close_timeout;
+        self.give_up_at = Some(self.give_up_at.map_or(patience, |at| at.min(patience)));
+    }
+
+    /// Closes at once: MP_FASTCLOSE on a RST of every subflow (RFC 8684 section 3.5, option R), or a plain RST.
+    pub(crate) fn fast_close(&mut self, cx: &mut Cx<'_>) {
+        if self.closed.is_some() {
+            return;
+        }
+        let mut space = OptionSpace::new(OptionSpace::MAX);
+        if let Some(state) = self.multipath()
+            && MptcpOption::Fastclose(MpFastclose { receiver_key: state.remote.key }).emit(&mut space)
+        {
+            cx.shared.mib.bump(Counter::MPFastcloseTx);
+        }
+        for subflow in &self.subflows {
+            if cx.tcp.abort(cx.now, subflow.tcp, space.as_slice()).is_err() {
+                tracing::debug!(conn = %self.id, subflow = %subflow.id, "subflow was gone already");
+            }
+        }
+        self.finish(CloseReason::Aborted, cx.shared);
+    }
+
+    /// Sends the DATA_FIN when its turn has come, and closes the subflows after both sides' (section 3.3.3).
+    pub(crate) fn advance_close(&mut self, cx: &mut Cx<'_>) {
+        if self.closed.is_some() || !self.is_open() {
+            return;
+        }
+        let all_mapped = self.sender.queue.nxt() == self.sender.queue.end();
+        if self.sender.fin == Fin::Queued && all_mapped {
+            self.sender.fin = Fin::Sent;
+            match self.protocol {
+                Protocol::Plain(_) => self.close_subflows(cx),
+                _ => self.acknowledge(cx),
+            }
+        }
+        let acknowledged = match self.protocol {
+            // The FIN of the subflow is acknowledged by TCP, which reports the end itself.
+            Protocol::Plain(_) => false,
+            _ => self.sender.fin == Fin::Acked,
+        };
+        if acknowledged && self.receiver.is_finished() {
+            self.close_subflows(cx);
+            if self.subflows.is_empty() {
+                self.finish(CloseReason::Normal, cx.shared);
+            }
+        }
+    }
+
+    /// FINs on all subflows.
+    fn close_subflows(&mut self, cx: &mut Cx<'_>) {
+        let multipath = self.multipath().is_some();
+        let mut stuck = Vec::new();
+        for subflow in &mut self.subflows {
+            if subflow.fin_sent {
+                continue;
+            }
+            subflow.fin_sent = true;
+            if !subflow.connected {
+                stuck.push((subflow.id, Doom::Bare));
+            } else if multipath && subflow.stale.is_some() {
+                // Everything it holds has arrived over the others (section 3.3.3).
+                stuck.push((subflow.id, Doom::Reason(ResetReason::TooMuchOutstanding)));
+            } else {
+                if multipath {
+                    subflow.stage = Stage::Closing;
+                }
+                cx.tcp.shutdown(cx.now, subflow.tcp);
+            }
+        }
+        if multipath {
+            self.give_up_at = Some(cx.now + FIN_TIMEOUT);
+        }
+        for (id, doom) in stuck {
+            self.doom(id, doom);
+        }
+    }
+
+    /// The peer has sent a FIN on a subflow.
+    pub(crate) fn on_subflow_fin(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
+        self.pull(id, cx);
+        let multipath = match self.protocol {
+            Protocol::Plain(_) => {
+                let end = self.receiver.stream.rcv_nxt();
+                self.receiver.learn_fin(end);
+                self.check_fin(cx);
+                false
+            }
+            _ => true,
+        };
+        let Some(subflow) = self.subflow_mut(id) else { return };
+        subflow.fin_received = true;
+        if multipath && !subflow.fin_sent {
+            // It carries nothing more from the peer; what this side still has goes over the others.
+            subflow.fin_sent = true;
+            subflow.stage = Stage::Closing;
+            cx.tcp.shutdown(cx.now, subflow.tcp);
+        }
+    }
+
+    /// Closes one subflow in order, on request of the application or for want of its address.
+    pub(crate) fn close_subflow(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
+        let Some(subflow) = self.subflow_mut(id).filter(|subflow| !subflow.fin_sent) else { return };
+        subflow.fin_sent = true;
+        if subflow.connected && subflow.stage == Stage::Established {
+            subflow.stage = Stage::Closing;
+            cx.tcp.shutdown(cx.now, subflow.tcp);
+        } else {
+            self.doom(id, Doom::Reason(ResetReason::Prohibited));
+        }
+    }
+
+    /// Resets what was marked for it.
+    pub(crate) fn carry_out_dooms(&mut self, cx: &mut Cx<'_>) {
+        for (id, doom) in std::mem::take(&mut self.doomed) {
+            let Some(subflow) = self.subflow_mut(id) else { continue };
+            if let Doom::Reason(reason) = doom {
+                subflow.own_reset = Some(reason);
+            }
+            let tcp = subflow.tcp;
+            let options = doom_options(doom, cx.shared);
+            if cx.tcp.abort(cx.now, tcp, options.as_slice()).is_err() {
+                // TCP has forgotten it, and its last event has been or will be handled like any other.
+                tracing::trace!(conn = %self.id, subflow = %id, "subflow was gone already");
+            }
+        }
+    }
+
+    /// The TCP connection of a subflow is gone.
+    pub(crate) fn on_subflow_closed(&mut self, tcp: TcpId, reason: TcpCloseReason, cx: &mut Cx<'_>) {
+        let Some(index) = self.subflows.iter().position(|subflow| subflow.tcp == tcp) else { return };
+        let id = self.subflows[index].id;
+        self.pull(id, cx);
+        self.reinject_all(id);
+        let Some(index) = self.subflows.iter().position(|subflow| subflow.id == id) else { return };
+        let subflow = self.subflows.remove(index);
+        let why = match (reason, subflow.own_reset) {
+            (_, Some(own)) => SubflowCloseReason::Aborted(own),
+            (TcpCloseReason::Normal, None) => SubflowCloseReason::Normal,
+            (TcpCloseReason::Refused, None) => SubflowCloseReason::Refused,
+            (TcpCloseReason::Reset, None) => SubflowCloseReason::Reset(subflow.peer_reset),
+            (TcpCloseReason::TimedOut, None) => SubflowCloseReason::TimedOut,
+            (TcpCloseReason::Aborted, None) => SubflowCloseReason::Aborted(ResetReason::Unspecified),
+        };
+        tracing::debug!(conn = %self.id, subflow = %id, ?why, "subflow closed");
+        if self.closed.is_some() {
+            return;
+        }
+        if self.multipath().is_none() {
+            if !subflow.is_join() {
+                self.finish(plain_close_reason(reason), cx.shared);
+            }
+            return;
+        }
+        cx.shared.events.push_back(Event::SubflowClosed(self.id, id, why));
+        let over = self.sender.fin == Fin::Acked && self.receiver.is_finished();
+        if over {
+            if self.subflows.is_empty() {
+                self.finish(CloseReason::Normal, cx.shared);
+            }
+            return;
+        }
+        self.reconsider_path(&subflow, why, cx.now);
+        if self.subflows.is_empty() && self.give_up_at.is_none() {
+            // Another subflow may be made in time (make after break).
+            self.give_up_at = Some(cx.now + cx.shared.config.close_timeout);
+        }
+    }
+
+    /// The time to wait for subflows or for the peer's close is over.
+    pub(crate) fn give_up(&mut self, cx: &mut Cx<'_>) {
+        let over = self.sender.fin == Fin::Acked && self.receiver.is_finished();
+        if over {
+            self.finish(CloseReason::Normal, cx.shared);
+        } else if self.subflows.is_empty() {
+            self.finish(CloseReason::TimedOut, cx.shared);
+        } else {
+            self.fast_close(cx);
+        }
+    }
+}
+
+fn plain_close_reason(reason: TcpCloseReason) -> CloseReason {
+    match reason {
+        TcpCloseReason::Normal => CloseReason::Normal,
+        TcpCloseReason::Refused => CloseReason::Refused,
+        TcpCloseReason::Reset => CloseReason::Reset,
+        TcpCloseReason::TimedOut => CloseReason::TimedOut,
+        TcpCloseReason::Aborted => CloseReason::Aborted,
+    }
+}

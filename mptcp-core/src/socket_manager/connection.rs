@@ -1,0 +1,323 @@
+//! A connection: its state, and what can be asked of it.
+//!
+//! What a connection does is spread over the sibling files by subject: `handshake`, `input`, `output`,
+//! `sender`, `receiver`, `fallback`, `close`, `paths`, `timers`.
+
+use std::net::SocketAddr;
+
+use tcp_adapter::{Instant, ListenerId};
+
+use super::receiver::Receiver;
+use super::sender::Sender;
+use super::shared::{KeyMaterial, Shared};
+use super::subflow::{Stage, Subflow};
+use crate::event::{CloseReason, ConnId, Event, FallbackCause, SubflowId};
+use crate::info::{ConnInfo, ConnState, SubflowInfo};
+use crate::path_manager::PathState;
+use crate::scheduler::Scheduler;
+
+/// What the two hosts have agreed to speak.
+#[derive(Debug)]
+pub(crate) enum Protocol {
+    /// MP_CAPABLE is offered or answered; the peer's key, or its last word, is not known yet.
+    Negotiating(Negotiating),
+    /// MPTCP.
+    Multipath(Multipath),
+    /// Regular TCP on the first subflow.
+    Plain(Plain),
+}
+
+/// State of an open MP_CAPABLE handshake.
+#[derive(Debug)]
+pub(crate) struct Negotiating {
+    pub(crate) local: KeyMaterial,
+    /// One of the sides known so far requires checksums.
+    pub(crate) checksum: bool,
+}
+
+/// State of a connection that speaks MPTCP.
+#[derive(Debug)]
+pub(crate) struct Multipath {
+    pub(crate) local: KeyMaterial,
+    pub(crate) remote: KeyMaterial,
+    pub(crate) checksum: bool,
+    /// A DSS option has come in: options pass, and the peer has our keys. Until then MP_CAPABLE is
+    /// repeated, and no subflow is added (RFC 8684 section 3.1).
+    pub(crate) confirmed: bool,
+    /// All data so far went over the first subflow, in order and once, so a fallback is possible (section 3.7).
+    pub(crate) single_path: bool,
+}
+
+/// State of a connection that has fallen back, or never spoke MPTCP.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    pub(crate) cause: FallbackCause,
+    /// Stream position of subflow offset 0, sending; wraps if the position is the smaller one.
+    pub(crate) tx_base: u64,
+    /// The same, receiving.
+    pub(crate) rx_base: u64,
+    /// The infinite mapping that the next new segment declares: subflow offset and absolute DSN of its start.
+    pub(crate) infinite: Option<Infinite>,
+}
+
+/// An infinite mapping to be sent on one last DSS option (RFC 8684 section 3.7).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Infinite {
+    pub(crate) dsn: u64,
+    pub(crate) ssn: u32,
+    pub(crate) checksum: bool,
+    /// Segments that start at or after this offset are new.
+    pub(crate) from_offset: u64,
+}
+
+/// What the application has done and was told.
+#[derive(Debug, Default)]
+pub(crate) struct Application {
+    /// The handle is given back: no one will read or write.
+    pub(crate) released: bool,
+    /// It was told that it is established, or handed out by `accept`.
+    pub(crate) announced: bool,
+    /// A write took less than it was given.
+    pub(crate) wants_room: bool,
+    pub(crate) told_finished: bool,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnId,
+    /// The listener that it came from, if passive.
+    pub(crate) listener: Option<ListenerId>,
+    pub(crate) protocol: Protocol,
+    pub(crate) subflows: Vec<Subflow>,
+    pub(crate) next_subflow: u32,
+    pub(crate) sender: Sender,
+    pub(crate) receiver: Receiver,
+    pub(crate) paths: PathState,
+    pub(crate) scheduler: Box<dyn Scheduler>,
+    pub(crate) app: Application,
+    /// Set once, when it is over.
+    pub(crate) closed: Option<CloseReason>,
+    /// When to give up: no subflow is left, or the peer does not answer our close.
+    pub(crate) give_up_at: Option<Instant>,
+    /// It is on the list of connections to look at.
+    pub(crate) dirty: bool,
+    /// What it contributes to the stack's count of held bytes.
+    pub(crate) memory_counted: usize,
+    /// Subflows to reset as soon as TCP can be reached: a hook cannot.
+    pub(crate) doomed: Vec<(SubflowId, Doom)>,
+}
+
+/// How a subflow is to be reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doom {
+    /// MP_TCPRST with this reason.
+    Reason(crate::wire::ResetReason),
+    /// MP_FAIL at this absolute DSN (RFC 8684 section 3.7).
+    Fail(u64),
+    /// The peer asked for it with MP_FASTCLOSE or the connection is over: a bare RST.
+    Bare,
+}
+
+/// What identifies a new connection.
+pub(crate) struct NewConnection {
+    pub(crate) id: ConnId,
+    pub(crate) listener: Option<ListenerId>,
+    pub(crate) protocol: Protocol,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) scheduler: Box<dyn Scheduler>,
+}
+
+impl Connection {
+    pub(crate) fn new(new: NewConnection, shared: &Shared) -> Self {
+        let NewConnection { id, listener, protocol, local, remote, scheduler } = new;
+        Self {
+            id,
+            listener,
+            protocol,
+            subflows: Vec::new(),
+            next_subflow: 0,
+            sender: Sender::new(),
+            receiver: Receiver::new(&shared.config),
+            paths: PathState::new(local, remote),
+            scheduler,
+            app: Application::default(),
+            closed: None,
+            give_up_at: None,
+            dirty: false,
+            memory_counted: 0,
+            doomed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn multipath(&self) -> Option<&Multipath> {
+        match &self.protocol {
+            Protocol::Multipath(multipath) => Some(multipath),
+            Protocol::Negotiating(_) | Protocol::Plain(_) => None,
+        }
+    }
+
+    pub(crate) fn multipath_mut(&mut self) -> Option<&mut Multipath> {
+        match &mut self.protocol {
+            Protocol::Multipath(multipath) => Some(multipath),
+            Protocol::Negotiating(_) | Protocol::Plain(_) => None,
+        }
+    }
+
+    pub(crate) fn local_key(&self) -> Option<&KeyMaterial> {
+        match &self.protocol {
+            Protocol::Negotiating(state) => Some(&state.local),
+            Protocol::Multipath(state) => Some(&state.local),
+            Protocol::Plain(_) => None,
+        }
+    }
+
+    pub(crate) fn subflow(&self, id: SubflowId) -> Option<&Subflow> {
+        self.subflows.iter().find(|subflow| subflow.id == id)
+    }
+
+    pub(crate) fn subflow_mut(&mut self, id: SubflowId) -> Option<&mut Subflow> {
+        self.subflows.iter_mut().find(|subflow| subflow.id == id)
+    }
+
+    /// The handshake of the first subflow is complete, so that the application can use the connection.
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self.protocol, Protocol::Negotiating(_))
+            && (self.app.announced || self.subflows.first().is_some_and(|subflow| subflow.connected))
+    }
+
+    /// The next number for a subflow.
+    pub(crate) fn draw_subflow_id(&mut self) -> SubflowId {
+        let id = SubflowId(self.next_subflow);
+        self.next_subflow += 1;
+        id
+    }
+
+    /// Subflows besides the first one that exist or are in the making.
+    pub(crate) fn extra_subflows(&self) -> usize {
+        let counted = self.subflows.iter().filter(|subflow| subflow.counts()).count();
+        counted.saturating_sub(1)
+    }
+
+    /// Marks for a reset at the next opportunity.
+    pub(crate) fn doom(&mut self, subflow: SubflowId, doom: Doom) {
+        if !self.doomed.iter().any(|(known, _)| *known == subflow) {
+            self.doomed.push((subflow, doom));
+        }
+    }
+
+    /// The connection is over; the application is told once.
+    pub(crate) fn finish(&mut self, reason: CloseReason, shared: &mut Shared) {
+        if self.closed.is_some() {
+            return;
+        }
+        if self.app.announced && matches!(self.protocol, Protocol::Multipath(_)) {
+            shared.mib.lower(crate::mib::Counter::MPCurrEstab);
+        }
+        self.closed = Some(reason);
+        self.give_up_at = None;
+        self.forget_token(shared);
+        for index in 0..self.subflows.len() {
+            let id = self.subflows[index].id;
+            self.doom(id, Doom::Bare);
+        }
+        tracing::debug!(conn = %self.id, %reason, "connection closed");
+        if self.app.announced && !self.app.released || self.listener.is_none() {
+            shared.events.push_back(Event::Closed(self.id, reason));
+        }
+    }
+
+    pub(crate) fn forget_token(&mut self, shared: &mut Shared) {
+        if let Some(local) = self.local_key() {
+            let token = local.token;
+            if shared.tokens.find(token) == Some(self.id) {
+                shared.tokens.remove(token);
+            }
+        }
+    }
+
+    /// Nothing more is expected: no TCP connection is left, and no one holds the handle.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.closed.is_some()
+            && self.subflows.is_empty()
+            && (self.app.released || (self.listener.is_some() && !self.app.announced))
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        let waiting: usize = self.subflows.iter().map(|subflow| subflow.reader.waiting()).sum();
+        self.sender.queue.len() + self.receiver.stream.held() + waiting
+    }
+
+    pub(crate) fn state(&self) -> ConnState {
+        if let Some(reason) = self.closed {
+            return ConnState::Closed(reason);
+        }
+        if !self.is_open() {
+            return ConnState::Opening;
+        }
+        match (self.sender.is_shut(), self.receiver.is_finished()) {
+            (false, false) => ConnState::Established,
+            (true, false) => ConnState::HalfClosedLocal,
+            (false, true) => ConnState::HalfClosedRemote,
+            (true, true) => ConnState::Closing,
+        }
+    }
+
+    pub(crate) fn info(&self) -> ConnInfo {
+        let queue = &self.sender.queue;
+        let (remote_token, checksum) = match &self.protocol {
+            Protocol::Multipath(state) => (Some(state.remote.token.0), state.checksum),
+            Protocol::Negotiating(state) => (None, state.checksum),
+            Protocol::Plain(_) => (None, false),
+        };
+        ConnInfo {
+            state: self.state(),
+            local: self.paths.local,
+            remote: self.paths.remote,
+            local_token: self.local_key().map(|local| local.token.0),
+            remote_token,
+            fallback: match &self.protocol {
+                Protocol::Plain(plain) => Some(plain.cause),
+                Protocol::Negotiating(_) | Protocol::Multipath(_) => None,
+            },
+            checksum,
+            scheduler: self.scheduler.name(),
+            subflows: self.subflows.len(),
+            bytes_sent: queue.nxt(),
+            bytes_acked: queue.una(),
+            bytes_received: self.receiver.stream.rcv_nxt(),
+            bytes_retransmitted: self.sender.bytes_reinjected,
+            snd_una: queue.una(),
+            snd_nxt: queue.nxt(),
+            rcv_nxt: self.receiver.stream.rcv_nxt(),
+            send_window: self.sender.window_end.saturating_sub(queue.una()),
+            recv_window: self.receiver.window.right_edge().saturating_sub(self.receiver.stream.rcv_nxt()),
+            recv_buffer: self.receiver.window.buffer(),
+            out_of_order: self.receiver.stream.out_of_order(),
+        }
+    }
+
+    pub(crate) fn subflow_infos(&self, tcp: &dyn tcp_adapter::TcpStack) -> Vec<SubflowInfo> {
+        let info = |subflow: &Subflow| SubflowInfo {
+            id: subflow.id,
+            state: subflow.state(),
+            local: subflow.local,
+            remote: subflow.remote,
+            local_addr_id: subflow.local_id,
+            remote_addr_id: subflow.remote_id,
+            backup: subflow.backup,
+            backup_by_peer: subflow.backup_by_peer,
+            tcp: tcp.info(subflow.tcp),
+            bytes_sent: subflow.bytes_sent,
+            bytes_received: subflow.bytes_received,
+            bytes_reinjected: subflow.bytes_reinjected,
+        };
+        self.subflows.iter().map(info).collect()
+    }
+
+    /// Subflows whose MP_JOIN this side has answered and that are not authenticated yet.
+    pub(crate) fn half_open_joins(&self) -> usize {
+        self.subflows.iter().filter(|subflow| matches!(subflow.stage, Stage::JoinAnswered { .. })).count()
+    }
+}

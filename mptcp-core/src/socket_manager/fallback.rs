@@ -1,0 +1,95 @@
+//! Falling back to regular TCP (RFC 8684 section 3.7).
+
+use super::connection::{Connection, Doom, Infinite, Plain, Protocol};
+use super::shared::Shared;
+use super::subflow::Stage;
+use crate::event::{Event, FallbackCause, SubflowId};
+use crate::mib::Counter;
+use crate::seq::{DataSeq, SubflowSeq};
+
+impl Connection {
+    /// Whether regular TCP can go on where MPTCP stops: all data is contiguous on the only subflow.
+    pub(crate) fn can_fall_back(&self) -> bool {
+        match &self.protocol {
+            Protocol::Negotiating(_) | Protocol::Plain(_) => true,
+            Protocol::Multipath(state) => {
+                let alone = self.subflows.iter().all(|subflow| !subflow.is_join() || !subflow.connected);
+                state.single_path && alone && self.receiver.stream.out_of_order() == 0
+            }
+        }
+    }
+
+    /// Goes on as regular TCP. The caller has made sure that this [is possible](Self::can_fall_back).
+    ///
+    /// `altered` bytes were taken from the subflow's reader and are not delivered yet.
+    pub(crate) fn fall_back(&mut self, cause: FallbackCause, altered: u64, shared: &mut Shared) {
+        if matches!(self.protocol, Protocol::Plain(_)) {
+            return;
+        }
+        tracing::debug!(conn = %self.id, %cause, "falling back to regular TCP");
+        shared.mib.add(counter(cause), 1);
+        self.forget_token(shared);
+        let infinite = self.final_mapping(cause, shared);
+        let was_multipath = matches!(self.protocol, Protocol::Multipath(_));
+        let first = self.subflows.first();
+        let (next_offset, read_offset) =
+            first.map_or((0, 0), |subflow| (subflow.next_offset, subflow.reader.offset().wrapping_sub(altered)));
+        self.protocol = Protocol::Plain(Plain {
+            cause,
+            tx_base: self.sender.queue.nxt().wrapping_sub(next_offset),
+            rx_base: self.receiver.stream.rcv_nxt().wrapping_sub(read_offset),
+            infinite,
+        });
+        self.sender.data_rto_at = None;
+        self.sender.window_probe_at = None;
+        if was_multipath && self.app.announced {
+            shared.mib.lower(Counter::MPCurrEstab);
+        }
+        let joins: Vec<SubflowId> =
+            self.subflows.iter().filter(|subflow| subflow.is_join()).map(|subflow| subflow.id).collect();
+        for id in joins {
+            self.doom(id, Doom::Bare);
+        }
+        if let Some(subflow) = self.subflows.first_mut() {
+            subflow.control.clear();
+            subflow.stale = None;
+            if matches!(subflow.stage, Stage::CapableSyn { .. } | Stage::CapableAnswered) {
+                subflow.stage = Stage::Established;
+            }
+        }
+        shared.events.push_back(Event::FellBack(self.id, cause));
+    }
+
+    /// The infinite mapping that tells the peer, in case options still pass in this direction. It starts at the
+    /// first byte that is not known to be delivered intact.
+    fn final_mapping(&self, cause: FallbackCause, shared: &mut Shared) -> Option<Infinite> {
+        let Protocol::Multipath(state) = &self.protocol else { return None };
+        let tells = matches!(
+            cause,
+            FallbackCause::AckWithoutDataAck | FallbackCause::ChecksumFailed | FallbackCause::PeerFailed
+        );
+        let subflow = self.subflows.first().filter(|_| tells)?;
+        shared.mib.bump(Counter::InfiniteMapTx);
+        let una = self.sender.queue.una();
+        let behind = self.sender.queue.nxt() - una;
+        Some(Infinite {
+            dsn: DataSeq::at(state.local.idsn, una).0,
+            ssn: SubflowSeq::from_offset(subflow.next_offset.saturating_sub(behind)).0,
+            checksum: state.checksum,
+            from_offset: subflow.next_offset,
+        })
+    }
+}
+
+fn counter(cause: FallbackCause) -> Counter {
+    match cause {
+        FallbackCause::NotOffered | FallbackCause::NotRequested => Counter::MPCapableSYNTXDisabled,
+        FallbackCause::SynAckWithoutCapable => Counter::MPCapableFallbackSYNACK,
+        FallbackCause::AckWithoutCapable => Counter::MPCapableFallbackACK,
+        FallbackCause::DataWithoutMapping => Counter::MPCapableDataFallback,
+        FallbackCause::AckWithoutDataAck | FallbackCause::ChecksumFailed | FallbackCause::PeerFailed => {
+            Counter::DssFallback
+        }
+        FallbackCause::InfiniteMapping => Counter::InfiniteMapRx,
+    }
+}

@@ -1,0 +1,407 @@
+//! The options of received segments (RFC 8684 sections 3.3 to 3.7).
+
+use std::net::SocketAddr;
+
+use tcp_adapter::{Instant, SegmentIn, Verdict};
+
+use super::connection::{Connection, Doom, Protocol};
+use super::handshake::reset_options;
+use super::shared::Shared;
+use super::subflow::Stage;
+use crate::event::{CloseReason, Event, FallbackCause, SubflowId};
+use crate::keys::{add_addr_hmac, verify};
+use crate::mib::Counter;
+use crate::path_manager::Learned;
+use crate::seq::{DataSeq, SubflowSeq};
+use crate::stream::{MapInsert, ReceivedMapping};
+use crate::wire::{self, AddAddr, AddAddrKind, Dss, DssMapping, MpCapable, MptcpOption, RemoveAddr, ResetReason};
+
+impl Connection {
+    /// An acceptable segment on one of the subflows.
+    pub(crate) fn on_segment(
+        &mut self,
+        now: Instant,
+        id: SubflowId,
+        segment: &SegmentIn<'_>,
+        shared: &mut Shared,
+    ) -> Verdict {
+        let Some(subflow) = self.subflow_mut(id) else { return Verdict::Accept };
+        subflow.remove_at = None;
+        let stage = subflow.stage;
+        if segment.flags.rst {
+            return self.on_reset(id, segment, shared);
+        }
+        if let Some(acked) = segment.acked {
+            self.on_subflow_ack(now, id, acked, segment);
+        }
+        if matches!(self.protocol, Protocol::Plain(_)) {
+            return self.on_plain(id, segment);
+        }
+        match stage {
+            Stage::CapableSyn { .. } => self.on_capable_syn_ack(segment, shared),
+            Stage::JoinSyn { nonce } => self.on_join_syn_ack(now, id, nonce, segment, shared),
+            // A SYN that is repeated: TCP answers it again.
+            Stage::CapableAnswered | Stage::JoinAnswered { .. } if segment.flags.syn => Verdict::Accept,
+            Stage::CapableAnswered => self.on_capable_ack(segment, shared),
+            Stage::JoinAnswered { local_nonce, remote_nonce } => {
+                self.on_join_ack(id, (local_nonce, remote_nonce), segment, shared)
+            }
+            Stage::PreEstablished { .. } => {
+                if segment.flags.syn {
+                    return Verdict::Accept;
+                }
+                if let Some(subflow) = self.subflow_mut(id) {
+                    subflow.stage = Stage::Established;
+                }
+                self.on_established(id, segment, shared)
+            }
+            Stage::Established | Stage::Closing => self.on_established(id, segment, shared),
+        }
+    }
+
+    /// The subflow's own acknowledgement. It says nothing of the connection level, except after a fallback.
+    fn on_subflow_ack(&mut self, now: Instant, id: SubflowId, acked: u64, segment: &SegmentIn<'_>) {
+        let Some(subflow) = self.subflow_mut(id) else { return };
+        let acked = acked.min(subflow.next_offset);
+        subflow.sent.ack(acked);
+        subflow.waiting_since = (!subflow.sent.is_empty()).then_some(now);
+        if segment.len == 0 || acked > 0 {
+            // Any acknowledgement shows that both directions work.
+            if subflow.stale.take().is_some() {
+                tracing::debug!(subflow = %id, "subflow answers again");
+                subflow.signals_in_a_row = 0;
+                subflow.recovered = true;
+            }
+        }
+    }
+
+    fn on_plain(&mut self, id: SubflowId, segment: &SegmentIn<'_>) -> Verdict {
+        let Protocol::Plain(plain) = &self.protocol else { return Verdict::Accept };
+        let tx_base = plain.tx_base;
+        let Some(subflow) = self.subflow(id).filter(|subflow| !subflow.is_join()) else { return Verdict::Accept };
+        if let Some(acked) = segment.acked {
+            let position = acked.min(subflow.next_offset).wrapping_add(tx_base);
+            self.sender.acknowledged(position);
+            self.sender.open_window(position.saturating_add(u64::from(segment.window)));
+        }
+        Verdict::Accept
+    }
+
+    fn on_reset(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
+        for option in wire::options(segment.options).filter_map(Result::ok) {
+            match option {
+                MptcpOption::Tcprst(reset) => {
+                    shared.mib.bump(Counter::MPRstRx);
+                    if let Some(subflow) = self.subflow_mut(id) {
+                        subflow.peer_reset = Some((reset.reason, reset.transient));
+                    }
+                }
+                MptcpOption::Fail(_) => shared.mib.bump(Counter::MPFailRx),
+                MptcpOption::Fastclose(close) => self.on_fast_close(close.receiver_key, shared),
+                _ => {}
+            }
+        }
+        Verdict::Accept
+    }
+
+    /// MP_FASTCLOSE, on an ACK or a RST (RFC 8684 section 3.5).
+    fn on_fast_close(&mut self, key: crate::keys::Key, shared: &mut Shared) {
+        if self.multipath().is_some_and(|state| state.local.key == key) {
+            shared.mib.bump(Counter::MPFastcloseRx);
+            self.finish(CloseReason::Reset, shared);
+        }
+    }
+
+    /// A segment of a subflow that carries data.
+    pub(crate) fn on_established(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
+        let mut signal = false;
+        let mut data_acked = false;
+        for option in wire::options(segment.options) {
+            let verdict = match option {
+                Err(error) => {
+                    tracing::debug!(conn = %self.id, subflow = %id, %error, "malformed option");
+                    shared.mib.bump(Counter::OptionMalformed);
+                    Verdict::Accept
+                }
+                Ok(MptcpOption::Dss(dss)) => {
+                    data_acked |= dss.data_ack.is_some();
+                    self.on_dss(id, &dss, segment, shared)
+                }
+                Ok(MptcpOption::Capable(MpCapable::AckData { data_len, checksum, .. })) => {
+                    self.on_first_mapping(data_len, checksum, segment, shared)
+                }
+                Ok(option) => {
+                    signal = true;
+                    self.on_signal(id, &option, segment, shared)
+                }
+            };
+            if !matches!(verdict, Verdict::Accept) {
+                return verdict;
+            }
+        }
+        if let Some(verdict) = self.check_options_pass(id, segment, data_acked, shared) {
+            return verdict;
+        }
+        if signal && segment.len == 0 { Verdict::AcceptSignal } else { Verdict::Accept }
+    }
+
+    /// Options that got through the SYNs may be stripped from later segments (RFC 8684 section 3.7).
+    fn check_options_pass(
+        &mut self,
+        id: SubflowId,
+        segment: &SegmentIn<'_>,
+        data_acked: bool,
+        shared: &mut Shared,
+    ) -> Option<Verdict> {
+        let can_fall_back = self.can_fall_back();
+        let state = self.multipath()?;
+        let confirmed = state.confirmed;
+        let subflow = self.subflow_mut(id)?;
+        subflow.confirmed |= data_acked;
+        let data_acknowledged = segment.acked.is_some_and(|acked| acked.min(subflow.next_offset) > 0);
+        let stripped = !subflow.confirmed && data_acknowledged;
+        let unmapped = !confirmed && segment.len > 0 && subflow.received.lookup(segment.offset).is_none();
+        if stripped && can_fall_back {
+            self.fall_back(FallbackCause::AckWithoutDataAck, 0, shared);
+            return Some(self.on_plain(id, segment));
+        }
+        if unmapped && !subflow_has_read_beyond(self, id, segment) && can_fall_back {
+            self.fall_back(FallbackCause::DataWithoutMapping, 0, shared);
+            return Some(self.on_plain(id, segment));
+        }
+        if stripped {
+            shared.mib.bump(Counter::FallbackFailed);
+            if let Some(subflow) = self.subflow_mut(id) {
+                subflow.own_reset = Some(ResetReason::MiddleboxInterference);
+            }
+            return Some(Verdict::Reset(reset_options(ResetReason::MiddleboxInterference, shared)));
+        }
+        None
+    }
+
+    fn on_dss(&mut self, id: SubflowId, dss: &Dss, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
+        let Some(state) = self.multipath_mut() else { return Verdict::Accept };
+        state.confirmed = true;
+        let (local_idsn, remote_idsn, checksum) = (state.local.idsn, state.remote.idsn, state.checksum);
+        if let Some(ack) = dss.data_ack {
+            let near = DataSeq::at(local_idsn, self.sender.queue.una());
+            let position = ack.resolve(near).position(local_idsn);
+            // Relative to the DATA_ACK, and only together with one (section 3.3.2).
+            if self.sender.acknowledged(position) {
+                self.sender.open_window(position.saturating_add(u64::from(segment.window)));
+            }
+        }
+        let Some(mapping) = dss.mapping else { return Verdict::Accept };
+        if mapping.len == 0 {
+            return self.on_infinite(id, shared);
+        }
+        if mapping.checksum.is_some() != checksum {
+            // The peer does not behave as negotiated (section 3.3).
+            return self.reset_subflow(id, ResetReason::MptcpSpecific, shared);
+        }
+        let near = DataSeq::at(remote_idsn, self.receiver.stream.rcv_nxt());
+        let position = mapping.dsn.resolve(near).position(remote_idsn);
+        if position > i64::MAX as u64 {
+            // Before the first byte: nothing of that kind was ever promised.
+            return Verdict::Accept;
+        }
+        self.on_mapping(id, position, &mapping, dss.data_fin, segment, shared)
+    }
+
+    fn on_mapping(
+        &mut self,
+        id: SubflowId,
+        position: u64,
+        mapping: &DssMapping,
+        data_fin: bool,
+        segment: &SegmentIn<'_>,
+        shared: &mut Shared,
+    ) -> Verdict {
+        let len = u32::from(mapping.len) - u32::from(data_fin);
+        if data_fin {
+            self.receiver.learn_fin(position + u64::from(len));
+        }
+        if len == 0 {
+            // A DATA_FIN on its own has no place in the subflow (section 3.3.3).
+            return Verdict::Accept;
+        }
+        let Some(offset) = SubflowSeq(mapping.ssn).to_offset(segment.offset) else { return Verdict::Accept };
+        let taken = ReceivedMapping { offset, pos: position, len, checksum: mapping.checksum, data_fin };
+        let covers = offset < segment.offset + segment.len as u64 && segment.offset < taken.end();
+        if !covers {
+            // A mapping must be about the segment that carries it (section 3.3.1).
+            return Verdict::Accept;
+        }
+        self.take_mapping(id, taken, segment, shared)
+    }
+
+    /// Remembers a mapping until its bytes have been read.
+    pub(crate) fn take_mapping(
+        &mut self,
+        id: SubflowId,
+        mapping: ReceivedMapping,
+        segment: &SegmentIn<'_>,
+        shared: &mut Shared,
+    ) -> Verdict {
+        let Some(subflow) = self.subflow_mut(id) else { return Verdict::Accept };
+        if mapping.end() <= subflow.reader.offset() || segment.len == 0 {
+            return Verdict::Accept;
+        }
+        match subflow.received.insert(mapping) {
+            MapInsert::New | MapInsert::Duplicate => Verdict::Accept,
+            MapInsert::Conflict | MapInsert::Full => {
+                shared.mib.bump(Counter::DSSCorruptionReset);
+                self.reset_subflow(id, ResetReason::MiddleboxInterference, shared)
+            }
+        }
+    }
+
+    fn on_infinite(&mut self, id: SubflowId, shared: &mut Shared) -> Verdict {
+        shared.mib.bump(Counter::InfiniteMapRx);
+        if self.can_fall_back() {
+            self.fall_back(FallbackCause::InfiniteMapping, 0, shared);
+            return Verdict::Accept;
+        }
+        shared.mib.bump(Counter::FallbackFailed);
+        self.reset_subflow(id, ResetReason::MptcpSpecific, shared)
+    }
+
+    fn reset_subflow(&mut self, id: SubflowId, reason: ResetReason, shared: &mut Shared) -> Verdict {
+        if let Some(subflow) = self.subflow_mut(id) {
+            subflow.own_reset = Some(reason);
+        }
+        Verdict::Reset(reset_options(reason, shared))
+    }
+
+    /// An option other than DSS and MP_CAPABLE with data.
+    fn on_signal(
+        &mut self,
+        id: SubflowId,
+        option: &MptcpOption,
+        segment: &SegmentIn<'_>,
+        shared: &mut Shared,
+    ) -> Verdict {
+        match option {
+            MptcpOption::AddAddr(add) => self.on_add_addr(id, add, shared),
+            MptcpOption::RemoveAddr(remove) => self.on_remove_addr(remove, shared),
+            MptcpOption::Prio(prio) => {
+                shared.mib.bump(Counter::MPPrioRx);
+                let conn = self.id;
+                if let Some(subflow) = self.subflow_mut(id).filter(|subflow| subflow.backup_by_peer != prio.backup) {
+                    subflow.backup_by_peer = prio.backup;
+                    shared.events.push_back(Event::SubflowPriority(conn, id, prio.backup));
+                }
+            }
+            MptcpOption::Fail(fail) => return self.on_fail(id, fail.dsn, segment, shared),
+            MptcpOption::Fastclose(close) => {
+                self.on_fast_close(close.receiver_key, shared);
+            }
+            // Repeated handshake options, and MP_TCPRST outside a RST, say nothing here.
+            MptcpOption::Capable(_) | MptcpOption::Join(_) | MptcpOption::Tcprst(_) | MptcpOption::Dss(_) => {}
+        }
+        Verdict::Accept
+    }
+
+    /// MP_FAIL without RST: the peer has met altered payload on the only subflow (RFC 8684 section 3.7).
+    fn on_fail(&mut self, id: SubflowId, dsn: u64, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
+        shared.mib.bump(Counter::MPFailRx);
+        if !self.can_fall_back() {
+            shared.mib.bump(Counter::FallbackFailed);
+            return self.reset_subflow(id, ResetReason::MiddleboxInterference, shared);
+        }
+        self.fall_back(FallbackCause::PeerFailed, 0, shared);
+        shared.mib.bump(Counter::MPFailTx);
+        let answer = MptcpOption::Fail(wire::MpFail { dsn });
+        if let Some(subflow) = self.subflow_mut(id) {
+            subflow.signal(answer);
+            subflow.ack_wanted = true;
+        }
+        let _ = self.on_plain(id, segment);
+        Verdict::AcceptSignal
+    }
+
+    fn on_add_addr(&mut self, id: SubflowId, add: &AddAddr, shared: &mut Shared) {
+        let Some(state) = self.multipath() else { return };
+        match add.kind {
+            AddAddrKind::Echo => {
+                shared.mib.bump(Counter::EchoAdd);
+                self.paths.announced.echoed(add.addr_id, add.addr, add.port);
+            }
+            AddAddrKind::Announce { hmac } => {
+                let expected = add_addr_hmac(state.remote.key, state.local.key, add.addr_id, add.addr, add.port);
+                if !verify(&hmac, &expected) {
+                    shared.mib.bump(Counter::AddAddrHMacFailure);
+                    return;
+                }
+                shared.mib.bump(Counter::AddAddr);
+                if add.port.is_some() {
+                    shared.mib.bump(Counter::PortAdd);
+                }
+                self.learn_address(id, add, shared);
+            }
+        }
+    }
+
+    fn learn_address(&mut self, id: SubflowId, add: &AddAddr, shared: &mut Shared) {
+        let Some(subflow) = self.subflow_mut(id) else { return };
+        let port = add.port.unwrap_or(subflow.remote.port());
+        // The echo tells the peer to stop repeating, whatever becomes of the address here.
+        subflow.signal(MptcpOption::AddAddr(AddAddr { kind: AddAddrKind::Echo, ..*add }));
+        subflow.ack_wanted = true;
+        let addr = SocketAddr::new(add.addr, port);
+        let limit = usize::from(shared.config.limits.add_addr_accepted);
+        let (conn, known) = (self.id, self.paths.remotes.learn(add.addr_id, addr, limit));
+        match known {
+            Learned::New => {
+                shared.events.push_back(Event::AddressAnnounced(conn, add.addr_id, add.addr, add.port));
+            }
+            Learned::Refreshed => {
+                // A refresh asks for another attempt (section 3.4.1), unless a subflow goes there.
+                if !self.subflows.iter().any(|subflow| subflow.remote == addr) {
+                    self.paths.allow_again(addr);
+                }
+            }
+            Learned::IdInUse | Learned::Refused => shared.mib.bump(Counter::AddAddrDrop),
+        }
+    }
+
+    fn on_remove_addr(&mut self, remove: &RemoveAddr, shared: &mut Shared) {
+        shared.mib.bump(Counter::RmAddr);
+        for addr_id in remove.iter() {
+            let learned = self.paths.remotes.remove(addr_id);
+            if let Some(known) = learned {
+                self.paths.retries.forget_remote(known.addr.ip());
+            }
+            let mut used = false;
+            for subflow in self.subflows.iter_mut().filter(|subflow| subflow.remote_id == addr_id) {
+                used = true;
+                // Only a path that does not answer any more is taken down (section 3.4.2).
+                subflow.removal_asked = true;
+            }
+            if learned.is_some() || used {
+                shared.events.push_back(Event::AddressRemoved(self.id, addr_id));
+            } else {
+                shared.mib.bump(Counter::RmAddrDrop);
+            }
+        }
+    }
+}
+
+/// Whether the connection has already read mapped data beyond this segment, which is then an old repetition.
+fn subflow_has_read_beyond(conn: &Connection, id: SubflowId, segment: &SegmentIn<'_>) -> bool {
+    conn.subflow(id).is_some_and(|subflow| segment.offset < subflow.reader.offset())
+}
+
+/// The RST that a [`Doom`] stands for has these options.
+pub(crate) fn doom_options(doom: Doom, shared: &mut Shared) -> tcp_adapter::OptionSpace {
+    match doom {
+        Doom::Reason(reason) => reset_options(reason, shared),
+        Doom::Bare => tcp_adapter::OptionSpace::new(0),
+        Doom::Fail(dsn) => {
+            let mut space = tcp_adapter::OptionSpace::new(tcp_adapter::OptionSpace::MAX);
+            let fits = MptcpOption::Fail(wire::MpFail { dsn }).emit(&mut space);
+            debug_assert!(fits, "an empty header has room for MP_FAIL");
+            space
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The socket manager: connection contexts, and which TCP connections are their subflows.
+//!
+//! Two ways lead in. TCP shows every segment to the [`SegmentHook`], which changes the state of the connection
+//! but cannot act on TCP; whatever needs TCP is done right after, in [`SocketManager::process`], for the
+//! connections that a segment, an event, a timer or the application has touched, and for no others.
+
+mod close;
+mod connection;
+mod deadlines;
+mod fallback;
+mod handshake;
+mod input;
+mod output;
+mod paths;
+mod receiver;
+mod sender;
+mod shared;
+mod subflow;
+mod table;
+mod timers;
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use tcp_adapter::{
+    Instant, ListenerId, OptionSpace, SegmentHook, SegmentIn, SegmentOut, SynSegment, SynVerdict, TcpEvent, TcpId,
+    TcpStack, Verdict,
+};
+
+pub(crate) use connection::{Connection, Negotiating, NewConnection, Protocol};
+use deadlines::Deadlines;
+pub(crate) use handshake::plain_from_start;
+use handshake::{SynOptions, passive_open, read_syn, reset_options};
+pub use paths::SubflowError;
+pub(crate) use shared::{Cx, Owners, Shared, TokenTable};
+pub(crate) use subflow::{NewSubflow, Stage};
+use table::ConnTable;
+
+use crate::event::{ConnId, Event, SubflowId};
+use crate::mib::Counter;
+use crate::wire::ResetReason;
+
+/// A listener's connections that are not the application's yet.
+#[derive(Debug)]
+pub(crate) struct Accepting {
+    backlog: usize,
+    /// In their handshake.
+    opening: usize,
+    /// Wait for `accept`.
+    ready: VecDeque<ConnId>,
+}
+
+/// All connections of a stack.
+pub(crate) struct SocketManager {
+    pub(crate) shared: Shared,
+    pub(crate) conns: ConnTable,
+    listeners: HashMap<ListenerId, Accepting>,
+    /// Slots of connections to look at.
+    dirty: Vec<u32>,
+    pub(crate) deadlines: Deadlines,
+}
+
+impl SocketManager {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self {
+            shared,
+            conns: ConnTable::default(),
+            listeners: HashMap::new(),
+            dirty: Vec::new(),
+            deadlines: Deadlines::default(),
+        }
+    }
+
+    pub(crate) fn listen(&mut self, listener: ListenerId, backlog: usize) {
+        self.listeners.insert(listener, Accepting { backlog, opening: 0, ready: VecDeque::new() });
+    }
+
+    /// Forgets a listener; returns the connections that no one will accept now.
+    pub(crate) fn unlisten(&mut self, listener: ListenerId) -> Vec<ConnId> {
+        self.listeners.remove(&listener).map_or_else(Vec::new, |accepting| accepting.ready.into())
+    }
+
+    /// Hands out a connection that waits.
+    pub(crate) fn accept(&mut self, listener: ListenerId) -> Option<ConnId> {
+        let accepting = self.listeners.get_mut(&listener)?;
+        let id = accepting.ready.pop_front()?;
+        let conn = self.conns.get_mut(id)?;
+        conn.app.announced = true;
+        if conn.multipath().is_some() {
+            self.shared.mib.bump(Counter::MPCurrEstab);
+        }
+        if conn.receiver.stream.readable() > 0 {
+            self.shared.events.push_back(Event::Readable(id));
+        }
+        if let Some(reason) = conn.closed {
+            self.shared.events.push_back(Event::Closed(id, reason));
+        }
+        self.touch(id);
+        Some(id)
+    }
+
+    /// Has a connection looked at in the next [`process`](Self::process).
+    pub(crate) fn touch(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.dirty) {
+            conn.dirty = true;
+            self.dirty.push(id.index);
+        }
+    }
+
+    /// Has all connections looked at: something that concerns each has changed.
+    pub(crate) fn touch_all(&mut self) {
+        for id in self.conns.ids().collect::<Vec<_>>() {
+            self.touch(id);
+        }
+    }
+
+    /// Acts on what happened since the last call.
+    pub(crate) fn process(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
+        while let Some(event) = tcp.poll_event() {
+            self.on_tcp_event(event, now, tcp);
+        }
+        while let Some(slot) = self.deadlines.pop_due(now) {
+            let Some(conn) = self.conns.in_slot(slot) else { continue };
+            conn.on_timers(&mut Cx { now, tcp, shared: &mut self.shared });
+            let id = conn.id;
+            self.touch(id);
+        }
+        while let Some(slot) = self.dirty.pop() {
+            self.settle(slot, now, tcp);
+        }
+    }
+
+    /// Brings one connection to rest.
+    fn settle(&mut self, slot: u32, now: Instant, tcp: &mut dyn TcpStack) {
+        let Some(conn) = self.conns.in_slot(slot) else { return };
+        conn.dirty = false;
+        let cx = &mut Cx { now, tcp, shared: &mut self.shared };
+        conn.follow_up(cx);
+        conn.drain_after_fallback(SubflowId(0), cx);
+        conn.check_fin(cx);
+        conn.manage_paths(cx);
+        conn.push(cx);
+        conn.advance_close(cx);
+        conn.update_window(cx);
+        conn.offer_room(cx);
+        conn.carry_out_dooms(cx);
+        let held = conn.memory();
+        self.shared.memory_held = self.shared.memory_held + held - conn.memory_counted;
+        conn.memory_counted = held;
+        let deadline = conn.deadline(&self.shared);
+        self.deadlines.set(slot, deadline);
+        if conn.is_spent() {
+            let id = conn.id;
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.remove(id) {
+            self.shared.memory_held -= conn.memory_counted;
+            self.deadlines.set(id.index, None);
+        }
+    }
+
+    fn on_tcp_event(&mut self, event: TcpEvent, now: Instant, tcp: &mut dyn TcpStack) {
+        let (TcpEvent::Established(handle)
+        | TcpEvent::Readable(handle)
+        | TcpEvent::Writable(handle)
+        | TcpEvent::Finished(handle)
+        | TcpEvent::Closed(handle, _)) = event;
+        let Some(owner) = self.shared.owners.get(handle) else { return };
+        if matches!(event, TcpEvent::Closed(..)) {
+            self.shared.owners.remove(handle);
+        }
+        let Some(conn) = self.conns.get_mut(owner.conn) else { return };
+        let opening = conn.listener.is_some() && !conn.app.announced && !conn.is_open();
+        let listener = conn.listener;
+        let cx = &mut Cx { now, tcp, shared: &mut self.shared };
+        match event {
+            TcpEvent::Established(_) => {
+                conn.on_established_event(owner.subflow, cx);
+                if opening && conn.is_open() {
+                    self.enqueue(owner.conn, listener);
+                }
+            }
+            TcpEvent::Readable(_) => conn.pull(owner.subflow, cx),
+            TcpEvent::Writable(_) => {}
+            TcpEvent::Finished(_) => conn.on_subflow_fin(owner.subflow, cx),
+            TcpEvent::Closed(handle, reason) => {
+                conn.on_subflow_closed(handle, reason, cx);
+                if opening {
+                    self.leave_backlog(listener);
+                }
+            }
+        }
+        self.touch(owner.conn);
+    }
+
+    /// A passive connection is open: it waits for `accept`.
+    fn enqueue(&mut self, id: ConnId, listener: Option<ListenerId>) {
+        self.leave_backlog(listener);
+        let Some(listener) = listener else { return };
+        match self.listeners.get_mut(&listener) {
+            Some(accepting) => {
+                accepting.ready.push_back(id);
+                self.shared.events.push_back(Event::Incoming(listener));
+            }
+            // The listener has gone in the meantime, and no one will ever take it.
+            None => {
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.finish(crate::event::CloseReason::Aborted, &mut self.shared);
+                }
+            }
+        }
+    }
+
+    fn leave_backlog(&mut self, listener: Option<ListenerId>) {
+        if let Some(accepting) = listener.and_then(|listener| self.listeners.get_mut(&listener)) {
+            accepting.opening = accepting.opening.saturating_sub(1);
+        }
+    }
+
+    /// A SYN that is no join.
+    fn on_opening_syn(
+        &mut self,
+        tcp: TcpId,
+        syn: &SynSegment<'_>,
+        request: Option<handshake::CapableRequest>,
+    ) -> SynVerdict {
+        let Some(accepting) = syn.listener.and_then(|listener| self.listeners.get_mut(&listener)) else {
+            return SynVerdict::Reset(OptionSpace::new(0));
+        };
+        let full = accepting.opening + accepting.ready.len() >= accepting.backlog
+            || self.conns.len() >= self.shared.config.max_connections
+            || self.shared.memory_full();
+        if full {
+            self.shared.mib.bump(Counter::BacklogDrop);
+            return SynVerdict::Drop;
+        }
+        accepting.opening += 1;
+        let shared = &mut self.shared;
+        self.conns.insert(|id| passive_open(id, tcp, syn, request, shared));
+        SynVerdict::Accept
+    }
+}
+
+impl SegmentHook for SocketManager {
+    fn on_syn(&mut self, _now: Instant, conn: TcpId, syn: &SynSegment<'_>) -> SynVerdict {
+        match read_syn(syn, &mut self.shared) {
+            SynOptions::Plain => self.on_opening_syn(conn, syn, None),
+            SynOptions::Capable(request) => self.on_opening_syn(conn, syn, Some(request)),
+            SynOptions::Contradictory => SynVerdict::Reset(reset_options(ResetReason::MptcpSpecific, &mut self.shared)),
+            SynOptions::Join { backup, addr_id, token, nonce } => {
+                let joined = self.shared.tokens.find(token).and_then(|id| self.conns.get_mut(id));
+                match joined {
+                    Some(joined) => joined.on_join_syn(conn, syn, (backup, addr_id, nonce), &mut self.shared),
+                    None => {
+                        self.shared.mib.bump(Counter::MPJoinNoTokenFound);
+                        SynVerdict::Reset(reset_options(ResetReason::MptcpSpecific, &mut self.shared))
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_segment(&mut self, now: Instant, conn: TcpId, segment: &SegmentIn<'_>) -> Verdict {
+        let Some(owner) = self.shared.owners.get(conn) else { return Verdict::Accept };
+        let Some(connection) = self.conns.get_mut(owner.conn) else { return Verdict::Accept };
+        let verdict = connection.on_segment(now, owner.subflow, segment, &mut self.shared);
+        self.touch(owner.conn);
+        verdict
+    }
+
+    fn on_transmit(
+        &mut self,
+        _now: Instant,
+        conn: TcpId,
+        segment: &SegmentOut,
+        options: &mut OptionSpace,
+    ) -> Option<u32> {
+        let owner = self.shared.owners.get(conn)?;
+        let connection = self.conns.get_mut(owner.conn)?;
+        connection.on_transmit(owner.subflow, segment, options, &mut self.shared)
+    }
+}
+
+impl Connection {
+    /// The TCP handshake of a subflow is complete.
+    fn on_established_event(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
+        let active = self.listener.is_none();
+        let multipath = self.multipath().is_some();
+        let Some(subflow) = self.subflow_mut(id) else { return };
+        subflow.connected = true;
+        let tcp = subflow.tcp;
+        let (join, stage) = (subflow.is_join(), subflow.stage);
+        if join {
+            if stage == Stage::Established {
+                self.on_join_established(id, cx);
+                // Proof of arrival for the third ACK (RFC 8684 section 3.2).
+                cx.tcp.ack_now(cx.now, tcp);
+            }
+            return;
+        }
+        if active && !self.app.announced {
+            self.app.announced = true;
+            cx.shared.events.push_back(Event::Established(self.id));
+            if multipath {
+                cx.shared.mib.bump(Counter::MPCurrEstab);
+            }
+        } else if multipath {
+            // A first DSS, so that the peer may add subflows without waiting for data.
+            cx.tcp.ack_now(cx.now, tcp);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The options and the window of segments that leave.
+
+use tcp_adapter::{OptionSpace, SegmentKind, SegmentOut};
+
+use super::connection::{Connection, Infinite, Multipath, Protocol};
+use super::sender::Fin;
+use super::shared::Shared;
+use super::subflow::{MAX_SIGNALS_IN_A_ROW, Stage, Subflow};
+use crate::event::SubflowId;
+use crate::keys::{join_hmac, truncate_64};
+use crate::mib::Counter;
+use crate::seq::{DataSeq, SubflowSeq};
+use crate::stream::SentMapping;
+use crate::wire::{self, AddAddrKind, CapableFlags, Dss, DssMapping, MpCapable, MpJoin, MptcpOption, WireSeq, room};
+
+impl Connection {
+    /// Fills in the options of a segment, and returns the window to advertise.
+    pub(crate) fn on_transmit(
+        &mut self,
+        id: SubflowId,
+        segment: &SegmentOut,
+        space: &mut OptionSpace,
+        shared: &mut Shared,
+    ) -> Option<u32> {
+        match segment.kind {
+            SegmentKind::Syn => self.syn_options(id, space, shared),
+            SegmentKind::SynAck => self.syn_ack_options(id, space, shared),
+            SegmentKind::Established => self.segment_options(id, segment, space, shared),
+            SegmentKind::Reset => return None,
+        }
+        Some(self.receiver.advertise())
+    }
+
+    fn flags(&self, checksum: bool, shared: &Shared) -> CapableFlags {
+        CapableFlags {
+            checksum,
+            extensibility: false,
+            deny_join_initial: !shared.config.allow_join_initial_addr,
+            crypto: CapableFlags::HMAC_SHA256,
+        }
+    }
+
+    fn syn_options(&mut self, id: SubflowId, space: &mut OptionSpace, shared: &mut Shared) {
+        let remote_token = self.multipath().map(|state| state.remote.token);
+        let Some(subflow) = self.subflow_mut(id) else { return };
+        let option = match &mut subflow.stage {
+            Stage::CapableSyn { sent } => {
+                *sent += 1;
+                if *sent > shared.config.syn_retries_before_fallback + 1 {
+                    // Something on the path may drop SYNs with options that it does not know (RFC 8684 section 3.1).
+                    shared.mib.bump(Counter::MPCapableSYNTXDrop);
+                    return;
+                }
+                let Protocol::Negotiating(state) = &self.protocol else { return };
+                shared.mib.bump(Counter::MPCapableSYNTX);
+                let flags = self.flags(state.checksum, shared);
+                MptcpOption::Capable(MpCapable::Syn { version: wire::VERSION, flags })
+            }
+            Stage::JoinSyn { nonce } => {
+                let Some(token) = remote_token else { return };
+                shared.mib.bump(Counter::MPJoinSynTx);
+                let join = MpJoin::Syn { backup: subflow.backup, addr_id: subflow.local_id, token, nonce: *nonce };
+                MptcpOption::Join(join)
+            }
+            _ => return,
+        };
+        emit(&option, space);
+    }
+
+    fn syn_ack_options(&mut self, id: SubflowId, space: &mut OptionSpace, shared: &mut Shared) {
+        let Some(subflow) = self.subflow(id) else { return };
+        let option = match (&subflow.stage, &self.protocol) {
+            (Stage::CapableAnswered, Protocol::Negotiating(state)) => MptcpOption::Capable(MpCapable::SynAck {
+                version: wire::VERSION,
+                flags: self.flags(state.checksum, shared),
+                key: state.local.key,
+            }),
+            (Stage::JoinAnswered { local_nonce, remote_nonce }, Protocol::Multipath(state)) => {
+                let hmac = truncate_64(&join_hmac(state.local.key, state.remote.key, *local_nonce, *remote_nonce));
+                let (backup, addr_id) = (subflow.backup, subflow.local_id);
+                MptcpOption::Join(MpJoin::SynAck { backup, addr_id, hmac, nonce: *local_nonce })
+            }
+            _ => return,
+        };
+        emit(&option, space);
+    }
+
+    fn segment_options(&mut self, id: SubflowId, segment: &SegmentOut, space: &mut OptionSpace, shared: &mut Shared) {
+        let data_ack = self.receiver.ack_position();
+        let data_fin = (self.sender.fin == Fin::Sent).then(|| self.sender.queue.end());
+        let Some(index) = self.subflows.iter().position(|subflow| subflow.id == id) else { return };
+        let flags = match &self.protocol {
+            Protocol::Multipath(state) => self.flags(state.checksum, shared),
+            Protocol::Negotiating(_) => return,
+            Protocol::Plain(plain) => {
+                return plain_options(plain.infinite, &mut self.subflows[index], segment, space);
+            }
+        };
+        let Protocol::Multipath(state) = &self.protocol else { return };
+        let subflow = &mut self.subflows[index];
+        if let Stage::PreEstablished { hmac, .. } = subflow.stage {
+            emit(&MptcpOption::Join(MpJoin::Ack { hmac }), space);
+            return;
+        }
+        let chunk = segment.chunk.and_then(|chunk| subflow.sent.find(chunk.offset).copied());
+        let acknowledging = WireSeq::Long(DataSeq::at(state.remote.idsn, data_ack).0);
+        let introducing = subflow.initiator && !subflow.is_join() && !state.confirmed;
+        match chunk {
+            Some(mapping) if introducing && mapping.offset == 0 => {
+                emit(&introduction(state, flags, Some(&mapping)), space);
+            }
+            None if introducing && segment.offset == 0 => emit(&introduction(state, flags, None), space),
+            Some(mapping) => {
+                subflow.signals_in_a_row = 0;
+                let mapping = Some(mapped(state, &mapping));
+                emit(&MptcpOption::Dss(Dss { data_ack: Some(acknowledging), mapping, data_fin: false }), space);
+            }
+            None => {
+                let fin = data_fin.map(|position| lone_fin(state, position));
+                unmapped_options(subflow, acknowledging, fin, space, shared);
+            }
+        }
+    }
+}
+
+fn emit(option: &MptcpOption, space: &mut OptionSpace) {
+    if !option.emit(space) {
+        tracing::debug!(subtype = ?option.subtype(), room = space.remaining(), "no room for option");
+    }
+}
+
+/// After a fallback: the last MPTCP options of the connection, if any.
+fn plain_options(infinite: Option<Infinite>, subflow: &mut Subflow, segment: &SegmentOut, space: &mut OptionSpace) {
+    match segment.chunk {
+        None => {
+            if let Some(fail @ MptcpOption::Fail(_)) = subflow.control.pop_front() {
+                emit(&fail, space);
+            }
+        }
+        Some(chunk) => {
+            // On the segments of the first chunk that is new, so that one that is lost takes it along again.
+            if let Some(infinite) = infinite.filter(|infinite| infinite.from_offset == chunk.offset) {
+                let mapping = DssMapping {
+                    dsn: WireSeq::Long(infinite.dsn),
+                    ssn: infinite.ssn,
+                    len: 0,
+                    checksum: infinite.checksum.then_some(0),
+                };
+                emit(&MptcpOption::Dss(Dss { data_ack: None, mapping: Some(mapping), data_fin: false }), space);
+            }
+        }
+    }
+}
+
+/// MP_CAPABLE with both keys, which is repeated until the peer is known to have it (RFC 8684 section 3.1).
+fn introduction(state: &Multipath, flags: CapableFlags, mapping: Option<&SentMapping>) -> MptcpOption {
+    let (version, sender_key, receiver_key) = (wire::VERSION, state.local.key, state.remote.key);
+    MptcpOption::Capable(match mapping {
+        None => MpCapable::Ack { version, flags, sender_key, receiver_key },
+        Some(mapping) => MpCapable::AckData {
+            version,
+            flags,
+            sender_key,
+            receiver_key,
+            data_len: data_len(mapping),
+            checksum: mapping.checksum,
+        },
+    })
+}
+
+fn mapped(state: &Multipath, mapping: &SentMapping) -> DssMapping {
+    DssMapping {
+        dsn: WireSeq::Long(DataSeq::at(state.local.idsn, mapping.pos).0),
+        ssn: SubflowSeq::from_offset(mapping.offset).0,
+        len: data_len(mapping),
+        checksum: mapping.checksum,
+    }
+}
+
+fn data_len(mapping: &SentMapping) -> u16 {
+    u16::try_from(mapping.len).unwrap_or(u16::MAX)
+}
+
+/// A DATA_FIN that is not attached to data (RFC 8684 section 3.3.3).
+fn lone_fin(state: &Multipath, position: u64) -> DssMapping {
+    let dsn = DataSeq::at(state.local.idsn, position).0;
+    let checksum = state.checksum.then(|| wire::dss_checksum(dsn, 0, 1, 0));
+    DssMapping { dsn: WireSeq::Long(dsn), ssn: 0, len: 1, checksum }
+}
+
+/// Options of a segment without payload: a waiting signal with as much acknowledgement as fits beside
+/// it, else the acknowledgement with the DATA_FIN if that is due.
+fn unmapped_options(
+    subflow: &mut Subflow,
+    acknowledging: WireSeq,
+    fin: Option<DssMapping>,
+    space: &mut OptionSpace,
+    shared: &mut Shared,
+) {
+    let acknowledgement = Dss { data_ack: Some(acknowledging), mapping: None, data_fin: false };
+    if subflow.signals_in_a_row < MAX_SIGNALS_IN_A_ROW
+        && let Some(signal) = subflow.control.pop_front()
+    {
+        subflow.signals_in_a_row += 1;
+        count_signal(&signal, shared);
+        emit(&signal, space);
+        if space.remaining() >= room::dss_len(Some(acknowledging.width()), None) {
+            emit(&MptcpOption::Dss(acknowledgement), space);
+        }
+        return;
+    }
+    subflow.signals_in_a_row = 0;
+    emit(&MptcpOption::Dss(Dss { mapping: fin, data_fin: fin.is_some(), ..acknowledgement }), space);
+}
+
+fn count_signal(signal: &MptcpOption, shared: &mut Shared) {
+    let counter = match signal {
+        MptcpOption::AddAddr(add) if add.kind == AddAddrKind::Echo => Counter::EchoAddTx,
+        MptcpOption::AddAddr(_) => Counter::AddAddrTx,
+        MptcpOption::RemoveAddr(_) => Counter::RmAddrTx,
+        MptcpOption::Prio(_) => Counter::MPPrioTx,
+        MptcpOption::Fastclose(_) => Counter::MPFastcloseTx,
+        _ => return,
+    };
+    shared.mib.bump(counter);
+}

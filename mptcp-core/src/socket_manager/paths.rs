@@ -1,0 +1,285 @@
+//! Carrying out what the path manager decides for one connection.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use rand::Rng;
+use tcp_adapter::{ConnectError, ConnectRequest, Instant};
+
+use super::connection::{Connection, Doom};
+use super::shared::Cx;
+use super::subflow::{NewSubflow, Stage, Subflow};
+use crate::event::{Event, SubflowCloseReason, SubflowId};
+use crate::keys::add_addr_hmac;
+use crate::mib::Counter;
+use crate::path_manager::{EndpointId, Limits, Plan, Surroundings};
+use crate::wire::{AddAddr, AddAddrKind, AddrId, MpPrio, MptcpOption, RemoveAddr, ResetReason};
+
+/// How long a subflow whose address was withdrawn may take to answer a probe before it is reset.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why a subflow could not be created or changed by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubflowError {
+    /// The handle names no live connection.
+    #[error("the connection does not exist any more")]
+    NoConnection,
+    /// The number names no subflow of the connection.
+    #[error("the connection has no such subflow")]
+    NoSubflow,
+    /// Only a MPTCP connection whose peer has answered with a DSS option can have more subflows.
+    #[error("the connection does not speak MPTCP, or not yet")]
+    NotMultipath,
+    /// There are as many as can be.
+    #[error("the connection has {0} subflows besides the first already, the most that is possible")]
+    TooMany(u8),
+    /// TCP could not connect.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+impl Connection {
+    /// Opens the subflows that are planned, makes lost ones again, and announces addresses.
+    pub(crate) fn manage_paths(&mut self, cx: &mut Cx<'_>) {
+        let ready = self.closed.is_none() && self.multipath().is_some_and(|state| state.confirmed);
+        if !ready || self.sender.is_shut() && self.receiver.is_finished() {
+            return;
+        }
+        self.retry_lost(cx);
+        self.open_planned(cx);
+        self.announce_addresses(cx);
+    }
+
+    fn open_planned(&mut self, cx: &mut Cx<'_>) {
+        let limit = usize::from(cx.shared.config.limits.subflows.min(Limits::MAX_SUBFLOWS));
+        while self.extra_subflows() < limit {
+            let around = Surroundings { endpoints: &cx.shared.endpoints, interfaces: &cx.shared.interfaces };
+            let Some(Plan { local, remote, remote_id, backup }) = self.paths.next_plan(&around) else { return };
+            if let Err(error) = self.join(local, remote, remote_id, backup, cx) {
+                tracing::debug!(conn = %self.id, %local, %remote, %error, "cannot join");
+            }
+        }
+    }
+
+    fn retry_lost(&mut self, cx: &mut Cx<'_>) {
+        let limit = usize::from(cx.shared.config.limits.subflows.min(Limits::MAX_SUBFLOWS));
+        for (local, remote) in self.paths.retries.take_due(cx.now) {
+            let taken = |subflow: &Subflow| subflow.local.ip() == local && subflow.remote == remote && subflow.counts();
+            // With no subflow left, the one to make takes the first one's place.
+            let full = !self.subflows.is_empty() && self.extra_subflows() >= limit;
+            if self.subflows.iter().any(taken) || full {
+                self.paths.retries.arm(cx.now, local, remote);
+                continue;
+            }
+            let remote_id = match remote == self.paths.remote {
+                true => AddrId(0),
+                false => self.paths.remotes.id_of(remote.ip()).unwrap_or(AddrId(0)),
+            };
+            let backup = cx.shared.endpoints.by_addr(local).is_some_and(|(_, endpoint)| endpoint.flags.backup);
+            if let Err(error) = self.join(local, remote, remote_id, backup, cx) {
+                tracing::debug!(conn = %self.id, %local, %remote, %error, "cannot join again");
+                self.paths.retries.arm(cx.now, local, remote);
+            }
+        }
+    }
+
+    /// Starts a join on request of the application.
+    pub(crate) fn join_by_hand(
+        &mut self,
+        local: IpAddr,
+        remote: SocketAddr,
+        backup: bool,
+        cx: &mut Cx<'_>,
+    ) -> Result<SubflowId, SubflowError> {
+        if self.closed.is_some() || !self.multipath().is_some_and(|state| state.confirmed) {
+            return Err(SubflowError::NotMultipath);
+        }
+        if self.extra_subflows() >= usize::from(Limits::MAX_SUBFLOWS) {
+            return Err(SubflowError::TooMany(Limits::MAX_SUBFLOWS));
+        }
+        let remote_id = self.paths.remotes.id_of(remote.ip()).unwrap_or(AddrId(0));
+        self.paths.mark_tried(local, remote);
+        Ok(self.join(local, remote, remote_id, backup, cx)?)
+    }
+
+    fn join(
+        &mut self,
+        local: IpAddr,
+        remote: SocketAddr,
+        remote_id: AddrId,
+        backup: bool,
+        cx: &mut Cx<'_>,
+    ) -> Result<SubflowId, ConnectError> {
+        // The port of the first subflow is what firewalls and monitors expect (RFC 8684 section 3.9.1).
+        let same_port = ConnectRequest { local, local_port: Some(self.paths.local.port()), remote };
+        let any_port = ConnectRequest { local_port: None, ..same_port };
+        let opened = match cx.tcp.connect(cx.now, &same_port) {
+            Err(ConnectError::InUse(_)) => cx.tcp.connect(cx.now, &any_port),
+            other => other,
+        };
+        let tcp = opened.inspect_err(|_| cx.shared.mib.bump(Counter::MPJoinSynTxConnectErr))?;
+        let port = cx.tcp.info(tcp).map_or(self.paths.local.port(), |info| info.local.port());
+        let id = self.draw_subflow_id();
+        let new = NewSubflow {
+            id,
+            tcp,
+            stage: Stage::JoinSyn { nonce: cx.shared.rng.next_u32() },
+            initiator: true,
+            local: SocketAddr::new(local, port),
+            remote,
+            local_id: self.paths.local_id(&cx.shared.endpoints, local),
+            remote_id,
+            backup,
+            backup_by_peer: false,
+        };
+        self.add_subflow(new, cx.shared);
+        Ok(id)
+    }
+
+    fn announce_addresses(&mut self, cx: &mut Cx<'_>) {
+        for (id, endpoint) in cx.shared.endpoints.iter() {
+            let new = endpoint.flags.signal && !self.paths.announced.contains(id.into());
+            if new && endpoint.addr != self.paths.local.ip() {
+                self.paths.announced.add(id.into(), endpoint.addr, endpoint.port);
+            }
+        }
+        let timeout = cx.shared.config.add_addr_timeout;
+        while let Some(due) = self.paths.announced.next_due(cx.now, timeout) {
+            let Some(state) = self.multipath() else { return };
+            let hmac = add_addr_hmac(state.local.key, state.remote.key, due.id, due.addr, due.port);
+            let kind = AddAddrKind::Announce { hmac };
+            let option = MptcpOption::AddAddr(AddAddr { addr_id: due.id, addr: due.addr, port: due.port, kind });
+            self.signal(None, &option, cx);
+        }
+    }
+
+    /// Sends an option on one subflow: the given one, or one that works.
+    fn signal(&mut self, on: Option<SubflowId>, option: &MptcpOption, cx: &mut Cx<'_>) -> bool {
+        let fits = |subflow: &&mut Subflow| match on {
+            Some(id) => subflow.id == id && subflow.alive(),
+            None => subflow.usable(),
+        };
+        let Some(subflow) = self.subflows.iter_mut().find(fits) else { return false };
+        subflow.signal(*option);
+        cx.tcp.ack_now(cx.now, subflow.tcp);
+        true
+    }
+
+    /// Asks the peer to treat a subflow as a backup or not (RFC 8684 section 3.3.8).
+    pub(crate) fn set_backup(&mut self, id: SubflowId, backup: bool, cx: &mut Cx<'_>) -> Result<(), SubflowError> {
+        let subflow = self.subflow_mut(id).ok_or(SubflowError::NoSubflow)?;
+        if subflow.backup == backup {
+            return Ok(());
+        }
+        subflow.backup = backup;
+        self.signal(Some(id), &MptcpOption::Prio(MpPrio { backup }), cx);
+        Ok(())
+    }
+
+    /// An endpoint has become a backup or stopped to be one.
+    pub(crate) fn endpoint_backup(&mut self, addr: IpAddr, backup: bool, cx: &mut Cx<'_>) {
+        let affected: Vec<SubflowId> =
+            self.subflows.iter().filter(|subflow| subflow.local.ip() == addr).map(|subflow| subflow.id).collect();
+        for id in affected {
+            if let Err(error) = self.set_backup(id, backup, cx) {
+                tracing::debug!(conn = %self.id, subflow = %id, %error, "cannot change the priority");
+            }
+        }
+    }
+
+    /// An endpoint is gone: withdraw it if it was announced or used, and close its subflows.
+    pub(crate) fn endpoint_removed(&mut self, id: EndpointId, addr: IpAddr, cx: &mut Cx<'_>) {
+        let announced = self.paths.announced.remove(id.into());
+        self.paths.retries.forget_local(addr);
+        let local_id = match addr == self.paths.local.ip() {
+            true => AddrId(0),
+            false => id.into(),
+        };
+        let affected: Vec<SubflowId> =
+            self.subflows.iter().filter(|subflow| subflow.local.ip() == addr).map(|subflow| subflow.id).collect();
+        if self.multipath().is_none() || (!announced && affected.is_empty()) {
+            return;
+        }
+        if let Some(option) = RemoveAddr::new(&[local_id]) {
+            // Not on a subflow that is about to close, if there is another.
+            let other = self.subflows.iter().find(|subflow| subflow.usable() && !affected.contains(&subflow.id));
+            let on = other.or_else(|| self.subflows.iter().find(|subflow| subflow.usable())).map(|subflow| subflow.id);
+            self.signal(on, &MptcpOption::RemoveAddr(option), cx);
+        }
+        for id in affected {
+            self.close_subflow(id, cx);
+        }
+    }
+
+    /// Does for the subflows what a hook could only note.
+    pub(crate) fn follow_up(&mut self, cx: &mut Cx<'_>) {
+        let conn = self.id;
+        for subflow in &mut self.subflows {
+            if std::mem::take(&mut subflow.ack_wanted) {
+                cx.tcp.ack_now(cx.now, subflow.tcp);
+            }
+            if std::mem::take(&mut subflow.recovered) {
+                cx.shared.mib.bump(Counter::SubflowRecover);
+                // The answers to these are duplicate ACKs, on which TCP sends at once what it would
+                // otherwise hold back until its backed-off timer fires.
+                for _ in 0..3 {
+                    cx.tcp.probe(cx.now, subflow.tcp);
+                }
+            }
+            if std::mem::take(&mut subflow.removal_asked) && subflow.alive() {
+                subflow.remove_at = Some(cx.now + REMOVAL_PATIENCE);
+                cx.tcp.probe(cx.now, subflow.tcp);
+                tracing::debug!(%conn, subflow = %subflow.id, "probing a path whose address was withdrawn");
+            }
+        }
+    }
+
+    /// Resets subflows whose withdrawn address did not answer.
+    pub(crate) fn remove_silent(&mut self, cx: &mut Cx<'_>) {
+        let silent = |subflow: &&Subflow| subflow.remove_at.is_some_and(|at| at <= cx.now);
+        let gone: Vec<SubflowId> = self.subflows.iter().filter(silent).map(|subflow| subflow.id).collect();
+        for id in gone {
+            cx.shared.mib.bump(Counter::RmSubflow);
+            if let Some(subflow) = self.subflow_mut(id) {
+                subflow.remove_at = None;
+            }
+            self.doom(id, Doom::Reason(ResetReason::Unspecified));
+        }
+    }
+
+    /// A join is complete.
+    pub(crate) fn on_join_established(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
+        if let Some(multipath) = self.multipath_mut() {
+            multipath.single_path = false;
+        }
+        self.give_up_at = None;
+        let conn = self.id;
+        let Some(subflow) = self.subflow(id) else { return };
+        self.paths.retries.forget(subflow.local.ip(), subflow.remote);
+        cx.shared.events.push_back(Event::SubflowEstablished(conn, id));
+    }
+
+    /// Whether to make a lost subflow again, and when.
+    pub(crate) fn reconsider_path(&mut self, subflow: &Subflow, why: SubflowCloseReason, now: Instant) {
+        let (local, remote) = (subflow.local.ip(), subflow.remote);
+        let again = match why {
+            // Closed on purpose by either side.
+            SubflowCloseReason::Normal => false,
+            // Refused in the handshake: not again unless the peer refreshes the address (RFC 8684 section 3.9.3).
+            SubflowCloseReason::Refused => false,
+            SubflowCloseReason::Reset(Some((_, transient))) => transient,
+            SubflowCloseReason::Reset(None) => subflow.connected,
+            SubflowCloseReason::TimedOut => true,
+            SubflowCloseReason::Aborted(reason) => {
+                matches!(reason, ResetReason::UnacceptablePerformance | ResetReason::TooMuchOutstanding)
+            }
+        };
+        let denied = remote == self.paths.remote && self.paths.deny_remote_initial;
+        if again && subflow.initiator && !denied {
+            self.paths.retries.arm(now, local, remote);
+        } else {
+            self.paths.retries.forget(local, remote);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Receiving: from the bytes of the subflows to the bytes of the application.
+
+use bytes::Bytes;
+use tcp_adapter::Instant;
+
+use super::connection::{Connection, Doom, Plain, Protocol};
+use super::shared::Cx;
+use crate::config::{ChecksumFailure, StackConfig};
+use crate::event::{Event, FallbackCause, SubflowId};
+use crate::mib::Counter;
+use crate::seq::{DataSeq, SubflowSeq};
+use crate::stream::{Piece, Reassembly, ReceiveWindow, ReceivedMapping};
+use crate::wire::{ChecksumAccumulator, MpFail, MptcpOption, ResetReason, verify_dss_checksum};
+
+/// Fragments beyond a gap that a connection holds at most, whatever their size.
+const MAX_FRAGMENTS: usize = 16_384;
+
+/// Receive side of a connection.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub(crate) stream: Reassembly,
+    pub(crate) window: ReceiveWindow,
+    /// Position of the peer's DATA_FIN, once known.
+    pub(crate) fin: Option<u64>,
+    /// Everything up to and including the DATA_FIN has arrived.
+    finished: bool,
+    /// A window update would let the peer go on.
+    update_wanted: bool,
+}
+
+impl Receiver {
+    pub(crate) fn new(config: &StackConfig) -> Self {
+        let mut window = ReceiveWindow::new(config.recv_buffer_initial, config.recv_buffer_max);
+        // The SYN announces the first window, so data may come for it before any other segment leaves.
+        window.advertise(0, 0);
+        Self { stream: Reassembly::new(MAX_FRAGMENTS), window, fin: None, finished: false, update_wanted: false }
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// The position that a DATA_ACK acknowledges up to: one more once the DATA_FIN is consumed.
+    pub(crate) fn ack_position(&self) -> u64 {
+        self.stream.rcv_nxt() + u64::from(self.finished)
+    }
+
+    /// The window to advertise in bytes, relative to [`ack_position`](Self::ack_position).
+    pub(crate) fn advertise(&mut self) -> u32 {
+        let unread = self.stream.readable();
+        self.window.advertise(self.stream.rcv_nxt(), unread)
+    }
+
+    /// Takes the peer's word that its stream ends at `position`; the first word counts.
+    pub(crate) fn learn_fin(&mut self, position: u64) {
+        if self.fin.is_none() && position >= self.stream.rcv_nxt() {
+            self.fin = Some(position);
+        }
+    }
+
+    /// Consumes the DATA_FIN once everything before it is there; true the first time.
+    fn consume_fin(&mut self) -> bool {
+        let reached = !self.finished && self.fin == Some(self.stream.rcv_nxt());
+        self.finished |= reached;
+        reached
+    }
+}
+
+impl Connection {
+    /// Takes what TCP has received on a subflow.
+    pub(crate) fn pull(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
+        let Some(subflow) = self.subflow(id) else { return };
+        let tcp = subflow.tcp;
+        while let Some(received) = cx.tcp.recv(tcp) {
+            let rx_base = match self.protocol {
+                Protocol::Plain(Plain { rx_base, .. }) => Some(rx_base),
+                Protocol::Negotiating(_) | Protocol::Multipath(_) => None,
+            };
+            let Some(subflow) = self.subflow_mut(id) else { return };
+            subflow.bytes_received += received.bytes.len() as u64;
+            match rx_base {
+                None => subflow.reader.push(received.offset, received.bytes),
+                // What a join carried when the connection fell back has no place in the stream.
+                Some(_) if subflow.is_join() => {}
+                Some(base) => self.deliver(received.offset.wrapping_add(base), received.bytes, cx),
+            }
+        }
+        self.read_mapped(id, cx);
+    }
+
+    /// Cuts the bytes of a subflow by their mappings and puts them in order.
+    pub(crate) fn read_mapped(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
+        while let Protocol::Multipath(state) = &self.protocol {
+            let idsn = state.remote.idsn;
+            let Some(subflow) = self.subflow_mut(id) else { return };
+            let (reader, maps) = (&mut subflow.reader, &mut subflow.received);
+            match reader.next(maps, |mapping, bytes| checksum_fits(idsn, mapping, bytes)) {
+                Some(Piece::Data { pos, bytes }) => self.deliver(pos, bytes, cx),
+                Some(Piece::ChecksumFailed { mapping, bytes }) => {
+                    self.checksum_failed(id, DataSeq::at(idsn, mapping.pos), bytes, cx);
+                    if self.multipath().is_some() {
+                        return;
+                    }
+                }
+                None => break,
+            }
+        }
+        self.watch_unmapped(id, cx);
+        self.drain_after_fallback(id, cx);
+        self.check_fin(cx);
+    }
+
+    /// Puts bytes at their position of the stream.
+    fn deliver(&mut self, position: u64, bytes: Bytes, cx: &mut Cx<'_>) {
+        let len = bytes.len();
+        let receiver = &mut self.receiver;
+        // Bytes after the DATA_FIN do not belong to the stream.
+        let edge = receiver.fin.unwrap_or(u64::MAX).min(receiver.window.right_edge());
+        let inserted = receiver.stream.insert(position, bytes, edge);
+        let mib = &mut cx.shared.mib;
+        mib.add(Counter::DuplicateData, inserted.duplicate as u64);
+        mib.add(Counter::RcvPruned, inserted.beyond as u64);
+        if inserted.advanced {
+            if self.app.released {
+                // No one will read this: as TCP resets a connection whose receiver is gone (RFC 9293 section 3.6.1).
+                tracing::debug!(conn = %self.id, "data after close");
+                self.fast_close(cx);
+                return;
+            }
+            if self.app.announced {
+                cx.shared.events.push_back(Event::Readable(self.id));
+            }
+        } else if inserted.new > 0 && len > 0 {
+            mib.bump(Counter::OFOQueue);
+        }
+    }
+
+    /// Tells the application of the end of the peer's stream, once all before it has arrived.
+    pub(crate) fn check_fin(&mut self, cx: &mut Cx<'_>) {
+        if self.receiver.consume_fin() {
+            self.acknowledge(cx);
+        }
+        if self.receiver.finished && self.app.announced && !self.app.told_finished {
+            self.app.told_finished = true;
+            cx.shared.events.push_back(Event::Finished(self.id));
+        }
+    }
+
+    /// The application takes bytes.
+    pub(crate) fn read(&mut self, max: usize, cx: &mut Cx<'_>) -> Option<Bytes> {
+        let bytes = self.receiver.stream.read(max)?;
+        let rtt = self
+            .subflows
+            .iter()
+            .filter(|subflow| subflow.usable())
+            .filter_map(|subflow| cx.tcp.info(subflow.tcp).and_then(|info| info.srtt));
+        let slowest = rtt.max();
+        // While the stack holds as much as it may, buffers stay as they are.
+        let slowest = slowest.filter(|_| !cx.shared.memory_full());
+        self.receiver.window.on_read(cx.now, bytes.len(), slowest);
+        self.receiver.update_wanted = true;
+        Some(bytes)
+    }
+
+    /// Announces a window that has opened far enough to matter.
+    ///
+    /// Only when less than half the buffer is on offer: otherwise the sender is not waiting, and the next
+    /// acknowledgement tells it in passing.
+    pub(crate) fn update_window(&mut self, cx: &mut Cx<'_>) {
+        /// For the silly-window rule any usual segment size will do.
+        const SEGMENT: usize = 1460;
+        if !std::mem::take(&mut self.receiver.update_wanted) || self.closed.is_some() {
+            return;
+        }
+        let receiver = &self.receiver;
+        let offered = receiver.window.right_edge().saturating_sub(receiver.stream.rcv_nxt());
+        let (nxt, unread) = (receiver.stream.rcv_nxt(), receiver.stream.readable());
+        if offered < receiver.window.buffer() as u64 / 2 && receiver.window.update_needed(nxt, unread, SEGMENT) {
+            self.acknowledge(cx);
+        }
+    }
+
+    /// Sends a segment without payload on every subflow that can: any of them may be lost.
+    pub(crate) fn acknowledge(&mut self, cx: &mut Cx<'_>) {
+        for subflow in self.subflows.iter().filter(|subflow| subflow.alive()) {
+            cx.tcp.ack_now(cx.now, subflow.tcp);
+        }
+    }
+
+    /// A subflow whose bytes lack a mapping for a window's worth of data, or for too long, is broken (RFC 8684
+    /// sections 3.3.1 and 3.7).
+    fn watch_unmapped(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
+        let buffer = self.receiver.window.buffer();
+        let now = cx.now;
+        let Some(subflow) = self.subflow_mut(id) else { return };
+        let unmapped = subflow.reader.unmapped();
+        if unmapped == 0 {
+            subflow.unmapped_since = None;
+            return;
+        }
+        subflow.unmapped_since.get_or_insert(now);
+        if unmapped >= buffer {
+            self.break_unmapped(id, cx);
+        }
+    }
+
+    pub(crate) fn break_unmapped(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
+        cx.shared.mib.bump(Counter::DSSNotMatching);
+        self.doom(id, Doom::Reason(ResetReason::MiddleboxInterference));
+    }
+
+    /// The payload was altered on the way (RFC 8684 section 3.7).
+    fn checksum_failed(&mut self, id: SubflowId, dsn: DataSeq, bytes: Vec<Bytes>, cx: &mut Cx<'_>) {
+        cx.shared.mib.bump(Counter::DataCsumErr);
+        tracing::debug!(conn = %self.id, subflow = %id, ?dsn, "DSS checksum failed");
+        if !self.can_fall_back() {
+            cx.shared.mib.bump(Counter::MPFailTx);
+            self.doom(id, Doom::Fail(dsn.0));
+            return;
+        }
+        match cx.shared.config.checksum_failure {
+            ChecksumFailure::Abort => self.fast_close(cx),
+            ChecksumFailure::FallBack => {
+                let altered: u64 = bytes.iter().map(|slice| slice.len() as u64).sum();
+                self.fall_back(FallbackCause::ChecksumFailed, altered, cx.shared);
+                self.send_fail(dsn, cx);
+                let mut position = self.receiver.stream.rcv_nxt();
+                for slice in bytes {
+                    let len = slice.len() as u64;
+                    self.deliver(position, slice, cx);
+                    position += len;
+                }
+            }
+        }
+    }
+
+    /// Answers on the subflow itself, which stays: MP_FAIL on an ACK.
+    pub(crate) fn send_fail(&mut self, dsn: DataSeq, cx: &mut Cx<'_>) {
+        cx.shared.mib.bump(Counter::MPFailTx);
+        if let Some(subflow) = self.subflows.first_mut() {
+            subflow.signal(MptcpOption::Fail(MpFail { dsn: dsn.0 }));
+            cx.tcp.ack_now(cx.now, subflow.tcp);
+        }
+    }
+
+    /// After a fallback, bytes that waited for a mapping follow without one.
+    pub(crate) fn drain_after_fallback(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
+        let Protocol::Plain(Plain { rx_base, .. }) = self.protocol else { return };
+        while let Some((offset, bytes)) = self.subflow_mut(id).and_then(|subflow| subflow.reader.take_unmapped()) {
+            self.deliver(offset.wrapping_add(rx_base), bytes, cx);
+        }
+        if let Some(subflow) = self.subflow_mut(id) {
+            subflow.unmapped_since = None;
+        }
+    }
+
+    /// Subflows whose unmapped bytes have waited too long by now.
+    pub(crate) fn unmapped_overdue(&self, now: Instant, timeout: std::time::Duration) -> Option<SubflowId> {
+        let overdue = |since: Instant| since + timeout <= now;
+        self.subflows.iter().find(|subflow| subflow.unmapped_since.is_some_and(overdue)).map(|subflow| subflow.id)
+    }
+}
+
+/// Whether the checksum of a mapping fits its bytes (RFC 8684 section 3.3.1, Figure 10).
+fn checksum_fits(idsn: crate::keys::Idsn, mapping: &ReceivedMapping, bytes: &[Bytes]) -> bool {
+    let Some(received) = mapping.checksum else { return true };
+    let mut sum = ChecksumAccumulator::new();
+    for slice in bytes {
+        sum.add(slice);
+    }
+    // The DATA_FIN counts in the length of the mapping though it has no byte (section 3.3.3).
+    let Ok(len) = u16::try_from(mapping.len + u32::from(mapping.data_fin)) else { return false };
+    let ssn = SubflowSeq::from_offset(mapping.offset);
+    verify_dss_checksum(DataSeq::at(idsn, mapping.pos).0, ssn.0, len, sum.sum(), received)
+}

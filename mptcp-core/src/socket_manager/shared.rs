@@ -1,0 +1,171 @@
+//! What the connections of one stack share.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use rand::rngs::StdRng;
+use tcp_adapter::{Instant, InterfaceConfig, TcpId, TcpStack};
+
+use crate::config::StackConfig;
+use crate::event::{ConnId, Event, SubflowId};
+use crate::keys::{Idsn, Key, Token};
+use crate::mib::Mib;
+use crate::path_manager::EndpointTable;
+
+/// A key of this host with what follows from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyMaterial {
+    pub(crate) key: Key,
+    pub(crate) token: Token,
+    pub(crate) idsn: Idsn,
+}
+
+impl From<Key> for KeyMaterial {
+    fn from(key: Key) -> Self {
+        Self { key, token: key.token(), idsn: key.idsn() }
+    }
+}
+
+/// The subflow that a TCP connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) conn: ConnId,
+    pub(crate) subflow: SubflowId,
+}
+
+/// State of the stack that connections read and change while they handle something.
+pub(crate) struct Shared {
+    pub(crate) config: StackConfig,
+    pub(crate) rng: StdRng,
+    pub(crate) mib: Mib,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) endpoints: EndpointTable,
+    pub(crate) tokens: TokenTable,
+    pub(crate) owners: Owners,
+    /// The interfaces of the TCP stack, so that a hook can see them too.
+    pub(crate) interfaces: Vec<InterfaceConfig>,
+    /// Bytes that all connections hold, sent and received.
+    pub(crate) memory_held: usize,
+}
+
+impl Shared {
+    /// Whether the stack holds as much data as it may.
+    pub(crate) fn memory_full(&self) -> bool {
+        self.memory_held >= self.config.memory_limit
+    }
+
+    /// Draws a key whose token no live connection has (RFC 8684 section 3.1) and that names this core.
+    ///
+    /// `None` after several collisions: with so many connections the caller goes on without MPTCP.
+    pub(crate) fn draw_key(&mut self, conn: ConnId) -> Option<KeyMaterial> {
+        const ATTEMPTS: usize = 8;
+        let (core, cores) = self.config.core;
+        for _ in 0..ATTEMPTS {
+            let material = KeyMaterial::from(Key::random_for_core(&mut self.rng, core, cores));
+            if self.tokens.register(material.token, conn) {
+                return Some(material);
+            }
+        }
+        None
+    }
+}
+
+/// What a connection needs to act: the time, the TCP beneath, and what the stack shares.
+pub(crate) struct Cx<'a> {
+    pub(crate) now: Instant,
+    pub(crate) tcp: &'a mut dyn TcpStack,
+    pub(crate) shared: &'a mut Shared,
+}
+
+/// Which connection a token belongs to. Tokens are hashes of our own random keys, so no one can choose
+/// them to collide in this table.
+#[derive(Debug, Default)]
+pub(crate) struct TokenTable {
+    map: HashMap<Token, ConnId>,
+}
+
+impl TokenTable {
+    /// Enters a token; false if it is taken.
+    pub(crate) fn register(&mut self, token: Token, conn: ConnId) -> bool {
+        match self.map.entry(token) {
+            hashbrown::hash_map::Entry::Occupied(_) => false,
+            hashbrown::hash_map::Entry::Vacant(entry) => {
+                entry.insert(conn);
+                true
+            }
+        }
+    }
+
+    pub(crate) fn find(&self, token: Token) -> Option<ConnId> {
+        self.map.get(&token).copied()
+    }
+
+    pub(crate) fn remove(&mut self, token: Token) {
+        self.map.remove(&token);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+}
+
+/// Which subflow a TCP connection is, indexed by its slot.
+#[derive(Debug, Default)]
+pub(crate) struct Owners {
+    slots: Vec<Option<(u32, Owner)>>,
+}
+
+impl Owners {
+    pub(crate) fn set(&mut self, tcp: TcpId, owner: Owner) {
+        let index = tcp.index as usize;
+        if self.slots.len() <= index {
+            self.slots.resize(index + 1, None);
+        }
+        self.slots[index] = Some((tcp.generation, owner));
+    }
+
+    pub(crate) fn get(&self, tcp: TcpId) -> Option<Owner> {
+        let (generation, owner) = (*self.slots.get(tcp.index as usize)?)?;
+        (generation == tcp.generation).then_some(owner)
+    }
+
+    pub(crate) fn remove(&mut self, tcp: TcpId) {
+        if self.get(tcp).is_some() {
+            self.slots[tcp.index as usize] = None;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_collision_is_noticed() {
+        let mut tokens = TokenTable::default();
+        let (one, two) = (ConnId { index: 1, generation: 0 }, ConnId { index: 2, generation: 0 });
+        assert!(tokens.register(Token(7), one));
+        assert!(!tokens.register(Token(7), two));
+        assert_eq!(tokens.find(Token(7)), Some(one));
+        tokens.remove(Token(7));
+        assert!(tokens.register(Token(7), two));
+    }
+
+    #[test]
+    fn a_reused_slot_does_not_answer_for_its_former_user() {
+        let mut owners = Owners::default();
+        let old = TcpId { index: 3, generation: 1 };
+        let new = TcpId { index: 3, generation: 2 };
+        let owner = Owner { conn: ConnId { index: 0, generation: 0 }, subflow: SubflowId(0) };
+        owners.set(new, owner);
+        assert_eq!(owners.get(old), None);
+        owners.remove(old);
+        assert_eq!(owners.get(new), Some(owner));
+        owners.remove(new);
+        assert_eq!(owners.len(), 0);
+    }
+}

@@ -1,0 +1,193 @@
+//! A subflow: one TCP connection of a multipath connection.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tcp_adapter::{Instant, TcpId};
+
+use crate::event::SubflowId;
+use crate::info::SubflowState;
+use crate::stream::{MappedReader, ReceivedMap, SentMap};
+use crate::wire::{AddrId, MptcpOption, ResetReason};
+
+/// Mappings that a subflow remembers for data that it has not delivered yet. A mapping per
+/// segment of a 16 MiB window would be 11,600.
+const MAX_RECEIVED_MAPPINGS: usize = 16_384;
+
+/// Duplicate ACKs for signalling that may leave in a row (RFC 8684 section 4, "Duplicate ACK").
+pub(crate) const MAX_SIGNALS_IN_A_ROW: u8 = 2;
+
+/// How far a subflow has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// First subflow, active: the SYN is out, sent so often.
+    CapableSyn { sent: u32 },
+    /// First subflow, passive: the SYN is answered.
+    CapableAnswered,
+    /// Join, active: the SYN is out.
+    JoinSyn { nonce: u32 },
+    /// Join, passive: the SYN is answered.
+    JoinAnswered { local_nonce: u32, remote_nonce: u32 },
+    /// Join, active: the third ACK is out and must be acknowledged before anything else is sent (RFC 8684
+    /// section 3.2, PRE_ESTABLISHED).
+    PreEstablished { hmac: [u8; 20], again: Instant, sent: u32 },
+    /// Carries data.
+    Established,
+    /// Carries no new data: this side has sent its FIN, or the peer has.
+    Closing,
+}
+
+/// A subflow that does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stale {
+    pub(crate) since: Instant,
+    pub(crate) probe_at: Instant,
+    pub(crate) probe_wait: Duration,
+}
+
+/// One TCP connection of a multipath connection.
+#[derive(Debug)]
+pub(crate) struct Subflow {
+    pub(crate) id: SubflowId,
+    pub(crate) tcp: TcpId,
+    pub(crate) stage: Stage,
+    /// Opened by this side.
+    pub(crate) initiator: bool,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) local_id: AddrId,
+    pub(crate) remote_id: AddrId,
+    /// This side asks the peer to send here only if nothing else works.
+    pub(crate) backup: bool,
+    /// The peer asks this side to.
+    pub(crate) backup_by_peer: bool,
+    /// The TCP handshake is complete.
+    pub(crate) connected: bool,
+    /// A DATA_ACK has come in on this subflow, so DSS options pass in both directions (RFC 8684 section 3.7).
+    pub(crate) confirmed: bool,
+    pub(crate) sent: SentMap,
+    /// Offset of the next byte given to TCP.
+    pub(crate) next_offset: u64,
+    pub(crate) received: ReceivedMap,
+    pub(crate) reader: MappedReader,
+    /// When bytes without a mapping began to wait.
+    pub(crate) unmapped_since: Option<Instant>,
+    /// Options that wait for a segment without payload.
+    pub(crate) control: VecDeque<MptcpOption>,
+    pub(crate) signals_in_a_row: u8,
+    /// A hook wants a segment without payload to leave; only the socket manager can ask TCP for it.
+    pub(crate) ack_wanted: bool,
+    /// It was stale and has answered.
+    pub(crate) recovered: bool,
+    /// The peer has removed its address, and the subflow is to be probed.
+    pub(crate) removal_asked: bool,
+    pub(crate) stale: Option<Stale>,
+    /// Since when something has been outstanding without an answer.
+    pub(crate) waiting_since: Option<Instant>,
+    /// The peer has removed its address: reset at this time unless it answers (RFC 8684 section 3.4.2).
+    pub(crate) remove_at: Option<Instant>,
+    pub(crate) fin_sent: bool,
+    pub(crate) fin_received: bool,
+    /// MP_TCPRST of the peer's RST.
+    pub(crate) peer_reset: Option<(ResetReason, bool)>,
+    /// The reason given in our own RST.
+    pub(crate) own_reset: Option<ResetReason>,
+    /// Payload bytes given to TCP and taken from it.
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_reinjected: u64,
+}
+
+/// What identifies a new subflow.
+pub(crate) struct NewSubflow {
+    pub(crate) id: SubflowId,
+    pub(crate) tcp: TcpId,
+    pub(crate) stage: Stage,
+    pub(crate) initiator: bool,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) local_id: AddrId,
+    pub(crate) remote_id: AddrId,
+    pub(crate) backup: bool,
+    pub(crate) backup_by_peer: bool,
+}
+
+impl Subflow {
+    pub(crate) fn new(new: NewSubflow) -> Self {
+        let NewSubflow { id, tcp, stage, initiator, local, remote, local_id, remote_id, backup, backup_by_peer } = new;
+        Self {
+            id,
+            tcp,
+            stage,
+            initiator,
+            local,
+            remote,
+            local_id,
+            remote_id,
+            backup,
+            backup_by_peer,
+            connected: false,
+            confirmed: false,
+            sent: SentMap::default(),
+            next_offset: 0,
+            received: ReceivedMap::new(MAX_RECEIVED_MAPPINGS),
+            reader: MappedReader::default(),
+            unmapped_since: None,
+            control: VecDeque::new(),
+            signals_in_a_row: 0,
+            ack_wanted: false,
+            recovered: false,
+            removal_asked: false,
+            stale: None,
+            waiting_since: None,
+            remove_at: None,
+            fin_sent: false,
+            fin_received: false,
+            peer_reset: None,
+            own_reset: None,
+            bytes_sent: 0,
+            bytes_received: 0,
+            bytes_reinjected: 0,
+        }
+    }
+
+    /// Whether new data may be put on it now.
+    pub(crate) fn usable(&self) -> bool {
+        self.stage == Stage::Established && self.connected && self.stale.is_none()
+    }
+
+    /// Whether segments can leave on it at all, data or not.
+    pub(crate) fn alive(&self) -> bool {
+        self.connected && matches!(self.stage, Stage::Established | Stage::Closing)
+    }
+
+    /// Whether it is or may become one that carries data.
+    pub(crate) fn counts(&self) -> bool {
+        self.stage != Stage::Closing
+    }
+
+    pub(crate) fn is_join(&self) -> bool {
+        self.id != SubflowId(0)
+    }
+
+    /// Queues an option for the next segment without payload.
+    pub(crate) fn signal(&mut self, option: MptcpOption) {
+        /// A peer that never takes its options must not make us queue without bound.
+        const MAX_QUEUED: usize = 64;
+        if self.control.len() < MAX_QUEUED {
+            self.control.push_back(option);
+        }
+    }
+
+    pub(crate) fn state(&self) -> SubflowState {
+        match self.stage {
+            Stage::CapableSyn { .. } | Stage::JoinSyn { .. } => SubflowState::SynSent,
+            Stage::CapableAnswered | Stage::JoinAnswered { .. } => SubflowState::SynReceived,
+            Stage::PreEstablished { .. } => SubflowState::PreEstablished,
+            Stage::Established if self.stale.is_some() => SubflowState::Stale,
+            Stage::Established => SubflowState::Established,
+            Stage::Closing => SubflowState::Closing,
+        }
+    }
+}

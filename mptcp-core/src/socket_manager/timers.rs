@@ -1,0 +1,95 @@
+//! What a connection does when time passes.
+
+use tcp_adapter::Instant;
+
+use super::connection::{Connection, Doom};
+use super::handshake::{PRE_ESTABLISHED_TRIES, PRE_ESTABLISHED_WAIT};
+use super::shared::{Cx, Shared};
+use super::subflow::{Stage, Subflow};
+use crate::event::SubflowId;
+use crate::wire::ResetReason;
+
+impl Connection {
+    /// The next time at which something is due.
+    pub(crate) fn deadline(&self, shared: &Shared) -> Option<Instant> {
+        if self.closed.is_some() {
+            return None;
+        }
+        let config = &shared.config;
+        let confirmed = self.multipath().is_some_and(|state| state.confirmed);
+        let own = [
+            self.sender.data_rto_at,
+            self.sender.window_probe_at,
+            self.give_up_at,
+            self.paths.announced.deadline().filter(|_| confirmed && self.subflows.iter().any(Subflow::usable)),
+            self.paths.retries.deadline().filter(|_| confirmed),
+        ];
+        let subflows = self.subflows.iter().flat_map(|subflow| {
+            let third_ack = match subflow.stage {
+                Stage::PreEstablished { again, .. } => Some(again),
+                _ => None,
+            };
+            [
+                third_ack,
+                subflow.stale.map(|stale| stale.probe_at),
+                subflow.remove_at,
+                subflow.unmapped_since.map(|since| since + config.unmapped_timeout),
+                subflow.stale.map(|stale| stale.since + config.subflow_timeout),
+            ]
+        });
+        own.into_iter().chain(subflows).flatten().min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn on_timers(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now;
+        if self.closed.is_some() {
+            return;
+        }
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.give_up_at) {
+            self.give_up_at = None;
+            return self.give_up(cx);
+        }
+        if due(self.sender.data_rto_at) {
+            self.on_data_rto(cx);
+        }
+        if due(self.sender.window_probe_at) {
+            self.probe_window(cx);
+        }
+        self.repeat_third_acks(cx);
+        self.probe_stale(cx);
+        self.remove_silent(cx);
+        if let Some(id) = self.unmapped_overdue(now, cx.shared.config.unmapped_timeout) {
+            self.break_unmapped(id, cx);
+        }
+        let timeout = cx.shared.config.subflow_timeout;
+        let dead = |subflow: &&Subflow| subflow.stale.is_some_and(|stale| stale.since + timeout <= now);
+        let gone: Vec<SubflowId> = self.subflows.iter().filter(dead).map(|subflow| subflow.id).collect();
+        for id in gone {
+            self.doom(id, Doom::Reason(ResetReason::UnacceptablePerformance));
+        }
+    }
+
+    /// The third ACK of a join is sent until it is acknowledged (RFC 8684 section 3.2).
+    fn repeat_third_acks(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now;
+        let mut given_up = Vec::new();
+        for subflow in &mut self.subflows {
+            let Stage::PreEstablished { again, sent, .. } = &mut subflow.stage else { continue };
+            if *again > now {
+                continue;
+            }
+            *sent += 1;
+            *again = now + PRE_ESTABLISHED_WAIT * (1 << *sent);
+            if *sent > PRE_ESTABLISHED_TRIES {
+                given_up.push(subflow.id);
+            } else {
+                cx.tcp.ack_now(now, subflow.tcp);
+            }
+        }
+        for id in given_up {
+            self.doom(id, Doom::Reason(ResetReason::UnacceptablePerformance));
+        }
+    }
+}

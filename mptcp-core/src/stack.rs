@@ -1,0 +1,414 @@
+//! One core's engine: a TCP stack with MPTCP above it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tcp_adapter::{
+    ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, ListenError, ListenerId, TcpStack,
+};
+
+use crate::config::{ConnConfig, ListenConfig, StackConfig};
+use crate::event::{ConnId, Event, FallbackCause, SubflowId};
+use crate::info::{ConnInfo, SubflowInfo};
+use crate::mib::{Counter, Mib};
+use crate::path_manager::{Endpoint, EndpointError, EndpointId, EndpointTable, Limits};
+use crate::socket_manager::{
+    Connection, Cx, Negotiating, NewConnection, NewSubflow, Owners, Protocol, Shared, SocketManager, Stage,
+    SubflowError, TokenTable, plain_from_start,
+};
+use crate::wire::AddrId;
+
+/// One core's engine: Socket Manager, Path Manager and Packet Scheduler above a TCP stack.
+///
+/// Sans-IO: it does no input or output and reads no clock. The methods fall into four families:
+///
+/// * `handle_*` take what has happened outside: a frame, or the time;
+/// * the application's calls: `connect`, `listen`, `send`, `recv`, `shutdown` and so on;
+/// * `poll_*` give what is to happen: events, frames, the next deadline;
+/// * getters: `info`, `subflows`, `mib`.
+///
+/// A turn of the driver's loop is: `handle_frame` for each frame and `handle_timeout` if the deadline has passed,
+/// the application's calls, then `poll_event` until it gives nothing, `poll_transmit`, and a sleep until
+/// `poll_timeout` or a frame. `now` must never go backwards. One thread owns a stack; nothing in it is shared.
+pub struct Stack<T> {
+    tcp: T,
+    manager: SocketManager,
+}
+
+/// What [`Stack::recv`] gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recv {
+    /// The next bytes of the stream, at least one.
+    Data(Bytes),
+    /// Nothing now; [`Event::Readable`] or [`Event::Finished`] follows.
+    WouldBlock,
+    /// The peer has closed its side, and everything was read.
+    Finished,
+}
+
+/// Why bytes could not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The handle names no live connection.
+    #[error("the connection does not exist any more")]
+    NoConnection,
+    /// This side was shut down before.
+    #[error("this side of the connection is shut down")]
+    Shutdown,
+    /// The connection is over.
+    #[error("the connection is over: {0}")]
+    Closed(crate::event::CloseReason),
+}
+
+/// Why bytes could not be received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The handle names no live connection.
+    #[error("the connection does not exist any more")]
+    NoConnection,
+    /// The connection ended before the peer had closed its side.
+    #[error("the connection is over: {0}")]
+    Closed(crate::event::CloseReason),
+}
+
+impl<T: TcpStack> Stack<T> {
+    /// A stack above `tcp`. Keys and nonces are drawn from a generator that starts from `seed`: 32
+    /// unpredictable bytes from the operating system, or a fixed value where runs must repeat.
+    pub fn new(tcp: T, config: StackConfig, seed: [u8; 32]) -> Self {
+        let shared = Shared {
+            config,
+            rng: StdRng::from_seed(seed),
+            mib: Mib::default(),
+            events: std::collections::VecDeque::new(),
+            endpoints: EndpointTable::default(),
+            tokens: TokenTable::default(),
+            owners: Owners::default(),
+            interfaces: tcp.interfaces().to_vec(),
+            memory_held: 0,
+        };
+        Self { tcp, manager: SocketManager::new(shared) }
+    }
+
+    /// The TCP stack beneath.
+    pub fn tcp(&self) -> &T {
+        &self.tcp
+    }
+
+    /// Adds an interface to the TCP stack beneath.
+    pub fn add_interface(&mut self, config: InterfaceConfig) -> InterfaceId {
+        let id = self.tcp.add_interface(config);
+        self.manager.shared.interfaces = self.tcp.interfaces().to_vec();
+        id
+    }
+
+    /// Takes a frame that an interface has received.
+    pub fn handle_frame(&mut self, now: Instant, interface: InterfaceId, frame: Frame) {
+        self.tcp.handle_frame(now, interface, frame, &mut self.manager);
+        self.process(now);
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.tcp.handle_timeout(now, &mut self.manager);
+        self.process(now);
+    }
+
+    /// Gives every frame that can leave now to `sink`.
+    pub fn poll_transmit(&mut self, now: Instant, sink: &mut dyn FnMut(InterfaceId, Frame)) {
+        self.process(now);
+        self.tcp.poll_transmit(now, &mut self.manager, sink);
+        self.process(now);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) and then [`poll_transmit`](Self::poll_transmit) if
+    /// nothing else happens before.
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        [self.tcp.poll_timeout(), self.manager.deadlines.next()].into_iter().flatten().min()
+    }
+
+    /// The next thing that has happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.manager.shared.events.pop_front()
+    }
+
+    /// Accepts connections on `port` of `addr`, or of every address.
+    ///
+    /// # Errors
+    /// The port is taken or zero, or the address is not one of this stack.
+    pub fn listen(&mut self, addr: Option<IpAddr>, port: u16, config: ListenConfig) -> Result<ListenerId, ListenError> {
+        let listener = self.tcp.listen(addr, port, config.backlog)?;
+        self.manager.listen(listener, config.backlog);
+        Ok(listener)
+    }
+
+    /// Stops listening. Connections that wait to be accepted are aborted; accepted ones live on.
+    pub fn unlisten(&mut self, now: Instant, listener: ListenerId) {
+        self.tcp.unlisten(listener);
+        for id in self.manager.unlisten(listener) {
+            self.with(now, id, |conn, cx| {
+                conn.app.released = true;
+                conn.fast_close(cx);
+            });
+        }
+    }
+
+    /// Takes the next connection that waits at a listener.
+    pub fn accept(&mut self, listener: ListenerId) -> Option<ConnId> {
+        self.manager.accept(listener)
+    }
+
+    /// Starts a connection. [`Event::Established`] or [`Event::Closed`] follows.
+    ///
+    /// # Errors
+    /// Addresses or ports that cannot be used; see [`ConnectError`].
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        request: &ConnectRequest,
+        config: ConnConfig,
+    ) -> Result<ConnId, ConnectError> {
+        let shared = &mut self.manager.shared;
+        if self.manager.conns.len() >= shared.config.max_connections {
+            return Err(ConnectError::TooMany(shared.config.max_connections));
+        }
+        let tcp = self.tcp.connect(now, request)?;
+        let port = self.tcp.info(tcp).map_or(0, |info| info.local.port());
+        let local = SocketAddr::new(request.local, port);
+        let wanted = config.mptcp.unwrap_or(shared.config.mptcp);
+        let scheduler = config.scheduler.unwrap_or(shared.config.scheduler).build();
+        let id = self.manager.conns.insert(|id| {
+            let key = wanted.then(|| shared.draw_key(id)).flatten();
+            let checksum = shared.config.checksum;
+            let (protocol, stage) = match key {
+                Some(local) => (Protocol::Negotiating(Negotiating { local, checksum }), Stage::CapableSyn { sent: 0 }),
+                None => {
+                    shared.mib.bump(Counter::MPCapableSYNTXDisabled);
+                    (plain_from_start(FallbackCause::NotOffered), Stage::Established)
+                }
+            };
+            let remote = request.remote;
+            let new = NewConnection { id, listener: None, protocol, local, remote, scheduler };
+            let mut conn = Connection::new(new, shared);
+            let first = NewSubflow {
+                id: conn.draw_subflow_id(),
+                tcp,
+                stage,
+                initiator: true,
+                local,
+                remote,
+                local_id: AddrId(0),
+                remote_id: AddrId(0),
+                backup: false,
+                backup_by_peer: false,
+            };
+            conn.add_subflow(first, shared);
+            conn
+        });
+        self.process(now);
+        Ok(id)
+    }
+
+    /// Queues bytes for sending. Takes a prefix and returns its length: as much as the send buffer has room for.
+    /// After a shorter one [`Event::Writable`] follows.
+    ///
+    /// # Errors
+    /// The connection is over, or this side was shut down.
+    pub fn send(&mut self, now: Instant, id: ConnId, bytes: Bytes) -> Result<usize, SendError> {
+        let sent = self.with(now, id, |conn, cx| {
+            if let Some(reason) = conn.closed {
+                return Err(SendError::Closed(reason));
+            }
+            if conn.sender.is_shut() {
+                return Err(SendError::Shutdown);
+            }
+            Ok(conn.write(bytes, cx))
+        });
+        sent.unwrap_or(Err(SendError::NoConnection))
+    }
+
+    /// Takes at most `max` received bytes.
+    ///
+    /// # Errors
+    /// The connection ended before the peer had closed its side. What was received before can be read first.
+    pub fn recv(&mut self, now: Instant, id: ConnId, max: usize) -> Result<Recv, RecvError> {
+        let received = self.with(now, id, |conn, cx| {
+            if let Some(bytes) = conn.read(max, cx) {
+                return Ok(Recv::Data(bytes));
+            }
+            match conn.closed {
+                _ if conn.receiver.is_finished() => Ok(Recv::Finished),
+                Some(reason) => Err(RecvError::Closed(reason)),
+                None => Ok(Recv::WouldBlock),
+            }
+        });
+        received.unwrap_or(Err(RecvError::NoConnection))
+    }
+
+    /// Closes this side's direction after all queued bytes: DATA_FIN, or a FIN after fallback.
+    pub fn shutdown(&mut self, now: Instant, id: ConnId) {
+        self.with(now, id, |conn, _| conn.shut());
+    }
+
+    /// Closes this side and gives the handle back. What is queued is still sent; bytes received and not
+    /// read make the close abortive, as they do in TCP.
+    pub fn close(&mut self, now: Instant, id: ConnId) {
+        self.with(now, id, Connection::release);
+    }
+
+    /// Closes at once with MP_FASTCLOSE (RFC 8684 section 3.5), or a RST after fallback, and gives the handle back.
+    pub fn abort(&mut self, now: Instant, id: ConnId) {
+        self.with(now, id, |conn, cx| {
+            conn.app.released = true;
+            conn.fast_close(cx);
+        });
+    }
+
+    /// Adds an address that the path manager may use, now and for later connections.
+    ///
+    /// # Errors
+    /// The address or the flags do not make sense; see [`EndpointError`].
+    pub fn add_endpoint(&mut self, now: Instant, endpoint: Endpoint) -> Result<EndpointId, EndpointError> {
+        let local = |interface: &InterfaceConfig| interface.addrs.iter().any(|own| own.addr == endpoint.addr);
+        if !self.tcp.interfaces().iter().any(local) {
+            return Err(EndpointError::NotLocal(endpoint.addr));
+        }
+        let id = self.manager.shared.endpoints.add(endpoint)?;
+        self.manager.touch_all();
+        self.process(now);
+        Ok(id)
+    }
+
+    /// Removes an endpoint: the peers are told with REMOVE_ADDR, and its subflows are closed.
+    ///
+    /// # Errors
+    /// There is no such endpoint.
+    pub fn remove_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), EndpointError> {
+        let endpoint = self.manager.shared.endpoints.remove(id)?;
+        self.for_all(now, |conn, cx| conn.endpoint_removed(id, endpoint.addr, cx));
+        Ok(())
+    }
+
+    /// Makes an endpoint and its subflows a backup, or a regular one again; the peers are told with MP_PRIO.
+    ///
+    /// # Errors
+    /// There is no such endpoint.
+    pub fn set_endpoint_backup(&mut self, now: Instant, id: EndpointId, backup: bool) -> Result<(), EndpointError> {
+        let endpoint = self.manager.shared.endpoints.set_backup(id, backup)?;
+        self.for_all(now, |conn, cx| conn.endpoint_backup(endpoint.addr, backup, cx));
+        Ok(())
+    }
+
+    /// The endpoints, in the order of their ids.
+    pub fn endpoints(&self) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
+        self.manager.shared.endpoints.iter()
+    }
+
+    /// Sets the limits. Subflows that exist already are left alone.
+    pub fn set_limits(&mut self, now: Instant, limits: Limits) {
+        self.manager.shared.config.limits = limits;
+        self.manager.touch_all();
+        self.process(now);
+    }
+
+    /// Opens a subflow by hand, whatever the limits say.
+    ///
+    /// # Errors
+    /// The connection cannot have one (now), or TCP cannot connect; see [`SubflowError`].
+    pub fn create_subflow(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        local: IpAddr,
+        remote: SocketAddr,
+        backup: bool,
+    ) -> Result<SubflowId, SubflowError> {
+        let made = self.with(now, id, |conn, cx| conn.join_by_hand(local, remote, backup, cx));
+        made.unwrap_or(Err(SubflowError::NoConnection))
+    }
+
+    /// Closes a subflow by hand, with a FIN. What it holds is sent on the others.
+    ///
+    /// # Errors
+    /// There is no such connection or subflow.
+    pub fn close_subflow(&mut self, now: Instant, id: ConnId, subflow: SubflowId) -> Result<(), SubflowError> {
+        let closed = self.with(now, id, |conn, cx| {
+            conn.subflow(subflow).ok_or(SubflowError::NoSubflow)?;
+            conn.close_subflow(subflow, cx);
+            Ok(())
+        });
+        closed.unwrap_or(Err(SubflowError::NoConnection))
+    }
+
+    /// Makes a subflow a backup, or a regular one again; the peer is told with MP_PRIO.
+    ///
+    /// # Errors
+    /// There is no such connection or subflow.
+    pub fn set_backup(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        subflow: SubflowId,
+        backup: bool,
+    ) -> Result<(), SubflowError> {
+        let set = self.with(now, id, |conn, cx| conn.set_backup(subflow, backup, cx));
+        set.unwrap_or(Err(SubflowError::NoConnection))
+    }
+
+    /// The connections, in no order that means anything.
+    pub fn connections(&self) -> impl Iterator<Item = ConnId> + '_ {
+        self.manager.conns.ids()
+    }
+
+    /// State of a connection.
+    pub fn info(&self, id: ConnId) -> Option<ConnInfo> {
+        self.manager.conns.get(id).map(Connection::info)
+    }
+
+    /// State of a connection's subflows, in the order in which they were made.
+    pub fn subflows(&self, id: ConnId) -> Vec<SubflowInfo> {
+        self.manager.conns.get(id).map_or_else(Vec::new, |conn| conn.subflow_infos(&self.tcp))
+    }
+
+    /// The counters.
+    pub fn mib(&self) -> &Mib {
+        &self.manager.shared.mib
+    }
+
+    /// Bytes that all connections hold now, sent and received; see [`StackConfig::memory_limit`].
+    pub fn memory_held(&self) -> usize {
+        self.manager.shared.memory_held
+    }
+
+    /// Entries that are left of connections in the tables: all zero once every connection is closed and forgotten.
+    pub fn table_sizes(&self) -> (usize, usize, usize) {
+        let shared = &self.manager.shared;
+        (self.manager.conns.len(), shared.tokens.len(), shared.owners.len())
+    }
+
+    fn process(&mut self, now: Instant) {
+        self.manager.process(now, &mut self.tcp);
+    }
+
+    /// Lets one connection act, then brings everything to rest.
+    fn with<R>(&mut self, now: Instant, id: ConnId, act: impl FnOnce(&mut Connection, &mut Cx<'_>) -> R) -> Option<R> {
+        let conn = self.manager.conns.get_mut(id).filter(|conn| !conn.app.released)?;
+        let result = act(conn, &mut Cx { now, tcp: &mut self.tcp, shared: &mut self.manager.shared });
+        self.manager.touch(id);
+        self.process(now);
+        Some(result)
+    }
+
+    fn for_all(&mut self, now: Instant, mut act: impl FnMut(&mut Connection, &mut Cx<'_>)) {
+        for id in self.manager.conns.ids().collect::<Vec<_>>() {
+            if let Some(conn) = self.manager.conns.get_mut(id) {
+                act(conn, &mut Cx { now, tcp: &mut self.tcp, shared: &mut self.manager.shared });
+            }
+        }
+        self.manager.touch_all();
+        self.process(now);
+    }
+}
