@@ -1,1 +1,77 @@
-//! The conformance suite.
+//! What every [`TcpStack`](crate::TcpStack) must do, as tests that any implementation can run.
+//!
+//! A case connects two stacks of the same kind by a [`Wire`](wire::Wire) in virtual time, with chosen delay,
+//! loss, reordering and duplication, and looks at both what the hooks are shown and what
+//! is on the wire. [`tcp_conformance_tests!`](crate::tcp_conformance_tests) makes a test of each.
+
+pub mod close;
+pub mod handshake;
+pub mod hook;
+pub mod hostile;
+pub mod options;
+pub mod packet;
+pub mod reset;
+pub mod signals;
+pub mod transfer;
+pub mod window;
+pub mod wire;
+
+use crate::TcpStack;
+
+/// Makes a stack without interfaces from a seed.
+pub type Factory = fn(seed: u64) -> Box<dyn TcpStack>;
+
+/// Makes a `#[test]` of every case, for the stacks that a [`Factory`](crate::conformance::Factory) makes.
+#[macro_export]
+macro_rules! tcp_conformance_tests {
+    ($factory:expr) => {
+        $crate::tcp_conformance_tests! { @cases $factory,
+            close::both_ends_close,
+            close::closing_survives_loss,
+            close::half_closed_connection_carries_data,
+            close::thousand_connections_in_turn_leave_nothing,
+            close::unread_bytes_outlive_the_connection,
+            handshake::backlog_bounds_handshakes,
+            handshake::connect_refuses_what_cannot_work,
+            handshake::dropped_syn_is_retransmitted,
+            handshake::lost_segments_are_retransmitted,
+            handshake::opens_over_ipv4_and_ipv6,
+            handshake::port_is_listened_on_once,
+            handshake::refused_without_listener,
+            handshake::unanswered_syn_times_out,
+            hostile::forged_resets_are_challenged,
+            hostile::mutilated_frames_never_panic,
+            hostile::segments_outside_the_window_never_reach_the_hook,
+            hostile::syn_in_an_open_connection_is_challenged,
+            hostile::unacceptable_acknowledgements_never_reach_the_hook,
+            hostile::wrong_checksums_never_reach_the_hook,
+            options::arrive_as_pushed,
+            options::chunks_stay_apart_when_segments_are_lost,
+            options::largest_options_fit_the_mtu,
+            options::syn_leaves_room,
+            reset::abort_carries_options,
+            reset::syn_verdict_carries_options,
+            reset::verdict_carries_options,
+            signals::ack_now_sends_one_segment,
+            signals::dropped_segments_are_retransmitted,
+            signals::probe_is_answered,
+            signals::signals_are_no_duplicate_acknowledgements,
+            transfer::both_directions_over_a_bad_wire,
+            transfer::both_directions_over_a_good_wire,
+            transfer::fast_retransmission_repairs_a_single_loss,
+            transfer::info_tells_what_happened,
+            window::advertised_window_is_the_hooks,
+            window::closed_window_opens_again,
+            window::lost_window_update_is_recovered,
+            window::own_window_follows_the_reader,
+        }
+    };
+    (@cases $factory:expr, $($module:ident::$case:ident,)*) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::conformance::$module::$case($factory);
+            }
+        )*
+    };
+}

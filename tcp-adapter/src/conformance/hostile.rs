@@ -1,0 +1,224 @@
+//! What may be forged, mutilated or late.
+
+use std::time::Duration;
+
+use super::Factory;
+use super::packet::{ACK, FIN, Packet, RST, SYN};
+use super::wire::{Pump, Random, Wire, assert_pattern};
+use crate::{ChecksumState, Frame, SegmentKind, TcpId};
+
+/// An open connection that has carried some bytes, and what an acceptable segment from end 0 looks like.
+fn open(factory: Factory, seed: u64) -> (Wire, [TcpId; 2], Packet) {
+    let mut wire = Wire::new(factory, seed);
+    wire.listen();
+    let ids = wire.open(true);
+    for end in [0, 1] {
+        wire.ends[end].pumps.insert(ids[end], Pump::new(10_000));
+    }
+    wire.run_for(Duration::from_secs(1));
+    let now = wire.now;
+    wire.ends[0].stack.ack_now(now, ids[0]);
+    wire.settle();
+    let template = wire.sent(0).last().expect("just sent").clone();
+    assert!(template.payload.is_empty());
+    wire.run_for(Duration::from_secs(1));
+    wire.log.clear();
+    wire.ends[1].hook.segments.clear();
+    (wire, ids, template)
+}
+
+/// Injects at end 1 and returns what it answers.
+fn inject(wire: &mut Wire, packet: &Packet) -> Vec<Packet> {
+    wire.log.clear();
+    wire.inject(1, packet.to_frame());
+    wire.settle();
+    let answers = wire.log.iter().filter(|(from, _)| *from == 1).map(|(_, packet)| packet.clone()).collect();
+    wire.run_for(Duration::from_secs(2));
+    answers
+}
+
+fn assert_untouched(wire: &mut Wire, ids: [TcpId; 2]) {
+    assert!(wire.ends[1].hook.segments.is_empty(), "the hook saw {:?}", wire.ends[1].hook.segments);
+    for end in [0, 1] {
+        assert!(wire.ends[end].stack.info(ids[end]).is_some_and(|info| info.established), "end {end} is gone");
+        wire.ends[end].pumps.insert(ids[end], Pump { position: 10_000, total: 20_000, ..Pump::new(0) });
+    }
+    wire.run_for(Duration::from_secs(2));
+    for end in [0, 1] {
+        assert_pattern(wire.inbox(end, ids[end]), 20_000);
+    }
+}
+
+/// Segments outside the window are answered with an acknowledgement and shown to nobody.
+pub fn segments_outside_the_window_never_reach_the_hook(factory: Factory) {
+    let (mut wire, ids, template) = open(factory, 80);
+    let option = vec![254, 4, 1, 2];
+    for distance in [-70_000, -1, 64 << 20, i32::MAX] {
+        for payload in [0, 1] {
+            let packet = Packet {
+                seq: template.seq.wrapping_add_signed(distance),
+                options: option.clone(),
+                payload: vec![9; payload],
+                ..template.clone()
+            };
+            let answers = inject(&mut wire, &packet);
+            assert!(
+                matches!(&answers[..], [answer] if answer.flags == ACK && answer.ack == template.seq),
+                "{distance}: {answers:?}"
+            );
+        }
+    }
+    assert_untouched(&mut wire, ids);
+}
+
+/// Acknowledgements of what was never sent, or of long ago, are not shown to anybody.
+pub fn unacceptable_acknowledgements_never_reach_the_hook(factory: Factory) {
+    let (mut wire, ids, template) = open(factory, 81);
+    for distance in [1, 1 << 30, -(1 << 30)] {
+        let packet = Packet { ack: template.ack.wrapping_add_signed(distance), payload: vec![7], ..template.clone() };
+        let answers = inject(&mut wire, &packet);
+        assert!(matches!(&answers[..], [answer] if answer.flags == ACK), "{distance}: {answers:?}");
+    }
+    // Nor is anything without acknowledgement.
+    let answers = inject(&mut wire, &Packet { flags: 0, payload: vec![7], ..template });
+    assert!(answers.is_empty(), "{answers:?}");
+    assert_untouched(&mut wire, ids);
+}
+
+/// A reset must hit the next sequence number exactly (RFC 5961 section 3.2).
+pub fn forged_resets_are_challenged(factory: Factory) {
+    let (mut wire, ids, template) = open(factory, 82);
+    for (distance, challenged) in [(1, true), (10_000, true), (-1, false), (1 << 30, false)] {
+        let packet = Packet { seq: template.seq.wrapping_add_signed(distance), flags: RST | ACK, ..template.clone() };
+        let answers = inject(&mut wire, &packet);
+        assert_eq!(answers.len(), usize::from(challenged), "{distance}: {answers:?}");
+        assert!(answers.iter().all(|answer| answer.flags == ACK && answer.ack == template.seq));
+    }
+    assert_untouched(&mut wire, ids);
+    let seq = template.seq.wrapping_add(10_000);
+    inject(&mut wire, &Packet { seq, flags: RST, ..template });
+    assert!(wire.closed(1, ids[1]).is_some());
+}
+
+/// A SYN in an open connection is answered with an acknowledgement (RFC 5961 section 4.2).
+pub fn syn_in_an_open_connection_is_challenged(factory: Factory) {
+    let (mut wire, ids, template) = open(factory, 83);
+    for (flags, distance) in [(SYN, 0), (SYN, 5_000), (SYN | ACK, 0), (SYN, 1 << 30), (SYN | FIN | ACK, 0)] {
+        let packet = Packet { seq: template.seq.wrapping_add_signed(distance), flags, ..template.clone() };
+        let answers = inject(&mut wire, &packet);
+        assert!(matches!(&answers[..], [answer] if answer.flags == ACK), "{flags}: {answers:?}");
+    }
+    assert_untouched(&mut wire, ids);
+}
+
+/// A damaged segment is not shown to anybody, unless the device says that it has verified the checksum.
+pub fn wrong_checksums_never_reach_the_hook(factory: Factory) {
+    let (mut wire, ids, template) = open(factory, 84);
+    let good = Packet { options: vec![254, 4, 1, 2], payload: b"data".to_vec(), ..template }.to_frame();
+    let ip_header = 14..34;
+    for byte in ip_header.start..good.head.len() {
+        let mut frame = good.clone();
+        frame.head[byte] ^= 0x10;
+        wire.inject(1, frame);
+    }
+    assert_untouched(&mut wire, ids);
+    // Beyond what arrived meanwhile, so that the segment is acceptable again.
+    let now = wire.now;
+    wire.ends[0].stack.ack_now(now, ids[0]);
+    wire.settle();
+    let template = wire.sent(0).last().expect("just sent").clone();
+    for checksum in [ChecksumState::Verified, ChecksumState::Partial] {
+        wire.run_for(Duration::from_secs(1));
+        wire.ends[1].hook.segments.clear();
+        let mut frame = Packet { options: vec![254, 4, 1, 2], ..template.clone() }.to_frame();
+        frame.head[50] ^= 0xff;
+        frame.meta.checksum = checksum;
+        wire.inject(1, frame);
+        assert_eq!(wire.ends[1].hook.segments.len(), 1, "{checksum:?} needs no verification");
+    }
+}
+
+/// Frames that are damaged in any way, with checksums made right again or not, in any state.
+pub fn mutilated_frames_never_panic(factory: Factory) {
+    for seed in 0..40 {
+        let mut wire = Wire::new(factory, 400 + seed);
+        wire.listen();
+        for end in &mut wire.ends {
+            let mut random = Random(seed);
+            end.hook.on_transmit = Box::new(move |_, segment, options| {
+                let len = random.below(12).to_le_bytes()[0] + 2;
+                let mut option = vec![254; len.into()];
+                option[1] = len;
+                let _ = options.push(&option);
+                (segment.kind == SegmentKind::Established && random.below(4) == 0)
+                    .then(|| u32::try_from(random.below(1 << 20)).expect("20 bits"))
+            });
+        }
+        for end in [0, 1] {
+            let mut random = Random(seed * 2 + 1 + end as u64);
+            wire.ends[end].mangle = Some(Box::new(move |frame| {
+                let mutilated = mutilate(&frame, &mut random);
+                // The original mostly follows, so that connections make progress.
+                if random.thousandths(950) { vec![mutilated, frame] } else { vec![mutilated] }
+            }));
+        }
+        for round in 0..6 {
+            let first = wire.connect(round % 2 == 0);
+            wire.ends[0].pumps.insert(first, Pump { close: round % 3 == 0, vary: true, ..Pump::new(20_000) });
+            wire.run_for(Duration::from_secs(3));
+            for id in wire.established(1) {
+                wire.ends[1].pumps.entry(id).or_insert(Pump { close: true, ..Pump::new(20_000) });
+            }
+            wire.run_for(Duration::from_secs(3));
+            if round % 2 == 1 {
+                let now = wire.now;
+                let _ = wire.ends[0].stack.abort(now, first, &[254, 2]);
+            }
+            // A connection that was reset cannot be fed any more.
+            for end in &mut wire.ends {
+                end.pumps.retain(|&conn, _| end.stack.info(conn).is_some());
+            }
+        }
+    }
+}
+
+fn mutilate(frame: &Frame, random: &mut Random) -> Frame {
+    if let Some(mut packet) = Packet::parse(frame)
+        && random.below(4) > 0
+    {
+        for _ in 0..=random.below(2) {
+            mutilate_packet(&mut packet, random);
+        }
+        return packet.to_frame();
+    }
+    let mut frame = frame.clone();
+    let head = frame.linearize();
+    match random.below(3) {
+        0 => head.truncate(usize::try_from(random.below(head.len() as u64)).unwrap_or(0)),
+        1 => head.extend_from_slice(&[0; 9]),
+        _ => {
+            let at = usize::try_from(random.below(head.len() as u64)).unwrap_or(0);
+            head[at] = random.bits().to_le_bytes()[0];
+        }
+    }
+    if random.below(2) == 0 {
+        frame.meta.checksum = ChecksumState::Verified;
+    }
+    frame
+}
+
+fn mutilate_packet(packet: &mut Packet, random: &mut Random) {
+    let small = i32::try_from(random.below(4_001)).unwrap_or(0) - 2_000;
+    match random.below(10) {
+        0 => packet.seq = packet.seq.wrapping_add_signed(small),
+        1 => packet.ack = packet.ack.wrapping_add_signed(small),
+        2 => packet.flags = random.bits().to_le_bytes()[0],
+        3 => packet.window = u16::from_le_bytes([random.bits().to_le_bytes()[0], 0]),
+        4 => packet.options = (0..random.below(41)).map(|_| random.below(9).to_le_bytes()[0]).collect(),
+        5 => packet.payload.truncate(usize::try_from(random.below(100)).unwrap_or(0)),
+        6 => packet.payload.resize(usize::try_from(random.below(3_000)).unwrap_or(0), 5),
+        7 => std::mem::swap(&mut packet.source, &mut packet.destination),
+        8 => packet.seq = packet.ack,
+        _ => packet.flags ^= 1 << random.below(6),
+    }
+}

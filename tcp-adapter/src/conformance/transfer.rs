@@ -1,0 +1,92 @@
+//! Moving bytes.
+
+use std::time::Duration;
+
+use super::Factory;
+use super::packet::Packet;
+use super::wire::{Link, Pump, Wire, assert_pattern};
+use crate::TcpId;
+
+const MIB: u64 = 1 << 20;
+
+/// One MiB each way, at the same time.
+pub fn both_directions_over_a_good_wire(factory: Factory) {
+    for ipv4 in [true, false] {
+        let mut wire = Wire::new(factory, 20);
+        wire.listen();
+        let ids = wire.open(ipv4);
+        exchange(&mut wire, ids, MIB, Duration::from_secs(20));
+        for end in [0, 1] {
+            let info = wire.ends[end].stack.info(ids[end]).expect("open");
+            assert_eq!((info.bytes_sent, info.retransmissions), (MIB, 0), "nothing was lost");
+        }
+    }
+}
+
+/// The same with loss, reordering and duplication.
+pub fn both_directions_over_a_bad_wire(factory: Factory) {
+    for seed in 0..12 {
+        let mut wire = Wire::new(factory, 100 + seed);
+        wire.listen();
+        wire.set_links(Link { loss: 30, duplicate: 20, reorder: 50, ..Link::default() });
+        let ids = wire.open(seed % 2 == 0);
+        exchange(&mut wire, ids, MIB / 4, Duration::from_secs(2_000));
+    }
+}
+
+/// Sends `total` bytes both ways and checks them.
+pub fn exchange(wire: &mut Wire, ids: [TcpId; 2], total: u64, limit: Duration) {
+    for end in [0, 1] {
+        wire.ends[end].pumps.insert(ids[end], Pump::new(total));
+    }
+    let arrived = |wire: &Wire, end: usize| wire.inbox(end, ids[end]).len() as u64;
+    let done = wire.run_until(limit, |wire| arrived(wire, 0) >= total && arrived(wire, 1) >= total);
+    assert!(done, "only {} and {} of {total} bytes arrived", arrived(wire, 0), arrived(wire, 1));
+    for end in [0, 1] {
+        assert_pattern(wire.inbox(end, ids[end]), total);
+    }
+}
+
+/// One lost segment in a long transfer does not cost a retransmission timeout.
+pub fn fast_retransmission_repairs_a_single_loss(factory: Factory) {
+    let mut wire = Wire::new(factory, 21);
+    wire.listen();
+    let [first, second] = wire.open(true);
+    let mut seen = 0;
+    wire.ends[0].mangle = Some(Box::new(move |frame| {
+        seen += u32::from(Packet::parse(&frame).is_some_and(|packet| !packet.payload.is_empty()));
+        if seen == 20 {
+            seen += 1;
+            return vec![];
+        }
+        vec![frame]
+    }));
+    wire.ends[0].pumps.insert(first, Pump::new(MIB / 4));
+    let start = wire.now;
+    let done = wire.run_until(Duration::from_secs(30), |wire| wire.inbox(1, second).len() as u64 == MIB / 4);
+    assert!(done);
+    assert_pattern(wire.inbox(1, second), MIB / 4);
+    let info = wire.ends[0].stack.info(first).expect("open");
+    assert!(info.retransmissions >= 1);
+    let took = wire.now - start;
+    assert!(took < Duration::from_millis(800), "took {took:?}, as if a timeout had been needed");
+}
+
+/// Counters and estimates are what happened.
+pub fn info_tells_what_happened(factory: Factory) {
+    let mut wire = Wire::new(factory, 22);
+    wire.listen();
+    let [first, second] = wire.open(true);
+    wire.ends[0].pumps.insert(first, Pump::new(100_000));
+    assert!(wire.run_until(Duration::from_secs(9), |wire| wire.inbox(1, second).len() == 100_000));
+    wire.run_for(Duration::from_millis(100));
+    let info = wire.ends[0].stack.info(first).expect("open");
+    assert_eq!((info.snd_una, info.in_flight, info.queued, info.bytes_sent), (100_000, 0, 0, 100_000));
+    let rtt = info.srtt.expect("measured by now");
+    assert!((Duration::from_millis(20)..Duration::from_millis(40)).contains(&rtt), "round trip of {rtt:?}");
+    assert_eq!(info.min_rtt, Some(Duration::from_millis(20)));
+    assert!(info.rto.is_some_and(|rto| rto >= wire.ends[0].stack.capabilities().min_rto));
+    let info = wire.ends[1].stack.info(second).expect("open");
+    assert_eq!((info.rcv_nxt, info.bytes_sent), (100_000, 0));
+    assert!(info.last_received.is_some_and(|at| at <= wire.now));
+}

@@ -1,0 +1,436 @@
+//! Segments in: acceptance checks and the hook before smoltcp.
+
+use std::net::IpAddr;
+
+use bytes::BytesMut;
+use smoltcp::socket::tcp;
+use smoltcp::wire::IpListenEndpoint;
+
+use super::connection::{Connection, Phase};
+use super::options::{PaddedOptions, ParsedOptions};
+use super::receive_side::Arrival;
+use super::segment::{self, Content, EngineView, Header, Segment};
+use super::table::FourTuple;
+use super::time_wait::Answer;
+use super::{Entry, SmoltcpStack, State};
+use crate::{
+    ChecksumState, CloseReason, Frame, InterfaceId, OptionSpace, SegmentHook, SegmentIn, SegmentKind, SegmentOut,
+    SynSegment, SynVerdict, TcpEvent, TcpFlags, Verdict,
+};
+
+/// Smallest segment size that smoltcp believes.
+const ENGINE_MIN_MSS: usize = 48;
+
+/// What becomes of a connection after a segment.
+enum Outcome {
+    Lives,
+    Ends(CloseReason),
+}
+
+impl SmoltcpStack {
+    /// Takes a frame.
+    pub(super) fn receive(&mut self, interface: InterfaceId, mut frame: Frame, hook: &mut dyn SegmentHook) {
+        if interface.0 >= self.interfaces.len() {
+            return;
+        }
+        frame.linearize();
+        let verify = frame.meta.checksum == ChecksumState::Complete;
+        match segment::parse(&frame.head, verify) {
+            Content::Tcp(segment) => self.receive_segment(interface, &segment, frame.head, hook),
+            Content::Other => self.receive_other(interface, frame.head),
+            Content::Nothing => {}
+        }
+    }
+
+    /// Whether `addr` can be the address of a single other host.
+    pub(super) fn is_peer_address(&self, interface: InterfaceId, addr: IpAddr) -> bool {
+        if addr.is_unspecified() || addr.is_multicast() {
+            return false;
+        }
+        let IpAddr::V4(v4) = addr else { return true };
+        let is_subnet_broadcast = self.interface_configs[interface.0].addrs.iter().any(|own| {
+            let host_bits = u32::MAX.checked_shr(own.prefix.into()).unwrap_or(0);
+            // Networks of one or two addresses have no broadcast address (RFC 3021).
+            own.prefix < 31 && own.contains(addr) && u32::from(v4) & host_bits == host_bits
+        });
+        !v4.is_broadcast() && !is_subnet_broadcast
+    }
+
+    fn receive_other(&mut self, interface: InterfaceId, frame: BytesMut) {
+        self.interfaces[interface.0].ingest_other(self.now, frame);
+        self.flush_port(interface);
+        // It may have been the answer to an address resolution that any connection waits for.
+        let waiting: Vec<_> = self
+            .connections
+            .iter_mut()
+            .filter_map(|(id, state)| match state {
+                State::Live(conn) if conn.interface == interface && conn.deadline.is_some() => Some(id),
+                _ => None,
+            })
+            .collect();
+        for id in waiting {
+            self.wake(id);
+        }
+    }
+
+    fn receive_segment(
+        &mut self,
+        interface: InterfaceId,
+        segment: &Segment,
+        frame: BytesMut,
+        hook: &mut dyn SegmentHook,
+    ) {
+        let config = &self.interface_configs[interface.0];
+        let to_us = segment.link_destination == config.mac
+            && config.addrs.iter().any(|own| own.addr == segment.destination.ip());
+        if !to_us || !self.is_peer_address(interface, segment.source.ip()) || segment.source == segment.destination {
+            return;
+        }
+        let tuple = FourTuple { local: segment.destination, remote: segment.source };
+        match self.table.get_mut(&tuple) {
+            Some(Entry::Connection(id)) => {
+                let id = *id;
+                let Some(conn) = self.take(id) else { return };
+                if conn.interface == interface {
+                    self.deliver(conn, segment, frame, hook);
+                } else {
+                    self.put(conn);
+                }
+            }
+            Some(Entry::TimeWait(wait)) if wait.interface != interface => {}
+            Some(Entry::TimeWait(wait)) => match wait.answer(segment) {
+                Answer::NewConnection => {
+                    self.table.remove(&tuple);
+                    self.receive_unknown(interface, tuple, segment, frame, hook);
+                }
+                Answer::Acknowledge(header) => {
+                    if segment.flags.fin {
+                        wait.expires = self.now + self.config.time_wait;
+                    }
+                    self.ready.push_back((interface, Frame::linear(header.with_payload(&[]))));
+                }
+                Answer::Silence => {}
+            },
+            None => self.receive_unknown(interface, tuple, segment, frame, hook),
+        }
+    }
+
+    /// A segment of no connection.
+    fn receive_unknown(
+        &mut self,
+        interface: InterfaceId,
+        tuple: FourTuple,
+        segment: &Segment,
+        frame: BytesMut,
+        hook: &mut dyn SegmentHook,
+    ) {
+        let TcpFlags { syn, ack, fin, rst } = segment.flags;
+        if rst || (syn && fin) {
+            return;
+        }
+        if !syn || ack {
+            self.reply_with_reset(interface, segment, &[]);
+            return;
+        }
+        let listener = self.listeners.find(tuple.local);
+        if listener.is_some_and(|(_, room)| !room) {
+            return;
+        }
+        let listener = listener.map(|(id, _)| id);
+        let Some(id) = self.connections.reserve() else { return };
+        let options = ParsedOptions::parse(&frame[segment.options.clone()]);
+        let syn = SynSegment { listener, local: tuple.local, remote: tuple.remote, options: options.unknown() };
+        match hook.on_syn(self.now, id, &syn) {
+            SynVerdict::Accept => {}
+            SynVerdict::Drop => return self.connections.release(id),
+            SynVerdict::Reset(space) => {
+                self.connections.release(id);
+                return self.reply_with_reset(interface, segment, space.as_slice());
+            }
+        }
+        let until = self.now + self.config.handshake_timeout;
+        let phase = Phase::SynReceived { until, listener };
+        let mut conn = Box::new(Connection::new(self.place(id, interface, tuple), &self.config, phase));
+        let endpoint = IpListenEndpoint { addr: Some(tuple.local.ip().into()), port: tuple.local.port() };
+        // A new socket on a port that is not 0 can always listen.
+        let _ = conn.socket_mut().listen(endpoint);
+        if let Some(listener) = listener {
+            self.listeners.begin(listener);
+        }
+        self.set_deadline(&mut conn, Some(until));
+        self.table.insert(tuple, Entry::Connection(id));
+        self.take_peer_syn(&mut conn, segment, &options);
+        let view = self.syn_view(&conn, segment, &options);
+        self.ingest(&mut conn, segment, frame, &view);
+        self.put(conn);
+        self.wake(id);
+    }
+
+    /// A segment of a connection that was taken out.
+    fn deliver(&mut self, mut conn: Box<Connection>, segment: &Segment, frame: BytesMut, hook: &mut dyn SegmentHook) {
+        let outcome = match conn.phase {
+            Phase::SynSent { until } => self.deliver_syn_sent(&mut conn, until, segment, frame, hook),
+            Phase::SynReceived { .. } | Phase::Open => self.deliver_synchronized(&mut conn, segment, frame, hook),
+        };
+        match outcome {
+            Outcome::Lives => {
+                let id = conn.id;
+                self.put(conn);
+                self.wake(id);
+            }
+            Outcome::Ends(reason) => self.end(conn, reason),
+        }
+    }
+
+    /// RFC 9293 section 3.10.7.3.
+    fn deliver_syn_sent(
+        &mut self,
+        conn: &mut Connection,
+        until: crate::Instant,
+        segment: &Segment,
+        frame: BytesMut,
+        hook: &mut dyn SegmentHook,
+    ) -> Outcome {
+        let flags = segment.flags;
+        if conn.send.syns == 0 {
+            return Outcome::Lives;
+        }
+        let acknowledges = flags.ack && segment.ack == conn.send.seq(0);
+        if flags.ack && !acknowledges {
+            if !flags.rst {
+                self.reset_from(conn, segment, hook);
+            }
+            return Outcome::Lives;
+        }
+        if flags.rst && !acknowledges || !flags.rst && (!flags.syn || flags.fin) {
+            return Outcome::Lives;
+        }
+        let options = ParsedOptions::parse(&frame[segment.options.clone()]);
+        let seen = SegmentIn {
+            flags,
+            offset: 0,
+            len: 0,
+            acked: flags.ack.then_some(0),
+            window: u32::from(segment.window),
+            options: options.unknown(),
+        };
+        match hook.on_segment(self.now, conn.id, &seen) {
+            Verdict::Accept | Verdict::AcceptSignal => {}
+            Verdict::Drop => return Outcome::Lives,
+            Verdict::Reset(space) => {
+                if !flags.rst {
+                    self.reply_with_reset(conn.interface, segment, space.as_slice());
+                }
+                return Outcome::Ends(CloseReason::Aborted);
+            }
+        }
+        if flags.rst {
+            return Outcome::Ends(CloseReason::Refused);
+        }
+        if flags.ack {
+            conn.send.acknowledged(self.now, 0);
+        } else {
+            conn.phase = Phase::SynReceived { until, listener: None };
+        }
+        self.take_peer_syn(conn, segment, &options);
+        let view = self.syn_view(conn, segment, &options);
+        self.ingest(conn, segment, frame, &view);
+        self.observe(conn)
+    }
+
+    /// RFC 9293 section 3.10.7.4, with RFC 5961's answers to what may be forged.
+    fn deliver_synchronized(
+        &mut self,
+        conn: &mut Connection,
+        segment: &Segment,
+        frame: BytesMut,
+        hook: &mut dyn SegmentHook,
+    ) -> Outcome {
+        let flags = segment.flags;
+        if flags.syn
+            && !flags.ack
+            && matches!(conn.phase, Phase::SynReceived { .. })
+            && segment.seq == conn.receive.irs()
+        {
+            // A retransmission; smoltcp repeats the SYN/ACK by its own timer.
+            return Outcome::Lives;
+        }
+        let has_data = !segment.payload.is_empty() || flags.fin;
+        let Arrival::Acceptable { offset, len, fin, cut } = conn.receive.check(segment) else {
+            if !flags.rst {
+                conn.challenge(self.now, has_data && !flags.syn);
+            }
+            return Outcome::Lives;
+        };
+        if (flags.rst && segment.seq != conn.receive.seq(conn.receive.next)) || (flags.syn && !flags.rst) {
+            conn.challenge(self.now, false);
+            return Outcome::Lives;
+        }
+        let acked = conn.send.offset(segment.ack);
+        if !flags.rst {
+            if !flags.ack {
+                return Outcome::Lives;
+            }
+            if matches!(conn.phase, Phase::SynReceived { .. }) && acked != 0 {
+                self.reset_from(conn, segment, hook);
+                return Outcome::Lives;
+            }
+            if !conn.send.acknowledgement_is_acceptable(acked) {
+                conn.challenge(self.now, false);
+                return Outcome::Lives;
+            }
+        }
+        let acked = acked.max(0).cast_unsigned();
+        let options = ParsedOptions::parse(&frame[segment.options.clone()]);
+        let seen = SegmentIn {
+            flags: TcpFlags { fin, ..flags },
+            offset,
+            len,
+            acked: flags.ack.then_some(acked),
+            window: u32::from(segment.window) << conn.send.window_shift,
+            options: options.unknown(),
+        };
+        let signal = match hook.on_segment(self.now, conn.id, &seen) {
+            Verdict::Accept => false,
+            Verdict::AcceptSignal => true,
+            Verdict::Drop => return Outcome::Lives,
+            Verdict::Reset(space) => {
+                if !flags.rst {
+                    self.send_reset(conn, space.as_slice());
+                }
+                return Outcome::Ends(CloseReason::Aborted);
+            }
+        };
+        if flags.rst {
+            return Outcome::Ends(CloseReason::Reset);
+        }
+        conn.last_received = Some(self.now);
+        conn.ack_pending |= cut;
+        let bare = len == 0 && !fin;
+        let duplicate = bare && acked == conn.send.una;
+        let stale = bare && acked < conn.send.una;
+        conn.send.update_window(i64::try_from(offset).unwrap_or(i64::MAX), acked, segment.window);
+        conn.send.acknowledged(self.now, acked);
+        let hidden = duplicate && conn.send.engine_in_flight() > 0 && (signal || !conn.send.duplicate_is_safe());
+        if matches!(conn.phase, Phase::SynReceived { .. }) || !(stale || hidden) {
+            let view = EngineView {
+                // smoltcp drops the payload of a segment whose acknowledgement is old.
+                ack: conn.send.seq_in_engine(conn.send.una),
+                window: conn.send.present_window(duplicate),
+                fin,
+                payload_len: len,
+                syn_options: PaddedOptions::default(),
+            };
+            self.ingest(conn, segment, frame, &view);
+        }
+        self.observe(conn)
+    }
+
+    /// Learns from the peer's SYN, in either role.
+    fn take_peer_syn(&mut self, conn: &mut Connection, segment: &Segment, options: &ParsedOptions) {
+        conn.peer_mac.get_or_insert(segment.link_source);
+        conn.last_received = Some(self.now);
+        conn.receive.peer_syn(segment.seq);
+        // Scaling is for both directions or for none (RFC 7323 section 2.2).
+        if options.window_scale.is_none() {
+            conn.receive.window_shift = 0;
+        }
+        let shift = options.window_scale.unwrap_or(0);
+        conn.send.peer_syn(segment.window, shift, options.mss, segment.source.is_ipv4());
+    }
+
+    fn syn_view(&self, conn: &Connection, segment: &Segment, options: &ParsedOptions) -> EngineView {
+        // The peer's MSS does not count options (RFC 6691), so smoltcp must cut smaller segments.
+        let mss = conn.send.peer_mss.saturating_sub(self.config.option_reserve).max(ENGINE_MIN_MSS);
+        let mss = u16::try_from(mss).unwrap_or(u16::MAX);
+        EngineView {
+            ack: if segment.flags.ack { conn.send.seq_in_engine(0) } else { 0 },
+            window: segment.window,
+            fin: false,
+            payload_len: 0,
+            syn_options: PaddedOptions::syn(mss, options.window_scale).padded(),
+        }
+    }
+
+    /// Lays a segment before smoltcp.
+    fn ingest(&mut self, conn: &mut Connection, segment: &Segment, mut frame: BytesMut, view: &EngineView) {
+        segment.rewrite(&mut frame, view);
+        let interface = &mut self.interfaces[conn.interface.0];
+        interface.ingest(self.now, frame, &mut conn.sockets);
+        conn.replies.append(&mut interface.port.sent);
+    }
+
+    /// Tells what a segment has changed.
+    fn observe(&mut self, conn: &mut Connection) -> Outcome {
+        let state = conn.socket().state();
+        let handshake_done = !matches!(state, tcp::State::SynSent | tcp::State::SynReceived | tcp::State::Listen);
+        if handshake_done && !matches!(conn.phase, Phase::Open) {
+            self.leave_backlog(conn);
+            conn.phase = Phase::Open;
+            conn.close_if_open();
+            self.events.push_back(TcpEvent::Established(conn.id));
+        }
+        let was_empty = conn.received.is_empty();
+        if conn.drain() && was_empty {
+            self.events.push_back(TcpEvent::Readable(conn.id));
+        }
+        let fin_received =
+            matches!(state, tcp::State::CloseWait | tcp::State::LastAck | tcp::State::Closing | tcp::State::TimeWait);
+        if fin_received && !conn.receive.finished {
+            conn.receive.finished = true;
+            conn.receive.next += 1;
+            self.events.push_back(TcpEvent::Finished(conn.id));
+        }
+        if conn.no_longer_starved(&self.config) {
+            self.events.push_back(TcpEvent::Writable(conn.id));
+        }
+        if conn.socket().state() == tcp::State::Closed { Outcome::Ends(CloseReason::Normal) } else { Outcome::Lives }
+    }
+
+    /// Answers a segment that no connection can take (RFC 9293 section 3.10.7.1).
+    fn reply_with_reset(&mut self, interface: InterfaceId, segment: &Segment, options: &[u8]) {
+        let (seq, ack) = if segment.flags.ack {
+            (segment.ack, None)
+        } else {
+            (0, Some(segment.seq.wrapping_add(segment.sequence_len())))
+        };
+        let mut padded = PaddedOptions::default();
+        padded.push(options);
+        let header = Header {
+            link_source: segment.link_destination,
+            link_destination: segment.link_source,
+            source: segment.destination,
+            destination: segment.source,
+            seq,
+            ack,
+            syn: false,
+            fin: false,
+            rst: true,
+            psh: false,
+            window: 0,
+            options: padded.padded(),
+        };
+        self.ready.push_back((interface, Frame::linear(header.with_payload(&[]))));
+    }
+
+    /// Answers a segment whose acknowledgement is of another incarnation, leaving the connection as it is.
+    fn reset_from(&mut self, conn: &Connection, segment: &Segment, hook: &mut dyn SegmentHook) {
+        let out =
+            SegmentOut { kind: SegmentKind::Reset, fin: false, offset: 0, len: 0, chunk: None, retransmission: false };
+        let mut options = OptionSpace::new(OptionSpace::MAX);
+        let _ = hook.on_transmit(self.now, conn.id, &out, &mut options);
+        self.reply_with_reset(conn.interface, segment, options.as_slice());
+    }
+
+    /// Tells the peer of a connection that it is reset, if the peer can know of it.
+    pub(super) fn send_reset(&mut self, conn: &Connection, options: &[u8]) {
+        if matches!(conn.phase, Phase::SynSent { .. }) || conn.send.syns == 0 {
+            return;
+        }
+        let Some(mut header) = conn.header() else { return };
+        header.rst = true;
+        header.options.push(options);
+        header.options = header.options.padded();
+        self.ready.push_back((conn.interface, Frame::linear(header.with_payload(&[]))));
+    }
+}

@@ -1,0 +1,262 @@
+//! What the shim knows of the bytes that a connection sends: sequence numbers, chunks, the
+//! peer's window, and which of smoltcp's segments are retransmissions.
+
+use std::collections::VecDeque;
+
+use super::rtt::RttEstimator;
+use crate::{Chunk, Instant};
+
+/// Duplicate acknowledgements after which smoltcp retransmits (RFC 5681 section 3.2).
+const DUPLICATE_THRESHOLD: u32 = 3;
+
+/// Smallest segment size of the peer that is believed (Linux: `TCP_MIN_MSS`); less would not
+/// leave room for payload beside 40 bytes of options.
+const MIN_MSS: usize = 88;
+
+/// Segment sizes assumed of a peer that names none (RFC 9293 section 3.7.1).
+const DEFAULT_MSS_V4: u16 = 536;
+const DEFAULT_MSS_V6: u16 = 1220;
+
+/// Sending half of the mini transmission control block.
+#[derive(Debug, Default)]
+pub(super) struct SendSide {
+    /// Initial sequence number on the wire.
+    iss: u32,
+    /// What to add to smoltcp's sequence numbers to get those on the wire.
+    shift_to_wire: u32,
+    /// Everything before is acknowledged; one past the last byte once the FIN is.
+    pub(super) una: u64,
+    /// Everything before has been sent at least once, a sent FIN included.
+    pub(super) max: u64,
+    /// End of what `send` has accepted.
+    pub(super) end: u64,
+    /// Whether a FIN has been sent.
+    pub(super) fin_sent: bool,
+    /// Where smoltcp continues; less than `max` while it repeats everything after a timeout.
+    cursor: u64,
+    /// Like `max`, but without zero-window probes, which smoltcp does not count as sent.
+    in_window: u64,
+    chunks: VecDeque<Chunk>,
+    /// The peer's window in bytes, as it really is, relative to `una`.
+    pub(super) window: u32,
+    /// Largest window that the peer has ever advertised.
+    max_window: u32,
+    /// Offset and acknowledgement of the segment that `window` came from (SND.WL1 and SND.WL2).
+    window_seq: i64,
+    window_ack: u64,
+    /// Window field that smoltcp saw last.
+    presented: u16,
+    /// The peer's window scale.
+    pub(super) window_shift: u8,
+    /// Largest segment of the peer, payload and options.
+    pub(super) peer_mss: usize,
+    duplicates: u32,
+    fast_retransmit_expected: bool,
+    pub(super) rtt: RttEstimator,
+    pub(super) syns: u32,
+    pub(super) bytes_sent: u64,
+    pub(super) bytes_retransmitted: u64,
+    pub(super) retransmissions: u64,
+    pub(super) timeouts: u32,
+}
+
+impl SendSide {
+    /// smoltcp has numbered its SYN `engine`; on the wire it shall be `iss`.
+    pub(super) fn syn_sent(&mut self, now: Instant, engine: u32, iss: impl FnOnce() -> u32) {
+        if self.syns == 0 {
+            self.iss = iss();
+            self.shift_to_wire = self.iss.wrapping_sub(engine);
+            self.rtt.sent(now, 0);
+        } else {
+            self.rtt.ambiguous();
+        }
+        self.syns += 1;
+    }
+
+    pub(super) fn iss(&self) -> u32 {
+        self.iss
+    }
+
+    /// Sequence number on the wire of the byte at `offset`.
+    pub(super) fn seq(&self, offset: u64) -> u32 {
+        let [low, _] = split(offset);
+        self.iss.wrapping_add(1).wrapping_add(low)
+    }
+
+    /// Offset of a sequence number on the wire, taken as close to `una`.
+    pub(super) fn offset(&self, seq: u32) -> i64 {
+        self.una.cast_signed() + i64::from(seq.wrapping_sub(self.seq(self.una)).cast_signed())
+    }
+
+    /// smoltcp's number for the byte at `offset`.
+    pub(super) fn seq_in_engine(&self, offset: u64) -> u32 {
+        self.seq(offset).wrapping_sub(self.shift_to_wire)
+    }
+
+    /// Offset of one of smoltcp's sequence numbers.
+    pub(super) fn offset_in_engine(&self, seq: u32) -> u64 {
+        self.offset(seq.wrapping_add(self.shift_to_wire)).max(0).cast_unsigned()
+    }
+
+    /// Learns from the peer's SYN.
+    pub(super) fn peer_syn(&mut self, window: u16, window_shift: u8, mss: Option<u16>, ipv4: bool) {
+        self.window = u32::from(window);
+        self.max_window = self.window;
+        self.presented = window;
+        self.window_shift = window_shift;
+        let default = if ipv4 { DEFAULT_MSS_V4 } else { DEFAULT_MSS_V6 };
+        // RFC 9293 leaves a size of 0 open; smoltcp and Linux take it for none.
+        self.peer_mss = usize::from(mss.filter(|&mss| mss != 0).unwrap_or(default)).max(MIN_MSS);
+    }
+
+    /// Whether an acknowledgement is acceptable (RFC 5961 section 5.2).
+    pub(super) fn acknowledgement_is_acceptable(&self, ack: i64) -> bool {
+        let oldest = self.una.cast_signed().saturating_sub(i64::from(self.max_window)).max(0);
+        oldest <= ack && ack <= self.max.cast_signed()
+    }
+
+    /// Takes the window of an acceptable segment unless it is older than what is known.
+    ///
+    /// RFC 9293 would ignore the window of a retransmitted segment even if it
+    /// acknowledges something new, which can leave the sender with an outdated zero window.
+    pub(super) fn update_window(&mut self, seq: i64, ack: u64, field: u16) {
+        let newer = ack > self.una || seq > self.window_seq || (seq == self.window_seq && ack >= self.window_ack);
+        if newer {
+            self.window = u32::from(field) << self.window_shift;
+            self.max_window = self.max_window.max(self.window);
+            self.window_seq = seq;
+            self.window_ack = ack;
+        }
+    }
+
+    /// Takes an acknowledgement; true if it is news.
+    pub(super) fn acknowledged(&mut self, now: Instant, ack: u64) -> bool {
+        self.rtt.acknowledged(now, ack);
+        if ack <= self.una {
+            return false;
+        }
+        self.una = ack;
+        self.cursor = self.cursor.max(ack);
+        self.timeouts = 0;
+        while self.chunks.front().is_some_and(|chunk| chunk.offset + u64::from(chunk.len) <= ack) {
+            self.chunks.pop_front();
+        }
+        true
+    }
+
+    /// Bytes that smoltcp has sent within the window and that are not acknowledged.
+    pub(super) fn engine_in_flight(&self) -> u64 {
+        self.in_window.saturating_sub(self.una)
+    }
+
+    /// Whether an acknowledgement that repeats `una` and carries nothing may be shown to smoltcp.
+    ///
+    /// With nothing but a FIN in flight it must not: the third would make smoltcp stop its
+    /// retransmission timer and resend no byte, and the FIN would never be sent again.
+    pub(super) fn duplicate_is_safe(&self) -> bool {
+        self.engine_in_flight() == 0 || self.una < self.end
+    }
+
+    /// The window field that smoltcp shall see with the next segment, which is a
+    /// bare repetition of the last acknowledgement if `duplicate` is set.
+    ///
+    /// Two things differ from the truth. A repeated acknowledgement keeps the last window, since
+    /// smoltcp does not count one whose window differs, and a window that is shared by several
+    /// connections moves all the time. And while something is in flight the window covers it: smoltcp cannot retransmit
+    /// beyond the window, and once its retransmission timer has fired in vain nothing restarts it. Neither lets
+    /// smoltcp send new bytes beyond the true window for longer than one round trip; with nothing in flight it sees the truth.
+    pub(super) fn present_window(&mut self, duplicate: bool) -> u16 {
+        let flight = self.engine_in_flight();
+        if !(duplicate && flight > 0 && self.presented > 0) {
+            let truth = u16::try_from(self.window >> self.window_shift).unwrap_or(u16::MAX);
+            let floor =
+                if flight == 0 { 0 } else { u16::try_from(flight >> self.window_shift).unwrap_or(u16::MAX).max(1) };
+            self.presented = truth.max(floor);
+        }
+        if duplicate && flight > 0 {
+            self.duplicates += 1;
+            self.fast_retransmit_expected |= self.duplicates == DUPLICATE_THRESHOLD;
+        } else {
+            self.duplicates = 0;
+        }
+        self.presented
+    }
+
+    pub(super) fn queue(&mut self, tag: u64, len: u32) {
+        self.chunks.push_back(Chunk { tag, offset: self.end, len });
+        self.end += u64::from(len);
+    }
+
+    /// The chunk of the byte at `offset`.
+    pub(super) fn chunk(&self, offset: u64) -> Option<Chunk> {
+        let after = self.chunks.partition_point(|chunk| chunk.offset <= offset);
+        let chunk = *self.chunks.get(after.checked_sub(1)?)?;
+        (offset < chunk.offset + u64::from(chunk.len)).then_some(chunk)
+    }
+
+    /// Where an acknowledgement without payload is to be numbered: after everything sent, but not
+    /// beyond the peer's window, as it would not be acceptable there.
+    pub(super) fn next(&self) -> u64 {
+        self.max.min((self.una + u64::from(self.window)).max(self.una))
+    }
+
+    /// smoltcp is about to send `len` bytes from `offset`, and then a FIN if `fin` is set.
+    pub(super) fn emitted(&mut self, now: Instant, offset: u64, len: u64, fin: bool) {
+        let end = offset + len + u64::from(fin);
+        if end == offset {
+            return;
+        }
+        let again = offset < self.max;
+        // A fast retransmission is one segment, after which smoltcp continues where it was.
+        let fast = std::mem::take(&mut self.fast_retransmit_expected) && again && offset == self.una;
+        // A zero-window probe does not move smoltcp on either.
+        let probe = self.presented == 0;
+        if !fast && !probe {
+            if offset < self.cursor {
+                self.timeouts += 1;
+            }
+            self.cursor = end;
+        }
+        if !probe {
+            self.in_window = self.in_window.max(end);
+        }
+        if again {
+            self.rtt.ambiguous_from(offset);
+        } else {
+            self.rtt.sent(now, end);
+        }
+        self.max = self.max.max(end);
+        self.fin_sent |= fin;
+    }
+
+    /// Counts one segment on the wire.
+    pub(super) fn count(&mut self, len: u64, retransmission: bool) {
+        self.bytes_sent += len;
+        if retransmission {
+            self.bytes_retransmitted += len;
+            self.retransmissions += 1;
+        }
+    }
+
+    /// Bytes sent and not acknowledged.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.max.min(self.end).saturating_sub(self.una)
+    }
+
+    /// Bytes accepted and not sent.
+    pub(super) fn unsent(&self) -> u64 {
+        self.end.saturating_sub(self.max)
+    }
+}
+
+/// Low and high half.
+fn split(offset: u64) -> [u32; 2] {
+    let bytes = offset.to_le_bytes();
+    let [a, b, c, d, e, f, g, h] = bytes;
+    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
+}
+
+/// The low 32 bits of an offset.
+pub(super) fn low(offset: u64) -> u32 {
+    split(offset)[0]
+}

@@ -1,0 +1,290 @@
+//! Segments out: what smoltcp writes is cut at chunk boundaries and gets options, window and new headers.
+
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use smoltcp::socket::tcp;
+
+use super::connection::{Connection, Phase};
+use super::options::{PaddedOptions, ParsedOptions};
+use super::port::{HEADROOM, without_headroom};
+use super::segment::{self, Content, Segment};
+use super::time_wait::TimeWait;
+use super::{Entry, HASH_ISN, SmoltcpStack};
+use crate::{CloseReason, Frame, Instant, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut, TcpEvent};
+
+/// If smoltcp asks to be polled at once but has nothing to send, it is asked again
+/// after this time instead of in an endless loop.
+const IDLE_POLL: Duration = Duration::from_millis(1);
+
+/// Initial sequence numbers advance by one in this many nanoseconds (RFC 9293 section 3.4.1).
+const ISN_TICK: u64 = 4_000;
+
+/// Whom to ask and whom to give frames to.
+struct Output<'a> {
+    hook: &'a mut dyn SegmentHook,
+    sink: &'a mut dyn FnMut(InterfaceId, Frame),
+}
+
+impl SmoltcpStack {
+    /// Sends what can be sent.
+    pub(super) fn transmit(&mut self, hook: &mut dyn SegmentHook, sink: &mut dyn FnMut(InterfaceId, Frame)) {
+        for index in 0..self.interfaces.len() {
+            self.interfaces[index].egress_other(self.now);
+            self.flush_port(InterfaceId(index));
+        }
+        while let Some(&(at, id)) = self.timers.first()
+            && at <= self.now
+        {
+            self.timers.pop_first();
+            if let Some(conn) = self.live_mut(id) {
+                conn.deadline = None;
+            }
+            self.wake(id);
+        }
+        for (interface, frame) in self.ready.drain(..) {
+            sink(interface, frame);
+        }
+        let mut output = Output { hook, sink };
+        while let Some(id) = self.dirty.pop_front() {
+            if let Some(mut conn) = self.take(id) {
+                conn.dirty = false;
+                self.service(conn, &mut output);
+            }
+        }
+    }
+
+    /// Queues what smoltcp has written that is of no connection.
+    pub(super) fn flush_port(&mut self, interface: InterfaceId) {
+        for frame in self.interfaces[interface.0].port.sent.drain(..) {
+            let frame = without_headroom(frame);
+            // A segment without connection would be a mistake of the shim's; it must not get out.
+            if !matches!(segment::parse(&frame, false), Content::Tcp(_)) {
+                self.ready.push_back((interface, Frame::linear(frame)));
+            }
+        }
+    }
+
+    /// Sends everything that a connection can send now, and sets its timer.
+    fn service(&mut self, mut conn: Box<Connection>, output: &mut Output<'_>) {
+        let mut bare = false;
+        for frame in std::mem::take(&mut conn.replies) {
+            bare |= self.emit(&mut conn, frame, output);
+        }
+        loop {
+            let interface = &mut self.interfaces[conn.interface.0];
+            let more = interface.egress(self.now, &mut conn.sockets);
+            let frames = std::mem::take(&mut interface.port.sent);
+            for frame in frames {
+                bare |= self.emit(&mut conn, frame, output);
+            }
+            if !more {
+                break;
+            }
+        }
+        let synchronized = !matches!(conn.phase, Phase::SynSent { .. }) && conn.send.syns > 0;
+        if std::mem::take(&mut conn.ack_pending) && !bare && synchronized {
+            let seq = conn.send.seq(conn.send.next());
+            self.forge(&mut conn, seq, output);
+        }
+        if std::mem::take(&mut conn.probe_pending) && synchronized {
+            // One before what is unacknowledged: never acceptable, so the peer answers it.
+            let seq = conn.send.seq(conn.send.una).wrapping_sub(1);
+            self.forge(&mut conn, seq, output);
+        }
+        if conn.no_longer_starved(&self.config) {
+            self.events.push_back(TcpEvent::Writable(conn.id));
+        }
+        self.settle(conn);
+    }
+
+    /// Puts a connection back with its timer set, or to rest if it is over.
+    fn settle(&mut self, mut conn: Box<Connection>) {
+        match conn.socket().state() {
+            tcp::State::Closed => return self.end(conn, CloseReason::Normal),
+            tcp::State::TimeWait if conn.receive.acked == conn.receive.next => return self.wait(conn),
+            _ => {}
+        }
+        let mut deadline = self.interfaces[conn.interface.0].deadline(self.now, &conn.sockets);
+        if deadline.is_some_and(|at| at <= self.now) {
+            deadline = Some(self.now + IDLE_POLL);
+        }
+        if let Phase::SynSent { until } | Phase::SynReceived { until, .. } = conn.phase {
+            deadline = Some(deadline.map_or(until, |at| at.min(until)));
+        }
+        self.set_deadline(&mut conn, deadline);
+        self.put(conn);
+    }
+
+    /// TIME-WAIT begins: the last acknowledgement has left.
+    fn wait(&mut self, conn: Box<Connection>) {
+        let tuple = conn.tuple;
+        let expires = self.now + self.config.time_wait;
+        let wait = TimeWait::new(&conn, expires);
+        self.end(conn, CloseReason::Normal);
+        if let Some(wait) = wait {
+            self.table.insert(tuple, Entry::TimeWait(wait));
+            self.time_waits.push_back((expires, tuple));
+        }
+    }
+
+    /// Sends a frame that smoltcp has written for `conn`; true if it was an acknowledgement and nothing more.
+    fn emit(&mut self, conn: &mut Connection, frame: BytesMut, output: &mut Output<'_>) -> bool {
+        match segment::parse(&frame[HEADROOM..], false) {
+            Content::Tcp(segment) if segment.flags.rst => false,
+            Content::Tcp(segment) if segment.flags.syn => {
+                self.emit_syn(conn, &segment, &frame[HEADROOM..], output);
+                false
+            }
+            Content::Tcp(segment) => self.emit_segment(conn, &segment, frame, output),
+            Content::Other | Content::Nothing => {
+                (output.sink)(conn.interface, Frame::linear(without_headroom(frame)));
+                false
+            }
+        }
+    }
+
+    fn emit_syn(&mut self, conn: &mut Connection, segment: &Segment, frame: &[u8], output: &mut Output<'_>) {
+        let again = conn.send.syns > 0;
+        let (now, tuple, keys) = (self.now, conn.tuple, &self.keys);
+        conn.send.syn_sent(now, segment.seq, || initial_sequence_number(now, keys.hash(HASH_ISN, &tuple)));
+        conn.peer_mac = Some(segment.link_destination);
+        let written = ParsedOptions::parse(&frame[segment.options.clone()]);
+        conn.receive.window_shift = written.window_scale.unwrap_or(0);
+        // smoltcp takes all that its buffer can hold, whatever the unscaled window of a SYN says.
+        conn.receive.engine_edge = conn.socket().recv_capacity() as u64;
+        let kind = if segment.flags.ack { SegmentKind::SynAck } else { SegmentKind::Syn };
+        let out = SegmentOut { kind, fin: false, offset: 0, len: 0, chunk: None, retransmission: again };
+        let mss = u16::try_from(conn.local_mss()).unwrap_or(u16::MAX);
+        let mut options = PaddedOptions::syn(mss, written.window_scale);
+        let mut space = OptionSpace::new(options.room());
+        let wanted = output.hook.on_transmit(now, conn.id, &out, &mut space);
+        options.push(space.as_slice());
+        let window = conn.window_field(wanted, true);
+        let Some(mut header) = conn.header() else { return };
+        header.syn = true;
+        header.seq = conn.send.iss();
+        header.ack = segment.flags.ack.then(|| conn.receive.seq(0));
+        header.window = window;
+        header.options = options.padded();
+        conn.send.count(0, again);
+        (output.sink)(conn.interface, Frame::linear(header.with_payload(&[])));
+    }
+
+    fn emit_segment(
+        &mut self,
+        conn: &mut Connection,
+        segment: &Segment,
+        frame: BytesMut,
+        output: &mut Output<'_>,
+    ) -> bool {
+        conn.peer_mac = Some(segment.link_destination);
+        let acked = conn.receive.offset(segment.ack).max(0).cast_unsigned();
+        conn.receive.acked = conn.receive.acked.max(acked);
+        let edge = acked + (u64::from(segment.window) << conn.receive.window_shift);
+        conn.receive.engine_edge = conn.receive.engine_edge.max(edge);
+        let payload = HEADROOM + segment.payload.start..HEADROOM + segment.payload.end;
+        let fin = segment.flags.fin;
+        let bare = payload.is_empty() && !fin;
+        let offset = if bare { conn.send.next() } else { conn.send.offset_in_engine(segment.seq) };
+        let sent_before = conn.send.max;
+        conn.send.emitted(self.now, offset, payload.len() as u64, fin);
+        let psh = segment.psh;
+        let mut piece = Piece { offset, fin, psh, sent_before, start: payload.start, end: payload.end };
+        let mut frame = Some(frame);
+        while let Some(rest) = self.emit_piece(conn, piece, &mut frame, output) {
+            piece = rest;
+        }
+        bare
+    }
+
+    /// Sends as much of `piece` as one segment can carry, and returns the rest.
+    fn emit_piece(
+        &self,
+        conn: &mut Connection,
+        piece: Piece,
+        frame: &mut Option<BytesMut>,
+        output: &mut Output<'_>,
+    ) -> Option<Piece> {
+        let remaining = piece.end - piece.start;
+        let chunk = if remaining > 0 { conn.send.chunk(piece.offset) } else { None };
+        let in_chunk = chunk.map_or(remaining, |chunk| {
+            let end = chunk.offset + u64::from(chunk.len);
+            usize::try_from(end - piece.offset).unwrap_or(remaining).min(remaining)
+        });
+        let retransmission = remaining > 0 && piece.offset < piece.sent_before;
+        let out = SegmentOut {
+            kind: SegmentKind::Established,
+            fin: piece.fin && in_chunk == remaining,
+            offset: piece.offset,
+            len: in_chunk,
+            chunk,
+            retransmission,
+        };
+        let mut space = OptionSpace::new(OptionSpace::MAX);
+        let wanted = output.hook.on_transmit(self.now, conn.id, &out, &mut space);
+        let window = conn.window_field(wanted, false);
+        let mut header = conn.header()?;
+        header.options.push(space.as_slice());
+        header.options = header.options.padded();
+        let len = in_chunk.min(conn.segment_limit() - header.options.as_slice().len());
+        let last = len == remaining;
+        header.seq = conn.send.seq(piece.offset);
+        header.fin = piece.fin && last;
+        header.psh = piece.psh && last;
+        header.window = window;
+        conn.send.count(len as u64, retransmission);
+        let written = if last {
+            // The last piece, usually the only one, keeps smoltcp's buffer: the
+            // headers are written right in front of it.
+            let mut frame = frame.take()?;
+            frame.advance(piece.start - header.len());
+            header.write(&mut frame);
+            frame
+        } else {
+            header.with_payload(&frame.as_ref()?[piece.start..piece.start + len])
+        };
+        (output.sink)(conn.interface, Frame::linear(written));
+        (!last).then_some(Piece { offset: piece.offset + len as u64, start: piece.start + len, ..piece })
+    }
+
+    /// Sends a segment without payload that smoltcp knows nothing of.
+    fn forge(&self, conn: &mut Connection, seq: u32, output: &mut Output<'_>) {
+        let out = SegmentOut {
+            kind: SegmentKind::Established,
+            fin: false,
+            offset: conn.send.next(),
+            len: 0,
+            chunk: None,
+            retransmission: false,
+        };
+        let mut space = OptionSpace::new(OptionSpace::MAX);
+        let wanted = output.hook.on_transmit(self.now, conn.id, &out, &mut space);
+        let window = conn.window_field(wanted, false);
+        let Some(mut header) = conn.header() else { return };
+        header.seq = seq;
+        header.window = window;
+        header.options.push(space.as_slice());
+        header.options = header.options.padded();
+        (output.sink)(conn.interface, Frame::linear(header.with_payload(&[])));
+    }
+}
+
+/// What is still to be sent of a segment that smoltcp has written.
+#[derive(Clone, Copy)]
+struct Piece {
+    offset: u64,
+    fin: bool,
+    psh: bool,
+    /// Offset before which everything had been sent when smoltcp wrote the segment.
+    sent_before: u64,
+    /// Where the payload is in smoltcp's frame.
+    start: usize,
+    end: usize,
+}
+
+/// RFC 6528: a clock, plus what nobody can guess about these two addresses and ports.
+fn initial_sequence_number(now: Instant, secret: u64) -> u32 {
+    let ticks = now.as_nanos() / ISN_TICK;
+    super::send_side::low(ticks.wrapping_add(secret))
+}
