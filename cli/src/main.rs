@@ -1,2 +1,91 @@
-//! mptcp.
-fn main() {}
+//! `mptcp`: Multipath TCP at the command line, over user-space paths or the kernel's sockets.
+
+mod cat;
+mod failure;
+mod human;
+mod interrupt;
+mod iperf3;
+mod network;
+mod perf;
+mod progress;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Multipath TCP in user space: transfer, measure, look inside.
+#[derive(Parser)]
+#[command(name = "mptcp", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Connect or listen, and pass bytes both ways (like netcat)
+    Cat(cat::CatArgs),
+    /// Measure throughput or request latency (like iperf, or as a peer of iperf3)
+    Perf(perf::PerfArgs),
+}
+
+fn main() -> ExitCode {
+    let result = Cli::try_parse().map_err(usage).and_then(|cli| match cli.command {
+        Command::Cat(args) => cat::run(&args),
+        Command::Perf(args) => perf::run(&args),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody is left to tell if standard error is closed.
+            let _ = writeln!(std::io::stderr(), "mptcp: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Prints a line on standard output.
+///
+/// Whoever closes it (`mptcp perf | head`) has seen enough, so the process ends quietly, as it would by SIGPIPE.
+pub(crate) fn say(line: &str) {
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        std::process::exit(if error.kind() == std::io::ErrorKind::BrokenPipe { 0 } else { 1 });
+    }
+}
+
+/// A mistake on the command line as one sentence. Help and version are printed and end the process.
+fn usage(error: clap::Error) -> Failure {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let text = error.to_string();
+    let sentence = text.split("\n\n").next().unwrap_or(&text);
+    let words: Vec<&str> = sentence.strip_prefix("error: ").unwrap_or(sentence).split_whitespace().collect();
+    Failure::Usage(format!("{} (see 'mptcp --help')", words.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn mistakes_are_one_sentence() {
+        let error = Cli::try_parse_from(["mptcp", "cat", "--listen", "x", "--kernel", "tcp"]).err().unwrap();
+        let failure = usage(error);
+        assert_eq!(failure.exit_code(), 2);
+        let sentence = failure.to_string();
+        assert!(sentence.contains("'x' is not a port or an address with a port"), "{sentence}");
+        assert!(!sentence.contains('\n'), "{sentence}");
+    }
+}

@@ -1,0 +1,145 @@
+//! What the tests of the command line share.
+#![allow(dead_code, reason = "every test binary compiles all of this and uses a part")]
+#![allow(clippy::unwrap_used, reason = "test code outside of a test function")]
+
+use std::io::{Seek, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Nothing in these tests takes nearly this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program under test with these arguments, its standard streams captured and no input.
+pub(crate) fn mptcp<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mptcp"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A process that does not outlive its test.
+pub(crate) struct Background(Option<Child>);
+
+impl Background {
+    /// Starts it.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(Some(command.spawn().unwrap()))
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn output(mut self) -> Output {
+        let mut child = self.0.take().unwrap();
+        let started = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if started.elapsed() > PATIENCE {
+                child.kill().unwrap();
+                panic!("the process does not end: {:?}", child.wait_with_output());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child.wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Output {
+    Background::start(command).output()
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until somebody listens on `port`, without connecting to it.
+pub(crate) fn wait_for_listener(port: u16) {
+    let listening = || {
+        ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+            let table = std::fs::read_to_string(table).unwrap();
+            // The local address ends in the port in hexadecimal; state 0A is LISTEN.
+            table.lines().any(|line| {
+                let mut fields = line.split_whitespace().skip(1);
+                let local = fields.next().unwrap_or("");
+                local.ends_with(&format!(":{port:04X}")) && fields.nth(1) == Some("0A")
+            })
+        })
+    };
+    wait_until("somebody listens", listening);
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A file that is removed at the end of its test.
+pub(crate) struct TempFile(pub(crate) PathBuf);
+
+impl TempFile {
+    /// A file of this length whose bytes do not repeat soon.
+    pub(crate) fn with_len(name: &str, len: usize) -> Self {
+        let this = Self::named(name);
+        let mut file = std::fs::File::create(&this.0).unwrap();
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut bytes = Vec::with_capacity(len + 8);
+        while bytes.len() < len {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            bytes.extend_from_slice(&(state ^ (state >> 33)).to_le_bytes());
+        }
+        file.write_all(&bytes[..len]).unwrap();
+        file.rewind().unwrap();
+        this
+    }
+
+    /// A name for a file that does not exist yet.
+    pub(crate) fn named(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("mptcp-test-{}-{name}", std::process::id())))
+    }
+
+    /// The name.
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        std::fs::read(&self.0).unwrap()
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The last line of `bytes` as JSON.
+pub(crate) fn last_json(bytes: &[u8]) -> serde_json::Value {
+    let text = String::from_utf8_lossy(bytes);
+    let line = text.lines().last().unwrap_or_default();
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+/// Asserts success and shows what was printed otherwise.
+pub(crate) fn assert_success(output: &Output) {
+    assert!(output.status.success(), "{output:?}");
+}
