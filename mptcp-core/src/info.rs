@@ -53,6 +53,8 @@ pub enum SubflowState {
     Stale,
     /// In its FIN exchange.
     Closing,
+    /// Gone; of [`Stack::past_subflows`](crate::Stack::past_subflows) only.
+    Closed,
 }
 
 impl fmt::Display for SubflowState {
@@ -64,6 +66,7 @@ impl fmt::Display for SubflowState {
             Self::Established => "established",
             Self::Stale => "stale",
             Self::Closing => "closing",
+            Self::Closed => "closed",
         })
     }
 }

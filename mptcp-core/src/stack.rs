@@ -373,6 +373,11 @@ impl<T: TcpStack> Stack<T> {
         self.manager.conns.get(id).map_or_else(Vec::new, |conn| conn.subflow_infos(&self.tcp))
     }
 
+    /// The last subflows of a connection that are gone, 65 at most, with what they have carried.
+    pub fn past_subflows(&self, id: ConnId) -> &[SubflowInfo] {
+        self.manager.conns.get(id).map_or(&[], |conn| &conn.past)
+    }
+
     /// The counters.
     pub fn mib(&self) -> &Mib {
         &self.manager.shared.mib

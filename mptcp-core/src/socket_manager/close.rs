@@ -172,6 +172,7 @@ impl Connection {
         self.reinject_all(id);
         let Some(index) = self.subflows.iter().position(|subflow| subflow.id == id) else { return };
         let subflow = self.subflows.remove(index);
+        self.remember(&subflow);
         let why = match (reason, subflow.own_reset) {
             (_, Some(own)) => SubflowCloseReason::Aborted(own),
             (TcpCloseReason::Normal, None) => SubflowCloseReason::Normal,

@@ -12,9 +12,12 @@ use super::sender::Sender;
 use super::shared::{KeyMaterial, Shared};
 use super::subflow::{Stage, Subflow};
 use crate::event::{CloseReason, ConnId, Event, FallbackCause, SubflowId};
-use crate::info::{ConnInfo, ConnState, SubflowInfo};
+use crate::info::{ConnInfo, ConnState, SubflowInfo, SubflowState};
 use crate::path_manager::PathState;
 use crate::scheduler::Scheduler;
+
+/// Subflows that are gone and still remembered, at most: as many as there can be at a time.
+const MAX_PAST_SUBFLOWS: usize = crate::path_manager::Limits::MAX_SUBFLOWS as usize + 1;
 
 /// What the two hosts have agreed to speak.
 #[derive(Debug)]
@@ -90,6 +93,8 @@ pub(crate) struct Connection {
     pub(crate) listener: Option<ListenerId>,
     pub(crate) protocol: Protocol,
     pub(crate) subflows: Vec<Subflow>,
+    /// Subflows that are gone, the last ones at the end.
+    pub(crate) past: Vec<SubflowInfo>,
     pub(crate) next_subflow: u32,
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
@@ -137,6 +142,7 @@ impl Connection {
             listener,
             protocol,
             subflows: Vec::new(),
+            past: Vec::new(),
             next_subflow: 0,
             sender: Sender::new(),
             receiver: Receiver::new(&shared.config),
@@ -299,21 +305,16 @@ impl Connection {
     }
 
     pub(crate) fn subflow_infos(&self, tcp: &dyn tcp_adapter::TcpStack) -> Vec<SubflowInfo> {
-        let info = |subflow: &Subflow| SubflowInfo {
-            id: subflow.id,
-            state: subflow.state(),
-            local: subflow.local,
-            remote: subflow.remote,
-            local_addr_id: subflow.local_id,
-            remote_addr_id: subflow.remote_id,
-            backup: subflow.backup,
-            backup_by_peer: subflow.backup_by_peer,
-            tcp: tcp.info(subflow.tcp),
-            bytes_sent: subflow.bytes_sent,
-            bytes_received: subflow.bytes_received,
-            bytes_reinjected: subflow.bytes_reinjected,
-        };
+        let info = |subflow: &Subflow| SubflowInfo { tcp: tcp.info(subflow.tcp), ..subflow.info() };
         self.subflows.iter().map(info).collect()
+    }
+
+    /// Keeps what a subflow that is gone has carried.
+    pub(crate) fn remember(&mut self, subflow: &Subflow) {
+        if self.past.len() >= MAX_PAST_SUBFLOWS {
+            self.past.remove(0);
+        }
+        self.past.push(SubflowInfo { state: SubflowState::Closed, ..subflow.info() });
     }
 
     /// Subflows whose MP_JOIN this side has answered and that are not authenticated yet.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tcp_adapter::{Instant, TcpId};
 
 use crate::event::SubflowId;
-use crate::info::SubflowState;
+use crate::info::{SubflowInfo, SubflowState};
 use crate::stream::{MappedReader, ReceivedMap, SentMap};
 use crate::wire::{AddrId, MptcpOption, ResetReason};
 
@@ -188,6 +188,24 @@ impl Subflow {
             Stage::Established if self.stale.is_some() => SubflowState::Stale,
             Stage::Established => SubflowState::Established,
             Stage::Closing => SubflowState::Closing,
+        }
+    }
+
+    /// What is known without asking TCP.
+    pub(crate) fn info(&self) -> SubflowInfo {
+        SubflowInfo {
+            id: self.id,
+            state: self.state(),
+            local: self.local,
+            remote: self.remote,
+            local_addr_id: self.local_id,
+            remote_addr_id: self.remote_id,
+            backup: self.backup,
+            backup_by_peer: self.backup_by_peer,
+            tcp: None,
+            bytes_sent: self.bytes_sent,
+            bytes_received: self.bytes_received,
+            bytes_reinjected: self.bytes_reinjected,
         }
     }
 }
