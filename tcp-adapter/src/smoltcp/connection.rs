@@ -13,7 +13,7 @@ use super::receive_side::ReceiveSide;
 use super::segment::{Header, ip_header_len};
 use super::send_side::SendSide;
 use super::table::FourTuple;
-use crate::{Instant, InterfaceId, ListenerId, MacAddr, Received, TcpId, TcpInfo};
+use crate::{Instant, InterfaceId, ListenerId, MacAddr, Received, TcpEvent, TcpId, TcpInfo};
 
 /// Acknowledgements per second and connection for segments that are not acceptable and carry no
 /// data (RFC 5961 section 7 asks for a limit).
@@ -53,7 +53,9 @@ pub(super) struct Connection {
     pub(super) probe_pending: bool,
     /// Whether `send_room` was too small for the layer above.
     pub(super) starved: bool,
-    /// What smoltcp answered to a segment at once.
+    /// Segments with payload received since smoltcp was last let to acknowledge.
+    pub(super) unacknowledged_segments: u32,
+    /// What smoltcp has written before the hook could be asked.
     pub(super) replies: Vec<BytesMut>,
     pub(super) deadline: Option<Instant>,
     /// Whether smoltcp is to be polled for it.
@@ -132,6 +134,7 @@ impl Connection {
             ack_pending: false,
             probe_pending: false,
             starved: false,
+            unacknowledged_segments: 0,
             replies: Vec::new(),
             deadline: None,
             dirty: false,
@@ -198,17 +201,18 @@ impl Connection {
         }
     }
 
-    /// Moves what smoltcp holds in order to the receive queue; true if there was something.
-    pub(super) fn drain(&mut self) -> bool {
-        let mut any = false;
+    /// Moves what smoltcp holds in order to the receive queue.
+    pub(super) fn drain_to(&mut self, events: &mut VecDeque<TcpEvent>) {
+        let was_empty = self.received.is_empty();
         while self.socket().can_recv() {
             let Ok(bytes) = self.socket_mut().recv(|slice| (slice.len(), Bytes::copy_from_slice(slice))) else { break };
             let offset = self.receive.next;
             self.receive.next += bytes.len() as u64;
             self.received.push(Received { offset, bytes });
-            any = true;
         }
-        any
+        if was_empty && !self.received.is_empty() {
+            events.push_back(TcpEvent::Readable(self.id));
+        }
     }
 
     /// Owes the peer an acknowledgement for a segment that is not acceptable, within limits.

@@ -1,10 +1,13 @@
 //! One smoltcp interface: address resolution, routes, and the sockets' way to the wire.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use smoltcp::iface::{Config, Interface as Engine, PollResult, Route, SocketSet};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
-use super::port::Port;
+use super::port::{HEADROOM, Port};
+use super::segment;
 use crate::{Instant, InterfaceConfig};
 
 /// Smallest MTU: what every IPv4 host must take (RFC 9293 section 3.7.1).
@@ -12,12 +15,17 @@ const MIN_MTU: usize = 576;
 /// Largest MTU: what an IP header can express.
 const MAX_MTU: usize = 65_535;
 
+/// After this time smoltcp asks for a neighbour again (its `DISCOVERY_SILENT_TIME` is 1 s).
+const RESOLUTION_TIME: Duration = Duration::from_secs(2);
+
 /// An interface, with smoltcp's half of it.
 pub(super) struct Interface {
     pub(super) engine: Engine,
     pub(super) port: Port,
     /// Has no sockets: takes what is not TCP.
     no_sockets: SocketSet<'static>,
+    /// Until when the answer to an address resolution may come.
+    resolving_until: Instant,
 }
 
 impl Interface {
@@ -58,7 +66,7 @@ impl Interface {
                 config.routes.truncate(fit);
             }
         });
-        Self { engine, port, no_sockets: SocketSet::new(Vec::new()) }
+        Self { engine, port, no_sockets: SocketSet::new(Vec::new()), resolving_until: now }
     }
 
     /// Lets smoltcp take a frame for `sockets`. What it answers is in the port.
@@ -71,6 +79,18 @@ impl Interface {
     pub(super) fn ingest_other(&mut self, now: Instant, frame: BytesMut) {
         self.port.receive(frame);
         let _ = self.engine.poll_ingress_single(engine_time(now), &mut self.port, &mut self.no_sockets);
+    }
+
+    /// Notes whether smoltcp has just asked for a neighbour. To be called before its frames are taken from the port.
+    pub(super) fn note_resolution(&mut self, now: Instant) {
+        if self.port.sent.iter().any(|frame| !segment::is_tcp(&frame[HEADROOM..])) {
+            self.resolving_until = now + RESOLUTION_TIME;
+        }
+    }
+
+    /// Whether connections may be waiting for a neighbour.
+    pub(super) fn is_resolving(&self, now: Instant) -> bool {
+        now < self.resolving_until
     }
 
     /// Lets smoltcp send at most one segment of `sockets`; false if there was none.

@@ -66,6 +66,11 @@ const EPHEMERAL_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
 /// Purposes of keyed hashes.
 const HASH_PORT: u8 = 1;
 const HASH_ISN: u8 = 2;
+const HASH_ENGINE_SEED: u8 = 3;
+
+/// Addresses and ports kept in TIME-WAIT at most, for each connection of
+/// [`SmoltcpConfig::max_connections`]; beyond that the oldest are let go early.
+const TIME_WAITS_PER_CONNECTION: usize = 4;
 
 /// A [`TcpStack`] that runs smoltcp.
 ///
@@ -79,8 +84,8 @@ pub struct SmoltcpStack {
     interface_configs: Vec<InterfaceConfig>,
     connections: Slab<State>,
     table: HashMap<FourTuple, Entry, Keys>,
-    /// When each TIME-WAIT ends at the earliest, in order.
-    time_waits: VecDeque<(Instant, FourTuple)>,
+    /// When each TIME-WAIT ends.
+    time_waits: BTreeSet<(Instant, FourTuple)>,
     listeners: Listeners,
     timers: BTreeSet<(Instant, TcpId)>,
     /// Connections that smoltcp must be polled for, each once.
@@ -121,7 +126,7 @@ impl SmoltcpStack {
             interface_configs: Vec::new(),
             connections: Slab::new(config.max_connections),
             table: HashMap::with_hasher(keys.clone()),
-            time_waits: VecDeque::new(),
+            time_waits: BTreeSet::new(),
             listeners: Listeners::default(),
             timers: BTreeSet::new(),
             dirty: VecDeque::new(),
@@ -250,18 +255,11 @@ impl SmoltcpStack {
     }
 
     fn expire_time_waits(&mut self, now: Instant) {
-        while let Some(&(at, tuple)) = self.time_waits.front()
+        while let Some(&(at, tuple)) = self.time_waits.first()
             && at <= now
         {
-            self.time_waits.pop_front();
-            match self.table.get(&tuple) {
-                // A retransmitted FIN has prolonged it since.
-                Some(Entry::TimeWait(wait)) if wait.expires > now => self.time_waits.push_back((wait.expires, tuple)),
-                Some(Entry::TimeWait(_)) => {
-                    self.table.remove(&tuple);
-                }
-                _ => {}
-            }
+            self.time_waits.pop_first();
+            self.table.remove(&tuple);
         }
     }
 }
@@ -295,7 +293,7 @@ impl TcpStack for SmoltcpStack {
 
     fn add_interface(&mut self, mut config: InterfaceConfig) -> InterfaceId {
         let id = InterfaceId(self.interfaces.len());
-        let seed = self.keys.hash(HASH_ISN, &id);
+        let seed = self.keys.hash(HASH_ENGINE_SEED, &id);
         self.interfaces.push(Interface::new(&mut config, self.config.option_reserve, seed, self.now));
         self.interface_configs.push(config);
         id
@@ -360,8 +358,7 @@ impl TcpStack for SmoltcpStack {
         if bytes.is_empty() {
             return Err(SendError::Empty);
         }
-        let config = self.config.clone();
-        let live = self.live_mut(conn).ok_or(SendError::Closed)?;
+        let Some(State::Live(live)) = self.connections.get_mut(conn) else { return Err(SendError::Closed) };
         if !matches!(live.phase, Phase::Open) || live.shutdown || !live.socket().may_send() {
             return Err(SendError::Closed);
         }
@@ -372,7 +369,7 @@ impl TcpStack for SmoltcpStack {
         }
         live.socket_mut().send_slice(&bytes).map_err(|_| SendError::Closed)?;
         live.send.queue(tag, len);
-        live.note_room(&config);
+        live.note_room(&self.config);
         self.wake(conn);
         Ok(())
     }
@@ -480,7 +477,7 @@ impl TcpStack for SmoltcpStack {
             return Some(self.now);
         }
         let timer = self.timers.first().map(|&(at, _)| at);
-        let time_wait = self.time_waits.front().map(|&(at, _)| at);
+        let time_wait = self.time_waits.first().map(|&(at, _)| at);
         [timer, time_wait].into_iter().flatten().min()
     }
 

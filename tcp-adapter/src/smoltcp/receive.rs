@@ -21,6 +21,10 @@ use crate::{
 /// Smallest segment size that smoltcp believes.
 const ENGINE_MIN_MSS: usize = 48;
 
+/// Every second segment is acknowledged (RFC 9293 section 3.8.6.3, SHLD-19), however many arrive
+/// before the next `poll_transmit`: peers open their congestion window by the acknowledgement.
+const SEGMENTS_PER_ACKNOWLEDGEMENT: u32 = 2;
+
 /// What becomes of a connection after a segment.
 enum Outcome {
     Lives,
@@ -58,8 +62,12 @@ impl SmoltcpStack {
 
     fn receive_other(&mut self, interface: InterfaceId, frame: BytesMut) {
         self.interfaces[interface.0].ingest_other(self.now, frame);
+        let resolving = self.interfaces[interface.0].is_resolving(self.now);
         self.flush_port(interface);
-        // It may have been the answer to an address resolution that any connection waits for.
+        if !resolving {
+            return;
+        }
+        // It may have been the answer that any connection waits for.
         let waiting: Vec<_> = self
             .connections
             .iter_mut()
@@ -100,12 +108,15 @@ impl SmoltcpStack {
             Some(Entry::TimeWait(wait)) if wait.interface != interface => {}
             Some(Entry::TimeWait(wait)) => match wait.answer(segment) {
                 Answer::NewConnection => {
+                    self.time_waits.remove(&(wait.expires, tuple));
                     self.table.remove(&tuple);
                     self.receive_unknown(interface, tuple, segment, frame, hook);
                 }
                 Answer::Acknowledge(header) => {
                     if segment.flags.fin {
+                        self.time_waits.remove(&(wait.expires, tuple));
                         wait.expires = self.now + self.config.time_wait;
+                        self.time_waits.insert((wait.expires, tuple));
                     }
                     self.ready.push_back((interface, Frame::linear(header.with_payload(&[]))));
                 }
@@ -357,6 +368,13 @@ impl SmoltcpStack {
         segment.rewrite(&mut frame, view);
         let interface = &mut self.interfaces[conn.interface.0];
         interface.ingest(self.now, frame, &mut conn.sockets);
+        conn.unacknowledged_segments += u32::from(view.payload_len > 0);
+        if conn.unacknowledged_segments >= SEGMENTS_PER_ACKNOWLEDGEMENT {
+            conn.unacknowledged_segments = 0;
+            conn.drain_to(&mut self.events);
+            interface.egress(self.now, &mut conn.sockets);
+        }
+        interface.note_resolution(self.now);
         conn.replies.append(&mut interface.port.sent);
     }
 
@@ -370,10 +388,7 @@ impl SmoltcpStack {
             conn.close_if_open();
             self.events.push_back(TcpEvent::Established(conn.id));
         }
-        let was_empty = conn.received.is_empty();
-        if conn.drain() && was_empty {
-            self.events.push_back(TcpEvent::Readable(conn.id));
-        }
+        conn.drain_to(&mut self.events);
         let fin_received =
             matches!(state, tcp::State::CloseWait | tcp::State::LastAck | tcp::State::Closing | tcp::State::TimeWait);
         if fin_received && !conn.receive.finished {

@@ -125,6 +125,16 @@ pub(super) fn parse(frame: &[u8], verify: bool) -> Content {
     })
 }
 
+/// Whether a frame that smoltcp has written holds a TCP segment.
+pub(super) fn is_tcp(frame: &[u8]) -> bool {
+    let protocol = match frame.get(12..14) {
+        Some([0x08, 0x00]) => frame.get(ETHERNET_HEADER_LEN + 9),
+        Some([0x86, 0xdd]) => frame.get(ETHERNET_HEADER_LEN + 6),
+        _ => None,
+    };
+    protocol == Some(&u8::from(IpProtocol::Tcp))
+}
+
 enum Packet {
     Tcp { source: IpAddr, destination: IpAddr, payload: Range<usize> },
     Other,

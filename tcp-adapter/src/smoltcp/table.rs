@@ -8,7 +8,7 @@ use siphasher::sip::SipHasher13;
 use crate::TcpId;
 
 /// Both ends of a connection, as seen from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct FourTuple {
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,

@@ -10,7 +10,7 @@ use super::options::{PaddedOptions, ParsedOptions};
 use super::port::{HEADROOM, without_headroom};
 use super::segment::{self, Content, Segment};
 use super::time_wait::TimeWait;
-use super::{Entry, HASH_ISN, SmoltcpStack};
+use super::{Entry, HASH_ISN, SmoltcpStack, TIME_WAITS_PER_CONNECTION};
 use crate::{CloseReason, Frame, Instant, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut, TcpEvent};
 
 /// If smoltcp asks to be polled at once but has nothing to send, it is asked again
@@ -33,15 +33,6 @@ impl SmoltcpStack {
             self.interfaces[index].egress_other(self.now);
             self.flush_port(InterfaceId(index));
         }
-        while let Some(&(at, id)) = self.timers.first()
-            && at <= self.now
-        {
-            self.timers.pop_first();
-            if let Some(conn) = self.live_mut(id) {
-                conn.deadline = None;
-            }
-            self.wake(id);
-        }
         for (interface, frame) in self.ready.drain(..) {
             sink(interface, frame);
         }
@@ -56,10 +47,12 @@ impl SmoltcpStack {
 
     /// Queues what smoltcp has written that is of no connection.
     pub(super) fn flush_port(&mut self, interface: InterfaceId) {
-        for frame in self.interfaces[interface.0].port.sent.drain(..) {
+        let interface_state = &mut self.interfaces[interface.0];
+        interface_state.note_resolution(self.now);
+        for frame in interface_state.port.sent.drain(..) {
             let frame = without_headroom(frame);
             // A segment without connection would be a mistake of the shim's; it must not get out.
-            if !matches!(segment::parse(&frame, false), Content::Tcp(_)) {
+            if !segment::is_tcp(&frame) {
                 self.ready.push_back((interface, Frame::linear(frame)));
             }
         }
@@ -74,6 +67,7 @@ impl SmoltcpStack {
         loop {
             let interface = &mut self.interfaces[conn.interface.0];
             let more = interface.egress(self.now, &mut conn.sockets);
+            interface.note_resolution(self.now);
             let frames = std::mem::take(&mut interface.port.sent);
             for frame in frames {
                 bare |= self.emit(&mut conn, frame, output);
@@ -82,6 +76,7 @@ impl SmoltcpStack {
                 break;
             }
         }
+        conn.unacknowledged_segments = 0;
         let synchronized = !matches!(conn.phase, Phase::SynSent { .. }) && conn.send.syns > 0;
         if std::mem::take(&mut conn.ack_pending) && !bare && synchronized {
             let seq = conn.send.seq(conn.send.next());
@@ -124,7 +119,13 @@ impl SmoltcpStack {
         self.end(conn, CloseReason::Normal);
         if let Some(wait) = wait {
             self.table.insert(tuple, Entry::TimeWait(wait));
-            self.time_waits.push_back((expires, tuple));
+            self.time_waits.insert((expires, tuple));
+        }
+        let limit = self.config.max_connections.saturating_mul(TIME_WAITS_PER_CONNECTION);
+        if self.time_waits.len() > limit
+            && let Some((_, oldest)) = self.time_waits.pop_first()
+        {
+            self.table.remove(&oldest);
         }
     }
 
