@@ -59,7 +59,7 @@ pub fn closing_survives_loss(factory: Factory) {
     for seed in 0..30 {
         let mut wire = Wire::new(factory, 300 + seed);
         wire.listen();
-        let ids = wire.open(seed % 2 == 0);
+        let ids = wire.open(seed.is_multiple_of(2));
         wire.set_links(Link { loss: 100, duplicate: 30, reorder: 100, ..Link::default() });
         for end in [0, 1] {
             wire.ends[end].pumps.insert(ids[end], Pump { close: true, ..Pump::new(3_000) });

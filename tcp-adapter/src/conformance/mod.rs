@@ -12,6 +12,7 @@ pub mod options;
 pub mod packet;
 pub mod reset;
 pub mod signals;
+pub mod stress;
 pub mod transfer;
 pub mod window;
 pub mod wire;
@@ -56,6 +57,7 @@ macro_rules! tcp_conformance_tests {
             signals::dropped_segments_are_retransmitted,
             signals::probe_is_answered,
             signals::signals_are_no_duplicate_acknowledgements,
+            stress::moving_windows_and_signals_over_a_bad_wire,
             transfer::both_directions_over_a_bad_wire,
             transfer::both_directions_over_a_good_wire,
             transfer::fast_retransmission_repairs_a_single_loss,

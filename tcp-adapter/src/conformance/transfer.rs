@@ -29,7 +29,7 @@ pub fn both_directions_over_a_bad_wire(factory: Factory) {
         let mut wire = Wire::new(factory, 100 + seed);
         wire.listen();
         wire.set_links(Link { loss: 30, duplicate: 20, reorder: 50, ..Link::default() });
-        let ids = wire.open(seed % 2 == 0);
+        let ids = wire.open(seed.is_multiple_of(2));
         exchange(&mut wire, ids, MIB / 4, Duration::from_secs(2_000));
     }
 }

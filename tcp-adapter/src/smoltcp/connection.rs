@@ -294,7 +294,7 @@ impl Connection {
             link_destination: self.peer_mac?,
             source: self.tuple.local,
             destination: self.tuple.remote,
-            seq: self.send.seq(self.send.next()),
+            seq: self.send.seq(self.send.max),
             ack: Some(self.receive.seq(self.receive.acked)),
             syn: false,
             fin: false,

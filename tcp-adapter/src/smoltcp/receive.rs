@@ -313,7 +313,9 @@ impl SmoltcpStack {
             }
         };
         if flags.rst {
-            return Outcome::Ends(CloseReason::Reset);
+            // Nothing is lost by a reset in CLOSING or LAST-ACK (RFC 9293 section 3.10.7.4): the peer has left TIME-WAIT.
+            let over = conn.receive.finished && conn.send.fin_sent && conn.send.in_flight() + conn.send.unsent() == 0;
+            return Outcome::Ends(if over { CloseReason::Normal } else { CloseReason::Reset });
         }
         conn.last_received = Some(self.now);
         conn.ack_pending |= cut;
@@ -322,7 +324,7 @@ impl SmoltcpStack {
         let stale = bare && acked < conn.send.una;
         conn.send.update_window(i64::try_from(offset).unwrap_or(i64::MAX), acked, segment.window);
         conn.send.acknowledged(self.now, acked);
-        let hidden = duplicate && conn.send.engine_in_flight() > 0 && (signal || !conn.send.duplicate_is_safe());
+        let hidden = duplicate && conn.send.counts_duplicates() && (signal || !conn.send.duplicate_is_safe());
         if matches!(conn.phase, Phase::SynReceived { .. }) || !(stale || hidden) {
             let view = EngineView {
                 // smoltcp drops the payload of a segment whose acknowledgement is old.

@@ -34,8 +34,6 @@ pub(super) struct SendSide {
     pub(super) fin_sent: bool,
     /// Where smoltcp continues; less than `max` while it repeats everything after a timeout.
     cursor: u64,
-    /// Like `max`, but without zero-window probes, which smoltcp does not count as sent.
-    in_window: u64,
     chunks: VecDeque<Chunk>,
     /// The peer's window in bytes, as it really is, relative to `una`.
     pub(super) window: u32,
@@ -144,9 +142,19 @@ impl SendSide {
         true
     }
 
-    /// Bytes that smoltcp has sent within the window and that are not acknowledged.
-    pub(super) fn engine_in_flight(&self) -> u64 {
-        self.in_window.saturating_sub(self.una)
+    /// What smoltcp has sent and is not acknowledged, in sequence space.
+    fn outstanding(&self) -> u64 {
+        self.max.saturating_sub(self.una)
+    }
+
+    /// Whether smoltcp might count an acknowledgement that repeats `una` as a duplicate.
+    pub(super) fn counts_duplicates(&self) -> bool {
+        self.outstanding() > 0
+    }
+
+    /// Whether smoltcp believes the peer's window to be closed, so that what it sends is a probe of it.
+    pub(super) fn window_is_closed(&self) -> bool {
+        self.presented == 0
     }
 
     /// Whether an acknowledgement that repeats `una` and carries nothing may be shown to smoltcp.
@@ -154,7 +162,7 @@ impl SendSide {
     /// With nothing but a FIN in flight it must not: the third would make smoltcp stop its
     /// retransmission timer and resend no byte, and the FIN would never be sent again.
     pub(super) fn duplicate_is_safe(&self) -> bool {
-        self.engine_in_flight() == 0 || self.una < self.end
+        self.outstanding() == 0 || self.una < self.end
     }
 
     /// The window field that smoltcp shall see with the next segment, which is a
@@ -166,7 +174,7 @@ impl SendSide {
     /// beyond the window, and once its retransmission timer has fired in vain nothing restarts it. Neither lets
     /// smoltcp send new bytes beyond the true window for longer than one round trip; with nothing in flight it sees the truth.
     pub(super) fn present_window(&mut self, duplicate: bool) -> u16 {
-        let flight = self.engine_in_flight();
+        let flight = self.outstanding();
         if !(duplicate && flight > 0 && self.presented > 0) {
             let truth = u16::try_from(self.window >> self.window_shift).unwrap_or(u16::MAX);
             let floor =
@@ -194,12 +202,6 @@ impl SendSide {
         (offset < chunk.offset + u64::from(chunk.len)).then_some(chunk)
     }
 
-    /// Where an acknowledgement without payload is to be numbered: after everything sent, but not
-    /// beyond the peer's window, as it would not be acceptable there.
-    pub(super) fn next(&self) -> u64 {
-        self.max.min((self.una + u64::from(self.window)).max(self.una))
-    }
-
     /// smoltcp is about to send `len` bytes from `offset`, and then a FIN if `fin` is set.
     pub(super) fn emitted(&mut self, now: Instant, offset: u64, len: u64, fin: bool) {
         let end = offset + len + u64::from(fin);
@@ -209,16 +211,11 @@ impl SendSide {
         let again = offset < self.max;
         // A fast retransmission is one segment, after which smoltcp continues where it was.
         let fast = std::mem::take(&mut self.fast_retransmit_expected) && again && offset == self.una;
-        // A zero-window probe does not move smoltcp on either.
-        let probe = self.presented == 0;
-        if !fast && !probe {
+        if !fast {
             if offset < self.cursor {
                 self.timeouts += 1;
             }
             self.cursor = end;
-        }
-        if !probe {
-            self.in_window = self.in_window.max(end);
         }
         if again {
             self.rtt.ambiguous_from(offset);

@@ -79,13 +79,11 @@ impl SmoltcpStack {
         conn.unacknowledged_segments = 0;
         let synchronized = !matches!(conn.phase, Phase::SynSent { .. }) && conn.send.syns > 0;
         if std::mem::take(&mut conn.ack_pending) && !bare && synchronized {
-            let seq = conn.send.seq(conn.send.next());
+            let seq = conn.send.seq(conn.send.max);
             self.forge(&mut conn, seq, output);
         }
         if std::mem::take(&mut conn.probe_pending) && synchronized {
-            // One before what is unacknowledged: never acceptable, so the peer answers it.
-            let seq = conn.send.seq(conn.send.una).wrapping_sub(1);
-            self.forge(&mut conn, seq, output);
+            self.forge_probe(&mut conn, output);
         }
         if conn.no_longer_starved(&self.config) {
             self.events.push_back(TcpEvent::Writable(conn.id));
@@ -187,7 +185,13 @@ impl SmoltcpStack {
         let payload = HEADROOM + segment.payload.start..HEADROOM + segment.payload.end;
         let fin = segment.flags.fin;
         let bare = payload.is_empty() && !fin;
-        let offset = if bare { conn.send.next() } else { conn.send.offset_in_engine(segment.seq) };
+        if !payload.is_empty() && conn.send.window_is_closed() {
+            // smoltcp probes a closed window with a byte of data, without counting it as sent. Both ends could take
+            // such bytes and then each other's acknowledgements for old ones, for good.
+            self.forge_probe(conn, output);
+            return false;
+        }
+        let offset = if bare { conn.send.max } else { conn.send.offset_in_engine(segment.seq) };
         let sent_before = conn.send.max;
         conn.send.emitted(self.now, offset, payload.len() as u64, fin);
         let psh = segment.psh;
@@ -249,12 +253,19 @@ impl SmoltcpStack {
         (!last).then_some(Piece { offset: piece.offset + len as u64, start: piece.start + len, ..piece })
     }
 
+    /// Sends a segment numbered one before what is unacknowledged: it is never acceptable, so a live
+    /// peer answers it.
+    fn forge_probe(&self, conn: &mut Connection, output: &mut Output<'_>) {
+        let seq = conn.send.seq(conn.send.una).wrapping_sub(1);
+        self.forge(conn, seq, output);
+    }
+
     /// Sends a segment without payload that smoltcp knows nothing of.
     fn forge(&self, conn: &mut Connection, seq: u32, output: &mut Output<'_>) {
         let out = SegmentOut {
             kind: SegmentKind::Established,
             fin: false,
-            offset: conn.send.next(),
+            offset: conn.send.max,
             len: 0,
             chunk: None,
             retransmission: false,
