@@ -31,3 +31,4 @@ pub use scheduler::SchedulerKind;
 pub use seq::{DataSeq, SubflowSeq};
 pub use socket_manager::SubflowError;
 pub use stack::{Recv, RecvError, SendError, Stack};
+pub use wire::ResetReason;

@@ -126,7 +126,12 @@ impl<T: TcpStack> Stack<T> {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) and then [`poll_transmit`](Self::poll_transmit) if
     /// nothing else happens before.
+    ///
+    /// A time in the past means that there is something to do at once.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
+        if self.manager.has_work() {
+            return Some(Instant::ZERO);
+        }
         [self.tcp.poll_timeout(), self.manager.deadlines.next()].into_iter().flatten().min()
     }
 
@@ -208,7 +213,7 @@ impl<T: TcpStack> Stack<T> {
             conn.add_subflow(first, shared);
             conn
         });
-        self.process(now);
+        self.manager.touch(id);
         Ok(id)
     }
 
@@ -271,14 +276,13 @@ impl<T: TcpStack> Stack<T> {
     ///
     /// # Errors
     /// The address or the flags do not make sense; see [`EndpointError`].
-    pub fn add_endpoint(&mut self, now: Instant, endpoint: Endpoint) -> Result<EndpointId, EndpointError> {
+    pub fn add_endpoint(&mut self, endpoint: Endpoint) -> Result<EndpointId, EndpointError> {
         let local = |interface: &InterfaceConfig| interface.addrs.iter().any(|own| own.addr == endpoint.addr);
         if !self.tcp.interfaces().iter().any(local) {
             return Err(EndpointError::NotLocal(endpoint.addr));
         }
         let id = self.manager.shared.endpoints.add(endpoint)?;
         self.manager.touch_all();
-        self.process(now);
         Ok(id)
     }
 
@@ -308,10 +312,9 @@ impl<T: TcpStack> Stack<T> {
     }
 
     /// Sets the limits. Subflows that exist already are left alone.
-    pub fn set_limits(&mut self, now: Instant, limits: Limits) {
+    pub fn set_limits(&mut self, limits: Limits) {
         self.manager.shared.config.limits = limits;
         self.manager.touch_all();
-        self.process(now);
     }
 
     /// Opens a subflow by hand, whatever the limits say.
@@ -398,12 +401,12 @@ impl<T: TcpStack> Stack<T> {
         self.manager.process(now, &mut self.tcp);
     }
 
-    /// Lets one connection act, then brings everything to rest.
+    /// Lets one connection act. What follows from it waits for [`poll_transmit`](Self::poll_transmit), so that
+    /// many small writes make one segment.
     fn with<R>(&mut self, now: Instant, id: ConnId, act: impl FnOnce(&mut Connection, &mut Cx<'_>) -> R) -> Option<R> {
         let conn = self.manager.conns.get_mut(id).filter(|conn| !conn.app.released)?;
         let result = act(conn, &mut Cx { now, tcp: &mut self.tcp, shared: &mut self.manager.shared });
         self.manager.touch(id);
-        self.process(now);
         Some(result)
     }
 
@@ -414,6 +417,5 @@ impl<T: TcpStack> Stack<T> {
             }
         }
         self.manager.touch_all();
-        self.process(now);
     }
 }

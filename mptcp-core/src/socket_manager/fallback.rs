@@ -1,6 +1,7 @@
 //! Falling back to regular TCP (RFC 8684 section 3.7).
 
 use super::connection::{Connection, Doom, Infinite, Plain, Protocol};
+use super::sender::Fin;
 use super::shared::Shared;
 use super::subflow::Stage;
 use crate::event::{Event, FallbackCause, SubflowId};
@@ -42,6 +43,10 @@ impl Connection {
         });
         self.sender.data_rto_at = None;
         self.sender.window_probe_at = None;
+        if self.sender.is_shut() {
+            // A DATA_FIN says nothing any more: the FIN of the subflow must.
+            self.sender.fin = Fin::Queued;
+        }
         if was_multipath && self.app.announced {
             shared.mib.lower(Counter::MPCurrEstab);
         }
@@ -66,7 +71,10 @@ impl Connection {
         let Protocol::Multipath(state) = &self.protocol else { return None };
         let tells = matches!(
             cause,
-            FallbackCause::AckWithoutDataAck | FallbackCause::ChecksumFailed | FallbackCause::PeerFailed
+            FallbackCause::AckWithoutDataAck
+                | FallbackCause::DataWithoutMapping
+                | FallbackCause::ChecksumFailed
+                | FallbackCause::PeerFailed
         );
         let subflow = self.subflows.first().filter(|_| tells)?;
         shared.mib.bump(Counter::InfiniteMapTx);

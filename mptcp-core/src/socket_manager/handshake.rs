@@ -239,6 +239,7 @@ impl Connection {
         let mut checksum = state.checksum;
         let mut remote = None;
         let mut mapping = None;
+        let mut later = segment.offset > 0;
         for option in wire::options(segment.options).filter_map(Result::ok) {
             match option {
                 MptcpOption::Capable(MpCapable::Ack { flags, sender_key, receiver_key, version })
@@ -259,8 +260,13 @@ impl Connection {
                     checksum |= flags.checksum;
                     mapping = Some((data_len, sum));
                 }
+                MptcpOption::Dss(_) => later = true,
                 _ => {}
             }
+        }
+        if remote.is_none() && later {
+            // A later segment has overtaken the third ACK, whose MP_CAPABLE the first data repeats: that one decides.
+            return Verdict::Drop;
         }
         self.sender.open_window(u64::from(segment.window));
         let Some(remote) = remote else {

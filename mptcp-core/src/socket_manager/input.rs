@@ -181,8 +181,12 @@ impl Connection {
 
     fn on_dss(&mut self, id: SubflowId, dss: &Dss, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
         let Some(state) = self.multipath_mut() else { return Verdict::Accept };
-        state.confirmed = true;
+        let newly_confirmed = !std::mem::replace(&mut state.confirmed, true);
         let (local_idsn, remote_idsn, checksum) = (state.local.idsn, state.remote.idsn, state.checksum);
+        if let Some(subflow) = self.subflow_mut(id).filter(|subflow| newly_confirmed && subflow.initiator) {
+            // A DSS in return, so that the peer may add subflows too without waiting for data.
+            subflow.ack_wanted = true;
+        }
         if let Some(ack) = dss.data_ack {
             let near = DataSeq::at(local_idsn, self.sender.queue.una());
             let position = ack.resolve(near).position(local_idsn);

@@ -99,6 +99,11 @@ impl SocketManager {
         Some(id)
     }
 
+    /// Whether the application has something to hear, or a connection is to be looked at.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.shared.events.is_empty() || !self.dirty.is_empty()
+    }
+
     /// Has a connection looked at in the next [`process`](Self::process).
     pub(crate) fn touch(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.dirty) {
@@ -136,6 +141,7 @@ impl SocketManager {
         conn.dirty = false;
         let cx = &mut Cx { now, tcp, shared: &mut self.shared };
         conn.follow_up(cx);
+        conn.announce_joins(cx);
         conn.drain_after_fallback(SubflowId(0), cx);
         conn.check_fin(cx);
         conn.manage_paths(cx);
@@ -292,10 +298,8 @@ impl Connection {
         let Some(subflow) = self.subflow_mut(id) else { return };
         subflow.connected = true;
         let tcp = subflow.tcp;
-        let (join, stage) = (subflow.is_join(), subflow.stage);
-        if join {
-            if stage == Stage::Established {
-                self.on_join_established(id, cx);
+        if subflow.is_join() {
+            if subflow.stage == Stage::Established {
                 // Proof of arrival for the third ACK (RFC 8684 section 3.2).
                 cx.tcp.ack_now(cx.now, tcp);
             }

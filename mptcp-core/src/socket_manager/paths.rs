@@ -42,13 +42,18 @@ pub enum SubflowError {
 impl Connection {
     /// Opens the subflows that are planned, makes lost ones again, and announces addresses.
     pub(crate) fn manage_paths(&mut self, cx: &mut Cx<'_>) {
-        let ready = self.closed.is_none() && self.multipath().is_some_and(|state| state.confirmed);
-        if !ready || self.sender.is_shut() && self.receiver.is_finished() {
+        if !self.wants_paths() {
             return;
         }
         self.retry_lost(cx);
         self.open_planned(cx);
         self.announce_addresses(cx);
+    }
+
+    /// Whether subflows may be added, and are still of use (RFC 8684 section 3.1: not before a DSS has come in).
+    pub(crate) fn wants_paths(&self) -> bool {
+        let ready = self.closed.is_none() && self.multipath().is_some_and(|state| state.confirmed);
+        ready && !(self.sender.is_shut() && self.receiver.is_finished())
     }
 
     fn open_planned(&mut self, cx: &mut Cx<'_>) {
@@ -248,16 +253,26 @@ impl Connection {
         }
     }
 
-    /// A join is complete.
-    pub(crate) fn on_join_established(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
-        if let Some(multipath) = self.multipath_mut() {
-            multipath.single_path = false;
-        }
-        self.give_up_at = None;
+    /// Tells of joins that have been completed.
+    pub(crate) fn announce_joins(&mut self, cx: &mut Cx<'_>) {
         let conn = self.id;
-        let Some(subflow) = self.subflow(id) else { return };
-        self.paths.retries.forget(subflow.local.ip(), subflow.remote);
-        cx.shared.events.push_back(Event::SubflowEstablished(conn, id));
+        let mut joined = false;
+        for subflow in &mut self.subflows {
+            if subflow.is_join() && subflow.connected && subflow.stage == Stage::Established && !subflow.announced {
+                subflow.announced = true;
+                joined = true;
+                self.paths.retries.forget(subflow.local.ip(), subflow.remote);
+                cx.shared.events.push_back(Event::SubflowEstablished(conn, subflow.id));
+            }
+        }
+        if joined {
+            if !self.app.released {
+                self.give_up_at = None;
+            }
+            if let Some(multipath) = self.multipath_mut() {
+                multipath.single_path = false;
+            }
+        }
     }
 
     /// Whether to make a lost subflow again, and when.

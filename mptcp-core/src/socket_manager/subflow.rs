@@ -64,6 +64,8 @@ pub(crate) struct Subflow {
     pub(crate) backup_by_peer: bool,
     /// The TCP handshake is complete.
     pub(crate) connected: bool,
+    /// The application was told that the join is complete.
+    pub(crate) announced: bool,
     /// A DATA_ACK has come in on this subflow, so DSS options pass in both directions (RFC 8684 section 3.7).
     pub(crate) confirmed: bool,
     pub(crate) sent: SentMap,
@@ -128,6 +130,7 @@ impl Subflow {
             backup,
             backup_by_peer,
             connected: false,
+            announced: false,
             confirmed: false,
             sent: SentMap::default(),
             next_offset: 0,

@@ -16,13 +16,13 @@ impl Connection {
             return None;
         }
         let config = &shared.config;
-        let confirmed = self.multipath().is_some_and(|state| state.confirmed);
+        let wants_paths = self.wants_paths();
         let own = [
             self.sender.data_rto_at,
             self.sender.window_probe_at,
             self.give_up_at,
-            self.paths.announced.deadline().filter(|_| confirmed && self.subflows.iter().any(Subflow::usable)),
-            self.paths.retries.deadline().filter(|_| confirmed),
+            self.paths.announced.deadline().filter(|_| wants_paths && self.subflows.iter().any(Subflow::usable)),
+            self.paths.retries.deadline().filter(|_| wants_paths),
         ];
         let subflows = self.subflows.iter().flat_map(|subflow| {
             let third_ack = match subflow.stage {

@@ -1,0 +1,110 @@
+//! Paths that die and come back.
+
+use std::time::Duration;
+
+use mptcp_core::{CloseReason, Counter, Event, StackConfig, SubflowState};
+
+use crate::world::{Link, World, config};
+
+fn limited(links: usize, seed: u64) -> World {
+    let mut world = World::simple(seed, links);
+    for link in &mut world.links {
+        *link = Link { rate: Some(20_000_000), ..Link::default() };
+    }
+    world
+}
+
+#[test]
+fn a_path_that_dies_in_mid_transfer_costs_no_byte_and_is_used_again() {
+    for dying in 0..3 {
+        let mut world = limited(3, 1 + dying as u64);
+        let conns = world.open_mesh();
+        world.send(0, conns[0], 6_000_000, false);
+        world.send(1, conns[1], 6_000_000, false);
+        world.run_for(Duration::from_millis(300));
+        world.links[dying].down = true;
+        world.run_for(Duration::from_millis(1500));
+        for host in 0..2 {
+            let state = world.hosts[host].stack.subflows(conns[host])[dying].state;
+            assert_eq!(state, SubflowState::Stale, "host {host}, link {dying}");
+        }
+        assert!(world.run_until(60, |world| world.transferred(conns, false)), "link {dying}");
+        world.links[dying].down = false;
+        world.run_for(Duration::from_secs(3));
+        let before: Vec<u64> =
+            [0, 1].map(|host| world.hosts[host].stack.subflows(conns[host])[dying].bytes_sent).into();
+        world.send(0, conns[0], 6_000_000, true);
+        world.send(1, conns[1], 6_000_000, true);
+        assert!(world.run_until(60, |world| world.transferred(conns, true)), "link {dying}");
+        for host in 0..2 {
+            let after = world.hosts[host].stack.subflows(conns[host]);
+            let sent =
+                after.iter().find(|subflow| subflow.id.0 == dying as u32).map_or(0, |subflow| subflow.bytes_sent);
+            assert!(sent > before[host] + 500_000, "host {host} left link {dying} unused: {} -> {sent}", before[host]);
+        }
+        world.close_all();
+    }
+}
+
+#[test]
+fn a_connection_survives_the_loss_of_all_paths_for_a_while() {
+    let mut world = limited(2, 9);
+    let conns = world.open_mesh();
+    world.send(0, conns[0], 3_000_000, true);
+    world.send(1, conns[1], 3_000_000, true);
+    world.run_for(Duration::from_millis(300));
+    for link in &mut world.links {
+        link.down = true;
+    }
+    world.run_for(Duration::from_secs(20));
+    for link in &mut world.links {
+        link.down = false;
+    }
+    assert!(world.run_until(120, |world| world.transferred(conns, true)));
+    world.close_all();
+}
+
+#[test]
+fn a_subflow_that_is_reset_is_made_again_and_the_data_is_whole() {
+    let mut world = limited(2, 10);
+    let conns = world.open_mesh();
+    world.send(0, conns[0], 3_000_000, true);
+    world.send(1, conns[1], 3_000_000, true);
+    world.run_for(Duration::from_millis(200));
+    // The state of a firewall is lost: whatever passes is answered with a reset.
+    let mut left = 2;
+    world.middleboxes[1] = Some(crate::middlebox::on_packets(move |_, mut packet| {
+        if left > 0 && !packet.payload.is_empty() {
+            left -= 1;
+            packet.flags |= tcp_adapter::conformance::packet::RST;
+            packet.payload.clear();
+            packet.options.clear();
+        }
+        vec![packet]
+    }));
+    assert!(world.run_until(60, |world| world.transferred(conns, true)));
+    assert!(world.mib(0, Counter::MPJoinSynTx) >= 2, "made again");
+    world.close_all();
+}
+
+#[test]
+fn a_connection_without_subflows_ends_after_its_timeout() {
+    let config =
+        || StackConfig { close_timeout: Duration::from_secs(10), subflow_timeout: Duration::from_secs(5), ..config() };
+    let mut world = World::new(11, 2, [config(), config()]);
+    let conns = world.open_mesh();
+    for host in 0..2 {
+        let now = world.now;
+        for subflow in world.hosts[host].stack.subflows(conns[host]) {
+            world.hosts[host].stack.close_subflow(now, conns[host], subflow.id).unwrap();
+        }
+    }
+    world.run_for(Duration::from_secs(5));
+    for host in 0..2 {
+        assert!(world.hosts[host].stack.subflows(conns[host]).is_empty());
+        assert!(world.hosts[host].stack.info(conns[host]).is_some(), "make after break: the connection lives on");
+    }
+    assert!(world.run_until(20, |world| world.saw(0, Event::Closed(conns[0], CloseReason::TimedOut))));
+    assert!(world.run_until(20, |world| world.saw(1, Event::Closed(conns[1], CloseReason::TimedOut))));
+    world.close_all();
+}

@@ -1,0 +1,216 @@
+//! MP_JOIN: authentication, limits, repetition of the third ACK.
+
+use mptcp_core::{Counter, Event, Limits, ResetReason, StackConfig, SubflowCloseReason, SubflowId};
+use tcp_adapter::conformance::packet::{ACK, SYN};
+
+use crate::middlebox::{edit_option, is_syn, on_packets, remove_options, subtypes};
+use crate::world::{World, address, config};
+
+const JOIN: u8 = 1;
+
+/// Opens with two links; the second passes a middlebox. Whether the join came to be is for the caller to see.
+fn open_with(middlebox: crate::middlebox::Middlebox, seed: u64) -> (World, [mptcp_core::ConnId; 2]) {
+    let mut world = World::simple(seed, 2);
+    world.middleboxes[1] = Some(middlebox);
+    world.mesh(true);
+    let conns = world.open();
+    world.run_for(std::time::Duration::from_secs(5));
+    (world, conns)
+}
+
+/// The connection must carry data over its first subflow whatever became of the second.
+fn still_works(world: &mut World, conns: [mptcp_core::ConnId; 2]) {
+    world.send(0, conns[0], 200_000, true);
+    world.send(1, conns[1], 200_000, true);
+    assert!(world.run_until(60, |world| world.transferred(conns, true)));
+    for host in 0..2 {
+        assert_eq!(world.hosts[host].stack.info(conns[host]).unwrap().fallback, None);
+    }
+    world.close_all();
+}
+
+#[test]
+fn a_wrong_hmac_in_the_syn_ack_is_refused() {
+    let (mut world, conns) = open_with(
+        on_packets(|_, mut packet| {
+            if packet.has(SYN | ACK) {
+                edit_option(&mut packet, JOIN, |option| option[4] ^= 1);
+            }
+            vec![packet]
+        }),
+        1,
+    );
+    assert!(world.mib(0, Counter::MPJoinSynAckHMacFailure) >= 1);
+    let refused = SubflowCloseReason::Aborted(ResetReason::MptcpSpecific);
+    assert!(world.saw(0, Event::SubflowClosed(conns[0], SubflowId(1), refused)), "{:?}", world.hosts[0].events);
+    assert_eq!(world.mib(1, Counter::MPRstRx), 1);
+    assert_eq!(world.subflows_up(1, conns[1]), 1);
+    still_works(&mut world, conns);
+}
+
+#[test]
+fn a_wrong_hmac_in_the_third_ack_is_refused() {
+    let (mut world, conns) = open_with(
+        on_packets(|host, mut packet| {
+            if host == 0 && !is_syn(&packet) {
+                edit_option(&mut packet, JOIN, |option| option[4] ^= 1);
+            }
+            vec![packet]
+        }),
+        2,
+    );
+    assert!(world.mib(1, Counter::MPJoinAckHMacFailure) >= 1);
+    assert_eq!(world.subflows_up(0, conns[0]), 1);
+    assert!(world.mib(0, Counter::MPRstRx) >= 1);
+    still_works(&mut world, conns);
+}
+
+#[test]
+fn a_join_without_its_option_is_reset_at_every_step() {
+    for (seed, step) in [(3, "syn"), (4, "syn-ack"), (5, "ack")] {
+        let (mut world, conns) = open_with(
+            on_packets(move |host, mut packet| {
+                let hit = match step {
+                    "syn" => is_syn(&packet) && !packet.has(ACK),
+                    "syn-ack" => packet.has(SYN | ACK),
+                    _ => host == 0 && !is_syn(&packet),
+                };
+                if hit {
+                    remove_options(&mut packet, |_| true);
+                }
+                vec![packet]
+            }),
+            seed,
+        );
+        assert_eq!(world.subflows_up(0, conns[0]), 1, "stripped at {step}");
+        assert_eq!(world.subflows_up(1, conns[1]), 1, "stripped at {step}");
+        if step == "syn" {
+            // The server took the SYN for a new plain connection, which the client has reset.
+            let others: Vec<_> = world.hosts[1].flows.keys().copied().filter(|conn| *conn != conns[1]).collect();
+            for conn in others {
+                world.hosts[1].flows.remove(&conn);
+                let now = world.now;
+                world.hosts[1].stack.close(now, conn);
+            }
+        }
+        still_works(&mut world, conns);
+    }
+}
+
+#[test]
+fn a_lost_third_ack_is_repeated_until_it_is_acknowledged() {
+    let mut lost = 0;
+    let (mut world, conns) = open_with(
+        on_packets(move |host, packet| {
+            if host == 0 && !is_syn(&packet) && subtypes(&packet).contains(&JOIN) && lost < 2 {
+                lost += 1;
+                return Vec::new();
+            }
+            vec![packet]
+        }),
+        6,
+    );
+    for host in 0..2 {
+        assert_eq!(world.subflows_up(host, conns[host]), 2);
+    }
+    still_works(&mut world, conns);
+}
+
+#[test]
+fn an_unknown_token_is_answered_with_a_reset() {
+    let (mut world, conns) = open_with(
+        on_packets(|_, mut packet| {
+            if is_syn(&packet) && !packet.has(ACK) {
+                edit_option(&mut packet, JOIN, |option| option[4] ^= 1);
+            }
+            vec![packet]
+        }),
+        7,
+    );
+    assert_eq!(world.mib(1, Counter::MPJoinNoTokenFound), 1);
+    assert_eq!(world.mib(0, Counter::MPRstRx), 1);
+    assert_eq!(world.mib(0, Counter::MPJoinSynTx), 1, "a join that was refused is not tried again");
+    still_works(&mut world, conns);
+}
+
+#[test]
+fn limits_hold_on_both_sides() {
+    let few = || StackConfig { limits: Limits { subflows: 1, add_addr_accepted: 0 }, ..config() };
+    let mut world = World::new(8, 4, [few(), config()]);
+    world.mesh(true);
+    let conns = world.open();
+    world.run_for(std::time::Duration::from_secs(3));
+    assert_eq!(world.subflows_up(0, conns[0]), 2);
+    assert_eq!(world.mib(0, Counter::MPJoinSynTx), 1);
+
+    let mut world = World::new(9, 4, [config(), few()]);
+    world.mesh(true);
+    let conns = world.open();
+    world.run_for(std::time::Duration::from_secs(3));
+    assert_eq!(world.subflows_up(0, conns[0]), 2);
+    assert_eq!(world.mib(1, Counter::MPJoinRejected), 2);
+    let prohibited = |event: &Event| {
+        matches!(event, Event::SubflowClosed(_, _, SubflowCloseReason::Reset(Some((ResetReason::Prohibited, false)))))
+            || matches!(event, Event::SubflowClosed(_, _, SubflowCloseReason::Refused))
+    };
+    assert_eq!(world.hosts[0].events.iter().filter(|event| prohibited(event)).count(), 2);
+    still_works(&mut world, conns);
+}
+
+#[test]
+fn flag_c_keeps_joins_off_the_first_address() {
+    let closed = || StackConfig { allow_join_initial_addr: false, ..config() };
+    let mut world = World::new(10, 3, [config(), closed()]);
+    world.mesh(true);
+    let conns = world.open();
+    world.run_for(std::time::Duration::from_secs(2));
+    assert_eq!(world.mib(0, Counter::MPJoinSynTx), 0);
+    // An announced address is another matter.
+    let signal = mptcp_core::EndpointFlags { signal: true, ..Default::default() };
+    world.endpoint(1, 1, true, signal);
+    assert!(world.run_until(5, |world| world.subflows_up(0, conns[0]) == 2), "{:?}", world.hosts[0].events);
+    let remote = world.hosts[0].stack.subflows(conns[0])[1].remote.ip();
+    assert_eq!(remote, address(1, 1, true));
+    still_works(&mut world, conns);
+}
+
+#[test]
+fn half_open_joins_are_bounded() {
+    let config = || StackConfig { max_half_open_joins: 2, ..config() };
+    let mut world = World::new(11, 5, [config(), config()]);
+    for link in 1..5 {
+        // Every third ACK is lost: joins stay half open.
+        world.middleboxes[link] =
+            Some(on_packets(|host, packet| if host == 0 && !is_syn(&packet) { Vec::new() } else { vec![packet] }));
+    }
+    world.mesh(true);
+    let conns = world.open();
+    world.run_for(std::time::Duration::from_millis(300));
+    assert_eq!(world.mib(1, Counter::MPJoinSynRx), 4);
+    assert_eq!(world.mib(1, Counter::MPJoinRejected), 2);
+    still_works(&mut world, conns);
+}
+
+#[test]
+fn subflows_can_be_made_closed_and_changed_by_hand() {
+    let mut world = World::simple(12, 3);
+    let conns = world.open();
+    world.send(0, conns[0], 10_000, false);
+    world.run_for(std::time::Duration::from_secs(1));
+    let remote = std::net::SocketAddr::new(address(1, 0, true), crate::world::PORT);
+    let now = world.now;
+    let made = world.hosts[0].stack.create_subflow(now, conns[0], address(0, 2, true), remote, true).unwrap();
+    let joined = world.run_until(5, |world| world.saw(0, Event::SubflowEstablished(conns[0], made)));
+    assert!(joined, "{:?}", world.hosts[0].stack.subflows(conns[0]));
+    let seen = world.hosts[1].stack.subflows(conns[1]);
+    assert!(seen[1].backup_by_peer && seen[1].remote.ip() == address(0, 2, true));
+    let now = world.now;
+    world.hosts[0].stack.set_backup(now, conns[0], made, false).unwrap();
+    assert!(world.run_until(5, |world| world.saw(1, Event::SubflowPriority(conns[1], SubflowId(1), false))));
+    let now = world.now;
+    world.hosts[0].stack.close_subflow(now, conns[0], made).unwrap();
+    let normal = Event::SubflowClosed(conns[0], made, SubflowCloseReason::Normal);
+    assert!(world.run_until(5, |world| world.saw(0, normal)));
+    assert!(world.hosts[0].stack.close_subflow(now, conns[0], made).is_err());
+    still_works(&mut world, conns);
+}

@@ -1,0 +1,13 @@
+//! Two whole stacks over the smoltcp plug-in, on wires in memory and in virtual time.
+#![expect(clippy::unwrap_used, reason = "a test that meets something unexpected shall fail")]
+#![expect(clippy::needless_range_loop, reason = "hosts are told apart by their number")]
+
+mod closing;
+mod failover;
+mod fallback;
+mod joins;
+mod middlebox;
+mod random;
+mod signalling;
+mod transfer;
+mod world;

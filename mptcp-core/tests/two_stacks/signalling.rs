@@ -1,0 +1,165 @@
+//! ADD_ADDR, REMOVE_ADDR and MP_PRIO.
+
+use mptcp_core::{Counter, EndpointFlags, Event};
+
+use crate::middlebox::{edit_option, on_packets, subtypes};
+use crate::world::{World, address};
+
+const ADD_ADDR: u8 = 3;
+
+fn signal() -> EndpointFlags {
+    EndpointFlags { signal: true, ..EndpointFlags::default() }
+}
+
+#[test]
+fn an_announced_address_is_echoed_and_joined_from_either_side() {
+    for announcing in [0, 1] {
+        for ipv4 in [true, false] {
+            let mut world = World::simple(1, 3);
+            let conns = world.open();
+            world.send(0, conns[0], 1000, false);
+            world.send(1, conns[1], 1000, false);
+            world.endpoint(announcing, 1, ipv4, signal());
+            let joined = world.run_until(5, |world| {
+                world.subflows_up(0, conns[0]) == 2
+                    && world.subflows_up(1, conns[1]) == 2
+                    && world.mib(announcing, Counter::EchoAdd) == 1
+            });
+            assert!(joined, "host {announcing}: {:?}", world.hosts[1 - announcing].events);
+            assert_eq!(world.mib(announcing, Counter::AddAddrTx), 1);
+            assert_eq!(world.mib(1 - announcing, Counter::AddAddr), 1);
+            let subflow = &world.hosts[announcing].stack.subflows(conns[announcing])[1];
+            assert_eq!(subflow.local.ip(), address(announcing, 1, ipv4));
+            assert_eq!(subflow.local_addr_id, mptcp_core::wire::AddrId(1));
+        }
+    }
+}
+
+#[test]
+fn an_unanswered_announcement_is_repeated() {
+    let mut lost = 0;
+    let mut world = World::simple(2, 2);
+    world.middleboxes[0] = Some(on_packets(move |_, packet| {
+        if subtypes(&packet).contains(&ADD_ADDR) && lost < 2 {
+            lost += 1;
+            return Vec::new();
+        }
+        vec![packet]
+    }));
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    world.endpoint(1, 1, true, signal());
+    assert!(world.run_until(10, |world| world.subflows_up(0, conns[0]) == 2));
+    assert_eq!(world.mib(1, Counter::AddAddrTx), 3);
+}
+
+#[test]
+fn an_announcement_with_a_wrong_hmac_is_ignored() {
+    let mut world = World::simple(3, 2);
+    world.middleboxes[0] = Some(on_packets(|_, mut packet| {
+        // The address is changed on the way, as an attacker would do.
+        edit_option(&mut packet, ADD_ADDR, |option| option[7] ^= 3);
+        vec![packet]
+    }));
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    world.endpoint(1, 1, true, signal());
+    world.run_for(std::time::Duration::from_secs(5));
+    assert!(world.mib(0, Counter::AddAddrHMacFailure) >= 1);
+    assert_eq!(world.mib(0, Counter::AddAddr), 0);
+    assert_eq!(world.mib(0, Counter::EchoAddTx), 0);
+    assert_eq!(world.subflows_up(0, conns[0]), 1);
+    assert!(!world.hosts[0].events.iter().any(|event| matches!(event, Event::AddressAnnounced(..))));
+}
+
+#[test]
+fn a_removed_endpoint_is_withdrawn_and_its_subflow_closed() {
+    let mut world = World::simple(4, 3);
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    let endpoint = world.endpoint(1, 1, true, signal());
+    assert!(world.run_until(5, |world| world.subflows_up(0, conns[0]) == 2));
+    let now = world.now;
+    world.hosts[1].stack.remove_endpoint(now, endpoint).unwrap();
+    let removed = Event::AddressRemoved(conns[0], mptcp_core::wire::AddrId(1));
+    assert!(world.run_until(5, |world| world.saw(0, removed) && world.subflows_up(0, conns[0]) == 1));
+    assert_eq!(world.mib(0, Counter::RmAddr), 1);
+    world.run_for(std::time::Duration::from_secs(5));
+    assert_eq!(world.subflows_up(1, conns[1]), 1, "a withdrawn address is not used again");
+    world.send(0, conns[0], 100_000, true);
+    world.send(1, conns[1], 100_000, true);
+    assert!(world.run_until(30, |world| world.transferred(conns, true)));
+    world.close_all();
+}
+
+#[test]
+fn removing_the_first_address_keeps_the_connection_on_the_others() {
+    let mut world = World::simple(5, 3);
+    let first = world.endpoint(0, 0, true, EndpointFlags { subflow: true, ..EndpointFlags::default() });
+    let conns = world.open_mesh();
+    world.send(0, conns[0], 400_000, false);
+    let now = world.now;
+    world.hosts[0].stack.remove_endpoint(now, first).unwrap();
+    let removed = Event::AddressRemoved(conns[1], mptcp_core::wire::AddrId(0));
+    assert!(world.run_until(5, |world| world.saw(1, removed) && world.subflows_up(1, conns[1]) == 2));
+    world.send(0, conns[0], 400_000, true);
+    world.send(1, conns[1], 400_000, true);
+    assert!(world.run_until(30, |world| world.transferred(conns, true)));
+    world.close_all();
+}
+
+#[test]
+fn a_withdrawn_address_whose_path_still_answers_stays() {
+    let mut world = World::simple(6, 2);
+    let conns = world.open_mesh();
+    // A forged or premature REMOVE_ADDR for the second subflow's address.
+    let mut done = false;
+    world.middleboxes[0] = Some(on_packets(move |host, mut packet| {
+        if host == 0 && !done && packet.payload.is_empty() && packet.options.len() <= 24 {
+            done = true;
+            packet.options.extend_from_slice(&[30, 4, 0x40, 1]);
+        }
+        vec![packet]
+    }));
+    world.send(1, conns[1], 200_000, true);
+    world.send(0, conns[0], 0, true);
+    assert!(world.run_until(30, |world| world.mib(1, Counter::RmAddr) == 1), "{:?}", world.hosts[1].stack.mib());
+    assert!(world.run_until(30, |world| world.transferred(conns, true)));
+    assert_eq!(world.mib(1, Counter::RmSubflow), 0);
+}
+
+#[test]
+fn a_backup_path_carries_data_only_when_the_others_are_gone() {
+    let mut world = World::simple(7, 2);
+    let backup = EndpointFlags { subflow: true, backup: true, ..EndpointFlags::default() };
+    let endpoint = world.endpoint(0, 1, true, backup);
+    let conns = world.open();
+    assert!(world.run_until(5, |world| world.subflows_up(0, conns[0]) == 2));
+    world.send(0, conns[0], 500_000, false);
+    world.send(1, conns[1], 500_000, false);
+    assert!(world.run_until(30, |world| world.transferred(conns, false)));
+    for host in 0..2 {
+        assert_eq!(world.hosts[host].stack.subflows(conns[host])[1].bytes_sent, 0, "host {host}");
+    }
+    // No longer a backup: the peer is told, and both use it.
+    let now = world.now;
+    world.hosts[0].stack.set_endpoint_backup(now, endpoint, false).unwrap();
+    assert!(world.run_until(5, |world| world.mib(1, Counter::MPPrioRx) == 1));
+    for link in &mut world.links {
+        link.rate = Some(10_000_000);
+    }
+    world.send(0, conns[0], 500_000, false);
+    world.send(1, conns[1], 500_000, false);
+    assert!(world.run_until(30, |world| world.transferred(conns, false)));
+    for host in 0..2 {
+        assert!(world.hosts[host].stack.subflows(conns[host])[1].bytes_sent > 50_000, "host {host}");
+    }
+    // A backup again, and the only path left.
+    let now = world.now;
+    world.hosts[0].stack.set_endpoint_backup(now, endpoint, true).unwrap();
+    world.run_for(std::time::Duration::from_millis(100));
+    world.links[0].down = true;
+    world.send(0, conns[0], 500_000, false);
+    world.send(1, conns[1], 500_000, false);
+    assert!(world.run_until(60, |world| world.transferred(conns, false)));
+}

@@ -1,0 +1,109 @@
+//! Data over one and several paths.
+
+use mptcp_core::{Counter, SchedulerKind, StackConfig};
+
+use crate::world::{World, config};
+
+fn both_ways(mut world: World, bytes: u64, ipv4: bool) -> World {
+    world.mesh(ipv4);
+    let links = world.links.len();
+    let client = world.connect(ipv4);
+    assert!(world.run_until(10, |world| world.server_conn().is_some()));
+    let conns = [client, world.server_conn().unwrap()];
+    world.send(0, conns[0], bytes, true);
+    world.send(1, conns[1], bytes, true);
+    assert!(world.run_until(120, |world| world.transferred(conns, true)), "{:?}", world.hosts[0].stack.info(client));
+    assert_eq!(world.mib(0, Counter::MPJoinSynAckRx), links as u64 - 1);
+    assert_eq!(world.mib(1, Counter::MPJoinAckRx), links as u64 - 1);
+    for host in 0..2 {
+        assert_eq!(world.mib(host, Counter::DataCsumErr), 0);
+        assert_eq!(world.mib(host, Counter::OptionMalformed), 0);
+    }
+    world.close_all();
+    world
+}
+
+#[test]
+fn one_path_carries_both_directions() {
+    both_ways(World::simple(1, 1), 2_000_000, true);
+}
+
+#[test]
+fn three_paths_carry_both_directions_with_either_scheduler() {
+    for scheduler in SchedulerKind::ALL {
+        for checksum in [false, true] {
+            for ipv4 in [true, false] {
+                let config = || StackConfig { checksum, scheduler, ..config() };
+                let mut world = World::new(2, 3, [config(), config()]);
+                for link in &mut world.links {
+                    link.rate = Some(20_000_000);
+                }
+                let world = both_ways(world, 2_000_000, ipv4);
+                for link in 0..3 {
+                    let [left, right] = world.delivered[link];
+                    assert!(left > 150 && right > 150, "{scheduler} used link {link} for {left} and {right} frames");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn checksums_are_used_if_either_side_wants_them() {
+    for wanting in [0, 1] {
+        let mut configs = [config(), config()];
+        configs[wanting].checksum = true;
+        let mut world = World::new(3, 2, configs);
+        let conns = world.open_mesh();
+        for host in 0..2 {
+            assert!(world.hosts[host].stack.info(conns[host]).unwrap().checksum);
+        }
+        world.send(0, conns[0], 100_000, true);
+        world.send(1, conns[1], 100_000, true);
+        assert!(world.run_until(30, |world| world.transferred(conns, true)));
+    }
+}
+
+#[test]
+fn a_reader_that_stops_closes_the_window_and_loses_nothing() {
+    let mut world = World::simple(4, 2);
+    let conns = world.open_mesh();
+    world.hosts[1].lazy = true;
+    world.send(0, conns[0], 3_000_000, true);
+    world.run_for(std::time::Duration::from_secs(20));
+    let info = world.hosts[0].stack.info(conns[0]).unwrap();
+    assert_eq!(info.send_window, 0, "{info:?}");
+    let unread = world.hosts[1].stack.info(conns[1]).unwrap();
+    assert!(unread.rcv_nxt <= unread.recv_buffer as u64, "{unread:?}");
+    world.hosts[1].lazy = false;
+    world.send(1, conns[1], 0, true);
+    assert!(world.run_until(60, |world| world.transferred(conns, true)));
+    world.close_all();
+}
+
+#[test]
+fn the_receive_buffer_grows_with_what_the_application_reads() {
+    let mut world = World::simple(5, 1);
+    let conns = world.open();
+    world.links[0].delay = std::time::Duration::from_millis(40);
+    world.send(0, conns[0], 20_000_000, false);
+    let before = world.hosts[1].stack.info(conns[1]).unwrap().recv_buffer;
+    assert!(world.run_until(120, |world| world.transferred(conns, false)));
+    let after = world.hosts[1].stack.info(conns[1]).unwrap().recv_buffer;
+    assert!(before == 64 << 10 && after > before * 3 && after <= 512 << 10, "{before} -> {after}");
+}
+
+#[test]
+fn a_mapping_is_never_larger_than_its_16_bits_and_small_writes_share_segments() {
+    let mut world = World::simple(6, 1);
+    let conns = world.open();
+    let before = world.delivered[0][1];
+    for _ in 0..1000 {
+        let now = world.now;
+        let _ = world.hosts[0].stack.send(now, conns[0], bytes::Bytes::from_static(b"x"));
+    }
+    world.hosts[1].flows.get_mut(&conns[1]).unwrap().unchecked = true;
+    assert!(world.run_until(10, |world| world.hosts[1].flows[&conns[1]].received == 1000));
+    let frames = world.delivered[0][1] - before;
+    assert!(frames < 300, "1000 writes of a byte took {frames} frames");
+}
