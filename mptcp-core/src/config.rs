@@ -90,6 +90,74 @@ impl Default for StackConfig {
     }
 }
 
+/// Why a configuration cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A buffer cannot be empty.
+    #[error("{key} is {value} bytes, but at least 4096 are needed")]
+    TooSmall {
+        /// Name of the setting.
+        key: &'static str,
+        /// What it was set to.
+        value: usize,
+    },
+    /// A receive buffer cannot start larger than it may become.
+    #[error("recv_buffer_initial is {initial} bytes, more than recv_buffer_max, which is {max}")]
+    InitialAboveMax {
+        /// [`StackConfig::recv_buffer_initial`].
+        initial: usize,
+        /// [`StackConfig::recv_buffer_max`].
+        max: usize,
+    },
+    /// The send buffer must be at least as big as the receive buffer (RFC 8684 section 3.3.5).
+    #[error("send_buffer is {send} bytes, less than recv_buffer_max, which is {recv}")]
+    SendBelowReceive {
+        /// [`StackConfig::send_buffer`].
+        send: usize,
+        /// [`StackConfig::recv_buffer_max`].
+        recv: usize,
+    },
+    /// Cores are numbered from 0.
+    #[error("core is {core}, but with {cores} cores it must be below that")]
+    NoSuchCore {
+        /// Number of this core.
+        core: u32,
+        /// Number of cores.
+        cores: u32,
+    },
+}
+
+impl StackConfig {
+    /// Checks what [`Stack::new`](crate::Stack::new) needs.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        const LEAST: usize = 4096;
+        let Self { send_buffer, recv_buffer_initial, recv_buffer_max, memory_limit, core: (core, cores), .. } = *self;
+        let sizes = [
+            ("send_buffer", send_buffer),
+            ("recv_buffer_initial", recv_buffer_initial),
+            ("recv_buffer_max", recv_buffer_max),
+            ("memory_limit", memory_limit),
+        ];
+        if let Some((key, value)) = sizes.into_iter().find(|(_, value)| *value < LEAST) {
+            return Err(ConfigError::TooSmall { key, value });
+        }
+        if recv_buffer_initial > recv_buffer_max {
+            return Err(ConfigError::InitialAboveMax { initial: recv_buffer_initial, max: recv_buffer_max });
+        }
+        if send_buffer < recv_buffer_max {
+            return Err(ConfigError::SendBelowReceive { send: send_buffer, recv: recv_buffer_max });
+        }
+        if core >= cores {
+            return Err(ConfigError::NoSuchCore { core, cores });
+        }
+        Ok(())
+    }
+}
+
 /// Configuration of one active connection; `None` takes the stack's.
 #[derive(Clone, Debug, Default)]
 pub struct ConnConfig {
@@ -109,5 +177,24 @@ pub struct ListenConfig {
 impl Default for ListenConfig {
     fn default() -> Self {
         Self { backlog: 128 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contradictions_are_named() {
+        let broken = |change: fn(&mut StackConfig)| {
+            let mut config = StackConfig::default();
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        assert_eq!(StackConfig::default().validate(), Ok(()));
+        assert!(broken(|config| config.send_buffer = 1).contains("send_buffer is 1 bytes"));
+        assert!(broken(|config| config.send_buffer = 8192).contains("less than recv_buffer_max"));
+        assert!(broken(|config| config.recv_buffer_initial = 8 << 20).contains("more than recv_buffer_max"));
+        assert!(broken(|config| config.core = (2, 2)).contains("core is 2"));
     }
 }

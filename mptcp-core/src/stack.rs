@@ -1,6 +1,7 @@
 //! One core's engine: a TCP stack with MPTCP above it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use rand::SeedableRng;
@@ -9,7 +10,7 @@ use tcp_adapter::{
     ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, ListenError, ListenerId, TcpStack,
 };
 
-use crate::config::{ConnConfig, ListenConfig, StackConfig};
+use crate::config::{ConfigError, ConnConfig, ListenConfig, StackConfig};
 use crate::event::{ConnId, Event, FallbackCause, SubflowId};
 use crate::info::{ConnInfo, SubflowInfo};
 use crate::mib::{Counter, Mib};
@@ -78,7 +79,11 @@ pub enum RecvError {
 impl<T: TcpStack> Stack<T> {
     /// A stack above `tcp`. Keys and nonces are drawn from a generator that starts from `seed`: 32
     /// unpredictable bytes from the operating system, or a fixed value where runs must repeat.
-    pub fn new(tcp: T, config: StackConfig, seed: [u8; 32]) -> Self {
+    ///
+    /// # Errors
+    /// The configuration contradicts itself; see [`ConfigError`].
+    pub fn new(tcp: T, config: StackConfig, seed: [u8; 32]) -> Result<Self, ConfigError> {
+        config.validate()?;
         let shared = Shared {
             config,
             rng: StdRng::from_seed(seed),
@@ -90,7 +95,7 @@ impl<T: TcpStack> Stack<T> {
             interfaces: tcp.interfaces().to_vec(),
             memory_held: 0,
         };
-        Self { tcp, manager: SocketManager::new(shared) }
+        Ok(Self { tcp, manager: SocketManager::new(shared) })
     }
 
     /// The TCP stack beneath.
@@ -282,7 +287,7 @@ impl<T: TcpStack> Stack<T> {
             return Err(EndpointError::NotLocal(endpoint.addr));
         }
         let id = self.manager.shared.endpoints.add(endpoint)?;
-        self.manager.touch_all();
+        self.replan();
         Ok(id)
     }
 
@@ -302,7 +307,7 @@ impl<T: TcpStack> Stack<T> {
     /// There is no such endpoint.
     pub fn set_endpoint_backup(&mut self, now: Instant, id: EndpointId, backup: bool) -> Result<(), EndpointError> {
         let endpoint = self.manager.shared.endpoints.set_backup(id, backup)?;
-        self.for_all(now, |conn, cx| conn.endpoint_backup(endpoint.addr, backup, cx));
+        self.for_all(now, |conn, _| conn.endpoint_backup(endpoint.addr, backup));
         Ok(())
     }
 
@@ -314,7 +319,7 @@ impl<T: TcpStack> Stack<T> {
     /// Sets the limits. Subflows that exist already are left alone.
     pub fn set_limits(&mut self, limits: Limits) {
         self.manager.shared.config.limits = limits;
-        self.manager.touch_all();
+        self.replan();
     }
 
     /// Opens a subflow by hand, whatever the limits say.
@@ -357,7 +362,26 @@ impl<T: TcpStack> Stack<T> {
         subflow: SubflowId,
         backup: bool,
     ) -> Result<(), SubflowError> {
-        let set = self.with(now, id, |conn, cx| conn.set_backup(subflow, backup, cx));
+        let set = self.with(now, id, |conn, _| conn.set_backup(subflow, backup));
+        set.unwrap_or(Err(SubflowError::NoConnection))
+    }
+
+    /// Sets the share that weighted schedulers give a subflow: `weight` bursts for each one of a subflow of weight 1.
+    ///
+    /// # Errors
+    /// There is no such connection or subflow.
+    pub fn set_weight(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        subflow: SubflowId,
+        weight: NonZeroU32,
+    ) -> Result<(), SubflowError> {
+        let set = self.with(now, id, |conn, _| {
+            let subflow = conn.subflow_mut(subflow).ok_or(SubflowError::NoSubflow)?;
+            subflow.weight = weight.get();
+            Ok(())
+        });
         set.unwrap_or(Err(SubflowError::NoConnection))
     }
 
@@ -408,6 +432,16 @@ impl<T: TcpStack> Stack<T> {
         let result = act(conn, &mut Cx { now, tcp: &mut self.tcp, shared: &mut self.manager.shared });
         self.manager.touch(id);
         Some(result)
+    }
+
+    /// Has the path managers of all connections look at endpoints and limits again.
+    fn replan(&mut self) {
+        for id in self.manager.conns.ids().collect::<Vec<_>>() {
+            if let Some(conn) = self.manager.conns.get_mut(id) {
+                conn.paths.changed = true;
+            }
+        }
+        self.manager.touch_all();
     }
 
     fn for_all(&mut self, now: Instant, mut act: impl FnMut(&mut Connection, &mut Cx<'_>)) {

@@ -31,6 +31,8 @@ pub(crate) struct PathState {
     pub(crate) announced: Announcements,
     pub(crate) remotes: RemoteAddrs,
     pub(crate) retries: Retries,
+    /// Something has changed since subflows were last planned.
+    pub(crate) changed: bool,
     /// Pairs that were tried, so that none is tried twice on our own account.
     tried: Vec<(IpAddr, SocketAddr)>,
     /// Ids given to local addresses that are no endpoints, counted down from 255 as endpoints count up from 1.
@@ -61,6 +63,7 @@ impl PathState {
             announced: Announcements::default(),
             remotes: RemoteAddrs::default(),
             retries: Retries::default(),
+            changed: true,
             tried: vec![(local.ip(), remote)],
             implicit: Vec::new(),
         }

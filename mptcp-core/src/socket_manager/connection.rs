@@ -76,10 +76,14 @@ pub(crate) struct Infinite {
 /// What the application has done and was told.
 #[derive(Debug, Default)]
 pub(crate) struct Application {
+    /// The first subflow is connected, so that bytes can be written and read.
+    pub(crate) opened: bool,
     /// The handle is given back: no one will read or write.
     pub(crate) released: bool,
     /// It was told that it is established, or handed out by `accept`.
     pub(crate) announced: bool,
+    /// It was told of bytes that it has not read to the end yet.
+    pub(crate) told_readable: bool,
     /// A write took less than it was given.
     pub(crate) wants_room: bool,
     pub(crate) told_finished: bool,
@@ -189,8 +193,7 @@ impl Connection {
 
     /// The handshake of the first subflow is complete, so that the application can use the connection.
     pub(crate) fn is_open(&self) -> bool {
-        !matches!(self.protocol, Protocol::Negotiating(_))
-            && (self.app.announced || self.subflows.first().is_some_and(|subflow| subflow.connected))
+        self.app.opened
     }
 
     /// The next number for a subflow.

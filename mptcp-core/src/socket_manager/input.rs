@@ -65,6 +65,10 @@ impl Connection {
         let acked = acked.min(subflow.next_offset);
         subflow.sent.ack(acked);
         subflow.waiting_since = (!subflow.sent.is_empty()).then_some(now);
+        if segment.len > 0 {
+            // Our next acknowledgement advances, so it is no duplicate.
+            subflow.signals_in_a_row = 0;
+        }
         if segment.len == 0 || acked > 0 {
             // Any acknowledgement shows that both directions work.
             if subflow.stale.take().is_some() {
@@ -318,7 +322,6 @@ impl Connection {
         let answer = MptcpOption::Fail(wire::MpFail { dsn });
         if let Some(subflow) = self.subflow_mut(id) {
             subflow.signal(answer);
-            subflow.ack_wanted = true;
         }
         let _ = self.on_plain(id, segment);
         Verdict::AcceptSignal
@@ -351,18 +354,19 @@ impl Connection {
         let port = add.port.unwrap_or(subflow.remote.port());
         // The echo tells the peer to stop repeating, whatever becomes of the address here.
         subflow.signal(MptcpOption::AddAddr(AddAddr { kind: AddAddrKind::Echo, ..*add }));
-        subflow.ack_wanted = true;
         let addr = SocketAddr::new(add.addr, port);
         let limit = usize::from(shared.config.limits.add_addr_accepted);
         let (conn, known) = (self.id, self.paths.remotes.learn(add.addr_id, addr, limit));
         match known {
             Learned::New => {
+                self.paths.changed = true;
                 shared.events.push_back(Event::AddressAnnounced(conn, add.addr_id, add.addr, add.port));
             }
             Learned::Refreshed => {
                 // A refresh asks for another attempt (section 3.4.1), unless a subflow goes there.
                 if !self.subflows.iter().any(|subflow| subflow.remote == addr) {
                     self.paths.allow_again(addr);
+                    self.paths.changed = true;
                 }
             }
             Learned::IdInUse | Learned::Refused => shared.mib.bump(Counter::AddAddrDrop),

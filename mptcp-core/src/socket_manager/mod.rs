@@ -86,12 +86,10 @@ impl SocketManager {
         let id = accepting.ready.pop_front()?;
         let conn = self.conns.get_mut(id)?;
         conn.app.announced = true;
-        if conn.multipath().is_some() {
+        if conn.closed.is_none() && conn.multipath().is_some() {
             self.shared.mib.bump(Counter::MPCurrEstab);
         }
-        if conn.receiver.stream.readable() > 0 {
-            self.shared.events.push_back(Event::Readable(id));
-        }
+        conn.tell_readable(&mut self.shared);
         if let Some(reason) = conn.closed {
             self.shared.events.push_back(Event::Closed(id, reason));
         }
@@ -140,7 +138,6 @@ impl SocketManager {
         let Some(conn) = self.conns.in_slot(slot) else { return };
         conn.dirty = false;
         let cx = &mut Cx { now, tcp, shared: &mut self.shared };
-        conn.follow_up(cx);
         conn.announce_joins(cx);
         conn.drain_after_fallback(SubflowId(0), cx);
         conn.check_fin(cx);
@@ -149,6 +146,7 @@ impl SocketManager {
         conn.advance_close(cx);
         conn.update_window(cx);
         conn.offer_room(cx);
+        conn.follow_up(cx);
         conn.carry_out_dooms(cx);
         let held = conn.memory();
         self.shared.memory_held = self.shared.memory_held + held - conn.memory_counted;
@@ -286,7 +284,11 @@ impl SegmentHook for SocketManager {
     ) -> Option<u32> {
         let owner = self.shared.owners.get(conn)?;
         let connection = self.conns.get_mut(owner.conn)?;
-        connection.on_transmit(owner.subflow, segment, options, &mut self.shared)
+        let window = connection.on_transmit(owner.subflow, segment, options, &mut self.shared);
+        if connection.has_signals(owner.subflow) {
+            self.touch(owner.conn);
+        }
+        window
     }
 }
 
@@ -305,6 +307,7 @@ impl Connection {
             }
             return;
         }
+        self.app.opened = true;
         if active && !self.app.announced {
             self.app.announced = true;
             cx.shared.events.push_back(Event::Established(self.id));

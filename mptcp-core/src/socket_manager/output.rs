@@ -209,7 +209,6 @@ fn unmapped_options(
         }
         return;
     }
-    subflow.signals_in_a_row = 0;
     emit(&MptcpOption::Dss(Dss { mapping: fin, data_fin: fin.is_some(), ..acknowledgement }), space);
 }
 

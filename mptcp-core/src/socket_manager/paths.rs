@@ -8,7 +8,7 @@ use tcp_adapter::{ConnectError, ConnectRequest, Instant};
 
 use super::connection::{Connection, Doom};
 use super::shared::Cx;
-use super::subflow::{NewSubflow, Stage, Subflow};
+use super::subflow::{MAX_SIGNALS_IN_A_ROW, NewSubflow, SIGNAL_PAUSE, Stage, Subflow};
 use crate::event::{Event, SubflowCloseReason, SubflowId};
 use crate::keys::add_addr_hmac;
 use crate::mib::Counter;
@@ -46,7 +46,9 @@ impl Connection {
             return;
         }
         self.retry_lost(cx);
-        self.open_planned(cx);
+        if std::mem::take(&mut self.paths.changed) {
+            self.open_planned(cx);
+        }
         self.announce_addresses(cx);
     }
 
@@ -155,39 +157,38 @@ impl Connection {
             let hmac = add_addr_hmac(state.local.key, state.remote.key, due.id, due.addr, due.port);
             let kind = AddAddrKind::Announce { hmac };
             let option = MptcpOption::AddAddr(AddAddr { addr_id: due.id, addr: due.addr, port: due.port, kind });
-            self.signal(None, &option, cx);
+            self.signal(None, &option);
         }
     }
 
     /// Sends an option on one subflow: the given one, or one that works.
-    fn signal(&mut self, on: Option<SubflowId>, option: &MptcpOption, cx: &mut Cx<'_>) -> bool {
+    fn signal(&mut self, on: Option<SubflowId>, option: &MptcpOption) {
         let fits = |subflow: &&mut Subflow| match on {
             Some(id) => subflow.id == id && subflow.alive(),
             None => subflow.usable(),
         };
-        let Some(subflow) = self.subflows.iter_mut().find(fits) else { return false };
-        subflow.signal(*option);
-        cx.tcp.ack_now(cx.now, subflow.tcp);
-        true
+        if let Some(subflow) = self.subflows.iter_mut().find(fits) {
+            subflow.signal(*option);
+        }
     }
 
     /// Asks the peer to treat a subflow as a backup or not (RFC 8684 section 3.3.8).
-    pub(crate) fn set_backup(&mut self, id: SubflowId, backup: bool, cx: &mut Cx<'_>) -> Result<(), SubflowError> {
+    pub(crate) fn set_backup(&mut self, id: SubflowId, backup: bool) -> Result<(), SubflowError> {
         let subflow = self.subflow_mut(id).ok_or(SubflowError::NoSubflow)?;
         if subflow.backup == backup {
             return Ok(());
         }
         subflow.backup = backup;
-        self.signal(Some(id), &MptcpOption::Prio(MpPrio { backup }), cx);
+        self.signal(Some(id), &MptcpOption::Prio(MpPrio { backup }));
         Ok(())
     }
 
     /// An endpoint has become a backup or stopped to be one.
-    pub(crate) fn endpoint_backup(&mut self, addr: IpAddr, backup: bool, cx: &mut Cx<'_>) {
+    pub(crate) fn endpoint_backup(&mut self, addr: IpAddr, backup: bool) {
         let affected: Vec<SubflowId> =
             self.subflows.iter().filter(|subflow| subflow.local.ip() == addr).map(|subflow| subflow.id).collect();
         for id in affected {
-            if let Err(error) = self.set_backup(id, backup, cx) {
+            if let Err(error) = self.set_backup(id, backup) {
                 tracing::debug!(conn = %self.id, subflow = %id, %error, "cannot change the priority");
             }
         }
@@ -210,7 +211,7 @@ impl Connection {
             // Not on a subflow that is about to close, if there is another.
             let other = self.subflows.iter().find(|subflow| subflow.usable() && !affected.contains(&subflow.id));
             let on = other.or_else(|| self.subflows.iter().find(|subflow| subflow.usable())).map(|subflow| subflow.id);
-            self.signal(on, &MptcpOption::RemoveAddr(option), cx);
+            self.signal(on, &MptcpOption::RemoveAddr(option));
         }
         for id in affected {
             self.close_subflow(id, cx);
@@ -221,7 +222,10 @@ impl Connection {
     pub(crate) fn follow_up(&mut self, cx: &mut Cx<'_>) {
         let conn = self.id;
         for subflow in &mut self.subflows {
-            if std::mem::take(&mut subflow.ack_wanted) {
+            let signals = !subflow.control.is_empty() && subflow.alive();
+            if signals && subflow.signals_in_a_row >= MAX_SIGNALS_IN_A_ROW {
+                subflow.signal_at.get_or_insert(cx.now + SIGNAL_PAUSE);
+            } else if std::mem::take(&mut subflow.ack_wanted) || signals {
                 cx.tcp.ack_now(cx.now, subflow.tcp);
             }
             if std::mem::take(&mut subflow.recovered) {
@@ -237,6 +241,19 @@ impl Connection {
                 cx.tcp.probe(cx.now, subflow.tcp);
                 tracing::debug!(%conn, subflow = %subflow.id, "probing a path whose address was withdrawn");
             }
+        }
+    }
+
+    /// Whether options wait for a segment without payload.
+    pub(crate) fn has_signals(&self, id: SubflowId) -> bool {
+        self.subflow(id).is_some_and(|subflow| !subflow.control.is_empty())
+    }
+
+    /// Goes on with signals after a pause.
+    pub(crate) fn resume_signals(&mut self, cx: &mut Cx<'_>) {
+        for subflow in self.subflows.iter_mut().filter(|subflow| subflow.signal_at.is_some_and(|at| at <= cx.now)) {
+            subflow.signal_at = None;
+            subflow.signals_in_a_row = 0;
         }
     }
 
@@ -269,6 +286,7 @@ impl Connection {
             if !self.app.released {
                 self.give_up_at = None;
             }
+            self.paths.changed = true;
             if let Some(multipath) = self.multipath_mut() {
                 multipath.single_path = false;
             }
@@ -278,6 +296,7 @@ impl Connection {
     /// Whether to make a lost subflow again, and when.
     pub(crate) fn reconsider_path(&mut self, subflow: &Subflow, why: SubflowCloseReason, now: Instant) {
         let (local, remote) = (subflow.local.ip(), subflow.remote);
+        self.paths.changed = true;
         let again = match why {
             // Closed on purpose by either side.
             SubflowCloseReason::Normal => false,

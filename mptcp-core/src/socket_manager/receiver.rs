@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tcp_adapter::Instant;
 
 use super::connection::{Connection, Doom, Plain, Protocol};
-use super::shared::Cx;
+use super::shared::{Cx, Shared};
 use crate::config::{ChecksumFailure, StackConfig};
 use crate::event::{Event, FallbackCause, SubflowId};
 use crate::mib::Counter;
@@ -127,11 +127,17 @@ impl Connection {
                 self.fast_close(cx);
                 return;
             }
-            if self.app.announced {
-                cx.shared.events.push_back(Event::Readable(self.id));
-            }
+            self.tell_readable(cx.shared);
         } else if inserted.new > 0 && len > 0 {
             mib.bump(Counter::OFOQueue);
+        }
+    }
+
+    /// Tells the application of bytes, once until it has read them all.
+    pub(crate) fn tell_readable(&mut self, shared: &mut Shared) {
+        if self.app.announced && !self.app.told_readable && self.receiver.stream.readable() > 0 {
+            self.app.told_readable = true;
+            shared.events.push_back(Event::Readable(self.id));
         }
     }
 
@@ -148,7 +154,10 @@ impl Connection {
 
     /// The application takes bytes.
     pub(crate) fn read(&mut self, max: usize, cx: &mut Cx<'_>) -> Option<Bytes> {
-        let bytes = self.receiver.stream.read(max)?;
+        let Some(bytes) = self.receiver.stream.read(max) else {
+            self.app.told_readable = false;
+            return None;
+        };
         let rtt = self
             .subflows
             .iter()
@@ -239,7 +248,6 @@ impl Connection {
         cx.shared.mib.bump(Counter::MPFailTx);
         if let Some(subflow) = self.subflows.first_mut() {
             subflow.signal(MptcpOption::Fail(MpFail { dsn: dsn.0 }));
-            cx.tcp.ack_now(cx.now, subflow.tcp);
         }
     }
 

@@ -408,7 +408,7 @@ fn view(subflow: &Subflow, cx: &Cx<'_>) -> Option<SubflowView> {
         room: cx.tcp.send_room(subflow.tcp),
         mss: info.mss,
         backup: subflow.backup || subflow.backup_by_peer,
-        weight: 1,
+        weight: subflow.weight,
         srtt: info.srtt,
         rttvar: info.rttvar,
         cwnd: info.cwnd,

@@ -15,6 +15,9 @@ use crate::wire::{AddrId, MptcpOption, ResetReason};
 /// segment of a 16 MiB window would be 11,600.
 const MAX_RECEIVED_MAPPINGS: usize = 16_384;
 
+/// Pause after that many: with a peer that has data outstanding, acknowledgements that advance come in between.
+pub(crate) const SIGNAL_PAUSE: Duration = Duration::from_millis(100);
+
 /// Duplicate ACKs for signalling that may leave in a row (RFC 8684 section 4, "Duplicate ACK").
 pub(crate) const MAX_SIGNALS_IN_A_ROW: u8 = 2;
 
@@ -64,6 +67,8 @@ pub(crate) struct Subflow {
     pub(crate) backup_by_peer: bool,
     /// The TCP handshake is complete.
     pub(crate) connected: bool,
+    /// Share of the traffic that weighted schedulers give it.
+    pub(crate) weight: u32,
     /// The application was told that the join is complete.
     pub(crate) announced: bool,
     /// A DATA_ACK has come in on this subflow, so DSS options pass in both directions (RFC 8684 section 3.7).
@@ -78,6 +83,8 @@ pub(crate) struct Subflow {
     /// Options that wait for a segment without payload.
     pub(crate) control: VecDeque<MptcpOption>,
     pub(crate) signals_in_a_row: u8,
+    /// When more signals may leave, after as many in a row as are allowed.
+    pub(crate) signal_at: Option<Instant>,
     /// A hook wants a segment without payload to leave; only the socket manager can ask TCP for it.
     pub(crate) ack_wanted: bool,
     /// It was stale and has answered.
@@ -130,6 +137,7 @@ impl Subflow {
             backup,
             backup_by_peer,
             connected: false,
+            weight: 1,
             announced: false,
             confirmed: false,
             sent: SentMap::default(),
@@ -139,6 +147,7 @@ impl Subflow {
             unmapped_since: None,
             control: VecDeque::new(),
             signals_in_a_row: 0,
+            signal_at: None,
             ack_wanted: false,
             recovered: false,
             removal_asked: false,

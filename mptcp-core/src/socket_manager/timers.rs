@@ -33,6 +33,7 @@ impl Connection {
                 third_ack,
                 subflow.stale.map(|stale| stale.probe_at),
                 subflow.remove_at,
+                subflow.signal_at,
                 subflow.unmapped_since.map(|since| since + config.unmapped_timeout),
                 subflow.stale.map(|stale| stale.since + config.subflow_timeout),
             ]
@@ -57,6 +58,7 @@ impl Connection {
         if due(self.sender.window_probe_at) {
             self.probe_window(cx);
         }
+        self.resume_signals(cx);
         self.repeat_third_acks(cx);
         self.probe_stale(cx);
         self.remove_silent(cx);

@@ -50,6 +50,14 @@ pub(crate) fn edit_option(packet: &mut Packet, subtype: u8, edit: impl FnOnce(&m
     is_there
 }
 
+/// Puts another option in place of each MPTCP option of a subtype.
+pub(crate) fn replace_option(packet: &mut Packet, subtype: u8, replace: impl Fn(&[u8]) -> Vec<u8>) {
+    let options = whole_options(&packet.options)
+        .into_iter()
+        .map(|option| if option[0] == MPTCP && option[2] >> 4 == subtype { replace(&option) } else { option });
+    packet.options = options.flatten().collect();
+}
+
 pub(crate) fn is_syn(packet: &Packet) -> bool {
     packet.has(SYN)
 }

@@ -54,6 +54,23 @@ fn an_unanswered_announcement_is_repeated() {
 }
 
 #[test]
+fn many_announcements_leave_in_twos_and_all_arrive() {
+    let mut world = World::simple(8, 6);
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    for link in 1..6 {
+        world.endpoint(1, link, true, signal());
+        world.endpoint(1, link, false, signal());
+    }
+    world.run_for(std::time::Duration::from_millis(80));
+    assert_eq!(world.mib(1, Counter::AddAddrTx), 2, "a third duplicate ACK would look like a loss");
+    assert!(world.run_until(10, |world| world.mib(1, Counter::EchoAdd) == 10), "{:?}", world.hosts[1].stack.mib());
+    assert_eq!(world.mib(1, Counter::AddAddrTx), 10);
+    assert!(world.run_until(10, |world| world.subflows_up(0, conns[0]) == 9), "limit of 8 extra subflows");
+    assert_eq!(world.mib(0, Counter::AddAddrDrop), 2, "limit of 8 accepted addresses");
+}
+
+#[test]
 fn an_announcement_with_a_wrong_hmac_is_ignored() {
     let mut world = World::simple(3, 2);
     world.middleboxes[0] = Some(on_packets(|_, mut packet| {

@@ -1,6 +1,7 @@
 //! Data over one and several paths.
 
-use mptcp_core::{Counter, SchedulerKind, StackConfig};
+use mptcp_core::wire::{MptcpOption, WireSeq};
+use mptcp_core::{Counter, DataSeq, SchedulerKind, StackConfig};
 
 use crate::world::{World, config};
 
@@ -91,6 +92,59 @@ fn the_receive_buffer_grows_with_what_the_application_reads() {
     assert!(world.run_until(120, |world| world.transferred(conns, false)));
     let after = world.hosts[1].stack.info(conns[1]).unwrap().recv_buffer;
     assert!(before == 64 << 10 && after > before * 3 && after <= 512 << 10, "{before} -> {after}");
+}
+
+/// Rewrites the DSS options of all segments to 32-bit sequence numbers, as RFC 8684 section 3.3.1 allows senders.
+fn shorten() -> crate::middlebox::Middlebox {
+    crate::middlebox::on_packets(|_, mut packet| {
+        crate::middlebox::replace_option(&mut packet, 2, |option| {
+            let Ok(MptcpOption::Dss(mut dss)) = MptcpOption::parse(option) else { panic!("a stack sent {option:?}") };
+            let short = |seq: WireSeq| match seq {
+                WireSeq::Long(seq) => WireSeq::Short(DataSeq(seq).low()),
+                short @ WireSeq::Short(_) => short,
+            };
+            dss.data_ack = dss.data_ack.map(short);
+            if let Some(mapping) = &mut dss.mapping {
+                mapping.dsn = short(mapping.dsn);
+            }
+            let mut space = tcp_adapter::OptionSpace::new(40);
+            assert!(MptcpOption::Dss(dss).emit(&mut space));
+            space.as_slice().to_vec()
+        });
+        vec![packet]
+    })
+}
+
+#[test]
+fn short_sequence_numbers_are_understood() {
+    for seed in 0..4 {
+        let checksum = seed % 2 == 1;
+        let config = || StackConfig { checksum, ..config() };
+        let mut world = World::new(seed, 2, [config(), config()]);
+        for link in 0..2 {
+            world.links[link].jitter = std::time::Duration::from_millis(2);
+            world.middleboxes[link] = Some(shorten());
+        }
+        both_ways(world, 500_000, true);
+    }
+}
+
+#[test]
+fn weights_divide_the_traffic() {
+    let config = || StackConfig { scheduler: SchedulerKind::RoundRobin, ..config() };
+    let mut world = World::new(8, 2, [config(), config()]);
+    let conns = world.open_mesh();
+    let now = world.now;
+    let second = world.hosts[0].stack.subflows(conns[0])[1].id;
+    world.hosts[0].stack.set_weight(now, conns[0], second, 3.try_into().unwrap()).unwrap();
+    // In portions that both have room for: a path that is full loses its turn.
+    for _ in 0..80 {
+        world.send(0, conns[0], 57_280, false);
+        assert!(world.run_until(30, |world| world.transferred(conns, false)));
+    }
+    let sent: Vec<u64> = world.hosts[0].stack.subflows(conns[0]).iter().map(|subflow| subflow.bytes_sent).collect();
+    let share = sent[1] as f64 / sent[0] as f64;
+    assert!((2.5..3.5).contains(&share), "{sent:?}");
 }
 
 #[test]

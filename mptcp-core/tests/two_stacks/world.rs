@@ -126,7 +126,7 @@ impl World {
                 ..SmoltcpConfig::default()
             };
             let tcp = SmoltcpStack::new(tcp_config, random.random());
-            let mut stack = Stack::new(tcp, config, random.random());
+            let mut stack = Stack::new(tcp, config, random.random()).unwrap();
             for link in 0..links {
                 stack.add_interface(InterfaceConfig {
                     mac: MacAddr([2, 0, 0, 0, index as u8, link as u8]),
