@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -17,6 +18,10 @@ const BUFFER: &str = "64";
 /// Frames and bytes that wait between the threads that capture and the one that writes.
 const QUEUED_FRAMES: &str = "1000000";
 const QUEUED_BYTES: &str = "250000000";
+
+/// How late the kernel may hand over what it has captured: `dumpcap` asks for blocks every quarter of a second, and does
+/// not ask again when it is told to end.
+const LATE: Duration = Duration::from_millis(500);
 
 /// Bytes kept of each frame: all headers, with the longest options.
 const SNAPLEN: &str = "200";
@@ -52,6 +57,7 @@ impl Capture {
     /// # Errors
     /// `dumpcap` failed, or lost frames, so that a reader would draw wrong conclusions.
     pub fn stop(self) -> Result<PathBuf> {
+        thread::sleep(LATE);
         self.process.signal(Signal::INT)?;
         let said = self.process.succeed(Duration::from_secs(10))?.stderr;
         if let Some(lost) = said.lines().find(|line| line.contains("received/dropped") && !line.contains("/0 (")) {
@@ -72,6 +78,8 @@ pub fn tshark(file: &Path, filter: &str, fields: &[&str]) -> Result<Vec<Vec<Stri
     tools::require(&["tshark"])?;
     let mut command = Command::new("tshark");
     command.arg("-n").arg("-r").arg(file).args(["-Y", filter, "-T", "fields", "-E", "separator=/t"]);
+    // Random payload now and then looks like some protocol above TCP, and then like a broken one.
+    command.args(["-d", "tcp.port==1-65535,data"]);
     for field in fields {
         command.args(["-e", field]);
     }

@@ -9,7 +9,10 @@
 //! fails and names it; none is skipped.
 
 pub mod capture;
+pub mod cli;
 pub mod counters;
+pub mod decoded;
+pub mod encounter;
 pub mod endpoints;
 pub mod error;
 pub mod guest;

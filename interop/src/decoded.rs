@@ -1,0 +1,209 @@
+//! What `tshark` makes of a connection: an implementation of the protocol that neither end knows, which works out tokens
+//! and initial data sequence numbers from the keys by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::capture::tshark;
+use crate::error::{LabError, Result};
+
+/// Severity from which on `tshark` calls something an error rather than a warning. It warns of lawful things too, such as the
+/// padding that Linux sends.
+const ERROR: u32 = 8_388_608;
+
+/// What is read of each frame.
+const FIELDS: [&str; 17] = [
+    "frame.number",
+    "_ws.malformed",
+    "_ws.expert.severity",
+    "_ws.expert.message",
+    "ip.src",
+    "ipv6.src",
+    "ip.dst",
+    "ipv6.dst",
+    "tcp.stream",
+    "tcp.flags",
+    "mptcp.expected_token",
+    "mptcp.expected_idsn",
+    "tcp.options.mptcp.checksumreq.flags",
+    "tcp.options.mptcp.recvtok",
+    "tcp.options.mptcp.rawdataseqno",
+    "tcp.options.mptcp.subflowseqno",
+    "tcp.options.mptcp.datafin.flag",
+];
+
+/// Bits of `tcp.flags`.
+const SYN: u32 = 0x02;
+const RST: u32 = 0x04;
+const ACK: u32 = 0x10;
+
+/// One capture of one connection, as decoded. The keys of the maps are source addresses where nothing else is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// Frames that are malformed, or in which `tshark` sees an error, with what it says.
+    pub errors: Vec<String>,
+    /// Token that belongs to the key of each end, as `tshark` works it out.
+    pub tokens: BTreeMap<String, u32>,
+    /// Initial data sequence number that belongs to the key of each end, as `tshark` works it out.
+    pub idsns: BTreeMap<String, u64>,
+    /// Tokens in the SYN of each MP_JOIN, with the destination of it.
+    pub join_tokens: Vec<(String, u32)>,
+    /// For each end the low 32 bits of data sequence number minus subflow sequence number of its first mapping on the first
+    /// subflow: the initial data sequence number that it really uses.
+    pub first_mappings: BTreeMap<String, u32>,
+    /// Whether each MP_CAPABLE of the handshake asks for checksums.
+    pub checksums: Vec<bool>,
+    /// Frames with RST, with their source.
+    pub resets: Vec<String>,
+    /// Sources of DATA_FIN signals on any subflow.
+    pub data_fins: BTreeSet<String>,
+}
+
+impl Decoded {
+    /// Reads a capture that has one connection.
+    ///
+    /// # Errors
+    /// `tshark` is missing or does not understand the file.
+    pub fn read(file: &Path) -> Result<Self> {
+        let mut decoded = Self::default();
+        for row in tshark(file, "tcp", &FIELDS)? {
+            decoded.add(&Frame { row: &row })?;
+        }
+        Ok(decoded)
+    }
+
+    /// What is wrong with the connection, in sentences; empty if tokens and sequence numbers are those of the keys and
+    /// the decoder has nothing to complain about.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        let mut complaints: Vec<String> = self.errors.iter().map(|error| format!("frame {error}")).collect();
+        if self.tokens.len() != 2 || self.idsns.len() != 2 {
+            complaints.push(format!("keys of both ends are needed, tokens {:?}, IDSNs {:?}", self.tokens, self.idsns));
+        }
+        for (to, token) in &self.join_tokens {
+            // The destination of a join may be any address of its end, so all that is known is that one end has this token.
+            if !self.tokens.values().any(|known| known == token) {
+                complaints.push(format!("a join to {to} has the token {token}, the keys give {:?}", self.tokens));
+            }
+        }
+        for (from, used) in &self.first_mappings {
+            let idsn = self.idsns.get(from).map(|idsn| low(*idsn));
+            if idsn != Some(*used) {
+                complaints.push(format!("{from} starts at the IDSN {used}, its key gives {idsn:?} (low 32 bits)"));
+            }
+        }
+        if self.first_mappings.len() != 2 {
+            complaints.push(format!("mappings of both ends are needed: {:?}", self.first_mappings));
+        }
+        complaints
+    }
+
+    fn add(&mut self, frame: &Frame<'_>) -> Result<()> {
+        if frame.is_broken() {
+            self.errors.push(format!("{}: {}", frame.get("frame.number"), frame.get("_ws.expert.message")));
+        }
+        if let (Some(token), Some(idsn)) = (frame.number("mptcp.expected_token")?, frame.number("mptcp.expected_idsn")?)
+        {
+            self.tokens.entry(frame.source()).or_insert(token);
+            self.idsns.entry(frame.source()).or_insert(idsn);
+        }
+        if let Some(flag) = frame.number::<u8>("tcp.options.mptcp.checksumreq.flags")? {
+            self.checksums.push(flag == 1);
+        }
+        let flags = frame.flags()?;
+        if let Some(token) = frame.number("tcp.options.mptcp.recvtok")?
+            && flags & (SYN | ACK) == SYN
+        {
+            self.join_tokens.push((frame.destination(), token));
+        }
+        if flags & RST != 0 {
+            self.resets.push(format!("frame {} from {}", frame.get("frame.number"), frame.source()));
+        }
+        if frame.number("tcp.options.mptcp.datafin.flag")? == Some(1_u8) {
+            self.data_fins.insert(frame.source());
+        }
+        let mapping =
+            (frame.number("tcp.options.mptcp.rawdataseqno")?, frame.number("tcp.options.mptcp.subflowseqno")?);
+        // The first subflow is the first TCP stream of the capture. A DATA_FIN without data has no subflow sequence number.
+        if let (Some(dsn), Some(ssn @ 1..)) = mapping
+            && frame.get("tcp.stream") == "0"
+        {
+            self.first_mappings.entry(frame.source()).or_insert(low(dsn).wrapping_sub(ssn));
+        }
+        Ok(())
+    }
+}
+
+/// One row of `tshark`, with the columns of [`FIELDS`].
+struct Frame<'a> {
+    row: &'a [String],
+}
+
+impl Frame<'_> {
+    /// A field; of one that the frame has several times the first.
+    fn get(&self, field: &str) -> &str {
+        let column = FIELDS.iter().position(|known| *known == field).and_then(|column| self.row.get(column));
+        column.map_or("", |text| text.split(',').next().unwrap_or_default())
+    }
+
+    fn number<T: std::str::FromStr>(&self, field: &str) -> Result<Option<T>> {
+        let text = self.get(field);
+        let unexpected =
+            |_| LabError::Unexpected { what: format!("the field {field} of tshark"), found: text.to_owned() };
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(unexpected) }
+    }
+
+    fn flags(&self) -> Result<u32> {
+        let text = self.get("tcp.flags");
+        let unexpected = |_| LabError::Unexpected { what: "tcp.flags of tshark".to_owned(), found: text.to_owned() };
+        u32::from_str_radix(text.trim_start_matches("0x"), 16).map_err(unexpected)
+    }
+
+    fn is_broken(&self) -> bool {
+        let column = FIELDS.iter().position(|known| *known == "_ws.expert.severity");
+        let severities = column.and_then(|column| self.row.get(column)).map_or("", String::as_str);
+        !self.get("_ws.malformed").is_empty()
+            || severities.split(',').filter_map(|severity| severity.parse().ok()).any(|severity: u32| severity >= ERROR)
+    }
+
+    fn source(&self) -> String {
+        format!("{}{}", self.get("ip.src"), self.get("ipv6.src"))
+    }
+
+    fn destination(&self) -> String {
+        format!("{}{}", self.get("ip.dst"), self.get("ipv6.dst"))
+    }
+}
+
+fn low(number: u64) -> u32 {
+    (number & u64::from(u32::MAX)) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound() -> Decoded {
+        let ends = ["a", "b"].map(str::to_owned);
+        Decoded {
+            tokens: BTreeMap::from([(ends[0].clone(), 7), (ends[1].clone(), 8)]),
+            idsns: BTreeMap::from([(ends[0].clone(), 1 << 40 | 5), (ends[1].clone(), 6)]),
+            join_tokens: vec![("c".to_owned(), 8)],
+            first_mappings: BTreeMap::from([(ends[0].clone(), 5), (ends[1].clone(), 6)]),
+            ..Decoded::default()
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_complained_about() {
+        assert_eq!(sound().complaints(), [""; 0]);
+        let mut wrong_token = sound();
+        wrong_token.join_tokens[0].1 = 9;
+        assert!(wrong_token.complaints()[0].contains("token 9"));
+        let mut wrong_idsn = sound();
+        wrong_idsn.first_mappings.insert("b".to_owned(), 7);
+        assert!(wrong_idsn.complaints()[0].contains("IDSN 7"));
+        let nothing = Decoded::default();
+        assert_eq!(nothing.complaints().len(), 2);
+    }
+}
