@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Factory;
 use super::packet::{ACK, Packet, RST, SYN};
+use super::transfer::exchange;
 use super::wire::{PORT, Wire, address};
 use crate::{CloseReason, ConnectError, ConnectRequest, ListenError, SegmentKind, SynVerdict};
 
@@ -145,4 +146,35 @@ pub fn connect_refuses_what_cannot_work(factory: Factory) {
     );
     assert!(connect(good).is_ok());
     assert_eq!(connect(good), Err(ConnectError::InUse(5000)));
+}
+
+/// Both ends connect to each other at the same time (RFC 9293 section 3.5, MUST-10).
+pub fn simultaneous_open_makes_one_connection(factory: Factory) {
+    let mut wire = Wire::new(factory, 13);
+    let ids = [0, 1].map(|end| {
+        let request = ConnectRequest {
+            local: address(end, true),
+            local_port: Some(5000),
+            remote: SocketAddr::new(address(1 - end, true), 5000),
+        };
+        wire.ends[end].stack.connect(wire.now, &request).expect("a free port")
+    });
+    let open = wire
+        .run_until(Duration::from_secs(30), |wire| wire.established(0) == ids[..1] && wire.established(1) == ids[1..]);
+    assert!(open, "{:?} {:?}", wire.ends[0].events, wire.ends[1].events);
+    assert!(wire.ends.iter().all(|end| end.hook.syns.is_empty()), "a SYN of a known connection is not a new one");
+    exchange(&mut wire, ids, 50_000, Duration::from_secs(30));
+}
+
+/// A hook may accept a SYN that reached no listener, and connections outlive their listener.
+pub fn connections_need_no_listener(factory: Factory) {
+    let mut wire = Wire::new(factory, 14);
+    wire.ends[1].hook.on_syn = Box::new(|_| SynVerdict::Accept);
+    let ids = wire.open(true);
+    assert!(matches!(&wire.ends[1].hook.syns[..], [syn] if syn.listener.is_none()));
+    exchange(&mut wire, ids, 10_000, Duration::from_secs(5));
+    let listener = wire.ends[1].stack.listen(None, PORT, 1).expect("connections do not occupy the port");
+    let other = wire.open(true);
+    wire.ends[1].stack.unlisten(listener);
+    exchange(&mut wire, other, 10_000, Duration::from_secs(5));
 }

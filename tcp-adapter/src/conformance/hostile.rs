@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Factory;
-use super::packet::{ACK, FIN, Packet, RST, SYN};
-use super::wire::{Pump, Random, Wire, assert_pattern};
+use super::packet::{ACK, FIN, Packet, RST, SYN, datagram};
+use super::wire::{Pump, Random, Wire, address, assert_pattern};
 use crate::{ChecksumState, Frame, SegmentKind, TcpId};
 
 /// An open connection that has carried some bytes, and what an acceptable segment from end 0 looks like.
@@ -180,6 +180,58 @@ pub fn mutilated_frames_never_panic(factory: Factory) {
             }
         }
     }
+}
+
+/// Whatever else a network may hold: address resolution, ICMP, multicast, extension headers, fragments.
+pub fn arbitrary_frames_never_panic(factory: Factory) {
+    let (mut wire, ids, _) = open(factory, 85);
+    let mut random = Random(85);
+    for _ in 0..30_000 {
+        let frame = arbitrary(&mut random);
+        wire.inject(1, frame);
+        if random.below(50) == 0 {
+            wire.run_for(Duration::from_millis(random.below(500)));
+        }
+        wire.ends[1].hook.segments.clear();
+    }
+    wire.run_for(Duration::from_secs(5));
+    wire.ends[1].hook.segments.clear();
+    assert!(wire.ends[1].stack.info(ids[1]).is_some_and(|info| info.established));
+}
+
+fn arbitrary(random: &mut Random) -> Frame {
+    let mut byte = |limit: u64| random.below(limit).to_le_bytes()[0];
+    let unicast = [2, 0, 0, 0, 0, 2];
+    let multicast = [0x33, 0x33, 0xff, 0, 0, 2];
+    let destination = [unicast, multicast, [0xff; 6]][usize::from(byte(3))];
+    let link = [destination, [2, 0, 0, 0, byte(2), 1]];
+    let ipv4 = byte(2) == 0;
+    // Small numbers make well-formed headers likely; large ones fill the rest.
+    let size = usize::from(byte(2)) * 40 + usize::from(byte(90));
+    let mut content: Vec<u8> = (0..size).map(|_| if byte(3) == 0 { byte(256) } else { byte(8) }).collect();
+    if byte(8) == 0 {
+        let mut bytes = bytes::BytesMut::from(&link.concat()[..]);
+        bytes.extend_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0, byte(4)]);
+        bytes.extend_from_slice(&content);
+        return Frame::linear(bytes);
+    }
+    let protocol = [0, 1, 2, 6, 17, 43, 44, 58, byte(256)][usize::from(byte(9))];
+    let kinds = [128, 130, 131, 133, 134, 135, 136, 137, 143, 3, 8, 0x11, 0x16];
+    if let Some(first) = content.first_mut() {
+        *first = if byte(2) == 0 { kinds[usize::from(byte(13))] } else { byte(64) };
+    }
+    let hop_limit = [1, 64, 255][usize::from(byte(3))];
+    let destination = match (byte(3), ipv4) {
+        (0, true) => std::net::IpAddr::from([224, 0, 0, byte(30)]),
+        (0, false) => std::net::IpAddr::from([0xff02, 0, 0, 0, 0, 1, 0xff00, u16::from(byte(3))]),
+        _ => address(1, ipv4),
+    };
+    let source = match (byte(4), ipv4) {
+        (0, true) => std::net::IpAddr::from([byte(255), 0, 0, byte(255)]),
+        (0, false) => std::net::IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, u16::from(byte(9))]),
+        _ => address(0, ipv4),
+    };
+    datagram(link, protocol, hop_limit, [source, destination], content, 2)
 }
 
 fn mutilate(frame: &Frame, random: &mut Random) -> Frame {

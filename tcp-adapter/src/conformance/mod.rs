@@ -8,6 +8,7 @@ pub mod close;
 pub mod handshake;
 pub mod hook;
 pub mod hostile;
+pub mod interfaces;
 pub mod options;
 pub mod packet;
 pub mod reset;
@@ -34,18 +35,22 @@ macro_rules! tcp_conformance_tests {
             close::unread_bytes_outlive_the_connection,
             handshake::backlog_bounds_handshakes,
             handshake::connect_refuses_what_cannot_work,
+            handshake::connections_need_no_listener,
             handshake::dropped_syn_is_retransmitted,
             handshake::lost_segments_are_retransmitted,
             handshake::opens_over_ipv4_and_ipv6,
             handshake::port_is_listened_on_once,
             handshake::refused_without_listener,
+            handshake::simultaneous_open_makes_one_connection,
             handshake::unanswered_syn_times_out,
+            hostile::arbitrary_frames_never_panic,
             hostile::forged_resets_are_challenged,
             hostile::mutilated_frames_never_panic,
             hostile::segments_outside_the_window_never_reach_the_hook,
             hostile::syn_in_an_open_connection_is_challenged,
             hostile::unacceptable_acknowledgements_never_reach_the_hook,
             hostile::wrong_checksums_never_reach_the_hook,
+            interfaces::connections_keep_to_their_interface,
             options::arrive_as_pushed,
             options::chunks_stay_apart_when_segments_are_lost,
             options::largest_options_fit_the_mtu,
@@ -62,6 +67,7 @@ macro_rules! tcp_conformance_tests {
             transfer::both_directions_over_a_good_wire,
             transfer::fast_retransmission_repairs_a_single_loss,
             transfer::info_tells_what_happened,
+            transfer::send_buffer_is_bounded_and_room_is_announced,
             window::advertised_window_is_the_hooks,
             window::closed_window_opens_again,
             window::lost_window_update_is_recovered,

@@ -54,7 +54,7 @@ impl Packet {
             _ => return None,
         };
         let header = usize::from(tcp.get(12)? >> 4) * 4;
-        if header < 20 || checksum(source, destination, tcp) != 0 {
+        if header < 20 || checksum(TCP, source, destination, tcp) != 0 {
             return None;
         }
         let word = |at: usize| Some(u32::from_be_bytes(tcp.get(at..at + 4)?.try_into().ok()?));
@@ -87,34 +87,12 @@ impl Packet {
         tcp.extend_from_slice(&[0; 4]);
         tcp.extend_from_slice(&options);
         tcp.extend_from_slice(&self.payload);
-        let tcp_sum = checksum(self.source.ip(), self.destination.ip(), &tcp);
+        let tcp_sum = checksum(TCP, self.source.ip(), self.destination.ip(), &tcp);
         tcp[16..18].copy_from_slice(&tcp_sum.to_be_bytes());
         let mut bytes = BytesMut::new();
         bytes.extend_from_slice(&self.link[0]);
         bytes.extend_from_slice(&self.link[1]);
-        let len = |extra: usize| u16::try_from(tcp.len() + extra).unwrap_or(u16::MAX).to_be_bytes();
-        match (self.source.ip(), self.destination.ip()) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let [high, low] = len(20);
-                let mut ip = vec![0x45, 0, high, low, 0, 0, 0x40, 0, 64, TCP, 0, 0];
-                ip.extend_from_slice(&source.octets());
-                ip.extend_from_slice(&destination.octets());
-                let ip_sum = !fold(sum(&ip));
-                ip[10..12].copy_from_slice(&ip_sum.to_be_bytes());
-                bytes.extend_from_slice(&[0x08, 0x00]);
-                bytes.extend_from_slice(&ip);
-            }
-            (source, destination) => {
-                let [high, low] = len(0);
-                bytes.extend_from_slice(&[0x86, 0xdd, 0x60, 0, 0, 0, high, low, TCP, 64]);
-                for addr in [source, destination] {
-                    if let IpAddr::V6(addr) = addr {
-                        bytes.extend_from_slice(&addr.octets());
-                    }
-                }
-            }
-        }
-        bytes.extend_from_slice(&tcp);
+        write_ip(&mut bytes, TCP, 64, [self.source.ip(), self.destination.ip()], &tcp);
         Frame::linear(bytes)
     }
 
@@ -149,6 +127,55 @@ impl Packet {
     }
 }
 
+/// A frame of any protocol over IP, with correct lengths and checksums. Where `checksum_at` says, the
+/// content has a checksum over itself, and with IPv6 over the pseudo header too.
+pub fn datagram(
+    link: [[u8; 6]; 2],
+    protocol: u8,
+    hop_limit: u8,
+    addrs: [IpAddr; 2],
+    mut content: Vec<u8>,
+    checksum_at: usize,
+) -> Frame {
+    if let Some(field) = content.get_mut(checksum_at..checksum_at + 2) {
+        field.fill(0);
+        let sum =
+            if addrs[0].is_ipv4() { !fold(sum(&content)) } else { checksum(protocol, addrs[0], addrs[1], &content) };
+        content[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());
+    }
+    let mut bytes = BytesMut::new();
+    bytes.extend_from_slice(&link[0]);
+    bytes.extend_from_slice(&link[1]);
+    write_ip(&mut bytes, protocol, hop_limit, addrs, &content);
+    Frame::linear(bytes)
+}
+
+fn write_ip(bytes: &mut BytesMut, protocol: u8, hop_limit: u8, addrs: [IpAddr; 2], content: &[u8]) {
+    let len = |extra: usize| u16::try_from(content.len() + extra).unwrap_or(u16::MAX).to_be_bytes();
+    match addrs {
+        [IpAddr::V4(source), IpAddr::V4(destination)] => {
+            let [high, low] = len(20);
+            let mut ip = vec![0x45, 0, high, low, 0, 0, 0x40, 0, hop_limit, protocol, 0, 0];
+            ip.extend_from_slice(&source.octets());
+            ip.extend_from_slice(&destination.octets());
+            let ip_sum = !fold(sum(&ip));
+            ip[10..12].copy_from_slice(&ip_sum.to_be_bytes());
+            bytes.extend_from_slice(&[0x08, 0x00]);
+            bytes.extend_from_slice(&ip);
+        }
+        addrs => {
+            let [high, low] = len(0);
+            bytes.extend_from_slice(&[0x86, 0xdd, 0x60, 0, 0, 0, high, low, protocol, hop_limit]);
+            for addr in addrs {
+                if let IpAddr::V6(addr) = addr {
+                    bytes.extend_from_slice(&addr.octets());
+                }
+            }
+        }
+    }
+    bytes.extend_from_slice(content);
+}
+
 fn parse_ipv4(bytes: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
     let header = usize::from(bytes.first()? & 0xf) * 4;
     let total = usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?));
@@ -175,8 +202,8 @@ fn parse_ipv6(bytes: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
 }
 
 /// RFC 1071 over pseudo header and segment; zero over a segment whose checksum is right.
-fn checksum(source: IpAddr, destination: IpAddr, tcp: &[u8]) -> u16 {
-    let mut total = u32::from(TCP) + u32::try_from(tcp.len()).unwrap_or(0) + sum(tcp);
+fn checksum(protocol: u8, source: IpAddr, destination: IpAddr, segment: &[u8]) -> u16 {
+    let mut total = u32::from(protocol) + u32::try_from(segment.len()).unwrap_or(0) + sum(segment);
     for addr in [source, destination] {
         total += match addr {
             IpAddr::V4(addr) => sum(&addr.octets()),

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::Factory;
 use super::packet::Packet;
-use super::wire::{Link, Pump, Wire, assert_pattern};
-use crate::TcpId;
+use super::wire::{Link, Pump, Wire, assert_pattern, pattern};
+use crate::{SendError, TcpEvent, TcpId};
 
 const MIB: u64 = 1 << 20;
 
@@ -89,4 +91,35 @@ pub fn info_tells_what_happened(factory: Factory) {
     let info = wire.ends[1].stack.info(second).expect("open");
     assert_eq!((info.rcv_nxt, info.bytes_sent), (100_000, 0));
     assert!(info.last_received.is_some_and(|at| at <= wire.now));
+}
+
+/// The send buffer is bounded, refuses without taking a part, and room is announced.
+pub fn send_buffer_is_bounded_and_room_is_announced(factory: Factory) {
+    let mut wire = Wire::new(factory, 23);
+    wire.listen();
+    let [first, second] = wire.open(true);
+    let now = wire.now;
+    let stack = &mut wire.ends[0].stack;
+    assert_eq!(stack.send(now, first, Bytes::new(), 0), Err(SendError::Empty));
+    let piece: Bytes = (0..64 << 10).map(pattern).collect();
+    let mut taken = 0;
+    let refused = loop {
+        match stack.send(now, first, piece.clone(), taken * piece.len() as u64) {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+        assert!(taken < 10_000, "the send buffer has no end");
+    };
+    assert_eq!(refused, SendError::Full);
+    assert_eq!(stack.send_room(first), 0);
+    let total = taken * piece.len() as u64;
+    assert_eq!(stack.info(first).map(|info| info.queued + info.in_flight), Some(total));
+    wire.ends[0].events.clear();
+    let announced = wire.run_until(Duration::from_secs(60), |wire| {
+        wire.ends[0].events.contains(&TcpEvent::Writable(first)) && wire.ends[0].stack.send_room(first) > 0
+    });
+    assert!(announced, "no room was announced");
+    assert!(wire.run_until(Duration::from_secs(60), |wire| wire.inbox(1, second).len() as u64 == total));
+    let events = wire.ends[0].events.iter().filter(|&&event| event == TcpEvent::Writable(first)).count();
+    assert_eq!(events, 1, "room is announced once as long as nothing is sent");
 }

@@ -257,3 +257,117 @@ fn split(offset: u64) -> [u32; 2] {
 pub(super) fn low(offset: u64) -> u32 {
     split(offset)[0]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection whose sequence numbers are about to wrap, with window shift 2.
+    fn sender() -> SendSide {
+        let mut send = SendSide::default();
+        send.syn_sent(Instant::ZERO, 1_000, || u32::MAX - 10);
+        send.peer_syn(40_000, 2, Some(1_460), true);
+        send.acknowledged(Instant::from_millis(5), 0);
+        send.update_window(0, 0, 10_000);
+        send.present_window(true);
+        send
+    }
+
+    #[test]
+    fn numbers_translate_across_the_wrap() {
+        let send = sender();
+        assert_eq!(send.seq(0), u32::MAX - 9);
+        assert_eq!(send.seq(20), 10);
+        assert_eq!(send.offset(10), 20);
+        assert_eq!(send.offset(u32::MAX - 10), -1);
+        assert_eq!(send.seq_in_engine(20), 1_021);
+        assert_eq!(send.offset_in_engine(1_021), 20);
+        assert_eq!(send.rtt.srtt(), Some(std::time::Duration::from_millis(5)));
+    }
+
+    #[test]
+    fn chunks_are_found_until_they_are_acknowledged() {
+        let mut send = sender();
+        send.queue(100, 10);
+        send.queue(500, 5);
+        assert_eq!(send.chunk(9), Some(Chunk { tag: 100, offset: 0, len: 10 }));
+        assert_eq!(send.chunk(10), Some(Chunk { tag: 500, offset: 10, len: 5 }));
+        assert_eq!(send.chunk(15), None);
+        send.emitted(Instant::ZERO, 0, 15, false);
+        send.acknowledged(Instant::ZERO, 9);
+        assert!(send.chunk(9).is_some());
+        send.acknowledged(Instant::ZERO, 10);
+        assert_eq!(send.chunk(9), None);
+        assert!(send.chunk(10).is_some());
+    }
+
+    #[test]
+    fn presented_window_stays_with_duplicates_and_covers_what_is_in_flight() {
+        let mut send = sender();
+        assert_eq!(send.present_window(false), 10_000);
+        send.queue(0, 8_000);
+        send.emitted(Instant::ZERO, 0, 8_000, false);
+        send.update_window(0, 0, 500);
+        assert_eq!(send.present_window(true), 10_000, "a duplicate must look like one");
+        send.update_window(1, 0, 0);
+        assert_eq!(send.present_window(false), 2_000, "8000 bytes in flight, in units of 4");
+        send.acknowledged(Instant::ZERO, 8_000);
+        send.update_window(2, 8_000, 0);
+        assert_eq!(send.present_window(false), 0, "with nothing in flight, the truth");
+    }
+
+    #[test]
+    fn old_segments_do_not_move_the_window() {
+        let mut send = sender();
+        send.queue(0, 100);
+        send.emitted(Instant::ZERO, 0, 100, false);
+        send.update_window(50, 0, 1);
+        send.update_window(49, 0, 2);
+        assert_eq!(send.window, 4);
+        send.update_window(49, 60, 3);
+        assert_eq!(send.window, 12, "a retransmission that acknowledges something is news");
+    }
+
+    #[test]
+    fn timeouts_are_told_from_fast_retransmissions() {
+        let mut send = sender();
+        send.queue(0, 5_000);
+        for offset in [0, 1_000, 2_000, 3_000] {
+            send.emitted(Instant::ZERO, offset, 1_000, false);
+        }
+        for _ in 0..3 {
+            send.present_window(true);
+        }
+        send.emitted(Instant::ZERO, 0, 1_000, false);
+        send.emitted(Instant::ZERO, 4_000, 1_000, false);
+        assert_eq!(send.timeouts, 0);
+        send.emitted(Instant::ZERO, 0, 1_000, false);
+        send.emitted(Instant::ZERO, 1_000, 1_000, false);
+        assert_eq!(send.timeouts, 1, "the second one goes on from the first");
+        send.acknowledged(Instant::ZERO, 1_000);
+        assert_eq!(send.timeouts, 0);
+    }
+
+    #[test]
+    fn acknowledgements_of_nothing_sent_or_of_long_ago_are_not_acceptable() {
+        let mut send = sender();
+        send.queue(0, 200_000);
+        send.emitted(Instant::ZERO, 0, 200_000, false);
+        send.acknowledged(Instant::ZERO, 100_000);
+        let acceptable = |ack| send.acknowledgement_is_acceptable(ack);
+        assert!(acceptable(100_000) && acceptable(200_000) && acceptable(60_000));
+        assert!(!acceptable(200_001) && !acceptable(59_999) && !acceptable(-1));
+    }
+
+    #[test]
+    fn duplicates_are_kept_from_smoltcp_when_only_a_fin_is_in_flight() {
+        let mut send = sender();
+        send.queue(0, 10);
+        send.emitted(Instant::ZERO, 0, 10, true);
+        assert!(send.duplicate_is_safe());
+        send.acknowledged(Instant::ZERO, 10);
+        assert!(!send.duplicate_is_safe());
+        send.acknowledged(Instant::ZERO, 11);
+        assert!(send.duplicate_is_safe());
+    }
+}

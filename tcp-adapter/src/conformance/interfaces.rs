@@ -1,0 +1,82 @@
+//! Interfaces, addresses and routes.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use super::Factory;
+use super::hook::TestHook;
+use super::packet::{Packet, SYN};
+use crate::{ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, MacAddr, Route, TcpStack};
+
+const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
+const OWN: [u8; 6] = [2, 0, 0, 0, 1, 0];
+
+fn interface(index: u8, routes: Vec<Route>) -> InterfaceConfig {
+    InterfaceConfig {
+        mac: MacAddr([2, 0, 0, 0, index, 0]),
+        mtu: 1500,
+        addrs: vec![IpCidr { addr: [10, 0, index, 1].into(), prefix: 24 }],
+        routes,
+    }
+}
+
+fn frames(stack: &mut dyn TcpStack, now: Instant) -> Vec<(InterfaceId, Frame)> {
+    let mut frames = Vec::new();
+    stack.poll_transmit(now, &mut TestHook::default(), &mut |interface, frame| frames.push((interface, frame)));
+    frames
+}
+
+/// A connection leaves by the interface of its source address, over the router of that interface, and ignores
+/// what comes in elsewhere.
+pub fn connections_keep_to_their_interface(factory: Factory) {
+    let mut stack = factory(90);
+    assert_eq!(stack.add_interface(interface(0, Vec::new())), InterfaceId(0));
+    let routes = vec![Route::default_via([10, 0, 1, 254].into())];
+    assert_eq!(stack.add_interface(interface(1, routes)), InterfaceId(1));
+    assert_eq!(stack.interfaces().len(), 2);
+    let mut now = Instant::from_millis(5_000);
+    let request = ConnectRequest { local: [10, 0, 1, 1].into(), local_port: None, remote: ([192, 0, 2, 7], 80).into() };
+    let conn = stack.connect(now, &request).expect("a default route");
+    let asked = frames(&mut stack, now);
+    assert!(matches!(&asked[..], [(InterfaceId(1), frame)] if frame.head[12..14] == [0x08, 0x06]), "{asked:?}");
+    assert_eq!(asked[0].1.head[38..42], [10, 0, 1, 254], "the router is asked for, not the destination");
+    stack.handle_frame(now, InterfaceId(1), resolution(), &mut TestHook::default());
+    let sent = frames(&mut stack, now);
+    let syn = match &sent[..] {
+        [(InterfaceId(1), frame)] => Packet::parse(frame).expect("a SYN"),
+        other => panic!("{other:?}"),
+    };
+    assert!(syn.has(SYN) && syn.link == [ROUTER, OWN]);
+    assert_eq!(syn.destination, request.remote);
+    let answer = Packet {
+        link: [OWN, ROUTER],
+        source: syn.destination,
+        destination: syn.source,
+        seq: 7_000,
+        ack: syn.seq.wrapping_add(1),
+        flags: 0x12,
+        window: 1_000,
+        options: vec![2, 4, 5, 0xb4],
+        payload: Vec::new(),
+    };
+    let mut hook = TestHook::default();
+    now += Duration::from_millis(1);
+    stack.handle_frame(now, InterfaceId(0), answer.to_frame(), &mut hook);
+    let elsewhere = Packet { link: [ROUTER, ROUTER], ..answer.clone() };
+    stack.handle_frame(now, InterfaceId(1), elsewhere.to_frame(), &mut hook);
+    assert!(hook.segments.is_empty(), "a frame for somebody else was taken");
+    stack.handle_frame(now, InterfaceId(1), answer.to_frame(), &mut hook);
+    assert_eq!(hook.segments.len(), 1);
+    let info = stack.info(conn).expect("open");
+    assert!(info.established && info.interface == InterfaceId(1));
+}
+
+/// The router's answer to an ARP request (RFC 826).
+fn resolution() -> Frame {
+    let mut bytes = BytesMut::new();
+    for part in [&OWN[..], &ROUTER, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 2], &ROUTER, &[10, 0, 1, 254], &OWN, &[10, 0, 1, 1]] {
+        bytes.extend_from_slice(part);
+    }
+    Frame::linear(bytes)
+}
