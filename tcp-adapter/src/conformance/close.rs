@@ -54,6 +54,23 @@ pub fn half_closed_connection_carries_data(factory: Factory) {
     }
 }
 
+/// A connection that is shut down before it is established opens, and closes in one direction only.
+pub fn shutdown_waits_for_the_handshake(factory: Factory) {
+    let mut wire = Wire::new(factory, 74);
+    wire.listen();
+    let first = wire.connect(true);
+    let now = wire.now;
+    wire.ends[0].stack.shutdown(now, first);
+    assert!(wire.run_until(Duration::from_secs(5), |wire| !wire.established(1).is_empty()));
+    let second = wire.established(1)[0];
+    assert!(wire.run_until(Duration::from_secs(5), |wire| wire.finished(1, second)));
+    assert_eq!(wire.established(0), [first]);
+    wire.ends[1].pumps.insert(second, Pump { close: true, ..Pump::new(50_000) });
+    assert!(wire.run_until(Duration::from_secs(5), |wire| wire.closed(0, first).is_some()));
+    assert_pattern(wire.inbox(0, first), 50_000);
+    assert_eq!(wire.closed(0, first), Some(CloseReason::Normal));
+}
+
 /// Data and FINs both ways over a wire that loses a tenth of everything.
 pub fn closing_survives_loss(factory: Factory) {
     for seed in 0..30 {

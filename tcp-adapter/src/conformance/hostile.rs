@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Factory;
 use super::packet::{ACK, FIN, Packet, RST, SYN, datagram};
-use super::wire::{Pump, Random, Wire, address, assert_pattern};
+use super::wire::{Pump, Random, Wire, address, assert_pattern, pattern};
 use crate::{ChecksumState, Frame, SegmentKind, TcpId};
 
 /// An open connection that has carried some bytes, and what an acceptable segment from end 0 looks like.
@@ -180,6 +180,37 @@ pub fn mutilated_frames_never_panic(factory: Factory) {
             }
         }
     }
+}
+
+/// A segment that was late carries an old acknowledgement; its bytes count all the same.
+pub fn late_segments_still_carry_bytes(factory: Factory) {
+    let (mut wire, ids, template) = open(factory, 86);
+    let payload = (10_000..10_100).map(pattern).collect();
+    let answers = inject(&mut wire, &Packet { ack: template.ack.wrapping_sub(3_000), payload, ..template });
+    assert!(matches!(&answers[..], [answer] if answer.ack == template.seq.wrapping_add(100)), "{answers:?}");
+    assert_pattern(wire.inbox(1, ids[1]), 10_100);
+}
+
+/// A SYN of the old connection does not open a new one in TIME-WAIT, and a repeated FIN is acknowledged.
+pub fn old_segments_in_time_wait_open_nothing(factory: Factory) {
+    let mut wire = Wire::new(factory, 87);
+    wire.listen();
+    let ids = wire.open(true);
+    wire.ends[1].pumps.insert(ids[1], Pump { close: true, ..Pump::new(100) });
+    wire.run_for(Duration::from_secs(1));
+    wire.ends[0].pumps.insert(ids[0], Pump { close: true, ..Pump::new(100) });
+    wire.run_for(Duration::from_secs(1));
+    assert!(wire.closed(1, ids[1]).is_some());
+    let syn = wire.sent(0).find(|packet| packet.has(SYN)).expect("a SYN").clone();
+    let fin = wire.sent(0).find(|packet| packet.has(FIN)).expect("a FIN").clone();
+    let answers = inject(&mut wire, &syn);
+    assert!(answers.iter().all(|answer| answer.flags == ACK), "{answers:?}");
+    assert_eq!(wire.ends[1].hook.syns.len(), 1, "an old SYN was taken for a new one");
+    let answers = inject(&mut wire, &fin);
+    let end = fin.seq.wrapping_add(u32::try_from(fin.payload.len()).expect("a packet") + 1);
+    assert!(matches!(&answers[..], [answer] if answer.flags == ACK && answer.ack == end), "{answers:?}");
+    inject(&mut wire, &Packet { seq: end.wrapping_add(1), ..syn });
+    assert_eq!(wire.ends[1].hook.syns.len(), 2, "a new SYN was not taken");
 }
 
 /// Whatever else a network may hold: address resolution, ICMP, multicast, extension headers, fragments.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Factory;
 use super::hook::{MAPPING, mapped, mapping};
-use super::packet::{ACK, FIN, SYN};
+use super::packet::{ACK, FIN, Packet, SYN};
 use super::wire::{Link, MTU, Pump, Wire, assert_pattern};
 use crate::{Chunk, SegmentKind};
 
@@ -90,6 +90,31 @@ pub fn largest_options_fit_the_mtu(factory: Factory) {
         assert!(data().all(|packet| packet.option(254).is_some_and(|value| value.len() == len - 2)));
         assert_eq!(data().map(|packet| packet.ip_len()).max(), Some(MTU), "full packets use the MTU");
     }
+}
+
+/// The peer's MSS counts payload and options (RFC 6691), and segments are cut to it evenly.
+pub fn small_mss_of_the_peer_is_obeyed(factory: Factory) {
+    const MSS: u16 = 1_000;
+    let mut wire = Wire::new(factory, 33);
+    wire.listen();
+    wire.ends[1].mangle = Some(Box::new(|frame| match Packet::parse(&frame) {
+        Some(mut packet) if packet.has(SYN) => {
+            packet.options[2..4].copy_from_slice(&MSS.to_be_bytes());
+            vec![packet.to_frame()]
+        }
+        _ => vec![frame],
+    }));
+    wire.ends[0].hook.on_transmit = Box::new(|_, segment, options| {
+        assert!(segment.kind != SegmentKind::Established || options.push(&mapping(segment.chunk)));
+        None
+    });
+    let [first, second] = wire.open(true);
+    wire.ends[0].pumps.insert(first, Pump { chunk: 9_720, ..Pump::new(97_200) });
+    assert!(wire.run_until(Duration::from_secs(20), |wire| wire.inbox(1, second).len() == 97_200));
+    let sizes: Vec<_> =
+        wire.sent(0).filter(|packet| !packet.payload.is_empty()).map(|p| p.payload.len() + p.options.len()).collect();
+    assert!(sizes.iter().all(|&size| size <= usize::from(MSS)), "{sizes:?}");
+    assert!(sizes.len() <= 150, "{} segments for 100 full ones: {sizes:?}", sizes.len());
 }
 
 /// Under loss, however the stream is cut again, a byte is always sent with the same chunk, and no segment has bytes of two.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Factory;
+use super::packet::ACK;
 use super::wire::{Pump, Wire, assert_pattern};
 use crate::Verdict;
 
@@ -71,6 +72,25 @@ pub fn signals_are_no_duplicate_acknowledgements(factory: Factory) {
         let info = wire.ends[0].stack.info(first).expect("open");
         assert_eq!(info.retransmissions > 0, spurious, "{verdict:?}: {} retransmissions", info.retransmissions);
     }
+}
+
+/// Acknowledgements that were late say nothing of losses.
+pub fn late_acknowledgements_are_no_duplicates(factory: Factory) {
+    let mut wire = Wire::new(factory, 64);
+    wire.listen();
+    let [first, second] = wire.open(true);
+    wire.ends[0].pumps.insert(first, Pump::new(20_000));
+    wire.run_for(Duration::from_secs(1));
+    let old = wire.sent(1).find(|packet| packet.flags == ACK).expect("an acknowledgement").clone();
+    wire.ends[0].pumps.insert(first, Pump { position: 20_000, total: 30_000, ..Pump::new(0) });
+    wire.settle();
+    for _ in 0..5 {
+        wire.inject(0, old.to_frame());
+        wire.settle();
+    }
+    wire.run_for(Duration::from_secs(1));
+    assert_pattern(wire.inbox(1, second), 30_000);
+    assert_eq!(wire.ends[0].stack.info(first).map(|info| info.retransmissions), Some(0));
 }
 
 /// A segment that the hook drops looks lost to the peer.

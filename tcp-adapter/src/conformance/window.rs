@@ -15,11 +15,11 @@ struct Budget {
 }
 
 impl Budget {
-    /// Installs the window at end 1.
-    fn install(wire: &mut Wire, limit: u64) -> Self {
+    /// Installs the window at an end.
+    fn install(wire: &mut Wire, end: usize, limit: u64) -> Self {
         let limit = Rc::new(Cell::new(limit));
-        let received = Rc::new(Cell::new(0));
-        let hook = &mut wire.ends[1].hook;
+        let received = Rc::new(Cell::new(0u64));
+        let hook = &mut wire.ends[end].hook;
         let arrived = Rc::clone(&received);
         hook.on_segment = Box::new(move |_, segment| {
             if segment.offset <= arrived.get() {
@@ -28,8 +28,9 @@ impl Budget {
             Verdict::Accept
         });
         let end = Rc::clone(&limit);
-        hook.on_transmit =
-            Box::new(move |_, _, _| Some(u32::try_from(end.get() - received.get()).expect("a small window")));
+        hook.on_transmit = Box::new(move |_, _, _| {
+            Some(u32::try_from(end.get().saturating_sub(received.get())).expect("a small window"))
+        });
         Self { limit }
     }
 
@@ -82,7 +83,7 @@ pub fn advertised_window_is_the_hooks(factory: Factory) {
 pub fn closed_window_opens_again(factory: Factory) {
     let mut wire = Wire::new(factory, 41);
     wire.listen();
-    let budget = Budget::install(&mut wire, 30_000);
+    let budget = Budget::install(&mut wire, 1, 30_000);
     let [first, second] = wire.open(true);
     wire.ends[0].pumps.insert(first, Pump::new(100_000));
     for (limit, next) in [(30_000, 30_000), (60_000, 60_000), (100_000, 200_000)] {
@@ -104,7 +105,7 @@ pub fn closed_window_opens_again(factory: Factory) {
 pub fn lost_window_update_is_recovered(factory: Factory) {
     let mut wire = Wire::new(factory, 42);
     wire.listen();
-    let budget = Budget::install(&mut wire, 30_000);
+    let budget = Budget::install(&mut wire, 1, 30_000);
     let [first, second] = wire.open(true);
     wire.ends[0].pumps.insert(first, Pump::new(60_000));
     wire.run_for(Duration::from_secs(3));
@@ -122,6 +123,69 @@ pub fn lost_window_update_is_recovered(factory: Factory) {
     let done = wire.run_until(Duration::from_secs(200), |wire| wire.inbox(1, second).len() == 60_000);
     assert_eq!(lost.get(), 1);
     assert!(done, "only {} bytes arrived", wire.inbox(1, second).len());
+}
+
+/// Both windows are closed with bytes waiting at both ends, and open without a word: probes find out.
+pub fn windows_that_open_silently_are_probed(factory: Factory) {
+    let mut wire = Wire::new(factory, 44);
+    wire.listen();
+    let limits = [0, 1].map(|end| Budget::install(&mut wire, end, 10_000).limit);
+    let ids = wire.open(true);
+    for end in [0, 1] {
+        wire.ends[end].pumps.insert(ids[end], Pump::new(30_000));
+    }
+    wire.run_for(Duration::from_millis(900));
+    for limit in &limits {
+        limit.set(1_000_000);
+    }
+    let done = wire.run_until(Duration::from_secs(120), |wire| {
+        [0, 1].into_iter().all(|end| wire.inbox(end, ids[end]).len() == 30_000)
+    });
+    assert!(done, "{} and {} bytes arrived", wire.inbox(0, ids[0]).len(), wire.inbox(1, ids[1]).len());
+}
+
+/// What was sent within the window is taken even if the window has closed meanwhile.
+pub fn window_that_moves_back_loses_nothing(factory: Factory) {
+    let mut wire = Wire::new(factory, 45);
+    wire.listen();
+    let budget = Budget::install(&mut wire, 1, 1_000_000);
+    let [first, second] = wire.open(true);
+    wire.ends[0].pumps.insert(first, Pump::new(200_000));
+    wire.run_until(Duration::from_secs(5), |wire| wire.inbox(1, second).len() > 50_000);
+    budget.extend(&mut wire, second, 0);
+    wire.run_for(Duration::from_millis(500));
+    let info = wire.ends[0].stack.info(first).expect("open");
+    assert_eq!((info.in_flight, info.retransmissions), (0, 0), "what was in flight was not taken");
+    assert!(wire.inbox(1, second).len() < 200_000, "the window never closed");
+    budget.extend(&mut wire, second, 1_000_000);
+    assert!(wire.run_until(Duration::from_secs(5), |wire| wire.inbox(1, second).len() == 200_000));
+    assert_pattern(wire.inbox(1, second), 200_000);
+}
+
+/// A byte at a closed window is not taken, but answered, or the peer would not know of the window.
+pub fn bytes_at_a_closed_window_are_answered(factory: Factory) {
+    let mut wire = Wire::new(factory, 46);
+    wire.listen();
+    Budget::install(&mut wire, 1, 10_000);
+    let [first, second] = wire.open(true);
+    wire.ends[0].pumps.insert(first, Pump::new(10_000));
+    wire.run_for(Duration::from_secs(9));
+    let template = wire.sent(0).find(|packet| !packet.payload.is_empty()).expect("data").clone();
+    let start = wire.sent(0).find(|packet| packet.has(SYN)).expect("a SYN").seq.wrapping_add(1);
+    let taken = |wire: &Wire| wire.ends[1].stack.info(second).expect("open").rcv_nxt;
+    let mut before = 0;
+    for _ in 0..4 {
+        wire.log.clear();
+        before = taken(&wire);
+        let seq = start.wrapping_add(u32::try_from(before).expect("small"));
+        wire.inject(1, Packet { seq, payload: vec![1; 1_000], ..template.clone() }.to_frame());
+        wire.settle();
+        let expected = start.wrapping_add(u32::try_from(taken(&wire)).expect("small"));
+        assert!(matches!(&wire.log[..], [(1, answer)] if answer.ack == expected), "{:?}", wire.log);
+    }
+    // The scale may have left a few bytes of window for the first one.
+    assert_eq!(taken(&wire), before);
+    assert!(before <= 10_000, "{before} bytes taken");
 }
 
 /// Without a window of the hook's, the stack's own closes when nobody reads, and opens when somebody does.
