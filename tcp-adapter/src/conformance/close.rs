@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Factory;
+use super::packet::{FIN, Packet, RST};
 use super::wire::{Link, PORT, Pump, Wire, address, assert_pattern};
 use crate::{CloseReason, ConnectRequest, SendError};
 
@@ -69,6 +70,23 @@ pub fn shutdown_waits_for_the_handshake(factory: Factory) {
     assert!(wire.run_until(Duration::from_secs(5), |wire| wire.closed(0, first).is_some()));
     assert_pattern(wire.inbox(0, first), 50_000);
     assert_eq!(wire.closed(0, first), Some(CloseReason::Normal));
+}
+
+/// A reset that comes after everything was exchanged is no failure (RFC 9293 section 3.10.7.4): the peer has left TIME-WAIT.
+pub fn reset_after_the_end_is_a_normal_close(factory: Factory) {
+    let mut wire = Wire::new(factory, 75);
+    wire.listen();
+    let [first, second] = wire.open(true);
+    let now = wire.now;
+    wire.ends[0].stack.shutdown(now, first);
+    wire.run_for(Duration::from_secs(1));
+    let fin = wire.sent(0).find(|packet| packet.has(FIN)).expect("a FIN").clone();
+    wire.ends[1].mangle = Some(Box::new(|_| vec![]));
+    wire.ends[1].stack.shutdown(wire.now, second);
+    wire.settle();
+    wire.inject(1, Packet { seq: fin.seq.wrapping_add(1), flags: RST, ..fin }.to_frame());
+    wire.settle();
+    assert_eq!(wire.closed(1, second), Some(CloseReason::Normal));
 }
 
 /// Data and FINs both ways over a wire that loses a tenth of everything.

@@ -85,6 +85,21 @@ pub fn unacceptable_acknowledgements_never_reach_the_hook(factory: Factory) {
     assert_untouched(&mut wire, ids);
 }
 
+/// Answers to segments without data are limited (RFC 5961 section 7), answers to data are not.
+pub fn answers_to_bare_segments_are_limited(factory: Factory) {
+    for (payload, limited) in [(vec![], true), (vec![1], false)] {
+        let (mut wire, ids, template) = open(factory, 88);
+        let packet = Packet { seq: template.seq.wrapping_sub(5_000), payload, ..template };
+        for _ in 0..500 {
+            wire.inject(1, packet.to_frame());
+            wire.settle();
+        }
+        let answers = wire.sent(1).count();
+        assert!(if limited { (1..=100).contains(&answers) } else { answers == 500 }, "{answers} answers");
+        assert_untouched(&mut wire, ids);
+    }
+}
+
 /// A reset must hit the next sequence number exactly (RFC 5961 section 3.2).
 pub fn forged_resets_are_challenged(factory: Factory) {
     let (mut wire, ids, template) = open(factory, 82);

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Factory;
-use super::packet::RST;
+use super::packet::{ACK, Packet, RST};
 use super::wire::{Pump, Wire};
-use crate::{AbortError, CloseReason, OptionSpace, SegmentIn, SynVerdict, TcpId, Verdict};
+use crate::{AbortError, CloseReason, OptionSpace, SegmentIn, SegmentKind, SynVerdict, TcpId, Verdict};
 
 const OPTION: [u8; 5] = [254, 5, 1, 2, 3];
 
@@ -70,4 +70,38 @@ pub fn syn_verdict_carries_options(factory: Factory) {
     assert_eq!(wire.closed(0, conn), Some(CloseReason::Refused));
     assert_reset_seen(&wire, 0);
     assert_eq!(wire.sent(1).filter(|packet| packet.has(RST)).count(), 1);
+}
+
+/// An answer to the SYN that is of another connection is reset, with options; the SYN stays alive.
+pub fn stale_answer_to_a_syn_is_reset(factory: Factory) {
+    let mut wire = Wire::new(factory, 53);
+    wire.listen();
+    wire.ends[0].hook.on_transmit = Box::new(|_, segment, options| {
+        assert!(segment.kind != SegmentKind::Reset || options.push(&OPTION));
+        None
+    });
+    let conn = wire.connect(true);
+    let sent = wire.run_until(Duration::from_secs(1), |wire| wire.sent(0).count() == 1);
+    assert!(sent, "no SYN was sent");
+    let syn = wire.sent(0).next().expect("just checked").clone();
+    let stale = Packet {
+        link: [syn.link[1], syn.link[0]],
+        source: syn.destination,
+        destination: syn.source,
+        seq: 77,
+        ack: syn.seq.wrapping_sub(1_000),
+        flags: ACK,
+        window: 1_000,
+        options: Vec::new(),
+        payload: Vec::new(),
+    };
+    wire.log.clear();
+    wire.inject(0, stale.to_frame());
+    wire.settle();
+    assert!(
+        matches!(&wire.log[..], [(0, reset)] if reset.flags == RST && reset.seq == stale.ack && reset.options[..5] == OPTION),
+        "{:?}",
+        wire.log
+    );
+    assert!(wire.run_until(Duration::from_secs(5), |wire| wire.established(0) == [conn]));
 }

@@ -133,6 +133,7 @@ pub fn send_buffer_is_bounded_and_room_is_announced(factory: Factory) {
     });
     assert!(announced, "no room was announced");
     assert!(wire.run_until(Duration::from_secs(60), |wire| wire.inbox(1, second).len() as u64 == total));
+    wire.run_for(Duration::from_secs(1));
     let events = wire.ends[0].events.iter().filter(|&&event| event == TcpEvent::Writable(first)).count();
     assert_eq!(events, 1, "room is announced once as long as nothing is sent");
 }

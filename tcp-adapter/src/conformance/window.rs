@@ -152,6 +152,9 @@ pub fn window_that_moves_back_loses_nothing(factory: Factory) {
     let [first, second] = wire.open(true);
     wire.ends[0].pumps.insert(first, Pump::new(200_000));
     wire.run_until(Duration::from_secs(5), |wire| wire.inbox(1, second).len() > 50_000);
+    // The next burst has left half a round trip later.
+    wire.run_for(Duration::from_millis(15));
+    assert!(wire.ends[0].stack.info(first).is_some_and(|info| info.in_flight > 10_000), "nothing is in flight");
     budget.extend(&mut wire, second, 0);
     wire.run_for(Duration::from_millis(500));
     let info = wire.ends[0].stack.info(first).expect("open");
@@ -204,6 +207,9 @@ pub fn own_window_follows_the_reader(factory: Factory) {
     assert!(u32::from(last.window) << shift < 1_500, "the window is still open");
     wire.ends[1].reading = true;
     wire.ends[1].read(second);
+    wire.log.clear();
+    wire.settle();
+    assert!(matches!(&wire.log[..], [(1, update), ..] if update.window > 0), "nobody was told: {:?}", wire.log);
     assert!(wire.run_until(Duration::from_secs(60), |wire| wire.inbox(1, second).len() as u64 == TOTAL));
     assert_pattern(wire.inbox(1, second), TOTAL);
 }
