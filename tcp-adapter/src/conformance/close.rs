@@ -72,7 +72,8 @@ pub fn shutdown_waits_for_the_handshake(factory: Factory) {
     assert_eq!(wire.closed(0, first), Some(CloseReason::Normal));
 }
 
-/// A reset that comes after everything was exchanged is no failure (RFC 9293 section 3.10.7.4): the peer has left TIME-WAIT.
+/// A reset that comes after everything was exchanged is no failure (RFC 9293 section 3.10.7.4): the peer has
+/// left TIME-WAIT.
 pub fn reset_after_the_end_is_a_normal_close(factory: Factory) {
     let mut wire = Wire::new(factory, 75);
     wire.listen();

@@ -125,7 +125,8 @@ pub fn segments_fit_the_smaller_mss(factory: Factory) {
     }
 }
 
-/// Under loss, however the stream is cut again, a byte is always sent with the same chunk, and no segment has bytes of two.
+/// Under loss, however the stream is cut again, a byte is always sent with the same chunk, and no segment has
+/// bytes of two.
 pub fn chunks_stay_apart_when_segments_are_lost(factory: Factory) {
     for seed in 0..8 {
         let mut wire = Wire::new(factory, 200 + seed);

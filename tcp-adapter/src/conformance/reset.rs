@@ -98,10 +98,7 @@ pub fn stale_answer_to_a_syn_is_reset(factory: Factory) {
     wire.log.clear();
     wire.inject(0, stale.to_frame());
     wire.settle();
-    assert!(
-        matches!(&wire.log[..], [(0, reset)] if reset.flags == RST && reset.seq == stale.ack && reset.options[..5] == OPTION),
-        "{:?}",
-        wire.log
-    );
+    let expected = |reset: &Packet| reset.flags == RST && reset.seq == stale.ack && reset.options[..5] == OPTION;
+    assert!(matches!(&wire.log[..], [(0, reset)] if expected(reset)), "{:?}", wire.log);
     assert!(wire.run_until(Duration::from_secs(5), |wire| wire.established(0) == [conn]));
 }

@@ -19,9 +19,9 @@ pub enum CongestionControl {
 pub struct SmoltcpConfig {
     /// Bytes that a connection keeps until they are acknowledged: at least 1. Default 1 MiB.
     pub send_buffer: usize,
-    /// Bytes that a connection accepts beyond the last one received in order: 1 to
-    /// 2^30 (RFC 7323 section 2.3). Default 4 MiB. It must not be less than the window that the layer above advertises
-    /// through its hook, which is cut to it.
+    /// Bytes that a connection accepts beyond the last one received in order: 1 to 2^30 (RFC 7323 section
+    /// 2.3). Default 4 MiB. It must not be less than the window that the layer above advertises through its
+    /// hook, which is cut to it.
     pub recv_buffer: usize,
     /// Bytes accepted by `send` but not yet sent, beyond which
     /// [`send_room`](crate::TcpStack::send_room) is zero. Default 64 KiB.

@@ -234,8 +234,8 @@ impl Connection {
 
     /// The window field of the next segment, given what the hook wants, which then is advertised.
     ///
-    /// It never exceeds what smoltcp accepts, since smoltcp drops what is beyond its own window. One byte less, because smoltcp
-    /// also drops an acknowledgement that is numbered just after it.
+    /// It never exceeds what smoltcp accepts, since smoltcp drops what is beyond its own window. One byte
+    /// less, because smoltcp also drops an acknowledgement that is numbered just after it.
     pub(super) fn window_field(&mut self, wanted: Option<u32>, syn: bool) -> u16 {
         let shift = if syn { 0 } else { self.receive.window_shift };
         let own = (self.socket().recv_capacity() as u64).saturating_sub(self.received.len() as u64);

@@ -81,7 +81,8 @@ impl Interface {
         let _ = self.engine.poll_ingress_single(engine_time(now), &mut self.port, &mut self.no_sockets);
     }
 
-    /// Notes whether smoltcp has just asked for a neighbour. To be called before its frames are taken from the port.
+    /// Notes whether smoltcp has just asked for a neighbour. To be called before its frames are taken from
+    /// the port.
     pub(super) fn note_resolution(&mut self, now: Instant) {
         if self.port.sent.iter().any(|frame| !segment::is_tcp(&frame[HEADROOM..])) {
             self.resolving_until = now + RESOLUTION_TIME;

@@ -2,29 +2,29 @@
 //!
 //! # How it works
 //!
-//! smoltcp neither shows nor takes TCP options that it does not know, so a shim sits between its
-//! interfaces and the frames. Every frame passes through the shim in both directions:
+//! smoltcp neither shows nor takes TCP options that it does not know, so a shim sits between its interfaces
+//! and the frames. Every frame passes through the shim in both directions:
 //!
-//! * in: the shim parses the segment, finds its connection in a hash table, makes the acceptance
-//!   checks itself (a small transmission control block per connection: `SendSide` and
-//!   `ReceiveSide`), asks the hook, and then lays a simplified segment before smoltcp;
-//! * out: the shim takes each segment that smoltcp has written, cuts it at chunk boundaries, asks
-//!   the hook for options and window, and writes new headers in front of the payload;
+//! * in: the shim parses the segment, finds its connection in a hash table, makes the acceptance checks
+//!   itself (a small transmission control block per connection: `SendSide` and `ReceiveSide`), asks the hook,
+//!   and then lays a simplified segment before smoltcp;
+//! * out: the shim takes each segment that smoltcp has written, cuts it at chunk boundaries, asks the hook
+//!   for options and window, and writes new headers in front of the payload;
 //! * by itself, the shim writes resets and the acknowledgements of `ack_now` and `probe`.
 //!
-//! Each connection's socket is in a socket set of its own, since smoltcp searches a set
-//! from its start for every segment.
+//! Each connection's socket is in a socket set of its own, since smoltcp searches a set from its start for
+//! every segment.
 //!
 //! # What it cannot do
 //!
-//! * No SACK in either direction, so SACK is not offered. After a timeout smoltcp repeats
-//!   everything; a fast retransmission repairs one segment per round trip at best.
+//! * No SACK in either direction, so SACK is not offered. After a timeout smoltcp repeats everything; a fast
+//!   retransmission repairs one segment per round trip at best.
 //! * No timestamps: smoltcp would take them from a global function.
-//! * No congestion window, threshold or pacing in [`TcpInfo`], and no congestion
-//!   control from outside; the round-trip times are measured by the shim.
+//! * No congestion window, threshold or pacing in [`TcpInfo`], and no congestion control from outside; the
+//!   round-trip times are measured by the shim.
 //! * The retransmission timeout is at least 1 s.
-//! * At most 8 addresses, 32 routes, 32 neighbours and 16 multicast groups per interface; unknown neighbours are asked for
-//!   one at a time, once per second. No IP fragments, no path MTU discovery.
+//! * At most 8 addresses, 32 routes, 32 neighbours and 16 multicast groups per interface; unknown neighbours
+//!   are asked for one at a time, once per second. No IP fragments, no path MTU discovery.
 //! * At most 32 gaps between received segments; what would make one more is dropped.
 //! * Payload is copied into and out of smoltcp's buffers.
 
@@ -74,9 +74,9 @@ const TIME_WAITS_PER_CONNECTION: usize = 4;
 
 /// A [`TcpStack`] that runs smoltcp.
 ///
-/// [`add_interface`](TcpStack::add_interface) panics if the MAC address is not a unicast address, an IP address
-/// is not one, or the MTU is not 576-65535. Addresses after the eighth and routes after the
-/// 32nd of an interface are left out, with a warning.
+/// [`add_interface`](TcpStack::add_interface) panics if the MAC address is not a unicast address, an IP
+/// address is not one, or the MTU is not 576-65535. Addresses after the eighth and routes after the 32nd of
+/// an interface are left out, with a warning.
 pub struct SmoltcpStack {
     config: SmoltcpConfig,
     keys: Keys,
@@ -139,7 +139,8 @@ impl SmoltcpStack {
         }
     }
 
-    /// Connections that occupy a handle: in the handshake, open, closing, or closed with bytes that nobody has read yet.
+    /// Connections that occupy a handle: in the handshake, open, closing, or closed with bytes that nobody
+    /// has read yet.
     pub fn connection_count(&self) -> usize {
         self.connections.len()
     }

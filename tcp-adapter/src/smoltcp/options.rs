@@ -77,9 +77,9 @@ impl Default for PaddedOptions {
 impl PaddedOptions {
     /// The options of a SYN: maximum segment size and, if there is one, window scale.
     ///
-    /// SACK-permitted is not among them although smoltcp would offer it: smoltcp ignores the blocks that it receives and
-    /// reports at most one, so a peer that agreed would wait for blocks that never come
-    /// instead of counting duplicate acknowledgements.
+    /// SACK-permitted is not among them although smoltcp would offer it: smoltcp ignores the blocks that it
+    /// receives and reports at most one, so a peer that agreed would wait for blocks that never come instead
+    /// of counting duplicate acknowledgements.
     pub(super) fn syn(mss: u16, window_scale: Option<u8>) -> Self {
         let mut options = Self::default();
         let [high, low] = mss.to_be_bytes();

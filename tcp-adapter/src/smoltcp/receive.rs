@@ -313,7 +313,8 @@ impl SmoltcpStack {
             }
         };
         if flags.rst {
-            // Nothing is lost by a reset in CLOSING or LAST-ACK (RFC 9293 section 3.10.7.4): the peer has left TIME-WAIT.
+            // Nothing is lost by a reset in CLOSING or LAST-ACK (RFC 9293 section 3.10.7.4): the peer has
+            // left TIME-WAIT.
             let over = conn.receive.finished && conn.send.fin_sent && conn.send.in_flight() + conn.send.unsent() == 0;
             return Outcome::Ends(if over { CloseReason::Normal } else { CloseReason::Reset });
         }

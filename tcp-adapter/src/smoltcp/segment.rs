@@ -22,7 +22,8 @@ pub(super) enum Content {
     Tcp(Segment),
     /// Something that is not TCP: ARP, ICMP, neighbour discovery ...
     Other,
-    /// Nothing that may be acted on: malformed, a wrong checksum, or a fragment (the plug-in does not reassemble).
+    /// Nothing that may be acted on: malformed, a wrong checksum, or a fragment (the plug-in does not
+    /// reassemble).
     Nothing,
 }
 

@@ -165,14 +165,15 @@ impl SendSide {
         self.outstanding() == 0 || self.una < self.end
     }
 
-    /// The window field that smoltcp shall see with the next segment, which is a
-    /// bare repetition of the last acknowledgement if `duplicate` is set.
+    /// The window field that smoltcp shall see with the next segment, which is a bare repetition of the last
+    /// acknowledgement if `duplicate` is set.
     ///
-    /// Two things differ from the truth. A repeated acknowledgement keeps the last window, since
-    /// smoltcp does not count one whose window differs, and a window that is shared by several
-    /// connections moves all the time. And while something is in flight the window covers it: smoltcp cannot retransmit
-    /// beyond the window, and once its retransmission timer has fired in vain nothing restarts it. Neither lets
-    /// smoltcp send new bytes beyond the true window for longer than one round trip; with nothing in flight it sees the truth.
+    /// Two things differ from the truth. A repeated acknowledgement keeps the last window, since smoltcp does
+    /// not count one whose window differs, and a window that is shared by several connections moves all the
+    /// time. And while something is in flight the window covers it: smoltcp cannot retransmit beyond the
+    /// window, and once its retransmission timer has fired in vain nothing restarts it. Neither lets smoltcp
+    /// send new bytes beyond the true window for longer than one round trip; with nothing in flight it sees
+    /// the truth.
     pub(super) fn present_window(&mut self, duplicate: bool) -> u16 {
         let flight = self.outstanding();
         if !(duplicate && flight > 0 && self.presented > 0) {

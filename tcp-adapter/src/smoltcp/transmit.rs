@@ -186,8 +186,8 @@ impl SmoltcpStack {
         let fin = segment.flags.fin;
         let bare = payload.is_empty() && !fin;
         if !payload.is_empty() && conn.send.window_is_closed() {
-            // smoltcp probes a closed window with a byte of data, without counting it as sent. Both ends could take
-            // such bytes and then each other's acknowledgements for old ones, for good.
+            // smoltcp probes a closed window with a byte of data, without counting it as sent. Both ends
+            // could take such bytes and then each other's acknowledgements for old ones, for good.
             self.forge_probe(conn, output);
             return false;
         }
