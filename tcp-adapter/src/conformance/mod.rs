@@ -1,4 +1,4 @@
-//! What every [`TcpStack`](crate::TcpStack) must do, as tests that any implementation can run.
+//! What every [`TcpStack`] must do, as tests that any implementation can run.
 //!
 //! A case connects two stacks of the same kind by a [`Wire`](wire::Wire) in virtual time, with chosen delay,
 //! loss, reordering and duplication, and looks at both what the hooks are shown and what
