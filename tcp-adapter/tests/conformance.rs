@@ -12,3 +12,22 @@ mod smoltcp {
 
     tcp_adapter::tcp_conformance_tests!(factory);
 }
+
+/// The same with windows too small to be scaled, little room, and another congestion control.
+mod smoltcp_small {
+    use tcp_adapter::TcpStack;
+    use tcp_adapter::smoltcp::{CongestionControl, SmoltcpConfig, SmoltcpStack};
+
+    fn factory(seed: u64) -> Box<dyn TcpStack> {
+        let config = SmoltcpConfig {
+            send_buffer: 40_000,
+            recv_buffer: 50_000,
+            notsent_lowat: 10_000,
+            congestion_control: CongestionControl::Reno,
+            ..SmoltcpConfig::default()
+        };
+        Box::new(SmoltcpStack::new(config, seed))
+    }
+
+    tcp_adapter::tcp_conformance_tests!(factory);
+}
