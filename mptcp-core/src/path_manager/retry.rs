@@ -36,6 +36,12 @@ impl Retries {
         self.lost.push(Lost { local, remote, wait: FIRST, at: now + FIRST });
     }
 
+    /// Arms another attempt without a wait, for a pair that is known to work.
+    pub(crate) fn arm_at_once(&mut self, now: Instant, local: IpAddr, remote: SocketAddr) {
+        self.forget(local, remote);
+        self.lost.push(Lost { local, remote, wait: FIRST, at: now });
+    }
+
     /// Forgets a pair: it works again, or must not be used any more.
     pub(crate) fn forget(&mut self, local: IpAddr, remote: SocketAddr) {
         self.lost.retain(|known| (known.local, known.remote) != (local, remote));
@@ -91,6 +97,8 @@ mod tests {
             assert!(retries.take_due(now).is_empty());
         }
         assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 8000, 8000]);
+        retries.arm_at_once(now, local, remote);
+        assert_eq!(retries.take_due(now), [(local, remote)]);
         retries.forget(local, remote);
         assert_eq!(retries.deadline(), None);
     }

@@ -71,10 +71,9 @@ impl Connection {
         }
         if segment.len == 0 || acked > 0 {
             // Any acknowledgement shows that both directions work.
-            if subflow.stale.take().is_some() {
+            if let Some(stale) = subflow.stale.take() {
                 tracing::debug!(subflow = %id, "subflow answers again");
-                subflow.signals_in_a_row = 0;
-                subflow.recovered = true;
+                subflow.recovered = Some(stale.since);
             }
         }
     }

@@ -18,6 +18,10 @@ use crate::wire::{AddAddr, AddAddrKind, AddrId, MpPrio, MptcpOption, RemoveAddr,
 /// How long a subflow whose address was withdrawn may take to answer a probe before it is reset.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A subflow that was stale for longer than this is made anew when its path answers again: both ends would have to
+/// repeat, by backed-off timers, what has long arrived over others (RFC 8684 section 3.6, reason 4).
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
 /// Why a subflow could not be created or changed by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -221,6 +225,10 @@ impl Connection {
     /// Does for the subflows what a hook could only note.
     pub(crate) fn follow_up(&mut self, cx: &mut Cx<'_>) {
         let conn = self.id;
+        // Not once either side has closed: Linux refuses joins from then on.
+        let both_open = !self.sender.is_shut() && !self.receiver.is_finished();
+        let elsewhere = both_open && self.subflows.iter().filter(|subflow| subflow.usable()).count() > 1;
+        let mut restarts = Vec::new();
         for subflow in &mut self.subflows {
             let signals = !subflow.control.is_empty() && subflow.alive();
             if signals && subflow.signals_in_a_row >= MAX_SIGNALS_IN_A_ROW {
@@ -228,8 +236,12 @@ impl Connection {
             } else if std::mem::take(&mut subflow.ack_wanted) || signals {
                 cx.tcp.ack_now(cx.now, subflow.tcp);
             }
-            if std::mem::take(&mut subflow.recovered) {
+            if let Some(since) = subflow.recovered.take() {
                 cx.shared.mib.bump(Counter::SubflowRecover);
+                if elsewhere && subflow.initiator && since + RESTART_AFTER <= cx.now {
+                    restarts.push(subflow.id);
+                    continue;
+                }
                 // The answers to these are duplicate ACKs, on which TCP sends at once what it would
                 // otherwise hold back until its backed-off timer fires.
                 for _ in 0..3 {
@@ -241,6 +253,9 @@ impl Connection {
                 cx.tcp.probe(cx.now, subflow.tcp);
                 tracing::debug!(%conn, subflow = %subflow.id, "probing a path whose address was withdrawn");
             }
+        }
+        for id in restarts {
+            self.doom(id, Doom::Reason(ResetReason::TooMuchOutstanding));
         }
     }
 
@@ -311,7 +326,13 @@ impl Connection {
         };
         let denied = remote == self.paths.remote && self.paths.deny_remote_initial;
         if again && subflow.initiator && !denied {
-            self.paths.retries.arm(now, local, remote);
+            match why {
+                // The path has just shown that it works.
+                SubflowCloseReason::Aborted(ResetReason::TooMuchOutstanding) => {
+                    self.paths.retries.arm_at_once(now, local, remote);
+                }
+                _ => self.paths.retries.arm(now, local, remote),
+            }
         } else {
             self.paths.retries.forget(local, remote);
         }

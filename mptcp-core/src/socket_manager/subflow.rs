@@ -87,8 +87,8 @@ pub(crate) struct Subflow {
     pub(crate) signal_at: Option<Instant>,
     /// A hook wants a segment without payload to leave; only the socket manager can ask TCP for it.
     pub(crate) ack_wanted: bool,
-    /// It was stale and has answered.
-    pub(crate) recovered: bool,
+    /// It was stale since then and has answered.
+    pub(crate) recovered: Option<Instant>,
     /// The peer has removed its address, and the subflow is to be probed.
     pub(crate) removal_asked: bool,
     pub(crate) stale: Option<Stale>,
@@ -149,7 +149,7 @@ impl Subflow {
             signals_in_a_row: 0,
             signal_at: None,
             ack_wanted: false,
-            recovered: false,
+            recovered: None,
             removal_asked: false,
             stale: None,
             waiting_since: None,

@@ -28,6 +28,7 @@
 //! * At most 32 gaps between received segments; what would make one more is dropped.
 //! * Payload is copied into and out of smoltcp's buffers.
 
+mod arp;
 mod config;
 mod connection;
 mod interface;

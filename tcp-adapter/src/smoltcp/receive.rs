@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use smoltcp::socket::tcp;
 use smoltcp::wire::IpListenEndpoint;
 
+use super::arp;
 use super::connection::{Connection, Phase};
 use super::options::{PaddedOptions, ParsedOptions};
 use super::receive_side::Arrival;
@@ -61,6 +62,10 @@ impl SmoltcpStack {
     }
 
     fn receive_other(&mut self, interface: InterfaceId, frame: BytesMut) {
+        if let Some(reply) = arp::answer_stranger(&self.interface_configs[interface.0], &frame) {
+            self.ready.push_back((interface, reply));
+            return;
+        }
         self.interfaces[interface.0].ingest_other(self.now, frame);
         let resolving = self.interfaces[interface.0].is_resolving(self.now);
         self.flush_port(interface);
