@@ -59,6 +59,28 @@ pub trait Device: Send {
     fn stats(&self) -> DeviceStats;
 }
 
+impl<D: Device + ?Sized> Device for Box<D> {
+    fn capabilities(&self) -> DeviceCapabilities {
+        (**self).capabilities()
+    }
+
+    fn receive(&mut self, budget: usize, frames: &mut Vec<Frame>) -> io::Result<usize> {
+        (**self).receive(budget, frames)
+    }
+
+    fn transmit(&mut self, frames: &mut std::collections::VecDeque<Frame>) -> io::Result<usize> {
+        (**self).transmit(frames)
+    }
+
+    fn readiness(&self) -> Option<BorrowedFd<'_>> {
+        (**self).readiness()
+    }
+
+    fn stats(&self) -> DeviceStats {
+        (**self).stats()
+    }
+}
+
 /// What a device can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceCapabilities {

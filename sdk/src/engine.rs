@@ -1,0 +1,445 @@
+//! Poll mode: one thread's stack with its interfaces and its clock.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use mptcp_core::{
+    ConnConfig, ConnId, ConnInfo, Endpoint, EndpointError, EndpointId, Event, Limits, ListenConfig, Recv, RecvError,
+    SendError, Stack, SubflowError, SubflowId, SubflowInfo,
+};
+use rand::TryRng;
+use tcp_adapter::device::{Capture, CaptureFile, Device, DeviceStats};
+use tcp_adapter::{ConnectError, ConnectRequest, Frame, Instant, InterfaceId, ListenError, ListenerId, TcpStack};
+
+use crate::interface::Opened;
+use crate::readiness::{Readiness, Waker};
+use crate::{Config, StartError};
+
+/// A Multipath TCP stack with its interfaces and its clock, driven by the thread that owns it.
+///
+/// # Driving
+///
+/// [`poll`](Self::poll) takes what the interfaces have received, does what is due, and sends. Call it whenever the
+/// descriptor of [`AsFd`] is readable, and after calls that may have something to send (`connect`, `send`, `recv`,
+/// `shutdown` and so on); then take [`poll_event`](Self::poll_event) until it gives nothing. No call blocks, except
+/// [`wait`](Self::wait). There are no hidden threads.
+///
+/// # The descriptor
+///
+/// The descriptor is an epoll instance, to be watched for input together with the caller's own descriptors by `epoll`,
+/// `poll` or `select`. It is level-triggered: readable as long as an interface has frames, the next deadline has
+/// passed, or a [`Waker`] has been used, and each of these conditions ends with the `poll` that takes care of it. As
+/// `poll` takes at most [`Config::burst`] frames per interface, the descriptor can still be readable after it, and
+/// [`Progress::more`] says so. Do not watch it edge-triggered. Do not read from it.
+///
+/// # Time
+///
+/// [`Instant`]s count from the creation of the engine, on the monotonic clock.
+pub struct Engine {
+    stack: Stack<Box<dyn TcpStack + Send>>,
+    ports: Vec<Port>,
+    readiness: Readiness,
+    epoch: std::time::Instant,
+    burst: usize,
+    poll_interval: Option<Duration>,
+    received: Vec<Frame>,
+}
+
+/// What one [`Engine::poll`] has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Frames received.
+    pub received: usize,
+    /// Frames sent.
+    pub sent: usize,
+    /// There is more to do at once.
+    pub more: bool,
+}
+
+/// A connection with its subflows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnReport {
+    /// Which connection.
+    pub id: ConnId,
+    /// The connection.
+    pub info: ConnInfo,
+    /// Its subflows, in the order in which they were made.
+    pub subflows: Vec<SubflowInfo>,
+    /// Those that are gone, the last 65 at most.
+    pub past_subflows: Vec<SubflowInfo>,
+}
+
+/// An interface.
+struct Port {
+    name: String,
+    device: Box<dyn Device>,
+    /// Frames that the device has had no room for yet.
+    outgoing: VecDeque<Frame>,
+    /// The device's last words. It is left alone since.
+    failed: Option<io::Error>,
+    overflowed: u64,
+}
+
+/// Frames that wait for a device at most. More would only arrive too late to be of use.
+const MAX_OUTGOING: usize = 4096;
+
+/// When to try again to send through a device that had no room: devices cannot tell when they have.
+const RETRY: Duration = Duration::from_micros(200);
+
+impl Engine {
+    /// Opens the interfaces and starts the stack.
+    ///
+    /// # Errors
+    /// A wrong setting, a device that cannot be opened, or a lack of descriptors; see [`StartError`].
+    pub fn new(config: Config) -> Result<Self, StartError> {
+        config.validate()?;
+        let epoch = std::time::Instant::now();
+        let seed = match config.seed {
+            Some(seed) => seed,
+            None => draw_seed()?,
+        };
+        let [a, b, c, d, e, f, g, h, ..] = seed;
+        let tcp = config.tcp.build(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        let mut engine = Self {
+            stack: Stack::new(tcp, config.stack, seed)?,
+            ports: Vec::new(),
+            readiness: Readiness::new()?,
+            epoch,
+            burst: config.burst,
+            poll_interval: None,
+            received: Vec::with_capacity(config.burst),
+        };
+        let capture = match &config.capture {
+            Some(path) => {
+                let failed = |source| StartError::Capture { path: path.clone(), source };
+                let file = File::create(path).map_err(failed)?;
+                Some(CaptureFile::new(BufWriter::new(file), "mptcp"))
+            }
+            None => None,
+        };
+        for (index, interface) in config.interfaces.into_iter().enumerate() {
+            let Opened { device, name, config: interface, endpoints } =
+                interface.open(&format!("interfaces[{index}]"))?;
+            let device = match &capture {
+                Some(file) => Box::new(Capture::new(device, file, &name, Box::new(unix_time))),
+                None => device,
+            };
+            match device.readiness() {
+                Some(fd) => engine.readiness.watch(fd)?,
+                None => engine.poll_interval = Some(config.poll_interval),
+            }
+            engine.stack.add_interface(interface);
+            engine.ports.push(Port { name, device, outgoing: VecDeque::new(), failed: None, overflowed: 0 });
+            for endpoint in endpoints {
+                engine.stack.add_endpoint(endpoint)?;
+            }
+        }
+        Ok(engine)
+    }
+
+    /// The time since the engine was created.
+    pub fn now(&self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Receives, does what is due, and sends.
+    pub fn poll(&mut self) -> Progress {
+        let now = self.now();
+        let mut progress = Progress::default();
+        self.readiness.clear();
+        for index in 0..self.ports.len() {
+            self.receive(now, InterfaceId(index), &mut progress);
+        }
+        if self.stack.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.stack.handle_timeout(now);
+        }
+        let ports = &mut self.ports;
+        self.stack.poll_transmit(now, &mut |InterfaceId(index), frame| {
+            if let Some(port) = ports.get_mut(index) {
+                port.queue(frame);
+            }
+        });
+        for port in &mut self.ports {
+            progress.sent += port.flush(&self.readiness);
+        }
+        let deadline = self.next_deadline();
+        progress.more |= deadline.is_some_and(|deadline| deadline <= now);
+        if let Err(error) = self.readiness.arm(now, deadline) {
+            // Without the timer the sleeper would miss the deadline, so it must not sleep.
+            tracing::warn!(%error, "the timer cannot be set");
+            progress.more = true;
+        }
+        progress
+    }
+
+    fn receive(&mut self, now: Instant, interface: InterfaceId, progress: &mut Progress) {
+        let port = &mut self.ports[interface.0];
+        if port.failed.is_some() {
+            return;
+        }
+        match port.device.receive(self.burst, &mut self.received) {
+            Ok(count) => {
+                progress.received += count;
+                progress.more |= count == self.burst;
+            }
+            Err(error) => port.fail(error, &self.readiness),
+        }
+        for frame in self.received.drain(..) {
+            self.stack.handle_frame(now, interface, frame);
+        }
+    }
+
+    /// When [`poll`](Self::poll) must be called next if nothing else happens; the descriptor becomes readable then.
+    pub fn next_deadline(&mut self) -> Option<Instant> {
+        let retry = self.ports.iter().any(|port| !port.outgoing.is_empty()).then_some(RETRY);
+        let wait = [retry, self.poll_interval].into_iter().flatten().min();
+        let look = wait.map(|wait| self.now() + wait);
+        [self.stack.poll_timeout(), look].into_iter().flatten().min()
+    }
+
+    /// The next thing that has happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.stack.poll_event()
+    }
+
+    /// Sleeps until the descriptor is readable, for `timeout` at most.
+    ///
+    /// # Errors
+    /// The timeout is too long for the operating system.
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.readiness.wait(timeout)
+    }
+
+    /// What other threads can make the descriptor readable with.
+    pub fn waker(&self) -> Waker {
+        self.readiness.waker().clone()
+    }
+
+    /// The stack, for everything that can be asked of it.
+    pub fn stack(&self) -> &Stack<Box<dyn TcpStack + Send>> {
+        &self.stack
+    }
+
+    /// Listens on `port` of `addr`, or of every address; see [`Stack::listen`].
+    ///
+    /// # Errors
+    /// The port is taken or zero, or the address is not one of the interfaces'.
+    pub fn listen(&mut self, addr: Option<IpAddr>, port: u16, config: ListenConfig) -> Result<ListenerId, ListenError> {
+        self.stack.listen(addr, port, config)
+    }
+
+    /// Stops listening; see [`Stack::unlisten`].
+    pub fn unlisten(&mut self, listener: ListenerId) {
+        self.stack.unlisten(self.now(), listener);
+    }
+
+    /// The next connection of a listener; see [`Stack::accept`].
+    pub fn accept(&mut self, listener: ListenerId) -> Option<ConnId> {
+        self.stack.accept(listener)
+    }
+
+    /// Starts a connection from `local`, or from the first address that reaches `remote`; see [`Stack::connect`].
+    ///
+    /// # Errors
+    /// Addresses or ports that cannot be used.
+    pub fn connect(
+        &mut self,
+        local: Option<IpAddr>,
+        remote: SocketAddr,
+        config: ConnConfig,
+    ) -> Result<ConnId, ConnectError> {
+        let local = local.or_else(|| self.source_for(remote.ip()));
+        let Some(local) = local else {
+            // The first address of the family makes the better error: it tells what is missing.
+            let local = self.own_addrs().find(|addr| addr.is_ipv4() == remote.is_ipv4());
+            let unspecified = || IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+            return Err(ConnectError::Unreachable { local: local.unwrap_or_else(unspecified), remote });
+        };
+        let request = ConnectRequest { local, local_port: None, remote };
+        self.stack.connect(self.now(), &request, config)
+    }
+
+    /// The address that a connection to `remote` starts from unless told otherwise: the first one of its family on the
+    /// first interface with a route to it.
+    pub fn source_for(&self, remote: IpAddr) -> Option<IpAddr> {
+        let reaching = self.stack.tcp().interfaces().iter().filter(|interface| interface.has_route(remote));
+        let mut addrs = reaching.flat_map(|interface| interface.addrs.iter().map(|own| own.addr));
+        addrs.find(|addr| addr.is_ipv4() == remote.is_ipv4())
+    }
+
+    fn own_addrs(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.stack.tcp().interfaces().iter().flat_map(|interface| interface.addrs.iter().map(|own| own.addr))
+    }
+
+    /// Queues a prefix of `bytes` and returns its length; see [`Stack::send`].
+    ///
+    /// # Errors
+    /// The connection is over, or this side was shut down.
+    pub fn send(&mut self, conn: ConnId, bytes: Bytes) -> Result<usize, SendError> {
+        self.stack.send(self.now(), conn, bytes)
+    }
+
+    /// Takes at most `max` received bytes; see [`Stack::recv`].
+    ///
+    /// # Errors
+    /// The connection ended before the peer had closed its side.
+    pub fn recv(&mut self, conn: ConnId, max: usize) -> Result<Recv, RecvError> {
+        self.stack.recv(self.now(), conn, max)
+    }
+
+    /// Closes this side's direction; see [`Stack::shutdown`].
+    pub fn shutdown(&mut self, conn: ConnId) {
+        self.stack.shutdown(self.now(), conn);
+    }
+
+    /// Closes and gives the handle back; see [`Stack::close`].
+    pub fn close(&mut self, conn: ConnId) {
+        self.stack.close(self.now(), conn);
+    }
+
+    /// Aborts and gives the handle back; see [`Stack::abort`].
+    pub fn abort(&mut self, conn: ConnId) {
+        self.stack.abort(self.now(), conn);
+    }
+
+    /// Adds an endpoint; see [`Stack::add_endpoint`].
+    ///
+    /// # Errors
+    /// The address or the flags do not make sense.
+    pub fn add_endpoint(&mut self, endpoint: Endpoint) -> Result<EndpointId, EndpointError> {
+        self.stack.add_endpoint(endpoint)
+    }
+
+    /// Removes an endpoint and its subflows; see [`Stack::remove_endpoint`].
+    ///
+    /// # Errors
+    /// There is no such endpoint.
+    pub fn remove_endpoint(&mut self, id: EndpointId) -> Result<(), EndpointError> {
+        self.stack.remove_endpoint(self.now(), id)
+    }
+
+    /// Makes an endpoint and its subflows a backup, or a regular one again; see [`Stack::set_endpoint_backup`].
+    ///
+    /// # Errors
+    /// There is no such endpoint.
+    pub fn set_endpoint_backup(&mut self, id: EndpointId, backup: bool) -> Result<(), EndpointError> {
+        self.stack.set_endpoint_backup(self.now(), id, backup)
+    }
+
+    /// Sets the limits; see [`Stack::set_limits`].
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.stack.set_limits(limits);
+    }
+
+    /// Opens a subflow by hand; see [`Stack::create_subflow`].
+    ///
+    /// # Errors
+    /// The connection cannot have one (now), or TCP cannot connect.
+    pub fn create_subflow(
+        &mut self,
+        conn: ConnId,
+        local: IpAddr,
+        remote: SocketAddr,
+        backup: bool,
+    ) -> Result<SubflowId, SubflowError> {
+        self.stack.create_subflow(self.now(), conn, local, remote, backup)
+    }
+
+    /// Closes a subflow by hand; see [`Stack::close_subflow`].
+    ///
+    /// # Errors
+    /// There is no such connection or subflow.
+    pub fn close_subflow(&mut self, conn: ConnId, subflow: SubflowId) -> Result<(), SubflowError> {
+        self.stack.close_subflow(self.now(), conn, subflow)
+    }
+
+    /// Makes a subflow a backup, or a regular one again; see [`Stack::set_backup`].
+    ///
+    /// # Errors
+    /// There is no such connection or subflow.
+    pub fn set_backup(&mut self, conn: ConnId, subflow: SubflowId, backup: bool) -> Result<(), SubflowError> {
+        self.stack.set_backup(self.now(), conn, subflow, backup)
+    }
+
+    /// A connection with its subflows; `None` once it is forgotten.
+    pub fn report(&self, id: ConnId) -> Option<ConnReport> {
+        let info = self.stack.info(id)?;
+        let past_subflows = self.stack.past_subflows(id).to_vec();
+        Some(ConnReport { id, info, subflows: self.stack.subflows(id), past_subflows })
+    }
+
+    /// Name of an interface, and what its device has counted.
+    pub fn interface(&self, InterfaceId(index): InterfaceId) -> Option<(&str, DeviceStats)> {
+        let port = self.ports.get(index)?;
+        let mut stats = port.device.stats();
+        stats.tx_dropped += port.overflowed;
+        Some((&port.name, stats))
+    }
+
+    /// Why an interface works no longer; `None` as long as it does.
+    pub fn interface_error(&self, InterfaceId(index): InterfaceId) -> Option<&io::Error> {
+        self.ports.get(index)?.failed.as_ref()
+    }
+}
+
+impl AsFd for Engine {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.readiness.as_fd()
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let interfaces: Vec<&str> = self.ports.iter().map(|port| port.name.as_str()).collect();
+        f.debug_struct("Engine").field("interfaces", &interfaces).finish_non_exhaustive()
+    }
+}
+
+impl Port {
+    fn queue(&mut self, frame: Frame) {
+        if self.failed.is_some() || self.outgoing.len() >= MAX_OUTGOING {
+            self.overflowed += 1;
+        } else {
+            self.outgoing.push_back(frame);
+        }
+    }
+
+    fn flush(&mut self, readiness: &Readiness) -> usize {
+        if self.outgoing.is_empty() || self.failed.is_some() {
+            return 0;
+        }
+        match self.device.transmit(&mut self.outgoing) {
+            Ok(count) => count,
+            Err(error) => {
+                self.fail(error, readiness);
+                0
+            }
+        }
+    }
+
+    /// The device is gone: the path is silent from now on, which the stack copes with as with any dead path.
+    fn fail(&mut self, error: io::Error, readiness: &Readiness) {
+        tracing::warn!(interface = self.name, %error, "the interface works no longer");
+        if let Some(fd) = self.device.readiness() {
+            readiness.forget(fd);
+        }
+        self.outgoing.clear();
+        self.failed = Some(error);
+    }
+}
+
+fn draw_seed() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    let drawn = rand::rngs::SysRng.try_fill_bytes(&mut seed);
+    drawn.map_err(|error| StartError::os("draw random numbers")(io::Error::other(error)))?;
+    Ok(seed)
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

@@ -1,0 +1,434 @@
+//! Two runtimes, one per host, over wires in memory.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mptcp_sdk::adapter::device::MemoryDevice;
+use mptcp_sdk::{
+    CloseReason, Config, ConnConfig, ConnState, DeviceSpec, EndpointFlags, InterfaceSpec, ListenConfig, MptcpStream,
+    Runtime, SubflowState,
+};
+
+const PORT: u16 = 5000;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a wire between the hosts holds.
+const WIRE: usize = 512;
+
+fn addr(host: u8, path: usize) -> IpAddr {
+    IpAddr::from([10, 0, u8::try_from(path).unwrap() + 1, host])
+}
+
+fn server_addr() -> SocketAddr {
+    SocketAddr::new(addr(1, 0), PORT)
+}
+
+/// A server (host 1) and a client (host 2) with `paths` wires between them, on each of which the client opens a subflow.
+fn hosts(paths: usize, change: impl Fn(&mut Config)) -> (Runtime, Runtime) {
+    let (mut server, mut client) = (Config::default(), Config::default());
+    for path in 0..paths {
+        let (a, b) = MemoryDevice::pair(1500, WIRE);
+        // Each wire is a network of its own, so the client learns from the server where the others lead.
+        let signal = EndpointFlags { signal: path > 0, ..EndpointFlags::default() };
+        let subflow = EndpointFlags { subflow: path > 0, ..EndpointFlags::default() };
+        server.interfaces.push(interface(a, addr(1, path)).with_flags(signal));
+        client.interfaces.push(interface(b, addr(2, path)).with_flags(subflow));
+    }
+    for config in [&mut server, &mut client] {
+        config.seed = Some([7; 32]);
+        config.stack.limits.add_addr_accepted = 2;
+        change(config);
+    }
+    // The same secret on both hosts would make them draw the same keys.
+    server.seed = Some([8; 32]);
+    (Runtime::new(server).unwrap(), Runtime::new(client).unwrap())
+}
+
+fn interface(device: MemoryDevice, addr: IpAddr) -> InterfaceSpec {
+    let device = DeviceSpec::Custom { device: Box::new(device), name: format!("wire-{addr}") };
+    InterfaceSpec::new(device, [format!("{addr}/24").parse().unwrap()])
+}
+
+/// A connection: the server's end and the client's.
+fn connect(server: &Runtime, client: &Runtime) -> (MptcpStream, MptcpStream) {
+    let listener = server.bind(server_addr()).unwrap();
+    let near = client.connect_timeout(server_addr(), PATIENCE).unwrap();
+    let (far, _) = listener.accept_timeout(PATIENCE).unwrap();
+    (far, near)
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at % 251) as u8 ^ (at >> 12) as u8).collect()
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Sends `len` bytes each way at once over `paths` paths, and compares them.
+fn transfer(paths: usize, len: usize) -> (MptcpStream, MptcpStream, Runtime, Runtime) {
+    let (server, client) = hosts(paths, |_| {});
+    let (far, near) = connect(&server, &client);
+    let all_there =
+        || near.subflows().unwrap().iter().filter(|s| s.state == SubflowState::Established).count() == paths;
+    near.write_all(b"!").unwrap();
+    (&far).read_exact(&mut [0]).unwrap();
+    wait_until("all subflows are established", all_there);
+    let data = pattern(len);
+    std::thread::scope(|scope| {
+        for stream in [&far, &near] {
+            let data = &data;
+            scope.spawn(move || {
+                stream.write_all(data).unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+            });
+            scope.spawn(move || {
+                let mut reader: &MptcpStream = stream;
+                let mut got = Vec::new();
+                reader.read_to_end(&mut got).unwrap();
+                assert!(got == *data, "{} bytes received, {} expected", got.len(), data.len());
+            });
+        }
+    });
+    (far, near, server, client)
+}
+
+trait WriteAll {
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()>;
+}
+
+impl WriteAll for MptcpStream {
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut writer: &MptcpStream = self;
+        Write::write_all(&mut writer, bytes)
+    }
+}
+
+#[test]
+fn bytes_pass_both_ways_over_one_path() {
+    let (far, near, ..) = transfer(1, 3_000_000);
+    assert!(far.wait_closed(PATIENCE) && near.wait_closed(PATIENCE));
+    let info = near.info().unwrap();
+    assert_eq!(info.state, ConnState::Closed(CloseReason::Normal));
+    assert_eq!((info.fallback, info.bytes_acked, info.bytes_received), (None, 3_000_001, 3_000_000));
+}
+
+#[test]
+fn three_paths_share_the_load() {
+    let (far, near, ..) = transfer(3, 8_000_000);
+    assert!(far.wait_closed(PATIENCE) && near.wait_closed(PATIENCE));
+    for stream in [&far, &near] {
+        let subflows = stream.subflows().unwrap();
+        assert_eq!(subflows.len(), 3);
+        for subflow in &subflows {
+            assert_eq!(subflow.state, SubflowState::Closed);
+            assert!(subflow.bytes_sent > 100_000, "{subflow:?}");
+        }
+        let received: u64 = subflows.iter().map(|subflow| subflow.bytes_received).sum();
+        assert!(received >= 8_000_000);
+    }
+    let remotes: Vec<IpAddr> = near.subflows().unwrap().iter().map(|subflow| subflow.local.ip()).collect();
+    for path in 0..3 {
+        assert!(remotes.contains(&addr(2, path)));
+    }
+}
+
+#[test]
+fn the_server_may_send_first_and_the_client_close_first() {
+    let (server, client) = hosts(2, |_| {});
+    let (far, near) = connect(&server, &client);
+    far.write_all(b"welcome").unwrap();
+    let mut greeting = [0; 7];
+    (&near).read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"welcome");
+    near.shutdown(Shutdown::Write).unwrap();
+    assert_eq!((&far).read(&mut [0; 1]).unwrap(), 0);
+    // The other direction is still open.
+    far.write_all(b"late").unwrap();
+    drop(far);
+    let mut rest = String::new();
+    (&near).read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "late");
+    assert_eq!((&near).write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+    assert_eq!((near.local_addr().unwrap().ip(), near.peer_addr().unwrap()), (addr(2, 0), server_addr()));
+}
+
+#[test]
+fn an_application_that_does_not_read_stops_the_peer() {
+    const BUFFER: usize = 64 << 10;
+    let (server, client) = hosts(1, |config| {
+        config.stream_buffer = BUFFER;
+        config.stack.send_buffer = BUFFER;
+        config.stack.recv_buffer_initial = BUFFER;
+        config.stack.recv_buffer_max = BUFFER;
+    });
+    let (far, near) = connect(&server, &client);
+    near.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let chunk = pattern(16 << 10);
+    let mut written = 0;
+    let error = loop {
+        match (&near).write(&chunk[written % chunk.len()..]) {
+            Ok(len) => written += len,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    // Four buffers, and what is on the wire and in TCP's own.
+    assert!(written < 4 * BUFFER + (2 << 20), "{written} bytes were taken of a stream that nobody reads");
+    // Less than a segment, which is what a sender may leave unused.
+    assert!(near.info().unwrap().send_window < 1460);
+    // Reading lets it go on.
+    let mut got = vec![0; written];
+    (&far).read_exact(&mut got).unwrap();
+    assert!((0..written).all(|at| got[at] == chunk[at % chunk.len()]));
+    near.write_all(&chunk).unwrap();
+}
+
+#[test]
+fn reads_time_out_and_can_be_tried_without_blocking() {
+    let (server, client) = hosts(1, |_| {});
+    let (far, near) = connect(&server, &client);
+    let start = Instant::now();
+    near.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    assert_eq!((&near).read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert!(start.elapsed() >= Duration::from_millis(50));
+    near.set_read_timeout(None).unwrap();
+    near.set_nonblocking(true).unwrap();
+    assert_eq!((&near).read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(near.set_read_timeout(Some(Duration::ZERO)).unwrap_err().kind(), ErrorKind::InvalidInput);
+    far.write_all(b"x").unwrap();
+    wait_until("a byte arrives", || (&near).read(&mut [0; 1]).is_ok_and(|len| len == 1));
+}
+
+#[test]
+fn an_abort_reaches_blocked_readers_on_both_sides() {
+    let (server, client) = hosts(2, |_| {});
+    let (far, near) = connect(&server, &client);
+    near.write_all(b"x").unwrap();
+    (&far).read_exact(&mut [0]).unwrap();
+    let clone = near.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        let local = scope.spawn(|| (&near).read(&mut [0; 1]).unwrap_err().kind());
+        let remote = scope.spawn(|| (&far).read(&mut [0; 1]).unwrap_err().kind());
+        std::thread::sleep(Duration::from_millis(50));
+        clone.abort();
+        assert_eq!(local.join().unwrap(), ErrorKind::ConnectionAborted);
+        assert_eq!(remote.join().unwrap(), ErrorKind::ConnectionReset);
+    });
+    assert_eq!((&far).write(b"x").unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!((&near).write(b"x").unwrap_err().kind(), ErrorKind::ConnectionAborted);
+}
+
+#[test]
+fn dropping_with_bytes_unread_resets_and_without_closes() {
+    let (server, client) = hosts(1, |_| {});
+    let (far, near) = connect(&server, &client);
+    far.write_all(b"unread").unwrap();
+    wait_until("the bytes have arrived", || near.info().unwrap().bytes_received == 6);
+    drop(near);
+    assert_eq!((&far).read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+
+    let (far, near) = connect(&server, &client);
+    near.write_all(&pattern(100_000)).unwrap();
+    drop(near);
+    let mut got = Vec::new();
+    (&far).read_to_end(&mut got).unwrap();
+    assert!(got == pattern(100_000));
+}
+
+#[test]
+fn connecting_fails_for_the_right_reason() {
+    let (server, client) = hosts(1, |_| {});
+    let kind = |remote: &str, timeout| client.connect_timeout(remote.parse().unwrap(), timeout).unwrap_err().kind();
+    assert_eq!(kind("10.0.1.1:9", PATIENCE), ErrorKind::ConnectionRefused);
+    assert_eq!(kind("10.0.1.77:9", Duration::from_millis(50)), ErrorKind::TimedOut);
+    assert_eq!(kind("192.0.2.1:9", PATIENCE), ErrorKind::HostUnreachable);
+    assert_eq!(kind("[fd00::1]:9", PATIENCE), ErrorKind::HostUnreachable);
+    assert_eq!(kind("10.0.1.1:0", PATIENCE), ErrorKind::InvalidInput);
+    let local = Some(addr(9, 0));
+    let foreign = client.connect_with(local, server_addr(), ConnConfig::default(), None);
+    assert_eq!(foreign.unwrap_err().kind(), ErrorKind::AddrNotAvailable);
+    // What was abandoned is gone.
+    wait_until("nothing is left", || client.connections().unwrap().is_empty());
+    drop(server);
+}
+
+#[test]
+fn listeners_take_a_port_once_and_give_it_back() {
+    let (server, client) = hosts(1, |_| {});
+    let listener = server.bind(server_addr()).unwrap();
+    assert_eq!(server.bind(server_addr()).unwrap_err().kind(), ErrorKind::AddrInUse);
+    let error = server.bind(SocketAddr::new(addr(9, 0), PORT)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
+    assert_eq!(error.to_string(), "address 10.0.1.9 belongs to no interface of this stack");
+    let start = Instant::now();
+    let nobody = listener.accept_timeout(Duration::from_millis(50));
+    assert!(nobody.unwrap_err().kind() == ErrorKind::TimedOut && start.elapsed() >= Duration::from_millis(50));
+    // Whoever is not accepted when the listener goes is reset.
+    let near = client.connect(server_addr()).unwrap();
+    wait_until("the server has the connection", || !server.connections().unwrap().is_empty());
+    drop(listener);
+    assert_eq!((&near).read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    server.bind(SocketAddr::new([0, 0, 0, 0].into(), PORT)).unwrap();
+}
+
+/// Sends a text of the client's own and reads it back.
+fn talk(client: &Runtime, number: usize) {
+    let stream = client.connect_timeout(server_addr(), PATIENCE).unwrap();
+    let text = format!("client {number}").repeat(1000);
+    stream.write_all(text.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut echo = String::new();
+    (&stream).read_to_string(&mut echo).unwrap();
+    assert!(echo == text, "{} bytes came back of {}: {:?}", echo.len(), text.len(), stream.report());
+}
+
+fn echo(stream: &MptcpStream) {
+    let (mut reader, mut all) = (stream, Vec::new());
+    reader.read_to_end(&mut all).unwrap();
+    stream.write_all(&all).unwrap();
+}
+
+fn assert_nothing_left(runtimes: [&Runtime; 2]) {
+    for runtime in runtimes {
+        wait_until("everything is closed", || runtime.connections().unwrap().is_empty());
+        assert_eq!(runtime.call(|engine| engine.stack().memory_held()).unwrap(), 0);
+    }
+}
+
+#[test]
+fn many_clients_are_served_at_once() {
+    const CLIENTS: usize = 60;
+    let (server, client) = hosts(1, |_| {});
+    let listener = server.bind(server_addr()).unwrap();
+    std::thread::scope(|scope| {
+        for number in 0..CLIENTS {
+            let client = &client;
+            scope.spawn(move || (0..5).for_each(|_| talk(client, number)));
+        }
+        for _ in 0..CLIENTS * 5 {
+            let (stream, _) = listener.accept_timeout(PATIENCE).unwrap();
+            scope.spawn(move || echo(&stream));
+        }
+    });
+    assert_nothing_left([&server, &client]);
+}
+
+#[test]
+fn who_finds_the_backlog_full_is_served_later() {
+    const CLIENTS: usize = 6;
+    let (server, client) = hosts(1, |_| {});
+    let listener = server.bind_with(server_addr(), ListenConfig { backlog: 2 }).unwrap();
+    std::thread::scope(|scope| {
+        for number in 0..CLIENTS {
+            let client = &client;
+            scope.spawn(move || talk(client, number));
+        }
+        // Long enough for the backlog to be full, short enough for the first retransmission of the SYNs.
+        std::thread::sleep(Duration::from_millis(300));
+        for _ in 0..CLIENTS {
+            let (stream, _) = listener.accept_timeout(PATIENCE).unwrap();
+            scope.spawn(move || echo(&stream));
+        }
+    });
+    assert_nothing_left([&server, &client]);
+}
+
+#[test]
+fn the_end_of_a_runtime_sends_what_was_written_and_fails_what_is_left() {
+    let (server, client) = hosts(2, |config| config.linger = Duration::from_secs(20));
+    let (far, near) = connect(&server, &client);
+    let data = pattern(2_000_000);
+    let (reader, expected) = (far, data.clone());
+    let reader = std::thread::spawn(move || {
+        let mut got = Vec::new();
+        (&reader).read_to_end(&mut got).unwrap();
+        assert!(got == expected);
+    });
+    let listener = client.bind(SocketAddr::new(addr(2, 0), 7)).unwrap();
+    near.write_all(&data).unwrap();
+    let second = client.clone();
+    let start = Instant::now();
+    drop(client);
+    near.write_all(b"").unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5), "only the last handle stops the runtime");
+    drop(second);
+    assert!(start.elapsed() < Duration::from_secs(20), "the linger time is for peers that do not close");
+    reader.join().unwrap();
+    assert_eq!((&near).write(b"x").unwrap_err().kind(), ErrorKind::NotConnected);
+    assert_eq!((&near).read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::NotConnected);
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::NotConnected);
+}
+
+#[test]
+fn lingering_is_bounded() {
+    let (server, client) = hosts(1, |config| config.linger = Duration::from_millis(100));
+    let (far, near) = connect(&server, &client);
+    let start = Instant::now();
+    // The server never closes its direction.
+    drop(near);
+    drop(client);
+    assert!((Duration::from_millis(100)..Duration::from_secs(10)).contains(&start.elapsed()));
+    drop(far);
+    drop(server);
+}
+
+#[test]
+fn plain_tcp_is_told_and_works() {
+    let (server, client) = hosts(2, |_| {});
+    let listener = server.bind(server_addr()).unwrap();
+    let config = ConnConfig { mptcp: Some(false), ..ConnConfig::default() };
+    let near = client.connect_with(None, server_addr(), config, Some(PATIENCE)).unwrap();
+    let (far, _) = listener.accept_timeout(PATIENCE).unwrap();
+    assert!(near.info().unwrap().fallback.is_some() && far.info().unwrap().fallback.is_some());
+    let data = pattern(1_000_000);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            near.write_all(&data).unwrap();
+            near.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut got = Vec::new();
+        (&far).read_to_end(&mut got).unwrap();
+        assert!(got == data);
+    });
+}
+
+#[test]
+fn pieces_pass_without_copies_and_keep_their_order() {
+    let (server, client) = hosts(2, |_| {});
+    let (far, near) = connect(&server, &client);
+    let data = bytes::Bytes::from(pattern(700_000));
+    near.write_all_bytes(data.clone()).unwrap();
+    near.shutdown(Shutdown::Write).unwrap();
+    let mut got = Vec::new();
+    loop {
+        let piece = far.read_bytes(1000).unwrap();
+        if piece.is_empty() {
+            break;
+        }
+        assert!(piece.len() <= 1000);
+        got.extend_from_slice(&piece);
+    }
+    assert!(got == data);
+}
+
+#[test]
+fn shutting_down_reading_ends_reads_and_does_not_stop_the_peer() {
+    let (server, client) = hosts(1, |config| config.stream_buffer = 16 << 10);
+    let (far, near) = connect(&server, &client);
+    near.shutdown(Shutdown::Read).unwrap();
+    assert_eq!((&near).read(&mut [0; 1]).unwrap(), 0);
+    far.write_all(&pattern(5_000_000)).unwrap();
+    far.shutdown(Shutdown::Write).unwrap();
+    near.write_all(b"still").unwrap();
+    near.shutdown(Shutdown::Write).unwrap();
+    let mut got = String::new();
+    (&far).read_to_string(&mut got).unwrap();
+    assert_eq!(got, "still");
+}
