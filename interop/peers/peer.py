@@ -21,6 +21,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--tcp", action="store_true", help="ask for plain TCP")
 parser.add_argument("--send", metavar="FILE", help="bytes to send")
 parser.add_argument("--store", metavar="FILE", help="where received bytes go")
+parser.add_argument("--endless", action="store_true", help="send again and again until standard input ends")
 parser.add_argument("--rate", type=float, default=0, metavar="MBIT", help="send no faster than this")
 parser.add_argument("--abort-after", type=int, default=-1, metavar="BYTES", help="receive this much, then close with SO_LINGER 0")
 parser.add_argument("--hold", action="store_true", help="keep the connection until standard input ends")
@@ -67,13 +68,20 @@ def is_multipath(sock):
 
 def send(sock):
     start = time.monotonic()
-    with open(options.send, "rb") if options.send else open("/dev/null", "rb") as source:
-        while chunk := source.read(CHUNK):
-            sock.sendall(chunk)
-            report["sent"] += len(chunk)
-            if options.rate:
-                due = report["sent"] * 8 / (options.rate * 1e6)
-                time.sleep(max(0, due - (time.monotonic() - start)))
+    ended = threading.Event()
+    if options.endless:
+        threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    with open(options.send or "/dev/null", "rb") as source:
+        while True:
+            while chunk := source.read(CHUNK):
+                sock.sendall(chunk)
+                report["sent"] += len(chunk)
+                if options.rate:
+                    due = report["sent"] * 8 / (options.rate * 1e6)
+                    time.sleep(max(0, due - (time.monotonic() - start)))
+            if not options.endless or ended.is_set():
+                break
+            source.seek(0)
     if options.hold:
         sys.stdin.read()
     sock.shutdown(socket.SHUT_WR)

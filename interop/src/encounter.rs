@@ -10,7 +10,7 @@ use crate::error::{LabError, Result};
 use crate::lab::{Lab, PATHS, PORT};
 use crate::payload::Payload;
 use crate::peer::{Peer, PeerReport};
-use crate::process::{Process, wait_until};
+use crate::process::{Feeder, Process, wait_until};
 use crate::topology::{Family, kernel_addr, stack_addr};
 
 /// Which end of the connection the stack under test is.
@@ -32,7 +32,18 @@ pub struct Encounter {
     options: String,
     path_flags: String,
     peer: Peer,
-    held: bool,
+    pace: Pace,
+}
+
+/// When the ends of a connection are done with sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// After the payload.
+    Payload,
+    /// Ours sends the payload in the end; the kernel's sends it at once and waits.
+    Held,
+    /// Both repeat the payload until the end.
+    Endless,
 }
 
 /// A connection under way.
@@ -47,7 +58,15 @@ pub struct Running {
     /// What the kernel sends.
     pub down: Payload,
     output: PathBuf,
-    held: bool,
+    input: Input,
+}
+
+/// Where our program's input comes from.
+#[derive(Debug)]
+enum Input {
+    File,
+    Held,
+    Endless(Feeder),
 }
 
 /// A connection that is over, with every byte where it should be.
@@ -73,7 +92,7 @@ impl Encounter {
             Role::Client => (format!("--subflows {extra} --add-addr-accepted {extra}"), String::new()),
             Role::Server => (format!("--subflows {extra}"), ",signal".to_owned()),
         };
-        Self { role, family, len, options, path_flags, peer, held: false }
+        Self { role, family, len, options, path_flags, peer, pace: Pace::Payload }
     }
 
     /// Adds options to the command line of our program.
@@ -101,8 +120,16 @@ impl Encounter {
     /// peer, which sends at once, does not end its direction before.
     #[must_use]
     pub fn held(mut self) -> Self {
-        self.held = true;
+        self.pace = Pace::Held;
         self.peer = self.peer.hold();
+        self
+    }
+
+    /// Repeats the payload in both directions until [`Running::finish`].
+    #[must_use]
+    pub fn endless(mut self) -> Self {
+        self.pace = Pace::Endless;
+        self.peer = self.peer.endless();
         self
     }
 
@@ -138,17 +165,22 @@ impl Encounter {
             Role::Server => Stack::listen(PORT),
         };
         let stack = stack.with(&self.options).paths(topology, self.family, &self.path_flags).file("--output", &output);
-        let stack = if self.held { stack } else { stack.file("--input", &up.path) };
+        let stack = if self.pace == Pace::Payload { stack.file("--input", &up.path) } else { stack };
         let start_stack = || stack.spawn(Some(topology.stack()), "stack", dir);
         let start_peer = || self.peer.clone().send(&down).spawn(topology.kernel(), "peer", dir);
-        let (stack, peer) = match self.role {
+        let (mut stack, peer) = match self.role {
             Role::Client => {
                 let peer = start_peer()?;
                 (start_stack()?, peer)
             }
             Role::Server => (start_stack()?, start_peer()?),
         };
-        Ok(Running { stack, peer, up, down, output, held: self.held })
+        let input = match self.pace {
+            Pace::Payload => Input::File,
+            Pace::Held => Input::Held,
+            Pace::Endless => Input::Endless(stack.process.feed_endlessly(up.bytes()?)?),
+        };
+        Ok(Running { stack, peer, up, down, output, input })
     }
 }
 
@@ -170,14 +202,20 @@ impl Running {
     /// # Errors
     /// One of them fails or takes longer than `limit`, or bytes are missing or wrong.
     pub fn finish(self, limit: Duration) -> Result<Outcome> {
-        let Self { mut stack, mut peer, up, down, output, held } = self;
-        if held {
-            stack.process.feed(&up.bytes()?)?;
-            stack.process.finish_input();
-            peer.finish_input();
+        let Self { mut stack, mut peer, mut up, down, output, input } = self;
+        let endless = matches!(input, Input::Endless(_));
+        match input {
+            Input::File => {}
+            Input::Held => {
+                stack.process.feed(&up.bytes()?)?;
+                stack.process.finish_input();
+            }
+            Input::Endless(feeder) => up = up.repeated(feeder.finish())?,
         }
+        peer.finish_input();
         let stack = stack.succeed(limit)?;
         let peer = PeerReport::of(peer, limit)?;
+        let down = if endless { down.repeated(peer.sent)? } else { down };
         let wrong = |end: &str, found: String| LabError::Unexpected { what: format!("what {end} received"), found };
         if !peer.has(&up) {
             return Err(wrong("the kernel", format!("{peer:?}; {} bytes were sent", up.len)));

@@ -55,6 +55,22 @@ impl Payload {
         Ok(Self { path: path.to_owned(), len, sha256: hex(&hash.finalize()) })
     }
 
+    /// What a receiver has of this payload, sent again and again, after `len` bytes.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn repeated(&self, len: u64) -> Result<Self> {
+        let bytes = self.bytes()?;
+        let mut hash = Sha256::new();
+        let mut left = len;
+        while left > 0 && !bytes.is_empty() {
+            let now = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+            hash.update(&bytes[..now]);
+            left -= now as u64;
+        }
+        Ok(Self { path: self.path.clone(), len, sha256: hex(&hash.finalize()) })
+    }
+
     /// Whether `other` has the same content.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
@@ -107,5 +123,10 @@ mod tests {
         let other = Payload::create(dir.file("c"), 100_001, 8).unwrap();
         assert!(payload.same_content(&same) && !payload.same_content(&other));
         assert_eq!(hex(&[0, 0xab]), "00ab");
+
+        let twice = dir.file("twice");
+        let bytes = payload.bytes().unwrap();
+        fs::write(&twice, [&bytes[..], &bytes[..5]].concat()).unwrap();
+        assert!(payload.repeated(100_006).unwrap().same_content(&Payload::of(&twice).unwrap()));
     }
 }

@@ -78,6 +78,12 @@ impl Peer {
         self.with(&["--rate", &megabits.to_string()])
     }
 
+    /// Sends its payload again and again until the process's standard input ends.
+    #[must_use]
+    pub fn endless(self) -> Self {
+        self.with(&["--endless"])
+    }
+
     /// Keeps its direction open until the process's standard input ends.
     #[must_use]
     pub fn hold(self) -> Self {

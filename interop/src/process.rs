@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::io::FdFlags;
@@ -27,6 +29,13 @@ pub struct Process {
     stdin: Option<ChildStdin>,
     stdout: PathBuf,
     stderr: PathBuf,
+}
+
+/// A thread that writes to a program's standard input, see [`Process::feed_endlessly`].
+#[derive(Debug)]
+pub struct Feeder {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
 }
 
 /// How a program ended, and all that it wrote.
@@ -51,7 +60,8 @@ impl Process {
     pub fn spawn(mut command: Command, label: &str, dir: &Path) -> Result<Self> {
         let [stdout, stderr] = ["out", "err"].map(|kind| dir.join(format!("{label}.{kind}")));
         let create = |path: &Path| File::create(path).context(|| format!("creating {}", path.display()));
-        command.stdin(Stdio::piped()).stdout(create(&stdout)?).stderr(create(&stderr)?).process_group(0);
+        command.stdin(Stdio::piped()).stdout(create(&stdout)?).stderr(create(&stderr)?);
+        end_with_us(&mut command);
         let mut child = command.spawn().context(|| format!("starting `{}`", tools::line(&command)))?;
         let stdin = child.stdin.take();
         Ok(Self { label: label.to_owned(), child, stdin, stdout, stderr })
@@ -73,9 +83,29 @@ impl Process {
     /// # Errors
     /// The program has closed it, or [`Process::finish_input`] has.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<()> {
-        let closed = || LabError::Unexpected { what: self.label.clone(), found: "standard input is closed".to_owned() };
-        let stdin = self.stdin.as_mut().ok_or_else(closed)?;
+        let closed = self.closed();
+        let stdin = self.stdin.as_mut().ok_or(closed)?;
         stdin.write_all(bytes).and_then(|()| stdin.flush()).context(|| format!("writing to {}", self.label))
+    }
+
+    /// Starts a thread that writes `bytes` again and again to the program's standard input, which is its own from now on.
+    ///
+    /// # Errors
+    /// The input was closed or taken before.
+    pub fn feed_endlessly(&mut self, bytes: Vec<u8>) -> Result<Feeder> {
+        let mut stdin = self.stdin.take().ok_or_else(|| self.closed())?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let feed = move || {
+            let mut fed = 0;
+            // A program that has ended is noticed by whoever waits for it.
+            while !stopped.load(Ordering::Relaxed) && stdin.write_all(&bytes).is_ok() {
+                fed += bytes.len() as u64;
+            }
+            fed
+        };
+        let thread = thread::Builder::new().name(format!("input of {}", self.label)).spawn(feed);
+        Ok(Feeder { stop, thread: thread.context(|| "starting a feeder".to_owned())? })
     }
 
     /// Ends the program's standard input.
@@ -170,8 +200,21 @@ impl Process {
             .context(|| format!("sending {signal:?} to {}", self.label))
     }
 
+    fn closed(&self) -> LabError {
+        LabError::Unexpected { what: self.label.clone(), found: "standard input is closed".to_owned() }
+    }
+
     fn describe(&self) -> String {
         format!("stdout: {}; stderr: {}", tail(&self.stdout()), tail(&self.stderr()))
+    }
+}
+
+impl Feeder {
+    /// Ends the input after the bytes that are being written, and returns how many there were.
+    #[must_use]
+    pub fn finish(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or(0)
     }
 }
 
@@ -231,6 +274,16 @@ pub(crate) fn inherit(command: &mut Command, sockets: Vec<OwnedFd>) {
     // SAFETY: the closure runs in the child between fork and exec, where only async-signal-safe functions may be
     // called; it makes nothing but fcntl system calls on descriptors that the command owns, and does not allocate.
     unsafe { command.pre_exec(clear) };
+}
+
+/// Gives the child a process group of its own, and its end when the thread that starts it ends: a test program that is
+/// killed cannot clean up.
+pub(crate) fn end_with_us(command: &mut Command) {
+    command.process_group(0);
+    let ask = || rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into);
+    // SAFETY: the closure runs in the child between fork and exec, where only async-signal-safe functions may be
+    // called; it makes nothing but one prctl system call.
+    unsafe { command.pre_exec(ask) };
 }
 
 fn lossy(path: &Path) -> String {

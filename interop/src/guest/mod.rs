@@ -8,7 +8,6 @@ mod console;
 mod kernel;
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
@@ -21,7 +20,7 @@ pub use kernel::{KERNEL_VARIABLE, is_built, kernel};
 
 use crate::error::{IoContext, LabError, Result};
 use crate::netns::Netns;
-use crate::process::inherit;
+use crate::process::{end_with_us, inherit};
 use crate::workdir::WorkDir;
 use console::Console;
 
@@ -125,7 +124,8 @@ impl<'a> GuestBuilder<'a> {
             Nic::Tap(_) => None,
         });
         inherit(&mut command, sockets.collect());
-        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        end_with_us(&mut command);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let child = command.spawn().context(|| format!("starting {}", kernel.display()))?;
         // The parent's copies of the NICs close with the command, so that either end of a cable sees the other go.
         drop(command);
