@@ -117,6 +117,19 @@ impl PathState {
         self.tried.retain(|(_, tried)| *tried != remote);
     }
 
+    /// Lets all pairs of a local address be tried again, should it become an endpoint once more.
+    pub(crate) fn forget_local(&mut self, local: IpAddr) {
+        self.tried.retain(|(tried, _)| *tried != local);
+        self.retries.forget_local(local);
+    }
+
+    /// Forgets the pairs that no plan can name any more, so that a peer cannot fill memory with addresses and ports
+    /// that come and go.
+    pub(crate) fn forget_outdated(&mut self) {
+        let (first, remotes) = (self.remote, &self.remotes);
+        self.tried.retain(|(_, remote)| *remote == first || remotes.iter().any(|known| known.addr == *remote));
+    }
+
     /// Remembers a pair that is in use for other reasons than a plan.
     pub(crate) fn mark_tried(&mut self, local: IpAddr, remote: SocketAddr) {
         if !self.tried.contains(&(local, remote)) {

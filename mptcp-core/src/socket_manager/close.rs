@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use tcp_adapter::{CloseReason as TcpCloseReason, OptionSpace, TcpId};
+use tcp_adapter::{CloseReason as TcpCloseReason, Instant, OptionSpace, TcpId};
 
 use super::connection::{Connection, Doom, Protocol};
 use super::input::doom_options;
 use super::sender::Fin;
 use super::shared::Cx;
-use super::subflow::Stage;
+use super::subflow::{Stage, Subflow};
 use crate::event::{CloseReason, Event, SubflowCloseReason, SubflowId};
 use crate::mib::Counter;
 use crate::wire::{MpFastclose, MptcpOption, ResetReason};
 
-/// How long the FIN exchange of the subflows may take once the connection itself is closed on both sides.
+/// How long the FIN exchange of a subflow may take that is closed for itself, or with the connection once that is
+/// closed on both sides.
 const FIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Connection {
@@ -36,8 +37,18 @@ impl Connection {
             return;
         }
         self.shut();
-        let patience = cx.now + cx.shared.config.close_timeout;
-        self.give_up_at = Some(self.give_up_at.map_or(patience, |at| at.min(patience)));
+        self.app.acked_at_release = self.sender.queue.una();
+        self.give_up_by(cx.now + cx.shared.config.close_timeout);
+    }
+
+    /// Gives up at `at`, or earlier if that was decided before.
+    fn give_up_by(&mut self, at: Instant) {
+        self.give_up_at = Some(self.give_up_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Both sides have closed, and everything is acknowledged.
+    pub(crate) fn is_over(&self) -> bool {
+        self.sender.fin == Fin::Acked && self.receiver.is_finished()
     }
 
     /// Closes at once: MP_FASTCLOSE on a RST of every subflow (RFC 8684 section 3.5, option R), or a plain RST.
@@ -69,15 +80,14 @@ impl Connection {
             self.sender.fin = Fin::Sent;
             match self.protocol {
                 Protocol::Plain(_) => self.close_subflows(cx),
-                _ => self.acknowledge(cx),
+                _ => {
+                    self.acknowledge(cx);
+                    self.arm_data_rto(cx);
+                }
             }
         }
-        let acknowledged = match self.protocol {
-            // The FIN of the subflow is acknowledged by TCP, which reports the end itself.
-            Protocol::Plain(_) => false,
-            _ => self.sender.fin == Fin::Acked,
-        };
-        if acknowledged && self.receiver.is_finished() {
+        // After a fallback the FIN is acknowledged by TCP, which reports the end itself.
+        if self.multipath().is_some() && self.is_over() {
             self.close_subflows(cx);
             if self.subflows.is_empty() {
                 self.finish(CloseReason::Normal, cx.shared);
@@ -107,7 +117,7 @@ impl Connection {
             }
         }
         if multipath {
-            self.give_up_at = Some(cx.now + FIN_TIMEOUT);
+            self.give_up_by(cx.now + FIN_TIMEOUT);
         }
         for (id, doom) in stuck {
             self.doom(id, doom);
@@ -132,6 +142,7 @@ impl Connection {
             // It carries nothing more from the peer; what this side still has goes over the others.
             subflow.fin_sent = true;
             subflow.stage = Stage::Closing;
+            subflow.close_by = Some(cx.now + FIN_TIMEOUT);
             cx.tcp.shutdown(cx.now, subflow.tcp);
         }
     }
@@ -142,9 +153,21 @@ impl Connection {
         subflow.fin_sent = true;
         if subflow.connected && subflow.stage == Stage::Established {
             subflow.stage = Stage::Closing;
+            subflow.close_by = Some(cx.now + FIN_TIMEOUT);
             cx.tcp.shutdown(cx.now, subflow.tcp);
+            // Its path may be dead, which is a reason to close it: nothing shall wait for it.
+            self.reinject_all(id);
         } else {
             self.doom(id, Doom::Reason(ResetReason::Prohibited));
+        }
+    }
+
+    /// Resets subflows whose FIN exchange takes too long.
+    pub(crate) fn end_closing(&mut self, now: Instant) {
+        let late = |subflow: &&Subflow| subflow.close_by.is_some_and(|at| at <= now);
+        let gone: Vec<SubflowId> = self.subflows.iter().filter(late).map(|subflow| subflow.id).collect();
+        for id in gone {
+            self.doom(id, Doom::Reason(ResetReason::Unspecified));
         }
     }
 
@@ -185,15 +208,14 @@ impl Connection {
         if self.closed.is_some() {
             return;
         }
-        if self.multipath().is_none() {
+        if self.multipath().is_none() || !self.is_open() {
             if !subflow.is_join() {
                 self.finish(plain_close_reason(reason), cx.shared);
             }
             return;
         }
         cx.shared.events.push_back(Event::SubflowClosed(self.id, id, why));
-        let over = self.sender.fin == Fin::Acked && self.receiver.is_finished();
-        if over {
+        if self.is_over() {
             if self.subflows.is_empty() {
                 self.finish(CloseReason::Normal, cx.shared);
             }
@@ -208,11 +230,15 @@ impl Connection {
 
     /// The time to wait for subflows or for the peer's close is over.
     pub(crate) fn give_up(&mut self, cx: &mut Cx<'_>) {
-        let over = self.sender.fin == Fin::Acked && self.receiver.is_finished();
-        if over {
+        if self.is_over() {
             self.finish(CloseReason::Normal, cx.shared);
-        } else if self.subflows.is_empty() {
+        } else if self.subflows.is_empty() || !self.app.released {
+            // A subflow that is there is an attempt that has not succeeded in time.
             self.finish(CloseReason::TimedOut, cx.shared);
+        } else if self.sender.queue.una() > self.app.acked_at_release {
+            // The peer still takes what is queued, however slowly.
+            self.app.acked_at_release = self.sender.queue.una();
+            self.give_up_by(cx.now + cx.shared.config.close_timeout);
         } else {
             self.fast_close(cx);
         }

@@ -87,6 +87,8 @@ pub(crate) struct Application {
     /// A write took less than it was given.
     pub(crate) wants_room: bool,
     pub(crate) told_finished: bool,
+    /// What was acknowledged when the handle was given back, or when patience with the peer was last renewed.
+    pub(crate) acked_at_release: u64,
 }
 
 /// A connection.

@@ -41,6 +41,10 @@ impl Connection {
             rx_base: self.receiver.stream.rcv_nxt().wrapping_sub(read_offset),
             infinite,
         });
+        // What TCP has acknowledged so far, no later segment may acknowledge again.
+        let acked = first.map_or(0, |subflow| subflow.sent.iter().next().map_or(next_offset, |mapping| mapping.offset));
+        let behind = next_offset.saturating_sub(acked);
+        self.sender.acknowledged(self.sender.queue.nxt().saturating_sub(behind));
         self.sender.data_rto_at = None;
         self.sender.window_probe_at = None;
         if self.sender.is_shut() {

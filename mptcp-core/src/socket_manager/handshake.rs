@@ -192,7 +192,6 @@ impl Connection {
             backup,
             backup_by_peer,
         };
-        self.paths.mark_tried(syn.local.ip(), syn.remote);
         self.add_subflow(new, shared);
         SynVerdict::Accept
     }

@@ -118,7 +118,7 @@ impl Connection {
     /// A segment of a subflow that carries data.
     pub(crate) fn on_established(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
         let mut signal = false;
-        let mut data_acked = false;
+        let mut options_pass = false;
         for option in wire::options(segment.options) {
             let verdict = match option {
                 Err(error) => {
@@ -127,13 +127,15 @@ impl Connection {
                     Verdict::Accept
                 }
                 Ok(MptcpOption::Dss(dss)) => {
-                    data_acked |= dss.data_ack.is_some();
+                    options_pass |= dss.data_ack.is_some();
                     self.on_dss(id, &dss, segment, shared)
                 }
                 Ok(MptcpOption::Capable(MpCapable::AckData { data_len, checksum, .. })) => {
                     self.on_first_mapping(data_len, checksum, segment, shared)
                 }
                 Ok(option) => {
+                    // A signal may leave no room for a DATA_ACK beside it.
+                    options_pass |= segment.len == 0;
                     signal = true;
                     self.on_signal(id, &option, segment, shared)
                 }
@@ -142,7 +144,7 @@ impl Connection {
                 return verdict;
             }
         }
-        if let Some(verdict) = self.check_options_pass(id, segment, data_acked, shared) {
+        if let Some(verdict) = self.check_options_pass(id, segment, options_pass, shared) {
             return verdict;
         }
         if signal && segment.len == 0 { Verdict::AcceptSignal } else { Verdict::Accept }
@@ -153,14 +155,14 @@ impl Connection {
         &mut self,
         id: SubflowId,
         segment: &SegmentIn<'_>,
-        data_acked: bool,
+        options_pass: bool,
         shared: &mut Shared,
     ) -> Option<Verdict> {
         let can_fall_back = self.can_fall_back();
         let state = self.multipath()?;
         let confirmed = state.confirmed;
         let subflow = self.subflow_mut(id)?;
-        subflow.confirmed |= data_acked;
+        subflow.confirmed |= options_pass;
         let data_acknowledged = segment.acked.is_some_and(|acked| acked.min(subflow.next_offset) > 0);
         let stripped = !subflow.confirmed && data_acknowledged;
         let unmapped = !confirmed && segment.len > 0 && subflow.received.lookup(segment.offset).is_none();
@@ -378,6 +380,7 @@ impl Connection {
             let learned = self.paths.remotes.remove(addr_id);
             if let Some(known) = learned {
                 self.paths.retries.forget_remote(known.addr.ip());
+                self.paths.allow_again(known.addr);
             }
             let mut used = false;
             for subflow in self.subflows.iter_mut().filter(|subflow| subflow.remote_id == addr_id) {

@@ -82,8 +82,7 @@ impl SocketManager {
 
     /// Hands out a connection that waits.
     pub(crate) fn accept(&mut self, listener: ListenerId) -> Option<ConnId> {
-        let accepting = self.listeners.get_mut(&listener)?;
-        let id = accepting.ready.pop_front()?;
+        let id = self.listeners.get_mut(&listener)?.ready.pop_front()?;
         let conn = self.conns.get_mut(id)?;
         conn.app.announced = true;
         if conn.closed.is_none() && conn.multipath().is_some() {
@@ -119,6 +118,7 @@ impl SocketManager {
 
     /// Acts on what happened since the last call.
     pub(crate) fn process(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
+        let memory_was_full = self.shared.memory_full();
         while let Some(event) = tcp.poll_event() {
             self.on_tcp_event(event, now, tcp);
         }
@@ -128,6 +128,15 @@ impl SocketManager {
             let id = conn.id;
             self.touch(id);
         }
+        self.settle_all(now, tcp);
+        if memory_was_full && !self.shared.memory_full() {
+            // Any connection's writer may wait for what another one has freed.
+            self.touch_all();
+            self.settle_all(now, tcp);
+        }
+    }
+
+    fn settle_all(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
         while let Some(slot) = self.dirty.pop() {
             self.settle(slot, now, tcp);
         }
@@ -160,9 +169,13 @@ impl SocketManager {
     }
 
     fn forget(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.remove(id) {
-            self.shared.memory_held -= conn.memory_counted;
-            self.deadlines.set(id.index, None);
+        let Some(conn) = self.conns.remove(id) else { return };
+        self.shared.memory_held -= conn.memory_counted;
+        self.deadlines.set(id.index, None);
+        // One that died before it was accepted must neither hold a place nor be handed out.
+        let accepting = conn.listener.filter(|_| !conn.app.announced).and_then(|from| self.listeners.get_mut(&from));
+        if let Some(accepting) = accepting {
+            accepting.ready.retain(|waiting| *waiting != id);
         }
     }
 

@@ -105,11 +105,15 @@ impl Connection {
         let chunk = segment.chunk.and_then(|chunk| subflow.sent.find(chunk.offset).copied());
         let acknowledging = WireSeq::Long(DataSeq::at(state.remote.idsn, data_ack).0);
         let introducing = subflow.initiator && !subflow.is_join() && !state.confirmed;
+        // The two do not fit together, and a peer without data may send no DSS before it has received one: in turns.
+        let fin_has_its_turn = data_fin.is_some() && self.sender.timeouts % 2 == 1;
         match chunk {
             Some(mapping) if introducing && mapping.offset == 0 => {
                 emit(&introduction(state, flags, Some(&mapping)), space);
             }
-            None if introducing && segment.offset == 0 => emit(&introduction(state, flags, None), space),
+            None if introducing && segment.offset == 0 && !fin_has_its_turn => {
+                emit(&introduction(state, flags, None), space);
+            }
             Some(mapping) => {
                 subflow.signals_in_a_row = 0;
                 let mapping = Some(mapped(state, &mapping));

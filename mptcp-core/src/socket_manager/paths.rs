@@ -64,6 +64,10 @@ impl Connection {
 
     fn open_planned(&mut self, cx: &mut Cx<'_>) {
         let limit = usize::from(cx.shared.config.limits.subflows.min(Limits::MAX_SUBFLOWS));
+        self.paths.forget_outdated();
+        for subflow in self.subflows.iter().filter(|subflow| subflow.counts()) {
+            self.paths.mark_tried(subflow.local.ip(), subflow.remote);
+        }
         while self.extra_subflows() < limit {
             let around = Surroundings { endpoints: &cx.shared.endpoints, interfaces: &cx.shared.interfaces };
             let Some(Plan { local, remote, remote_id, backup }) = self.paths.next_plan(&around) else { return };
@@ -110,7 +114,6 @@ impl Connection {
             return Err(SubflowError::TooMany(Limits::MAX_SUBFLOWS));
         }
         let remote_id = self.paths.remotes.id_of(remote.ip()).unwrap_or(AddrId(0));
-        self.paths.mark_tried(local, remote);
         Ok(self.join(local, remote, remote_id, backup, cx)?)
     }
 
@@ -201,7 +204,7 @@ impl Connection {
     /// An endpoint is gone: withdraw it if it was announced or used, and close its subflows.
     pub(crate) fn endpoint_removed(&mut self, id: EndpointId, addr: IpAddr, cx: &mut Cx<'_>) {
         let announced = self.paths.announced.remove(id.into());
-        self.paths.retries.forget_local(addr);
+        self.paths.forget_local(addr);
         let local_id = match addr == self.paths.local.ip() {
             true => AddrId(0),
             false => id.into(),
@@ -229,8 +232,11 @@ impl Connection {
         let both_open = !self.sender.is_shut() && !self.receiver.is_finished();
         let elsewhere = both_open && self.subflows.iter().filter(|subflow| subflow.usable()).count() > 1;
         let mut restarts = Vec::new();
+        let confirmed = self.multipath().is_none_or(|state| state.confirmed);
         for subflow in &mut self.subflows {
-            let signals = !subflow.control.is_empty() && subflow.alive();
+            // Until the peer is known to have the keys, what leaves without payload repeats them (RFC 8684 section 3.1).
+            let introducing = subflow.initiator && !subflow.is_join() && !confirmed;
+            let signals = !subflow.control.is_empty() && subflow.alive() && !introducing;
             if signals && subflow.signals_in_a_row >= MAX_SIGNALS_IN_A_ROW {
                 subflow.signal_at.get_or_insert(cx.now + SIGNAL_PAUSE);
             } else if std::mem::take(&mut subflow.ack_wanted) || signals {
@@ -298,7 +304,7 @@ impl Connection {
             }
         }
         if joined {
-            if !self.app.released {
+            if !self.app.released && !self.is_over() {
                 self.give_up_at = None;
             }
             self.paths.changed = true;

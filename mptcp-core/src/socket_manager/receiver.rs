@@ -154,10 +154,9 @@ impl Connection {
 
     /// The application takes bytes.
     pub(crate) fn read(&mut self, max: usize, cx: &mut Cx<'_>) -> Option<Bytes> {
-        let Some(bytes) = self.receiver.stream.read(max) else {
-            self.app.told_readable = false;
-            return None;
-        };
+        let bytes = self.receiver.stream.read(max);
+        self.app.told_readable &= self.receiver.stream.readable() > 0;
+        let bytes = bytes?;
         let rtt = self
             .subflows
             .iter()

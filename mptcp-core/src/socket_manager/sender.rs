@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tcp_adapter::Instant;
 
-use super::connection::{Connection, Protocol};
+use super::connection::{Connection, Doom, Protocol};
 use super::shared::Cx;
 use super::subflow::{Stale, Subflow};
 use crate::event::{Event, SubflowId};
@@ -15,7 +15,7 @@ use crate::mib::Counter;
 use crate::scheduler::{DataView, SubflowView};
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::{ReinjectQueue, SendQueue, SentMapping};
-use crate::wire::{ChecksumAccumulator, dss_checksum};
+use crate::wire::{ChecksumAccumulator, ResetReason, dss_checksum};
 
 /// Bytes of one mapping at most: the Data-Level Length has 16 bits, and one of them is left for
 /// a DATA_FIN.
@@ -59,6 +59,8 @@ pub(crate) struct Sender {
     pub(crate) data_rto_at: Option<Instant>,
     /// DATA-RTOs in a row.
     pub(crate) timeouts: u32,
+    /// When the first of them was armed.
+    stalled_since: Instant,
     /// When to probe a closed window.
     pub(crate) window_probe_at: Option<Instant>,
     window_probes: u32,
@@ -74,6 +76,7 @@ impl Sender {
             fin: Fin::Open,
             data_rto_at: None,
             timeouts: 0,
+            stalled_since: Instant::ZERO,
             window_probe_at: None,
             window_probes: 0,
             bytes_reinjected: 0,
@@ -188,25 +191,26 @@ impl Connection {
     /// Sends one stretch that was sent before elsewhere; false if there is nothing to do or no room.
     fn push_again(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) -> bool {
         let Some(range) = self.sender.reinject.next(MAX_MAPPING) else { return false };
-        let holds = |id: SubflowId| {
-            let subflow = self.subflow(id);
-            subflow.is_some_and(|subflow| subflow.sent.holds(range.clone()))
-        };
-        let others: Vec<SubflowView> = views.iter().filter(|view| !holds(view.id)).copied().collect();
+        let held = |id: SubflowId| self.subflow(id).and_then(|subflow| subflow.sent.first_held(range.clone()));
+        let holds_start = |id: SubflowId| held(id).filter(|held| held.start == range.start);
+        let others: Vec<SubflowView> = views.iter().filter(|view| holds_start(view.id).is_none()).copied().collect();
         if others.is_empty() {
-            // Whoever could take it holds it already, and TCP sends it again there. If that subflow fails,
-            // the range is marked anew.
-            if views.is_empty() {
+            // Whoever could take the first part holds it already, and TCP sends it again there. If that subflow
+            // fails, it is marked anew.
+            let Some(end) = views.iter().filter_map(|view| holds_start(view.id)).map(|held| held.end).min() else {
                 return false;
-            }
-            self.sender.reinject.taken(range);
+            };
+            self.sender.reinject.taken(range.start..end);
             return true;
         }
         let available = range.end - range.start;
         let data = DataView { position: range.start, available, window: available, reinjection: true };
         let Some(decision) = self.scheduler.pick(&others, &data) else { return false };
         let chosen = others[decision.subflow];
-        let len = decision.len.min(chosen.room).min(usize::try_from(available).unwrap_or(MAX_MAPPING));
+        // Not into what it holds.
+        let free = self.subflow(chosen.id).and_then(|subflow| subflow.sent.first_held(range.clone()));
+        let free = free.map_or(available, |held| held.start - range.start);
+        let len = decision.len.min(chosen.room).min(usize::try_from(free).unwrap_or(MAX_MAPPING));
         let Some(bytes) = self.sender.queue.slice(range.start, len) else {
             self.sender.reinject.taken(range);
             return true;
@@ -291,10 +295,13 @@ impl Connection {
         base.saturating_mul(1 << self.sender.timeouts.min(16)).min(MAX_DATA_RTO)
     }
 
-    fn arm_data_rto(&mut self, cx: &Cx<'_>) {
+    pub(crate) fn arm_data_rto(&mut self, cx: &Cx<'_>) {
         if self.multipath().is_none() || !self.sender.outstanding() {
             self.sender.data_rto_at = None;
         } else if self.sender.data_rto_at.is_none() {
+            if self.sender.timeouts == 0 {
+                self.sender.stalled_since = cx.now;
+            }
             self.sender.data_rto_at = Some(cx.now + self.data_rto(cx));
         }
     }
@@ -303,6 +310,10 @@ impl Connection {
     pub(crate) fn on_data_rto(&mut self, cx: &mut Cx<'_>) {
         self.sender.data_rto_at = None;
         self.sender.timeouts += 1;
+        if self.sender.stalled_since + cx.shared.config.subflow_timeout <= cx.now {
+            // No path brings it any further.
+            return self.doom_all(ResetReason::UnacceptablePerformance);
+        }
         let una = self.sender.queue.una();
         let nxt = self.sender.queue.nxt();
         if una < nxt {
@@ -313,7 +324,10 @@ impl Connection {
             match held {
                 Some(range) => self.sender.reinject.mark(una..range.end.min(nxt)),
                 // TCP has delivered it, yet it is not acknowledged: the peer had to drop it, or options do not pass.
-                None if self.sender.timeouts > MAX_UNMATCHED_TIMEOUTS => return self.break_silent(),
+                None if self.sender.timeouts > MAX_UNMATCHED_TIMEOUTS => {
+                    // Options do not pass on any subflow, as data is acknowledged by TCP only (RFC 8684 section 3.7).
+                    return self.doom_all(ResetReason::MiddleboxInterference);
+                }
                 None => self.sender.reinject.mark(una..nxt.min(una + MAX_MAPPING as u64)),
             }
         }
@@ -323,11 +337,9 @@ impl Connection {
         self.push(cx);
     }
 
-    /// Options do not pass on any subflow, as data is acknowledged by TCP only (RFC 8684 section 3.7).
-    fn break_silent(&mut self) {
+    fn doom_all(&mut self, reason: ResetReason) {
         for index in 0..self.subflows.len() {
-            let id = self.subflows[index].id;
-            self.doom(id, super::connection::Doom::Reason(crate::wire::ResetReason::MiddleboxInterference));
+            self.doom(self.subflows[index].id, Doom::Reason(reason));
         }
     }
 

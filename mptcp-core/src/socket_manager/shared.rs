@@ -113,6 +113,8 @@ impl TokenTable {
 #[derive(Debug, Default)]
 pub(crate) struct Owners {
     slots: Vec<Option<(u32, Owner)>>,
+    /// Those whose slot has a new user already, though their last event was not handled yet.
+    former: Vec<(TcpId, Owner)>,
 }
 
 impl Owners {
@@ -121,22 +123,27 @@ impl Owners {
         if self.slots.len() <= index {
             self.slots.resize(index + 1, None);
         }
-        self.slots[index] = Some((tcp.generation, owner));
+        if let Some((generation, former)) = self.slots[index].replace((tcp.generation, owner)) {
+            self.former.push((TcpId { index: tcp.index, generation }, former));
+        }
     }
 
     pub(crate) fn get(&self, tcp: TcpId) -> Option<Owner> {
-        let (generation, owner) = (*self.slots.get(tcp.index as usize)?)?;
-        (generation == tcp.generation).then_some(owner)
+        match self.slots.get(tcp.index as usize)? {
+            Some((generation, owner)) if *generation == tcp.generation => Some(*owner),
+            _ => self.former.iter().find(|(known, _)| *known == tcp).map(|(_, owner)| *owner),
+        }
     }
 
     pub(crate) fn remove(&mut self, tcp: TcpId) {
-        if self.get(tcp).is_some() {
-            self.slots[tcp.index as usize] = None;
+        match self.slots.get_mut(tcp.index as usize) {
+            Some(slot) if slot.is_some_and(|(generation, _)| generation == tcp.generation) => *slot = None,
+            _ => self.former.retain(|(known, _)| *known != tcp),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.iter().flatten().count()
+        self.slots.iter().flatten().count() + self.former.len()
     }
 }
 
@@ -166,6 +173,20 @@ mod tests {
         owners.remove(old);
         assert_eq!(owners.get(new), Some(owner));
         owners.remove(new);
+        assert_eq!(owners.len(), 0);
+    }
+
+    #[test]
+    fn a_former_user_is_known_until_its_last_event() {
+        let mut owners = Owners::default();
+        let tcp = [1, 2].map(|generation| TcpId { index: 3, generation });
+        let owner = [1, 2].map(|index| Owner { conn: ConnId { index, generation: 0 }, subflow: SubflowId(0) });
+        owners.set(tcp[0], owner[0]);
+        owners.set(tcp[1], owner[1]);
+        assert_eq!(tcp.map(|tcp| owners.get(tcp)), owner.map(Some));
+        owners.remove(tcp[0]);
+        assert_eq!((owners.get(tcp[0]), owners.get(tcp[1])), (None, Some(owner[1])));
+        owners.remove(tcp[1]);
         assert_eq!(owners.len(), 0);
     }
 }

@@ -71,7 +71,8 @@ pub(crate) struct Subflow {
     pub(crate) weight: u32,
     /// The application was told that the join is complete.
     pub(crate) announced: bool,
-    /// A DATA_ACK has come in on this subflow, so DSS options pass in both directions (RFC 8684 section 3.7).
+    /// A DATA_ACK has come in on this subflow, or a signal in its place: options pass in both directions (RFC 8684
+    /// section 3.7).
     pub(crate) confirmed: bool,
     pub(crate) sent: SentMap,
     /// Offset of the next byte given to TCP.
@@ -96,6 +97,8 @@ pub(crate) struct Subflow {
     pub(crate) waiting_since: Option<Instant>,
     /// The peer has removed its address: reset at this time unless it answers (RFC 8684 section 3.4.2).
     pub(crate) remove_at: Option<Instant>,
+    /// In its FIN exchange: reset at this time if that is not complete.
+    pub(crate) close_by: Option<Instant>,
     pub(crate) fin_sent: bool,
     pub(crate) fin_received: bool,
     /// MP_TCPRST of the peer's RST.
@@ -154,6 +157,7 @@ impl Subflow {
             stale: None,
             waiting_since: None,
             remove_at: None,
+            close_by: None,
             fin_sent: false,
             fin_received: false,
             peer_reset: None,

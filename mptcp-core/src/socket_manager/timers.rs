@@ -2,11 +2,11 @@
 
 use tcp_adapter::Instant;
 
-use super::connection::{Connection, Doom};
+use super::connection::{Connection, Doom, Protocol};
 use super::handshake::{PRE_ESTABLISHED_TRIES, PRE_ESTABLISHED_WAIT};
 use super::shared::{Cx, Shared};
 use super::subflow::{Stage, Subflow};
-use crate::event::SubflowId;
+use crate::event::{CloseReason, SubflowId};
 use crate::wire::ResetReason;
 
 impl Connection {
@@ -23,6 +23,7 @@ impl Connection {
             self.give_up_at,
             self.paths.announced.deadline().filter(|_| wants_paths && self.subflows.iter().any(Subflow::usable)),
             self.paths.retries.deadline().filter(|_| wants_paths),
+            self.plain_silence().map(|since| since + config.subflow_timeout),
         ];
         let subflows = self.subflows.iter().flat_map(|subflow| {
             let third_ack = match subflow.stage {
@@ -33,6 +34,7 @@ impl Connection {
                 third_ack,
                 subflow.stale.map(|stale| stale.probe_at),
                 subflow.remove_at,
+                subflow.close_by,
                 subflow.signal_at,
                 subflow.unmapped_since.map(|since| since + config.unmapped_timeout),
                 subflow.stale.map(|stale| stale.since + config.subflow_timeout),
@@ -52,6 +54,10 @@ impl Connection {
             self.give_up_at = None;
             return self.give_up(cx);
         }
+        let timeout = cx.shared.config.subflow_timeout;
+        if self.plain_silence().is_some_and(|since| since + timeout <= now) {
+            return self.finish(CloseReason::TimedOut, cx.shared);
+        }
         if due(self.sender.data_rto_at) {
             self.on_data_rto(cx);
         }
@@ -62,14 +68,23 @@ impl Connection {
         self.repeat_third_acks(cx);
         self.probe_stale(cx);
         self.remove_silent(cx);
+        self.end_closing(now);
         if let Some(id) = self.unmapped_overdue(now, cx.shared.config.unmapped_timeout) {
             self.break_unmapped(id, cx);
         }
-        let timeout = cx.shared.config.subflow_timeout;
         let dead = |subflow: &&Subflow| subflow.stale.is_some_and(|stale| stale.since + timeout <= now);
         let gone: Vec<SubflowId> = self.subflows.iter().filter(dead).map(|subflow| subflow.id).collect();
         for id in gone {
             self.doom(id, Doom::Reason(ResetReason::UnacceptablePerformance));
+        }
+    }
+
+    /// Since when a connection that speaks regular TCP has had no answer to what it has sent. With MPTCP the
+    /// DATA-RTO counts.
+    fn plain_silence(&self) -> Option<Instant> {
+        match self.protocol {
+            Protocol::Plain(_) => self.subflows.first()?.waiting_since,
+            Protocol::Negotiating(_) | Protocol::Multipath(_) => None,
         }
     }
 

@@ -78,7 +78,13 @@ impl SentMap {
 
     /// Whether any position of `range` is on its way on this subflow. O(n).
     pub fn holds(&self, range: Range<u64>) -> bool {
-        self.unacked_ranges(range.start).any(|held| held.start < range.end)
+        self.first_held(range).is_some()
+    }
+
+    /// The first stretch of `range` that is on its way on this subflow, as far as one mapping tells. O(n).
+    pub fn first_held(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let held = self.unacked_ranges(range.start).filter(|held| held.start < range.end);
+        held.min_by_key(|held| held.start).map(|held| held.start..held.end.min(range.end))
     }
 
     /// The positions not before `una` that are on their way on this subflow, in the order they were sent.
@@ -146,5 +152,8 @@ mod tests {
         let map = sample();
         assert!(map.holds(1_499..1_600) && map.holds(0..201) && map.holds(0..10_000));
         assert!(!map.holds(1_500..3_000) && !map.holds(0..200) && !map.holds(1_200..1_200));
+        assert_eq!(map.first_held(0..10_000), Some(200..300));
+        assert_eq!(map.first_held(1_400..10_000), Some(1_400..1_500));
+        assert_eq!(map.first_held(1_500..3_001), Some(3_000..3_001));
     }
 }

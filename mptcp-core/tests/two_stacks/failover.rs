@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mptcp_core::{CloseReason, ConnId, Counter, Event, StackConfig, SubflowState};
+use mptcp_core::{CloseReason, ConnId, Counter, EndpointFlags, Event, StackConfig, SubflowState};
 
 use crate::world::{Link, World, address, config};
 
@@ -118,4 +118,23 @@ fn a_connection_without_subflows_ends_after_its_timeout() {
     assert!(world.run_until(20, |world| world.saw(0, Event::Closed(conns[0], CloseReason::TimedOut))));
     assert!(world.run_until(20, |world| world.saw(1, Event::Closed(conns[1], CloseReason::TimedOut))));
     world.close_all();
+}
+
+#[test]
+fn a_subflow_closed_because_its_path_is_dead_holds_nothing_up() {
+    let mut world = limited(2, 12);
+    let endpoint = world.endpoint(0, 1, true, EndpointFlags { subflow: true, ..EndpointFlags::default() });
+    let conns = world.open();
+    assert!(world.run_until(5, |world| world.subflows_up(0, conns[0]) == 2));
+    world.send(0, conns[0], 3_000_000, false);
+    world.run_for(Duration::from_millis(300));
+    world.links[1].down = true;
+    let now = world.now;
+    world.hosts[0].stack.remove_endpoint(now, endpoint).unwrap();
+    let mapped = world.hosts[0].stack.info(conns[0]).unwrap().snd_nxt;
+    let acked = |world: &World| world.hosts[0].stack.info(conns[0]).unwrap().bytes_acked;
+    assert!(world.run_until(2, |world| acked(world) >= mapped), "{} of {mapped}", acked(&world));
+    assert!(world.run_until(60, |world| world.transferred(conns, false)));
+    let alone = |world: &World| world.hosts[0].stack.subflows(conns[0]).len() == 1;
+    assert!(world.run_until(60, alone), "{:#?}", world.hosts[0].stack.subflows(conns[0]));
 }

@@ -3,8 +3,10 @@
 #![expect(clippy::needless_range_loop, reason = "hosts are told apart by their number")]
 
 mod closing;
+mod ends;
 mod failover;
 mod fallback;
+mod hostile;
 mod joins;
 mod middlebox;
 mod random;

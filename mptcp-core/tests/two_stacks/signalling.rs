@@ -180,3 +180,22 @@ fn a_backup_path_carries_data_only_when_the_others_are_gone() {
     world.send(1, conns[1], 500_000, false);
     assert!(world.run_until(60, |world| world.transferred(conns, false)));
 }
+
+#[test]
+fn an_address_that_was_withdrawn_can_come_back() {
+    for host in 0..2 {
+        let mut world = World::simple(9, 2);
+        let conns = world.open();
+        world.send(0, conns[0], 1000, false);
+        let flags = [EndpointFlags { subflow: true, ..EndpointFlags::default() }, signal()][host];
+        for round in 0..3 {
+            let endpoint = world.endpoint(host, 1, true, flags);
+            let joined = world.run_until(10, |world| world.subflows_up(0, conns[0]) == 2);
+            assert!(joined, "host {host}, round {round}: {:?}", world.hosts[0].events);
+            let now = world.now;
+            world.hosts[host].stack.remove_endpoint(now, endpoint).unwrap();
+            assert!(world.run_until(10, |world| (0..2).all(|host| world.subflows_up(host, conns[host]) == 1)));
+            world.run_for(std::time::Duration::from_secs(2));
+        }
+    }
+}

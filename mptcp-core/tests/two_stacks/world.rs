@@ -53,6 +53,8 @@ pub(crate) struct Host {
     pub(crate) listener: Option<ListenerId>,
     /// Stops reading, so that windows close.
     pub(crate) lazy: bool,
+    /// Leaves connections where they wait to be accepted.
+    pub(crate) deaf: bool,
 }
 
 /// What the application does on a connection: sends a pattern, checks the one that it receives.
@@ -139,7 +141,7 @@ impl World {
                 });
             }
             index += 1;
-            Host { stack, events: Vec::new(), flows: HashMap::new(), listener: None, lazy: false }
+            Host { stack, events: Vec::new(), flows: HashMap::new(), listener: None, lazy: false, deaf: false }
         });
         let mut world = Self {
             now: Instant::from_millis(1000),
@@ -291,6 +293,7 @@ impl World {
         while let Some(event) = self.hosts[host].stack.poll_event() {
             self.hosts[host].events.push(event);
             if let Event::Incoming(listener) = event
+                && !self.hosts[host].deaf
                 && let Some(conn) = self.hosts[host].stack.accept(listener)
             {
                 self.hosts[host].flows.insert(conn, Flow::default());
