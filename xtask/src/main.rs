@@ -1,8 +1,8 @@
 //! Developer commands, run as `cargo xtask COMMAND`.
 
-mod ci;
 mod setup;
 mod steps;
+mod test;
 
 use std::process::ExitCode;
 
@@ -25,15 +25,15 @@ enum Command {
     Setup,
     /// Build the kernel of the guests where it is not cached yet, and print its path.
     GuestKernel,
-    /// All checks: formatting, lints, tests.
-    Ci,
+    /// Run all tests, after installing and building what they need.
+    Test,
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Setup => setup::run(),
         Command::GuestKernel => guest::kernel().map(|path| println!("{}", path.display())).map_err(StepError::from),
-        Command::Ci => ci::run(),
+        Command::Test => test::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

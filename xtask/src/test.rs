@@ -1,21 +1,21 @@
-//! `cargo xtask ci`: all checks, in the order in which they fail soonest.
+//! `cargo xtask test`: all tests, after what they need has been installed and built.
 
 use std::thread;
 
 use interop::guest;
 
+use crate::setup;
 use crate::steps::{StepError, cargo, step};
 
-/// Runs all checks. The guests' kernel is built meanwhile where it is not cached; the tests that need it wait for it.
+/// Runs all tests. The guests' kernel is built meanwhile where it is not cached; the tests that need it wait for it.
 pub(crate) fn run() -> Result<(), StepError> {
+    setup::run()?;
     if !guest::is_built()? {
         eprintln!("==> building the guests' kernel in the background (about ten minutes, once)");
     }
     let kernel = thread::spawn(guest::kernel);
-    step(&mut cargo("fmt --all --check"))?;
-    step(&mut cargo("clippy --workspace --all-targets -- -D warnings"))?;
     step(&mut cargo("build --release --package mptcp"))?;
-    step(&mut cargo("test --workspace"))?;
+    step(&mut cargo("test --workspace --all-features"))?;
     // By now a test has reported a failed build; a panic would be a bug of the build itself.
     match kernel.join() {
         Ok(built) => built.map(drop).map_err(StepError::from),
