@@ -13,6 +13,7 @@ use super::shared::{KeyMaterial, Shared};
 use super::subflow::{Stage, Subflow};
 use crate::event::{CloseReason, ConnId, Event, FallbackCause, SubflowId};
 use crate::info::{ConnInfo, ConnState, SubflowInfo, SubflowState};
+use crate::keys::Idsn;
 use crate::path_manager::PathState;
 use crate::scheduler::Scheduler;
 
@@ -59,6 +60,8 @@ pub(crate) struct Plain {
     pub(crate) tx_base: u64,
     /// The same, receiving.
     pub(crate) rx_base: u64,
+    /// What the peer numbers its data from, should it not have fallen back.
+    pub(crate) rx_idsn: Option<Idsn>,
     /// The infinite mapping that the next new segment declares: subflow offset and absolute DSN of its start.
     pub(crate) infinite: Option<Infinite>,
 }

@@ -39,6 +39,7 @@ impl Connection {
             cause,
             tx_base: self.sender.queue.nxt().wrapping_sub(next_offset),
             rx_base: self.receiver.stream.rcv_nxt().wrapping_sub(read_offset),
+            rx_idsn: self.multipath().map(|state| state.remote.idsn),
             infinite,
         });
         // What TCP has acknowledged so far, no later segment may acknowledge again.

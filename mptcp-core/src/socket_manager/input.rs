@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use tcp_adapter::{Instant, SegmentIn, Verdict};
+use tcp_adapter::{Instant, OptionSpace, SegmentIn, Verdict};
 
-use super::connection::{Connection, Doom, Protocol};
+use super::connection::{Connection, Doom, Plain, Protocol};
 use super::handshake::reset_options;
 use super::shared::Shared;
 use super::subflow::Stage;
@@ -80,6 +80,10 @@ impl Connection {
 
     fn on_plain(&mut self, id: SubflowId, segment: &SegmentIn<'_>) -> Verdict {
         let Protocol::Plain(plain) = &self.protocol else { return Verdict::Accept };
+        if segment.len > 0 && is_elsewhere(plain, segment) {
+            tracing::debug!(conn = %self.id, "the peer has not fallen back and repeats data");
+            return Verdict::Reset(OptionSpace::new(0));
+        }
         let tx_base = plain.tx_base;
         let Some(subflow) = self.subflow(id).filter(|subflow| !subflow.is_join()) else { return Verdict::Accept };
         if let Some(acked) = segment.acked {
@@ -162,8 +166,9 @@ impl Connection {
         let state = self.multipath()?;
         let confirmed = state.confirmed;
         let subflow = self.subflow_mut(id)?;
-        subflow.confirmed |= options_pass;
         let data_acknowledged = segment.acked.is_some_and(|acked| acked.min(subflow.next_offset) > 0);
+        // Not by what came before any data: a peer whose options arrive may have seen none of ours on the data.
+        subflow.confirmed |= options_pass && data_acknowledged;
         let stripped = !subflow.confirmed && data_acknowledged;
         let unmapped = !confirmed && segment.len > 0 && subflow.received.lookup(segment.offset).is_none();
         if stripped && can_fall_back {
@@ -397,18 +402,31 @@ impl Connection {
     }
 }
 
+/// Whether a peer that still speaks MPTCP, as it did not hear of the fallback, maps a segment to another place than where
+/// regular TCP puts it: it would be delivered as altered data.
+fn is_elsewhere(plain: &Plain, segment: &SegmentIn<'_>) -> bool {
+    let Some(idsn) = plain.rx_idsn else { return false };
+    wire::options(segment.options).filter_map(Result::ok).any(|option| {
+        let MptcpOption::Dss(Dss { mapping: Some(mapping), data_fin, .. }) = option else { return false };
+        let Some(offset) = SubflowSeq(mapping.ssn).to_offset(segment.offset) else { return false };
+        let near = DataSeq::at(idsn, segment.offset.wrapping_add(plain.rx_base));
+        let position = mapping.dsn.resolve(near).position(idsn);
+        mapping.len > u16::from(data_fin) && position.wrapping_sub(offset) != plain.rx_base
+    })
+}
+
 /// Whether the connection has already read mapped data beyond this segment, which is then an old repetition.
 fn subflow_has_read_beyond(conn: &Connection, id: SubflowId, segment: &SegmentIn<'_>) -> bool {
     conn.subflow(id).is_some_and(|subflow| segment.offset < subflow.reader.offset())
 }
 
 /// The RST that a [`Doom`] stands for has these options.
-pub(crate) fn doom_options(doom: Doom, shared: &mut Shared) -> tcp_adapter::OptionSpace {
+pub(crate) fn doom_options(doom: Doom, shared: &mut Shared) -> OptionSpace {
     match doom {
         Doom::Reason(reason) => reset_options(reason, shared),
-        Doom::Bare => tcp_adapter::OptionSpace::new(0),
+        Doom::Bare => OptionSpace::new(0),
         Doom::Fail(dsn) => {
-            let mut space = tcp_adapter::OptionSpace::new(tcp_adapter::OptionSpace::MAX);
+            let mut space = OptionSpace::new(OptionSpace::MAX);
             let fits = MptcpOption::Fail(wire::MpFail { dsn }).emit(&mut space);
             debug_assert!(fits, "an empty header has room for MP_FAIL");
             space

@@ -328,6 +328,9 @@ impl Connection {
                     // Options do not pass on any subflow, as data is acknowledged by TCP only (RFC 8684 section 3.7).
                     return self.doom_all(ResetReason::MiddleboxInterference);
                 }
+                // On a single path nothing is dropped that TCP has acknowledged, so the DATA_ACK was lost, or the peer has
+                // fallen back, for which a repetition would be altered data: ask.
+                None if self.multipath().is_some_and(|state| state.single_path) => self.probe_usable(cx),
                 None => self.sender.reinject.mark(una..nxt.min(una + MAX_MAPPING as u64)),
             }
         }
@@ -407,6 +410,10 @@ impl Connection {
         self.sender.window_probe_at = None;
         self.sender.window_probes += 1;
         cx.shared.mib.bump(Counter::WinProbe);
+        self.probe_usable(cx);
+    }
+
+    fn probe_usable(&self, cx: &mut Cx<'_>) {
         for subflow in self.subflows.iter().filter(|subflow| subflow.usable()) {
             cx.tcp.probe(cx.now, subflow.tcp);
         }

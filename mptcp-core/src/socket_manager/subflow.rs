@@ -71,7 +71,7 @@ pub(crate) struct Subflow {
     pub(crate) weight: u32,
     /// The application was told that the join is complete.
     pub(crate) announced: bool,
-    /// A DATA_ACK has come in on this subflow, or a signal in its place: options pass in both directions (RFC 8684
+    /// Data was acknowledged with a DATA_ACK, or a signal in its place: options pass in both directions (RFC 8684
     /// section 3.7).
     pub(crate) confirmed: bool,
     pub(crate) sent: SentMap,

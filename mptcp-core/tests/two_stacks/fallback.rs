@@ -247,3 +247,15 @@ fn mp_capable_with_both_keys_is_repeated_until_the_peer_answers_with_dss() {
     assert!(counts.borrow().0 >= 1 && counts.borrow().1 >= 1, "{:?}", counts.borrow());
     assert_eq!(world.hosts[1].stack.info(conns[1]).unwrap().fallback, None);
 }
+
+#[test]
+fn a_dss_from_the_peer_before_any_data_does_not_prove_that_ours_arrive() {
+    // The server's first DSS gets through; none of the client's does, and no data comes back to tell of the fallback.
+    let mut world = with_middlebox(30, |host, packet| host == 0 && subtypes(packet).contains(&2));
+    let conns = world.open();
+    world.run_for(std::time::Duration::from_secs(1));
+    world.send(0, conns[0], 300_000, true);
+    assert!(world.run_until(30, |world| world.hosts[1].flows[&conns[1]].finished));
+    assert_eq!(world.hosts[1].flows[&conns[1]].received, 300_000);
+    assert!(world.saw(0, Event::FellBack(conns[0], FallbackCause::AckWithoutDataAck)), "{:?}", world.hosts[0].events);
+}

@@ -67,6 +67,8 @@ pub(crate) struct Flow {
     pub(crate) close: bool,
     pub(crate) shut: bool,
     pub(crate) finished: bool,
+    /// The connection has ended before the peer's stream did.
+    pub(crate) over: bool,
     /// Altered bytes are expected.
     pub(crate) unchecked: bool,
     pub(crate) altered: u64,
@@ -363,14 +365,20 @@ impl World {
 
     /// Gives back all handles and checks that nothing is left of any connection.
     pub(crate) fn close_all(&mut self) {
-        for host in 0..2 {
-            for conn in std::mem::take(&mut self.hosts[host].flows).into_keys() {
-                self.hosts[host].stack.close(self.now, conn);
+        let mut gone = false;
+        // Once more for connections that are accepted only now.
+        for _ in 0..2 {
+            for host in 0..2 {
+                for conn in std::mem::take(&mut self.hosts[host].flows).into_keys() {
+                    self.hosts[host].stack.close(self.now, conn);
+                }
             }
+            gone = gone
+                || self.run_until(200, |world| {
+                    let empty = |host: &Host| host.stack.table_sizes() == (0, 0, 0) && host.stack.memory_held() == 0;
+                    world.hosts.iter().all(empty)
+                });
         }
-        let gone = self.run_until(200, |world| {
-            world.hosts.iter().all(|host| host.stack.table_sizes() == (0, 0, 0) && host.stack.memory_held() == 0)
-        });
         let sizes = [0, 1].map(|host| (self.hosts[host].stack.table_sizes(), self.hosts[host].stack.memory_held()));
         assert!(gone, "left behind: {sizes:?}");
     }
@@ -393,7 +401,11 @@ fn read_all(now: Instant, host: usize, stack: &mut Stack<SmoltcpStack>, conn: Co
                 flow.finished = true;
                 return;
             }
-            Ok(Recv::WouldBlock) | Err(_) => return,
+            Ok(Recv::WouldBlock) => return,
+            Err(_) => {
+                flow.over = true;
+                return;
+            }
         }
     }
 }
