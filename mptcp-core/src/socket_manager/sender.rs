@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tcp_adapter::Instant;
 
 use super::connection::{Connection, Doom, Protocol};
@@ -20,6 +21,9 @@ use crate::wire::{ChecksumAccumulator, ResetReason, dss_checksum};
 /// Bytes of one mapping at most: the Data-Level Length has 16 bits, and one of them is left for
 /// a DATA_FIN.
 const MAX_MAPPING: usize = 65_534;
+
+/// As many subflows are looked at without an allocation.
+const FEW_SUBFLOWS: usize = 4;
 
 /// Smallest DATA-RTO: below it, delayed acknowledgements of the peer would look like losses.
 const MIN_DATA_RTO: Duration = Duration::from_millis(200);
@@ -174,6 +178,9 @@ impl Connection {
     }
 
     fn push_mapped(&mut self, cx: &mut Cx<'_>) {
+        if self.sender.reinject.is_empty() && self.sender.queue.unsent() == 0 {
+            return;
+        }
         let mut views = self.views(cx);
         while self.push_again(&mut views, cx) {}
         while self.push_new(&mut views, cx) {}
@@ -183,7 +190,7 @@ impl Connection {
     }
 
     /// What the scheduler may choose from.
-    fn views(&self, cx: &Cx<'_>) -> Vec<SubflowView> {
+    fn views(&self, cx: &Cx<'_>) -> SmallVec<[SubflowView; FEW_SUBFLOWS]> {
         let usable = self.subflows.iter().filter(|subflow| subflow.usable());
         usable.filter_map(|subflow| view(subflow, cx)).collect()
     }

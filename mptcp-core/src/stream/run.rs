@@ -57,7 +57,7 @@ impl Run {
         }
     }
 
-    /// Appends all of `next`. Costs no more than the number of slices in `next`.
+    /// Appends all of `next`. Costs no more than the number of slices in the one that has fewer.
     pub(super) fn append(&mut self, mut next: Self) {
         // Joining can only be due where the two meet: neighbours within `next` are as they should be,
         // and the slice that grows by joining the first keeps its second neighbour in bounds.
@@ -66,7 +66,15 @@ impl Run {
             self.push(first);
         }
         self.len += next.len;
-        self.slices.append(&mut next.slices);
+        if self.slices.len() < next.slices.len() {
+            // A peer that sends its last segment first makes `next` all that has arrived so far.
+            for slice in self.slices.drain(..).rev() {
+                next.slices.push_front(slice);
+            }
+            self.slices = next.slices;
+        } else {
+            self.slices.append(&mut next.slices);
+        }
     }
 
     /// Takes at most `max` bytes from the front, without copying; `None` if there are none to take.
