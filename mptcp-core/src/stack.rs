@@ -110,10 +110,11 @@ impl<T: TcpStack> Stack<T> {
         id
     }
 
-    /// Takes a frame that an interface has received.
+    /// Takes a frame that an interface has received. What follows from it, but for resets, waits for
+    /// [`poll_transmit`](Self::poll_transmit).
     pub fn handle_frame(&mut self, now: Instant, interface: InterfaceId, frame: Frame) {
         self.tcp.handle_frame(now, interface, frame, &mut self.manager);
-        self.process(now);
+        self.manager.hear(now, &mut self.tcp);
     }
 
     /// Does what is due at `now`.

@@ -57,6 +57,8 @@ pub(crate) struct SocketManager {
     listeners: HashMap<ListenerId, Accepting>,
     /// Slots of connections to look at.
     dirty: Vec<u32>,
+    /// One of them has a subflow to reset.
+    resets_due: bool,
     pub(crate) deadlines: Deadlines,
 }
 
@@ -67,6 +69,7 @@ impl SocketManager {
             conns: ConnTable::default(),
             listeners: HashMap::new(),
             dirty: Vec::new(),
+            resets_due: false,
             deadlines: Deadlines::default(),
         }
     }
@@ -103,8 +106,9 @@ impl SocketManager {
 
     /// Has a connection looked at in the next [`process`](Self::process).
     pub(crate) fn touch(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.dirty) {
-            conn.dirty = true;
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        self.resets_due |= !conn.doomed.is_empty();
+        if !std::mem::replace(&mut conn.dirty, true) {
             self.dirty.push(id.index);
         }
     }
@@ -116,12 +120,20 @@ impl SocketManager {
         }
     }
 
-    /// Acts on what happened since the last call.
-    pub(crate) fn process(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
-        let memory_was_full = self.shared.memory_full();
+    /// Takes what TCP tells after a segment. What follows from it waits for [`process`](Self::process), so that a
+    /// burst of segments is followed up once. Resets do not wait: no more is to be heard of their subflows.
+    pub(crate) fn hear(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
         while let Some(event) = tcp.poll_event() {
             self.on_tcp_event(event, now, tcp);
         }
+        if std::mem::take(&mut self.resets_due) {
+            self.settle_all(now, tcp);
+        }
+    }
+
+    /// Acts on what happened since the last call.
+    pub(crate) fn process(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
+        self.hear(now, tcp);
         while let Some(slot) = self.deadlines.pop_due(now) {
             let Some(conn) = self.conns.in_slot(slot) else { continue };
             conn.on_timers(&mut Cx { now, tcp, shared: &mut self.shared });
@@ -129,14 +141,19 @@ impl SocketManager {
             self.touch(id);
         }
         self.settle_all(now, tcp);
-        if memory_was_full && !self.shared.memory_full() {
-            // Any connection's writer may wait for what another one has freed.
-            self.touch_all();
-            self.settle_all(now, tcp);
-        }
     }
 
     fn settle_all(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
+        let memory_was_full = self.shared.memory_full();
+        self.settle_dirty(now, tcp);
+        if memory_was_full && !self.shared.memory_full() {
+            // Any connection's writer may wait for what another one has freed.
+            self.touch_all();
+            self.settle_dirty(now, tcp);
+        }
+    }
+
+    fn settle_dirty(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
         while let Some(slot) = self.dirty.pop() {
             self.settle(slot, now, tcp);
         }
