@@ -157,14 +157,12 @@ impl Connection {
         let bytes = self.receiver.stream.read(max);
         self.app.told_readable &= self.receiver.stream.readable() > 0;
         let bytes = bytes?;
-        let rtt = self
-            .subflows
-            .iter()
-            .filter(|subflow| subflow.usable())
-            .filter_map(|subflow| cx.tcp.info(subflow.tcp).and_then(|info| info.srtt));
-        let slowest = rtt.max();
-        // While the stack holds as much as it may, buffers stay as they are.
-        let slowest = slowest.filter(|_| !cx.shared.memory_full());
+        let subflows = &self.subflows;
+        let slowest = || {
+            // While the stack holds as much as it may, buffers stay as they are.
+            let usable = subflows.iter().filter(|subflow| subflow.usable() && !cx.shared.memory_full());
+            usable.filter_map(|subflow| cx.tcp.info(subflow.tcp)?.srtt).max()
+        };
         self.receiver.window.on_read(cx.now, bytes.len(), slowest);
         self.receiver.update_wanted = true;
         Some(bytes)

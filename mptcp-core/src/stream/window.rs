@@ -24,6 +24,8 @@ pub struct ReceiveWindow {
     since: Option<Instant>,
     /// Bytes read since then.
     read: usize,
+    /// The measurement lasts until then at least.
+    until: Instant,
 }
 
 impl ReceiveWindow {
@@ -32,7 +34,7 @@ impl ReceiveWindow {
     /// `max` is cut to 65535 << 14, the most that TCP can announce, and `initial` to `max`.
     pub fn new(initial: usize, max: usize) -> Self {
         let max = max.min(WINDOW_MAX);
-        Self { buffer: initial.min(max), max, right_edge: 0, since: None, read: 0 }
+        Self { buffer: initial.min(max), max, right_edge: 0, since: None, read: 0, until: Instant::ZERO }
     }
 
     /// The window to announce with a DATA_ACK of `rcv_nxt`, with `unread` bytes in order that
@@ -54,25 +56,31 @@ impl ReceiveWindow {
         self.buffer
     }
 
-    /// The application has read `bytes`, and the slowest subflow in use has the round-trip time `rtt`.
+    /// The application has read `bytes`. `rtt` tells the round-trip time of the slowest subflow in use; it is asked
+    /// only when a measurement may be over.
     ///
     /// Once at least a round trip is measured in which the application read more than half the buffer, the
     /// buffer grows to twice what it read. Without a known `rtt` reads are only counted.
-    pub fn on_read(&mut self, now: Instant, bytes: usize, rtt: Option<Duration>) {
+    pub fn on_read(&mut self, now: Instant, bytes: usize, rtt: impl FnOnce() -> Option<Duration>) {
         let Some(since) = self.since else {
             // These bytes arrived before the measurement began.
             self.since = Some(now);
             return;
         };
         self.read = self.read.saturating_add(bytes);
-        let Some(rtt) = rtt else { return };
+        if now < self.until {
+            return;
+        }
+        let Some(rtt) = rtt() else { return };
         if now.saturating_since(since) < rtt {
+            self.until = since + rtt;
             return;
         }
         if self.read > self.buffer / 2 {
             self.buffer = self.buffer.max(self.read.saturating_mul(2).min(self.max));
         }
         self.since = Some(now);
+        self.until = now + rtt;
         self.read = 0;
     }
 
@@ -115,14 +123,14 @@ mod tests {
     fn an_application_that_keeps_up_makes_the_buffer_grow() {
         let mut window = ReceiveWindow::new(64_000, 1_000_000);
         let mut now = Instant::ZERO;
-        window.on_read(now, 0, RTT);
+        window.on_read(now, 0, || RTT);
         let mut sizes = Vec::new();
         // A sender limited by the window only: one full buffer per round trip, in 1 ms steps.
         for _ in 0..6 {
             let per_step = window.buffer() / 10;
             for _ in 0..10 {
                 now += Duration::from_millis(1);
-                window.on_read(now, per_step, RTT);
+                window.on_read(now, per_step, || RTT);
             }
             sizes.push(window.buffer());
         }
@@ -133,16 +141,16 @@ mod tests {
     fn a_slow_application_does_not() {
         let mut window = ReceiveWindow::new(64_000, 1_000_000);
         for millis in 0..1_000 {
-            window.on_read(Instant::from_millis(millis), 3_200, RTT);
+            window.on_read(Instant::from_millis(millis), 3_200, || RTT);
         }
         assert_eq!(window.buffer(), 64_000, "exactly half the buffer per round trip");
-        window.on_read(Instant::from_millis(1_000), 0, RTT);
-        window.on_read(Instant::from_millis(1_005), 500_000, RTT);
+        window.on_read(Instant::from_millis(1_000), 0, || RTT);
+        window.on_read(Instant::from_millis(1_005), 500_000, || RTT);
         assert_eq!(window.buffer(), 64_000, "not before a round trip has passed");
-        window.on_read(Instant::from_millis(1_010), 1, RTT);
+        window.on_read(Instant::from_millis(1_010), 1, || RTT);
         assert_eq!(window.buffer(), 1_000_000);
         for millis in 1_011..2_000 {
-            window.on_read(Instant::from_millis(millis), 1, RTT);
+            window.on_read(Instant::from_millis(millis), 1, || RTT);
         }
         assert_eq!(window.buffer(), 1_000_000, "never shrinks");
     }
@@ -150,10 +158,10 @@ mod tests {
     #[test]
     fn nothing_is_concluded_without_a_round_trip_time() {
         let mut window = ReceiveWindow::new(1_000, 100_000);
-        window.on_read(Instant::ZERO, 5_000, RTT);
-        window.on_read(Instant::from_millis(20), 5_000, None);
+        window.on_read(Instant::ZERO, 5_000, || RTT);
+        window.on_read(Instant::from_millis(20), 5_000, || None);
         assert_eq!(window.buffer(), 1_000);
-        window.on_read(Instant::from_millis(30), 1_000, RTT);
+        window.on_read(Instant::from_millis(30), 1_000, || RTT);
         assert_eq!(window.buffer(), 12_000, "the first read is left out, the second was counted");
     }
 
@@ -161,8 +169,8 @@ mod tests {
     fn growth_moves_the_edge() {
         let mut window = ReceiveWindow::new(1_000, 100_000);
         window.advertise(0, 0);
-        window.on_read(Instant::ZERO, 0, RTT);
-        window.on_read(Instant::from_millis(10), 1_000, RTT);
+        window.on_read(Instant::ZERO, 0, || RTT);
+        window.on_read(Instant::from_millis(10), 1_000, || RTT);
         assert!(window.update_needed(1_000, 0, 100));
         assert_eq!(window.advertise(1_000, 0), 2_000);
     }
