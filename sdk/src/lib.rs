@@ -28,6 +28,8 @@
 #![deny(rustdoc::broken_intra_doc_links)]
 
 mod config;
+#[cfg(feature = "control")]
+pub mod control;
 mod engine;
 mod interface;
 mod readiness;

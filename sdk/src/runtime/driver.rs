@@ -25,8 +25,7 @@ pub(super) struct Driver {
     listeners: HashMap<ListenerId, Arc<Backlog>>,
     /// Streams to look at, each at most once.
     ready: VecDeque<ConnId>,
-    linger: Duration,
-    /// When to leave at the latest; set once the last handle is gone.
+    /// When to leave at the latest; set once it is told to stop.
     leave_by: Option<Instant>,
 }
 
@@ -56,19 +55,18 @@ enum Stage {
 const MAX_RECV: usize = 64 << 10;
 
 impl Driver {
-    pub(super) fn new(engine: Engine, shared: Arc<Shared>, linger: Duration) -> Self {
+    pub(super) fn new(engine: Engine, shared: Arc<Shared>) -> Self {
         Self {
             engine,
             shared,
             streams: HashMap::new(),
             listeners: HashMap::new(),
             ready: VecDeque::new(),
-            linger,
             leave_by: None,
         }
     }
 
-    /// Runs until the last handle is gone and everything is closed.
+    /// Runs until it is told to stop and everything is closed.
     pub(super) fn run(mut self) {
         loop {
             let progress = self.engine.poll();
@@ -173,7 +171,7 @@ impl Driver {
                 }
             }
             Command::Call(work) => work(&mut self.engine),
-            Command::Stop => self.stop(),
+            Command::Stop(linger) => self.stop(linger),
         }
     }
 
@@ -283,9 +281,10 @@ impl Driver {
         }
     }
 
-    /// The last handle is gone.
-    fn stop(&mut self) {
-        self.leave_by = Some(Instant::now() + self.linger);
+    /// Closes everything, to leave after `linger` at the latest.
+    fn stop(&mut self, linger: Duration) {
+        let leave_by = Instant::now() + linger;
+        self.leave_by = Some(self.leave_by.map_or(leave_by, |earlier| earlier.min(leave_by)));
         for listener in self.listeners.keys().copied().collect::<Vec<_>>() {
             self.unlisten(listener);
         }

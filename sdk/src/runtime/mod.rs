@@ -59,6 +59,7 @@ struct Shared {
     thread: Mutex<Option<JoinHandle<()>>>,
     thread_id: Mutex<Option<ThreadId>>,
     stream_buffer: usize,
+    linger: Duration,
 }
 
 /// What application threads ask of the driver.
@@ -83,8 +84,8 @@ enum Command {
     Attend(ConnId),
     /// Do something with the engine.
     Call(Box<dyn FnOnce(&mut Engine) + Send>),
-    /// The last handle is gone.
-    Stop,
+    /// Close everything within this time, and leave.
+    Stop(Duration),
 }
 
 type Connected = Result<Opened, OpenFailure>;
@@ -127,8 +128,9 @@ impl Runtime {
             thread: Mutex::new(None),
             thread_id: Mutex::new(None),
             stream_buffer,
+            linger,
         });
-        let driver = Driver::new(engine, Arc::clone(&shared), linger);
+        let driver = Driver::new(engine, Arc::clone(&shared));
         let thread = std::thread::Builder::new().name(name).spawn(move || driver.run());
         let thread = thread.map_err(StartError::os("start a thread"))?;
         *shared.thread_id.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread.thread().id());
@@ -234,6 +236,11 @@ impl Runtime {
         self.shared.call(all_connections)
     }
 
+    /// Stops the runtime for all handles, as the drop of the last one does, but waits for `linger` at most.
+    pub fn shutdown(&self, linger: Duration) {
+        self.shared.shut_down(linger);
+    }
+
     /// A handle that does not keep the runtime running.
     pub fn downgrade(&self) -> WeakRuntime {
         WeakRuntime { shared: Arc::clone(&self.shared) }
@@ -252,13 +259,7 @@ impl Drop for Runtime {
         if self.shared.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
-        // A driver that has already left needs no telling.
-        let _ = self.shared.command(Command::Stop);
-        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread.filter(|_| !self.shared.on_driver_thread()) {
-            // A driver that has panicked has said so already.
-            let _ = thread.join();
-        }
+        self.shared.shut_down(self.shared.linger);
     }
 }
 
@@ -280,7 +281,8 @@ impl WeakRuntime {
     }
 }
 
-fn all_connections(engine: &mut Engine) -> Vec<ConnReport> {
+/// Every connection of an engine, in the order of their handles.
+pub(crate) fn all_connections(engine: &mut Engine) -> Vec<ConnReport> {
     let mut ids: Vec<ConnId> = engine.stack().connections().collect();
     ids.sort_unstable();
     ids.into_iter().filter_map(|id| engine.report(id)).collect()
@@ -312,6 +314,20 @@ impl Shared {
         }
         self.wake();
         Ok(())
+    }
+
+    fn shut_down(&self, linger: Duration) {
+        // A driver that has already left needs no telling.
+        let _ = self.command(Command::Stop(linger));
+        if self.on_driver_thread() {
+            return;
+        }
+        // Whoever comes second waits here for the first.
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            // A driver that has panicked has said so already.
+            let _ = thread.join();
+        }
     }
 
     /// Refuses commands from now on, and drops those that wait, which tells whoever waits for their answers.
@@ -404,7 +420,7 @@ impl std::fmt::Debug for Command {
             Self::Refill(_) => "Refill",
             Self::Attend(_) => "Attend",
             Self::Call(_) => "Call",
-            Self::Stop => "Stop",
+            Self::Stop(_) => "Stop",
         })
     }
 }
