@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::human::{ListenAddr, parse_listen, parse_remote};
-use crate::network::{NetworkOptions, Stream, StreamReport, shares};
+use crate::network::{NetworkOptions, Role, Stream, StreamReport, shares};
 use crate::progress::Progress;
 
 /// Connects or listens, sends the input and writes what arrives to the output.
@@ -53,13 +53,16 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) fn run(args: &CatArgs) -> Result<(), Failure> {
     let (input, total) = open_input(args)?;
     let output = open_output(args)?;
-    let network = args.network.open()?;
-    let stream = match (args.listen, args.connect) {
+    let role = if args.listen.is_some() { Role::Server } else { Role::Client };
+    let network = args.network.open(role)?;
+    // The listener stays to the end: the kernel answers joins only while somebody listens.
+    let (_listener, stream) = match (args.listen, args.connect) {
         (Some(at), _) => {
             let listener = network.listen(at)?;
-            listener.accept(None).map_err(|error| Failure::io("cannot accept a connection", &error))?
+            let stream = listener.accept(None).map_err(|error| Failure::io("cannot accept a connection", &error))?;
+            (Some(listener), stream)
         }
-        (None, Some(remote)) => network.connect(remote)?,
+        (None, Some(remote)) => (None, network.connect(remote)?),
         (None, None) => return Err(Failure::Usage("say --listen or --connect".to_owned())),
     };
     let stream = Arc::new(stream);
@@ -161,9 +164,11 @@ impl Transfer {
             }
         }
         progress.finish();
-        if result.is_err() {
-            self.stream.abort();
+        match result {
+            Ok(()) => self.stream.settle(),
+            Err(_) => self.stream.abort(),
         }
+        connection.update(self.stream.report());
         let (sent, received) = self.counts();
         let account = Account {
             sent,

@@ -3,12 +3,15 @@
 use std::io::{self, Read};
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use crate::failure::Failure;
 
 /// The end of a pipe that the signal handler writes to; -1 while there is none.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// Set from the arrival of the signal.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// What to do before leaving, newest first.
 static CLEANUPS: Mutex<Vec<Box<dyn FnOnce() + Send>>> = Mutex::new(Vec::new());
@@ -24,6 +27,14 @@ pub(crate) fn on_interrupt(cleanup: impl FnOnce() + Send + 'static) -> Result<()
     };
     let installed = if first { install() } else { Ok(()) };
     installed.map_err(|error| Failure::io("cannot handle signals", &error))
+}
+
+/// Sleeps for ever if the process is being interrupted: what the cleaning up breaks is not worth reporting, and the
+/// exit code is not for the caller to choose any more.
+pub(crate) fn yield_to_interrupt() {
+    while INTERRUPTED.load(Ordering::Acquire) {
+        std::thread::park();
+    }
 }
 
 fn install() -> io::Result<()> {
@@ -65,6 +76,7 @@ fn wait(pipe: OwnedFd) {
     if std::fs::File::from(pipe).read_exact(&mut number).is_err() {
         return;
     }
+    INTERRUPTED.store(true, Ordering::Release);
     let cleanups = std::mem::take(&mut *CLEANUPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     for cleanup in cleanups.into_iter().rev() {
         cleanup();

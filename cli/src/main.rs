@@ -1,13 +1,17 @@
 //! `mptcp`: Multipath TCP at the command line, over user-space paths or the kernel's sockets.
 
 mod cat;
+mod controlled;
+mod demo;
 mod failure;
 mod human;
 mod interrupt;
 mod iperf3;
 mod network;
+mod path;
 mod perf;
 mod progress;
+mod ss;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -30,21 +34,36 @@ enum Command {
     Cat(cat::CatArgs),
     /// Measure throughput or request latency (like iperf, or as a peer of iperf3)
     Perf(perf::PerfArgs),
+    /// Show the live connections of running processes, with their subflows (like ss)
+    Ss(ss::SsArgs),
+    /// Show and change the paths of a running process (like ip mptcp)
+    Path(path::PathArgs),
+    /// Watch a file travel over three paths to the Linux kernel, and survive the loss of one
+    Demo(demo::DemoArgs),
 }
 
 fn main() -> ExitCode {
     let result = Cli::try_parse().map_err(usage).and_then(|cli| match cli.command {
         Command::Cat(args) => cat::run(&args),
         Command::Perf(args) => perf::run(&args),
+        Command::Ss(args) => ss::run(&args),
+        Command::Path(args) => path::run(&args),
+        Command::Demo(args) => demo::run(&args),
     });
+    interrupt::yield_to_interrupt();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nobody is left to tell if standard error is closed.
-            let _ = writeln!(std::io::stderr(), "mptcp: {failure}");
+            complain(&failure);
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Prints a failure on standard error.
+pub(crate) fn complain(failure: &Failure) {
+    // Nobody is left to tell if standard error is closed.
+    let _ = writeln!(std::io::stderr(), "mptcp: {failure}");
 }
 
 /// Prints a line on standard output.

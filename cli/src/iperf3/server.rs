@@ -75,7 +75,7 @@ fn admit(stream: Stream, current: &Current, done: &Sender<io::Result<()>>, json:
 }
 
 fn session(control: &Stream, incoming: &Receiver<Stream>, json: bool) -> io::Result<()> {
-    let peer = control.peer_addr();
+    let peer = control.peer_addr()?;
     write_state(control, State::ParamExchange)?;
     let parameters: Parameters = read_json(control)?;
     if let Some(reason) = parameters.refusal() {

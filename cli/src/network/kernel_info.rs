@@ -66,6 +66,7 @@ fn multipath_report(stream: &TcpStream) -> Option<StreamReport> {
 
 fn subflow(local: SocketAddr, remote: SocketAddr, tcp_info: &[u8]) -> SubflowReport {
     SubflowReport {
+        id: 0,
         local,
         remote,
         sent: u64_at(tcp_info, TCP_BYTES_ACKED).unwrap_or(0),

@@ -4,32 +4,47 @@ mod kernel;
 mod kernel_info;
 mod options;
 mod report;
+mod user_space;
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+
+use mptcp_sdk::{MptcpListener, MptcpStream, Runtime};
 
 use crate::failure::Failure;
 use crate::human::ListenAddr;
 use crate::interrupt::on_interrupt;
 
 pub(crate) use kernel::{KernelListener, KernelProtocol, KernelStream};
-pub(crate) use options::NetworkOptions;
-pub(crate) use report::{StreamReport, deltas, shares};
+pub(crate) use options::{NetworkOptions, Role};
+pub(crate) use report::{StreamReport, SubflowReport, deltas, shares};
+use user_space::UserSpace;
 
 /// Where connections come from and go to.
 pub(crate) enum Network {
     /// Sockets of the kernel.
     Kernel(KernelProtocol),
+    /// Paths in user space.
+    User(UserSpace),
 }
 
 impl Network {
+    /// Paths in user space that are set up already, without control socket options or counters.
+    pub(crate) fn user_space(runtime: Runtime) -> Result<Self, Failure> {
+        Ok(Self::User(UserSpace::start(runtime, None, None)?))
+    }
+
     /// Listens; mistakes of address or port are reported as failures to run.
     pub(crate) fn listen(&self, at: ListenAddr) -> Result<Listener, Failure> {
         let failed = |error: io::Error| Failure::io(format_args!("cannot listen on {at}"), &error);
         match self {
             Self::Kernel(protocol) => protocol.listen(at.addr, at.port).map(Listener::Kernel).map_err(failed),
+            Self::User(user) => {
+                let addr = at.addr.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+                user.runtime().bind(SocketAddr::new(addr, at.port)).map(Listener::User).map_err(failed)
+            }
         }
     }
 
@@ -38,6 +53,7 @@ impl Network {
         let failed = |error: io::Error| Failure::io(format_args!("cannot connect to {remote}"), &error);
         match self {
             Self::Kernel(protocol) => protocol.connect(remote).map(Stream::Kernel).map_err(failed),
+            Self::User(user) => user.runtime().connect(remote).map(Stream::User).map_err(failed),
         }
     }
 }
@@ -46,6 +62,8 @@ impl Network {
 pub(crate) enum Listener {
     /// A socket of the kernel.
     Kernel(KernelListener),
+    /// One of ours.
+    User(MptcpListener),
 }
 
 impl Listener {
@@ -53,6 +71,13 @@ impl Listener {
     pub(crate) fn accept(&self, timeout: Option<Duration>) -> io::Result<Stream> {
         match self {
             Self::Kernel(listener) => listener.accept(timeout).map(Stream::Kernel),
+            Self::User(listener) => {
+                let accepted = match timeout {
+                    Some(timeout) => listener.accept_timeout(timeout),
+                    None => listener.accept(),
+                };
+                accepted.map(|(stream, _)| Stream::User(stream))
+            }
         }
     }
 }
@@ -61,13 +86,16 @@ impl Listener {
 pub(crate) enum Stream {
     /// A socket of the kernel.
     Kernel(KernelStream),
+    /// One of ours.
+    User(MptcpStream),
 }
 
 impl Stream {
     /// The other end.
-    pub(crate) fn peer_addr(&self) -> SocketAddr {
+    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
         match self {
-            Self::Kernel(stream) => stream.remote,
+            Self::Kernel(stream) => Ok(stream.remote),
+            Self::User(stream) => stream.peer_addr(),
         }
     }
 
@@ -75,6 +103,7 @@ impl Stream {
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Self::Kernel(stream) => stream.socket.shutdown(how),
+            Self::User(stream) => stream.shutdown(how),
         }
     }
 
@@ -82,6 +111,19 @@ impl Stream {
     pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Kernel(stream) => stream.socket.set_read_timeout(timeout),
+            Self::User(stream) => stream.set_read_timeout(timeout),
+        }
+    }
+
+    /// Waits, for a moment, until a connection that both sides have closed is over, so that its report is final. The
+    /// kernel does not tell.
+    pub(crate) fn settle(&self) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        match self {
+            Self::Kernel(_) => {}
+            Self::User(stream) => {
+                stream.wait_closed(PATIENCE);
+            }
         }
     }
 
@@ -89,6 +131,7 @@ impl Stream {
     pub(crate) fn abort(&self) {
         match self {
             Self::Kernel(stream) => stream.abort(),
+            Self::User(stream) => stream.abort(),
         }
     }
 
@@ -106,6 +149,7 @@ impl Stream {
     pub(crate) fn report(&self) -> StreamReport {
         match self {
             Self::Kernel(stream) => kernel_info::report(stream),
+            Self::User(stream) => user_space::report(stream),
         }
     }
 }
@@ -114,6 +158,7 @@ impl Read for &Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Kernel(stream) => (&stream.socket).read(buf),
+            Stream::User(stream) => (&*stream).read(buf),
         }
     }
 }
@@ -122,6 +167,7 @@ impl Write for &Stream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Kernel(stream) => (&stream.socket).write(buf),
+            Stream::User(stream) => (&*stream).write(buf),
         }
     }
 

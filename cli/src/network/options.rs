@@ -1,7 +1,12 @@
 //! The options by which every subcommand is told what carries its bytes.
 
-use clap::Args;
+use std::io;
+use std::path::PathBuf;
 
+use clap::Args;
+use mptcp_sdk::{Config, InterfaceSpec, Runtime, SchedulerKind, TcpPlugIn};
+
+use super::user_space::UserSpace;
 use super::{KernelProtocol, Network};
 use crate::failure::Failure;
 
@@ -12,14 +17,96 @@ pub(crate) struct NetworkOptions {
     /// Use the kernel's own sockets
     #[arg(long, value_name = "PROTOCOL")]
     kernel: Option<KernelProtocol>,
+    /// Use this path from user space; give one per path
+    ///
+    /// KIND:NAME,ADDR/PREFIX[,ADDR/PREFIX...][,gw=ADDR][,mac=MAC][,mtu=N][,signal][,subflow][,backup][,fullmesh][,port=N]
+    /// where KIND:NAME is tap:NAME (made if it does not exist), eth:NAME (an interface of the kernel), unix:PATH with
+    /// peer=PATH, or unix:fd=NUMBER. A connection starts on the first path that reaches the peer. On the other paths
+    /// of a client, addresses without a flag are given 'subflow'; those of a server stay as they are.
+    #[arg(long = "path", value_name = "SPEC", conflicts_with = "kernel", verbatim_doc_comment)]
+    paths: Vec<String>,
+    /// Ask for DSS checksums
+    #[arg(long, conflicts_with = "kernel")]
+    checksum: bool,
+    /// How data is spread over the paths: lowest-rtt (the default) or round-robin
+    #[arg(long, value_name = "NAME", value_parser = parse_scheduler, conflicts_with = "kernel")]
+    scheduler: Option<SchedulerKind>,
+    /// Subflows of a connection besides the first, at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=64), default_value = "8", conflicts_with = "kernel")]
+    subflows: u8,
+    /// Addresses announced by the peer that are used, at most
+    #[arg(long, value_name = "N", default_value = "8", conflicts_with = "kernel")]
+    add_addr_accepted: u8,
+    /// Use plain TCP only
+    #[arg(long, conflicts_with = "kernel")]
+    no_mptcp: bool,
+    /// The TCP beneath
+    #[arg(long, value_name = "NAME", default_value = "smoltcp", conflicts_with = "kernel")]
+    stack: String,
+    /// Write the frames of all paths into this pcapng file
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    pcap: Option<PathBuf>,
+    /// Where to make the control socket, for 'mptcp ss' and 'mptcp path' [default: mptcp-PID.sock in $XDG_RUNTIME_DIR or /run]
+    #[arg(long, value_name = "SOCKET", conflicts_with = "kernel")]
+    control: Option<PathBuf>,
+    /// Write the counters into this file at the end, as JSON
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    mib: Option<PathBuf>,
+}
+
+/// Which side opens the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// This one.
+    Client,
+    /// The other one.
+    Server,
 }
 
 impl NetworkOptions {
     /// Opens what the options name.
-    pub(crate) fn open(&self) -> Result<Network, Failure> {
+    pub(crate) fn open(&self, role: Role) -> Result<Network, Failure> {
         match self.kernel {
             Some(protocol) => Ok(Network::Kernel(protocol)),
-            None => Err(Failure::Usage("say what carries the bytes: --kernel tcp or --kernel mptcp".to_owned())),
+            None if self.paths.is_empty() => Err(Failure::Usage(
+                "say what carries the bytes: --path for paths in user space, or --kernel tcp or --kernel mptcp"
+                    .to_owned(),
+            )),
+            None => {
+                let runtime = Runtime::new(self.config(role)?).map_err(|error| {
+                    let sentence = error.to_string();
+                    if error.is_mistake() { Failure::Usage(sentence) } else { Failure::Runtime(sentence) }
+                })?;
+                Ok(Network::User(UserSpace::start(runtime, self.control.as_deref(), self.mib.clone())?))
+            }
         }
     }
+
+    fn config(&self, role: Role) -> Result<Config, Failure> {
+        let mistake = |error: &dyn std::error::Error| Failure::Usage(error.to_string());
+        let mut config = Config::new(self.stack.parse::<TcpPlugIn>().map_err(|error| mistake(&error))?);
+        for (index, text) in self.paths.iter().enumerate() {
+            let mut spec: InterfaceSpec = text.parse().map_err(|error| Failure::Usage(format!("--path: {error}")))?;
+            if index > 0 && role == Role::Client && spec.flags == mptcp_sdk::EndpointFlags::default() {
+                spec.flags.subflow = true;
+            }
+            config.interfaces.push(spec);
+        }
+        config.capture.clone_from(&self.pcap);
+        config.stack.checksum = self.checksum;
+        config.stack.mptcp = !self.no_mptcp;
+        config.stack.scheduler = self.scheduler.unwrap_or_default();
+        config.stack.limits.subflows = self.subflows;
+        config.stack.limits.add_addr_accepted = self.add_addr_accepted;
+        config.thread_name = "mptcp-driver".to_owned();
+        if let Some(path) = &self.mib {
+            // Found out now, not when the transfer is over.
+            std::fs::File::create(path).map_err(|error: io::Error| Failure::file("write", path, &error))?;
+        }
+        Ok(config)
+    }
+}
+
+fn parse_scheduler(text: &str) -> Result<SchedulerKind, String> {
+    text.parse::<SchedulerKind>().map_err(|error| error.to_string())
 }

@@ -18,6 +18,8 @@ pub(crate) struct StreamReport {
 /// A subflow at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct SubflowReport {
+    /// Number within the connection, where the stack numbers them; 0 elsewhere.
+    pub(crate) id: u32,
     /// This end.
     pub(crate) local: SocketAddr,
     /// The other end.
@@ -42,11 +44,17 @@ impl StreamReport {
             known.live = false;
         }
         for subflow in subflows {
-            match self.subflows.iter_mut().find(|k| k.local == subflow.local && k.remote == subflow.remote) {
+            match self.subflows.iter_mut().find(|known| known.is_same(&subflow)) {
                 Some(known) => *known = subflow,
                 None => self.subflows.push(subflow),
             }
         }
+    }
+}
+
+impl SubflowReport {
+    fn is_same(&self, other: &Self) -> bool {
+        (self.id, self.local, self.remote) == (other.id, other.local, other.remote)
     }
 }
 
@@ -62,7 +70,7 @@ pub(crate) fn shares(before: &StreamReport, now: &StreamReport) -> String {
 /// Bytes sent and received on each subflow of `now` since `before`.
 pub(crate) fn deltas(before: &StreamReport, now: &StreamReport) -> impl Iterator<Item = (u64, u64)> {
     now.subflows.iter().map(|subflow| {
-        let old = before.subflows.iter().find(|old| old.local == subflow.local && old.remote == subflow.remote);
+        let old = before.subflows.iter().find(|old| old.is_same(subflow));
         let (sent, received) = old.map_or((0, 0), |old| (old.sent, old.received));
         (subflow.sent.saturating_sub(sent), subflow.received.saturating_sub(received))
     })
@@ -74,7 +82,7 @@ mod tests {
 
     fn subflow(port: u16, sent: u64) -> SubflowReport {
         let local = SocketAddr::from(([10, 0, 0, 1], port));
-        SubflowReport { local, remote: SocketAddr::from(([10, 0, 0, 2], 80)), sent, received: 0, live: true }
+        SubflowReport { id: 0, local, remote: SocketAddr::from(([10, 0, 0, 2], 80)), sent, received: 0, live: true }
     }
 
     fn report(subflows: Vec<SubflowReport>) -> StreamReport {

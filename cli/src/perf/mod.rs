@@ -15,7 +15,7 @@ use clap::{ArgGroup, Args};
 use crate::failure::Failure;
 use crate::human::{ListenAddr, parse_count, parse_listen, parse_remote, parse_seconds};
 use crate::iperf3;
-use crate::network::NetworkOptions;
+use crate::network::{NetworkOptions, Role};
 
 pub(crate) use meter::Meter;
 
@@ -126,7 +126,8 @@ pub(crate) fn run(args: &PerfArgs) -> Result<(), Failure> {
     let limit = args.bytes.map_or(Limit::Time(args.time), Limit::Bytes);
     let Some(target) = args.client else {
         let at = args.server.flatten().unwrap_or(ListenAddr { addr: None, port: default_port });
-        let listener = args.network.open()?.listen(at)?;
+        let network = args.network.open(Role::Server)?;
+        let listener = network.listen(at)?;
         return if args.iperf3 {
             iperf3::serve(&listener, args.one_off, args.json)
         } else {
@@ -137,7 +138,7 @@ pub(crate) fn run(args: &PerfArgs) -> Result<(), Failure> {
     if size > MAX_REQUEST {
         return Err(Failure::Usage(format!("--size is {size}, but a request has at most {MAX_REQUEST} bytes")));
     }
-    let network = args.network.open()?;
+    let network = args.network.open(Role::Client)?;
     let remote = SocketAddr::new(target.addr, target.port.unwrap_or(default_port));
     if args.iperf3 {
         iperf3::measure(&network, remote, direction, limit, args.json)

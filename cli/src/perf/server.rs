@@ -38,7 +38,7 @@ pub(super) fn serve(listener: &Listener, one_off: bool, json: bool) -> Result<()
 }
 
 fn session(stream: &Arc<Stream>, json: bool) -> io::Result<()> {
-    let peer = stream.peer_addr();
+    let peer = stream.peer_addr()?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let test: Test = read_record(&**stream)?;
     let refused = refusal(&test);
