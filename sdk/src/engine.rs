@@ -381,6 +381,12 @@ impl Engine {
         Some((&port.name, stats))
     }
 
+    /// Frames that wait for a device with room for them. A process that leaves before they are sent lets its peers wait
+    /// for an answer that was on its way.
+    pub fn unsent_frames(&self) -> usize {
+        self.ports.iter().map(|port| port.outgoing.len()).sum()
+    }
+
     /// Why an interface works no longer; `None` as long as it does.
     pub fn interface_error(&self, InterfaceId(index): InterfaceId) -> Option<&io::Error> {
         self.ports.get(index)?.failed.as_ref()

@@ -112,7 +112,7 @@ impl WriteAll for MptcpStream {
 
 #[test]
 fn bytes_pass_both_ways_over_one_path() {
-    let (far, near, ..) = transfer(1, 3_000_000);
+    let (far, near, _server, _client) = transfer(1, 3_000_000);
     assert!(far.wait_closed(PATIENCE) && near.wait_closed(PATIENCE));
     let info = near.info().unwrap();
     assert_eq!(info.state, ConnState::Closed(CloseReason::Normal));
@@ -121,7 +121,7 @@ fn bytes_pass_both_ways_over_one_path() {
 
 #[test]
 fn three_paths_share_the_load() {
-    let (far, near, ..) = transfer(3, 8_000_000);
+    let (far, near, _server, _client) = transfer(3, 8_000_000);
     assert!(far.wait_closed(PATIENCE) && near.wait_closed(PATIENCE));
     for stream in [&far, &near] {
         let subflows = stream.subflows().unwrap();
@@ -364,6 +364,20 @@ fn the_end_of_a_runtime_sends_what_was_written_and_fails_what_is_left() {
     assert_eq!((&near).write(b"x").unwrap_err().kind(), ErrorKind::NotConnected);
     assert_eq!((&near).read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::NotConnected);
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::NotConnected);
+}
+
+#[test]
+fn the_last_counters_know_of_the_end() {
+    let (server, client) = hosts(2, |_| {});
+    let (far, near) = connect(&server, &client);
+    near.write_all(b"x").unwrap();
+    (&far).read_exact(&mut [0]).unwrap();
+    near.abort();
+    let mib = |engine: &mut mptcp_sdk::Engine| engine.stack().mib().iter().collect::<Vec<_>>();
+    let counters = client.shutdown_then(PATIENCE, mib).unwrap();
+    assert!(counters.contains(&("MPTcpExtMPFastcloseTx", 1)) && counters.contains(&("MPTcpExtMPCurrEstab", 0)));
+    assert_eq!(client.shutdown_then(PATIENCE, mib).unwrap_err().kind(), ErrorKind::NotConnected);
+    assert_eq!(client.connect(server_addr()).unwrap_err().kind(), ErrorKind::NotConnected);
 }
 
 #[test]

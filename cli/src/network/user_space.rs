@@ -66,17 +66,18 @@ fn finish(parts: &Mutex<Option<Parts>>, linger: Duration) {
         return;
     };
     drop(control);
-    if let Some(path) = mib
-        && let Err(error) = write_counters(&runtime, &path)
-    {
+    let Some(path) = mib else {
+        runtime.shutdown(linger);
+        return;
+    };
+    let counters = runtime.shutdown_then(linger, |engine| engine.stack().mib().iter().collect());
+    if let Err(error) = counters.and_then(|counters| write_counters(&counters, &path)) {
         crate::complain(&Failure::file("write", &path, &error));
     }
-    runtime.shutdown(linger);
 }
 
-fn write_counters(runtime: &Runtime, path: &Path) -> io::Result<()> {
-    let counters: BTreeMap<&str, u64> = runtime.call(|engine| engine.stack().mib().iter().collect())?;
-    std::fs::write(path, serde_json::to_vec_pretty(&counters)?)
+fn write_counters(counters: &BTreeMap<&str, u64>, path: &Path) -> io::Result<()> {
+    std::fs::write(path, serde_json::to_vec_pretty(counters)?)
 }
 
 /// What is known of a connection.

@@ -14,7 +14,7 @@ use tcp_adapter::ListenerId;
 use super::gate::{AnswerSender, Gate};
 use super::listener::{Backlog, Incoming};
 use super::pipe::{End, Pipe, Wish};
-use super::{Command, Connected, OpenFailure, Opened, Shared};
+use super::{Command, Connected, OpenFailure, Opened, Shared, Work};
 use crate::Engine;
 
 /// The driver: moves bytes between the streams and the engine, and the engine's frames.
@@ -27,6 +27,8 @@ pub(super) struct Driver {
     ready: VecDeque<ConnId>,
     /// When to leave at the latest; set once it is told to stop.
     leave_by: Option<Instant>,
+    /// What to do before leaving.
+    last: Vec<Work>,
 }
 
 /// What the driver knows of a stream.
@@ -51,6 +53,9 @@ enum Stage {
     Over,
 }
 
+/// How long the resets at the end may wait for room in their devices.
+const FAREWELL: Duration = Duration::from_millis(200);
+
 /// Bytes taken from the stack at a time.
 const MAX_RECV: usize = 64 << 10;
 
@@ -63,6 +68,7 @@ impl Driver {
             listeners: HashMap::new(),
             ready: VecDeque::new(),
             leave_by: None,
+            last: Vec::new(),
         }
     }
 
@@ -108,9 +114,10 @@ impl Driver {
         self.shared.asleep.store(false, Ordering::SeqCst);
     }
 
-    /// Whether every connection is closed and forgotten.
+    /// Whether every connection is closed and forgotten, and the last acknowledgement has left.
     fn is_done(&self) -> bool {
-        self.streams.is_empty() && self.engine.stack().connections().next().is_none()
+        let forgotten = self.streams.is_empty() && self.engine.stack().connections().next().is_none();
+        forgotten && self.engine.unsent_frames() == 0
     }
 
     fn handle_event(&mut self, event: Event) {
@@ -171,7 +178,10 @@ impl Driver {
                 }
             }
             Command::Call(work) => work(&mut self.engine),
-            Command::Stop(linger) => self.stop(linger),
+            Command::Stop(linger, last) => {
+                self.last.extend(last);
+                self.stop(linger);
+            }
         }
     }
 
@@ -258,9 +268,7 @@ impl Driver {
             return;
         }
         if stream.pipe.wants(Wish::Abort) {
-            if stream.pipe.last().is_none() {
-                stream.pipe.set_last(self.engine.report(conn));
-            }
+            stream.remember(conn, &self.engine);
             stream.pipe.end(End::Aborted);
             self.engine.abort(conn);
             self.streams.remove(&conn);
@@ -271,6 +279,7 @@ impl Driver {
         let flushed = stream.write(conn, &mut self.engine);
         stream.read(conn, &mut self.engine);
         if flushed && close {
+            stream.remember(conn, &self.engine);
             // As in TCP, bytes that nobody will read make the close abortive.
             if stream.pipe.incoming.held() > 0 {
                 self.engine.abort(conn);
@@ -307,11 +316,29 @@ impl Driver {
         for conn in self.engine.stack().connections().collect::<Vec<_>>() {
             self.engine.abort(conn);
         }
-        self.engine.poll();
+        let farewell = Instant::now() + FAREWELL;
+        loop {
+            self.engine.poll();
+            let left = farewell.saturating_duration_since(Instant::now());
+            // What cannot be told can be done without: the peers will find out.
+            if self.engine.unsent_frames() == 0 || left.is_zero() || self.engine.wait(Some(left)).is_err() {
+                break;
+            }
+        }
+        for last in std::mem::take(&mut self.last) {
+            last(&mut self.engine);
+        }
     }
 }
 
 impl Stream {
+    /// Keeps what is known of the connection, for those who ask when the engine has forgotten it.
+    fn remember(&self, conn: ConnId, engine: &Engine) {
+        if self.pipe.last().is_none() {
+            self.pipe.set_last(engine.report(conn));
+        }
+    }
+
     /// Hands the stack what the application has written. True once nothing is left to write.
     fn write(&mut self, conn: ConnId, engine: &mut Engine) -> bool {
         let lane = &self.pipe.outgoing;

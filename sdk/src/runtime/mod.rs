@@ -83,11 +83,12 @@ enum Command {
     /// Look at a stream.
     Attend(ConnId),
     /// Do something with the engine.
-    Call(Box<dyn FnOnce(&mut Engine) + Send>),
-    /// Close everything within this time, and leave.
-    Stop(Duration),
+    Call(Work),
+    /// Close everything within this time, do this last, and leave.
+    Stop(Duration, Option<Work>),
 }
 
+type Work = Box<dyn FnOnce(&mut Engine) + Send>;
 type Connected = Result<Opened, OpenFailure>;
 type Listening = Result<Arc<Backlog>, ListenError>;
 
@@ -238,7 +239,21 @@ impl Runtime {
 
     /// Stops the runtime for all handles, as the drop of the last one does, but waits for `linger` at most.
     pub fn shutdown(&self, linger: Duration) {
-        self.shared.shut_down(linger);
+        self.shared.shut_down(linger, None);
+    }
+
+    /// The same, and runs `last` on the engine when everything is closed: the moment for final counters.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn shutdown_then<R: Send + 'static>(
+        &self,
+        linger: Duration,
+        last: impl FnOnce(&mut Engine) -> R + Send + 'static,
+    ) -> io::Result<R> {
+        let (sender, answer) = Answer::channel();
+        self.shared.shut_down(linger, Some(Box::new(move |engine| sender.send(last(engine)))));
+        answer.wait(Some(Instant::now())).flatten().ok_or_else(stopped)
     }
 
     /// A handle that does not keep the runtime running.
@@ -259,7 +274,7 @@ impl Drop for Runtime {
         if self.shared.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
-        self.shared.shut_down(self.shared.linger);
+        self.shared.shut_down(self.shared.linger, None);
     }
 }
 
@@ -316,9 +331,9 @@ impl Shared {
         Ok(())
     }
 
-    fn shut_down(&self, linger: Duration) {
+    fn shut_down(&self, linger: Duration, last: Option<Work>) {
         // A driver that has already left needs no telling.
-        let _ = self.command(Command::Stop(linger));
+        let _ = self.command(Command::Stop(linger, last));
         if self.on_driver_thread() {
             return;
         }
@@ -420,7 +435,7 @@ impl std::fmt::Debug for Command {
             Self::Refill(_) => "Refill",
             Self::Attend(_) => "Attend",
             Self::Call(_) => "Call",
-            Self::Stop(_) => "Stop",
+            Self::Stop(..) => "Stop",
         })
     }
 }

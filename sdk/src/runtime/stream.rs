@@ -177,12 +177,13 @@ impl MptcpStream {
         live?.ok_or_else(stopped)
     }
 
-    /// Waits until the connection is over: both directions closed, and everything acknowledged. False if it is not by
-    /// then. The report is final afterwards.
+    /// Waits until the connection is over, for `timeout` at most; whether it is. Both directions are then closed and
+    /// everything is acknowledged, or it was aborted, and the [`report`](Self::report) is final.
     pub fn wait_closed(&self, timeout: Duration) -> bool {
         let pipe = &self.inner.pipe;
         let over = || (pipe.last().is_some() || pipe.outgoing.end() == End::Stopped).then_some(());
-        pipe.outgoing.wait(deadline(timeout), over).is_some()
+        pipe.outgoing.wait(deadline(timeout), over);
+        pipe.last().is_some()
     }
 
     /// Handle of the connection within the engine.

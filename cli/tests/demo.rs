@@ -1,0 +1,67 @@
+//! `mptcp demo`, which needs root and a kernel with Multipath TCP, and leaves nothing behind.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
+
+mod common;
+
+use std::process::Command;
+
+use common::{Background, assert_success, last_json, mptcp, run, wait_until};
+
+/// What a demonstration by process `pid` leaves behind.
+fn remains(pid: u32) -> Vec<String> {
+    let namespaces = Command::new("ip").args(["netns", "list"]).output().unwrap();
+    let interfaces = Command::new("ip").args(["-o", "link"]).output().unwrap();
+    let listed = [namespaces.stdout, interfaces.stdout].concat();
+    let listed = String::from_utf8(listed).unwrap();
+    let pid = format!("-{pid}");
+    let files = std::fs::read_dir(std::env::temp_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut remains: Vec<String> = files.map(|name| name.to_string_lossy().into_owned()).collect();
+    remains.extend(listed.lines().map(str::to_owned));
+    remains.retain(|line| line.contains(&pid) && (line.contains("mptcp-demo") || line.contains("mpd")));
+    remains
+}
+
+#[test]
+fn a_file_survives_the_loss_of_a_path() {
+    let demo = Background::start(&mut mptcp(["demo", "--size", "64M", "--json"]));
+    let pid = demo.id();
+    let output = demo.output();
+    assert_success(&output);
+    let summary = last_json(&output.stdout);
+    assert_eq!((summary["bytes"].as_u64(), summary["same"].as_bool()), (Some(64 << 20), Some(true)));
+    assert_eq!(summary["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(summary["kernel"]["received"], 64 << 20);
+    assert_eq!(summary["connection"]["fallback"], serde_json::Value::Null);
+    let paths: Vec<u64> =
+        summary["paths"].as_array().unwrap().iter().map(|path| path["bytes"].as_u64().unwrap()).collect();
+    assert_eq!(paths.len(), 3);
+    assert!(paths.iter().all(|bytes| *bytes > 1 << 20), "{summary}");
+    assert!(paths[2] < paths[0] && paths[2] < paths[1], "the path that went down carried less: {summary}");
+    assert_eq!(remains(pid), [""; 0]);
+}
+
+#[test]
+fn an_interrupted_demonstration_cleans_up() {
+    let demo = Background::start(&mut mptcp(["demo", "--size", "4G"]));
+    let pid = demo.id();
+    wait_until("the demonstration has begun", || !remains(pid).is_empty());
+    let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    assert_eq!(demo.output().status.code(), Some(128 + 2));
+    assert_eq!(remains(pid), [""; 0]);
+}
+
+#[test]
+fn impossible_demonstrations_are_refused() {
+    for (args, part) in
+        [(["demo", "--size", "9G"], "at most 8G are possible"), (["demo", "--size", "0"], "is not a count of bytes")]
+    {
+        let output = run(&mut mptcp(args));
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(part), "{output:?}");
+    }
+    let output = run(&mut mptcp(["demo", "--file", "/nonexistent"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "mptcp: cannot read /nonexistent: no such file\n");
+}

@@ -1,0 +1,258 @@
+//! The command line over paths in user space: unix sockets that carry Ethernet frames, so that no privilege is needed.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use common::{Background, TempFile, assert_success, last_json, mptcp, run, wait_until};
+use serde_json::Value;
+
+/// Three wires between two hosts, as files of sockets in a directory of their own.
+struct Wires {
+    dir: PathBuf,
+}
+
+const PATHS: usize = 3;
+
+impl Wires {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("mptcp-test-{}-{name}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        Self { dir }
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.dir.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// The options for the paths of one host: 1 serves and announces its addresses, 2 connects.
+    fn paths(&self, host: usize) -> Vec<String> {
+        let path = |path: usize| {
+            let (own, peer) = (self.file(&format!("{path}-{host}")), self.file(&format!("{path}-{}", 3 - host)));
+            let flag = if host == 1 && path > 0 { ",signal" } else { "" };
+            ["--path".to_owned(), format!("unix:{own},10.0.{path}.{host}/24,peer={peer}{flag}")]
+        };
+        (0..PATHS).flat_map(path).collect()
+    }
+
+    fn command(&self, host: usize, args: &[&str]) -> std::process::Command {
+        let paths = self.paths(host);
+        mptcp(args.iter().copied().chain(paths.iter().map(String::as_str)))
+    }
+
+    /// Starts a command of host 1, and waits until it can be talked to.
+    fn serve(&self, args: &[&str]) -> Background {
+        let control = self.file("server.sock");
+        let args: Vec<&str> = args.iter().copied().chain(["--control", &control]).collect();
+        // An input that stays open keeps the connection open where nothing else is to be sent.
+        let server = Background::start(self.command(1, &args).stdin(Stdio::piped()));
+        wait_until("the server runs", || mptcp(["ss", "--control", &control]).status().unwrap().success());
+        server
+    }
+}
+
+impl Drop for Wires {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn counter(file: &str, name: &str) -> u64 {
+    let counters: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    counters[name].as_u64().unwrap_or_else(|| panic!("there is no counter {name} in {counters}"))
+}
+
+#[test]
+fn a_file_travels_over_three_paths() {
+    let wires = Wires::new("cat");
+    let (up, down) = (TempFile::with_len("user-up", 12_000_000), TempFile::with_len("user-down", 3_000_000));
+    let (at_server, at_client) = (wires.file("at-server"), wires.file("at-client"));
+    let (mib, pcap) = (wires.file("mib"), wires.file("frames.pcapng"));
+    let server = wires.serve(&["cat", "--listen", "7000", "--input", down.path(), "--output", &at_server, "--json"]);
+    let client = run(&mut wires.command(
+        2,
+        &[
+            "cat",
+            "--connect",
+            "10.0.0.1:7000",
+            "--input",
+            up.path(),
+            "--output",
+            &at_client,
+            "--json",
+            "--mib",
+            &mib,
+            "--pcap",
+            &pcap,
+            "--scheduler",
+            "round-robin",
+            "--checksum",
+        ],
+    ));
+    assert_success(&client);
+    let server = server.output();
+    assert_success(&server);
+    assert!(std::fs::read(at_server).unwrap() == up.bytes(), "the server received other bytes");
+    assert!(std::fs::read(at_client).unwrap() == down.bytes(), "the client received other bytes");
+    for (output, sent, received) in [(&client, 12_000_000_u64, 3_000_000_u64), (&server, 3_000_000, 12_000_000)] {
+        let summary = last_json(&output.stderr);
+        assert_eq!(summary["transport"], "user-space mptcp");
+        assert_eq!((summary["sent"].as_u64(), summary["received"].as_u64()), (Some(sent), Some(received)));
+        assert_eq!(summary["fallback"], Value::Null);
+        let subflows = summary["subflows"].as_array().unwrap();
+        assert_eq!(subflows.len(), PATHS, "{summary}");
+        let sum = |what: &str| subflows.iter().map(|subflow| subflow[what].as_u64().unwrap()).sum::<u64>();
+        assert!(sum("sent") >= sent && sum("received") >= received, "{summary}");
+        assert!(subflows.iter().all(|subflow| subflow["live"] == false), "{summary}");
+    }
+    assert_eq!(counter(&mib, "MPTcpExtMPJoinSynTx"), 2);
+    assert_eq!(std::fs::read(pcap).unwrap()[..4], [0x0a, 0x0d, 0x0d, 0x0a]);
+    // Nothing is left behind, sockets included.
+    assert!(std::fs::read_dir(&wires.dir).unwrap().all(|entry| !entry.unwrap().path().ends_with(".sock")));
+}
+
+#[test]
+fn throughput_and_latency_are_measured_per_path() {
+    let wires = Wires::new("perf");
+    let server = wires.serve(&["perf", "--server"]);
+    let measure = |args: &[&str]| {
+        let args: Vec<&str> = ["perf", "--client", "10.0.0.1", "--json"].iter().chain(args).copied().collect();
+        let output = run(&mut wires.command(2, &args));
+        assert_success(&output);
+        last_json(&output.stdout)
+    };
+    let bulk = measure(&["--bidir", "--bytes", "4M"]);
+    assert_eq!((bulk["client"]["sent"].as_u64(), bulk["client"]["received"].as_u64()), (Some(4 << 20), Some(4 << 20)));
+    assert_eq!(bulk["server"]["received"], 4 << 20);
+    assert_eq!(bulk["subflows"].as_array().unwrap().len(), PATHS);
+    let intervals = bulk["intervals"].as_array().unwrap();
+    assert!(intervals.iter().any(|interval| interval["paths"].as_array().unwrap().len() == PATHS), "{bulk}");
+    let rr = measure(&["--rr", "--time", "0.3", "--depth", "8", "--size", "1K"]);
+    assert!(rr["requests"].as_u64().unwrap() > 10 && rr["p99_us"].as_f64().unwrap() > 0.0, "{rr}");
+    drop(server);
+}
+
+#[test]
+fn iperf3_tests_run_over_several_connections() {
+    let wires = Wires::new("iperf3");
+    let server = wires.serve(&["perf", "--iperf3", "--server", "--json", "--one-off"]);
+    let args = ["perf", "--iperf3", "--client", "10.0.0.1", "--bidir", "--time", "0.5", "--json"];
+    let client = run(&mut wires.command(2, &args));
+    assert_success(&client);
+    let server = server.output();
+    assert_success(&server);
+    let (client, server) = (last_json(&client.stdout), last_json(&server.stdout));
+    assert_eq!(client["server"], server["server"]);
+    for side in ["client", "server"] {
+        for stream in client[side]["streams"].as_array().unwrap() {
+            assert!(stream["bytes"].as_i64().unwrap() > 100_000, "{client}");
+        }
+    }
+}
+
+#[test]
+fn a_running_transfer_is_shown_and_its_paths_are_changed() {
+    let wires = Wires::new("control");
+    let control = wires.file("client.sock");
+    let _server = wires.serve(&["cat", "--listen", "7000"]);
+    let mut client = wires.command(2, &["cat", "--connect", "10.0.0.1:7000", "--control", &control]);
+    // The input stays open, and so the connection.
+    let client = Background::start(client.stdin(Stdio::piped()));
+    let ask = |args: &[&str]| run(&mut mptcp(args.iter().copied().chain(["--control", &control])));
+    let subflows = || {
+        let shown = ask(&["ss", "--json"]);
+        let connection =
+            if shown.status.success() { last_json(&shown.stdout)["connections"][0].take() } else { Value::Null };
+        connection["subflows"].as_array().cloned().unwrap_or_default()
+    };
+    let established = || subflows().iter().filter(|subflow| subflow["state"] == "established").count();
+    wait_until("the connection is open", || established() >= 1);
+
+    let list = last_json(&ask(&["path", "list", "--json"]).stdout);
+    let addrs: Vec<&str> = list.as_array().unwrap().iter().map(|entry| entry["addr"].as_str().unwrap()).collect();
+    assert_eq!(addrs, ["10.0.1.2", "10.0.2.2"], "paths besides the first of a client are endpoints");
+    assert_success(&ask(&["path", "backup", "10.0.1.2", "on"]));
+    assert_success(&ask(&["path", "del", "10.0.2.2"]));
+    let list = String::from_utf8(ask(&["path", "list"]).stdout).unwrap();
+    assert_eq!(list.lines().count(), 1);
+    assert!(list.contains("10.0.1.2 subflow backup"), "{list}");
+    let added = ask(&["path", "add", "10.0.2.2", "--subflow"]);
+    assert!(String::from_utf8_lossy(&added.stdout).starts_with("endpoint "), "{added:?}");
+
+    let table = String::from_utf8(ask(&["ss"]).stdout).unwrap();
+    assert!(table.contains("established") && table.contains("-> 10.0.0.1:7000"), "{table}");
+
+    assert_mistake(&ask(&["path", "add", "10.0.2.2", "--subflow"]), 1, "endpoint 10.0.2.2 exists already");
+    assert_mistake(
+        &ask(&["path", "add", "192.0.2.1"]),
+        1,
+        "endpoint address 192.0.2.1 belongs to no interface of this stack",
+    );
+    assert_mistake(&ask(&["path", "del", "10.9.9.9"]), 1, "there is no endpoint 10.9.9.9");
+    assert_mistake(&ask(&["path", "close", "7.7", "0"]), 1, "there is no connection 7.7");
+    drop(client);
+}
+
+fn assert_mistake(output: &Output, code: i32, sentence: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(stderr, format!("mptcp: {sentence}\n"));
+}
+
+#[test]
+fn mistakes_in_paths_are_told_in_one_sentence() {
+    let cat = |args: &[&str]| run(&mut mptcp(["cat", "--connect", "10.0.0.1:1"].iter().chain(args).copied()));
+    let nothing = cat(&[]);
+    assert_mistake(
+        &nothing,
+        2,
+        "say what carries the bytes: --path for paths in user space, or --kernel tcp or --kernel mptcp",
+    );
+    let unknown = cat(&["--path", "wifi:x,10.0.0.2/24"]);
+    assert_mistake(&unknown, 2, "--path: 'wifi' is not a kind of device: choose tap, eth or unix");
+    let gateway = cat(&["--path", "unix:/tmp/x,10.0.0.2/24,peer=/tmp/y,gw=10.9.9.9"]);
+    let allowed = "an address of another host on one of the interface's networks";
+    assert_mistake(&gateway, 2, &format!("interfaces[0].gateways is 10.9.9.9, but must be {allowed}"));
+    let stack = cat(&["--path", "unix:/tmp/x,10.0.0.2/24,peer=/tmp/y", "--stack", "lwip"]);
+    assert_mistake(&stack, 2, "there is no TCP plug-in 'lwip': choose smoltcp");
+    let wires = Wires::new("mistakes");
+    let unreachable = run(&mut wires.command(2, &["cat", "--connect", "192.0.2.1:1"]));
+    let advice = "add a gateway to the interface, or use an address of its network";
+    assert_mistake(
+        &unreachable,
+        1,
+        &format!("cannot connect to 192.0.2.1:1: no route from 10.0.0.2 to 192.0.2.1:1: {advice}"),
+    );
+    let scheduler = cat(&["--path", "x", "--scheduler", "fast"]);
+    assert_eq!(scheduler.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&scheduler.stderr).contains("there is no scheduler 'fast'"), "{scheduler:?}");
+    let both = cat(&["--path", "x", "--kernel", "tcp"]);
+    assert!(String::from_utf8_lossy(&both.stderr).contains("cannot be used with"), "{both:?}");
+    let gone = run(&mut mptcp(["ss", "--control", "/nonexistent.sock"]));
+    assert_mistake(&gone, 1, "cannot use the control socket /nonexistent.sock: there is no such socket");
+}
+
+#[test]
+fn an_interrupted_end_tells_its_peer_and_cleans_up() {
+    let wires = Wires::new("interrupt");
+    let mib = wires.file("mib");
+    let server = wires.serve(&["cat", "--listen", "7000", "--mib", &mib]);
+    let mut client = wires.command(2, &["cat", "--connect", "10.0.0.1:7000"]);
+    let client = Background::start(client.stdin(Stdio::piped()));
+    let connected = || {
+        let shown = run(&mut mptcp(["ss", "--json", "--control", &wires.file("server.sock")]));
+        last_json(&shown.stdout)["connections"][0]["state"].is_string()
+    };
+    wait_until("the connection is open", connected);
+    let pid = rustix::process::Pid::from_raw(i32::try_from(server.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let server = server.output();
+    assert_eq!(server.status.code(), Some(128 + 2), "{server:?}");
+    assert!(server.stderr.is_empty(), "{server:?}");
+    assert_mistake(&client.output(), 1, "cannot receive: the peer reset the connection");
+    assert_eq!(counter(&mib, "MPTcpExtMPFastcloseTx") + counter(&mib, "MPTcpExtMPRstTx"), 1);
+    assert!(!PathBuf::from(wires.file("server.sock")).exists());
+}
