@@ -48,7 +48,9 @@ fn an_interrupted_demonstration_cleans_up() {
     wait_until("the demonstration has begun", || !remains(pid).is_empty());
     let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
-    assert_eq!(demo.output().status.code(), Some(128 + 2));
+    let output = demo.output();
+    assert_eq!(output.status.code(), Some(128 + 2));
+    assert!(output.stderr.is_empty(), "{output:?}");
     assert_eq!(remains(pid), [""; 0]);
 }
 

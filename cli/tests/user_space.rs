@@ -164,9 +164,9 @@ fn a_running_transfer_is_shown_and_its_paths_are_changed() {
     let ask = |args: &[&str]| run(&mut mptcp(args.iter().copied().chain(["--control", &control])));
     let subflows = || {
         let shown = ask(&["ss", "--json"]);
-        let connection =
-            if shown.status.success() { last_json(&shown.stdout)["connections"][0].take() } else { Value::Null };
-        connection["subflows"].as_array().cloned().unwrap_or_default()
+        // Before the socket is there, nothing is shown; before the connection is, an empty list.
+        let shown = if shown.status.success() { last_json(&shown.stdout) } else { Value::Null };
+        shown["connections"][0]["subflows"].as_array().cloned().unwrap_or_default()
     };
     let established = || subflows().iter().filter(|subflow| subflow["state"] == "established").count();
     wait_until("the connection is open", || established() >= 1);

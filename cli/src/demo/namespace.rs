@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::failure::{Failure, plain};
 use crate::interrupt::on_interrupt;
@@ -9,6 +10,8 @@ use crate::interrupt::on_interrupt;
 /// A network namespace that is removed at the end, with everything in it.
 pub(super) struct Namespace {
     name: String,
+    /// Whether it has been removed: by the end of this, or because the process was interrupted.
+    removed: Arc<Mutex<bool>>,
 }
 
 impl Namespace {
@@ -16,8 +19,9 @@ impl Namespace {
     pub(super) fn create() -> Result<Self, Failure> {
         let name = format!("mptcp-demo-{}", std::process::id());
         ip(&["netns", "add", &name])?;
-        let namespace = Self { name: name.clone() };
-        on_interrupt(move || remove(&name))?;
+        let removed = Arc::new(Mutex::new(false));
+        let namespace = Self { name: name.clone(), removed: Arc::clone(&removed) };
+        on_interrupt(move || remove(&name, &removed))?;
         namespace.ip(&["link", "set", "lo", "up"])?;
         Ok(namespace)
     }
@@ -63,11 +67,15 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        remove(&self.name);
+        remove(&self.name, &self.removed);
     }
 }
 
-fn remove(name: &str) {
+fn remove(name: &str, removed: &Mutex<bool>) {
+    let mut removed = removed.lock().unwrap_or_else(PoisonError::into_inner);
+    if std::mem::replace(&mut *removed, true) {
+        return;
+    }
     if let Err(failure) = ip(&["netns", "del", name]) {
         crate::complain(&failure);
     }

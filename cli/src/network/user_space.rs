@@ -62,9 +62,9 @@ impl Drop for UserSpace {
 }
 
 fn finish(parts: &Mutex<Option<Parts>>, linger: Duration) {
-    let Some(Parts { runtime, control, mib }) = parts.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-        return;
-    };
+    // Held to the end: whoever comes second, at an interruption, must not leave before the work is done.
+    let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(Parts { runtime, control, mib }) = parts.take() else { return };
     drop(control);
     let Some(path) = mib else {
         runtime.shutdown(linger);
