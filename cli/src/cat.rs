@@ -18,10 +18,11 @@ use crate::human::{ListenAddr, parse_listen, parse_remote};
 use crate::network::{NetworkOptions, Role, Stream, StreamReport, shares};
 use crate::progress::Progress;
 
-/// Connects or listens, sends the input and writes what arrives to the output.
+/// Connect or listen, and pass bytes both ways (like netcat)
 ///
-/// At the end of the input the sending direction is closed and receiving goes on; the command is done when both
-/// directions are.
+/// Sends the input and writes what arrives to the output. At the end of the input the sending direction is closed, and
+/// receiving goes on; the command is done when both directions are. Where one end is the Linux kernel, its joins of
+/// further paths need a connection that its end has not closed: give that end an input that stays open.
 #[derive(Args, Debug)]
 pub(crate) struct CatArgs {
     /// Wait for one connection

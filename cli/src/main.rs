@@ -30,15 +30,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Connect or listen, and pass bytes both ways (like netcat)
     Cat(cat::CatArgs),
-    /// Measure throughput or request latency (like iperf, or as a peer of iperf3)
     Perf(perf::PerfArgs),
-    /// Show the live connections of running processes, with their subflows (like ss)
     Ss(ss::SsArgs),
-    /// Show and change the paths of a running process (like ip mptcp)
     Path(path::PathArgs),
-    /// Watch a file travel over three paths to the Linux kernel, and survive the loss of one
     Demo(demo::DemoArgs),
 }
 

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::human::parse_remote;
 use crate::say;
 
-/// Shows and changes the paths of a running process.
+/// Show and change the paths of a running process (like ip mptcp)
 #[derive(Args, Debug)]
 pub(crate) struct PathArgs {
     #[command(subcommand)]

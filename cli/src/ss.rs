@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::human::bytes;
 use crate::say;
 
-/// Shows the live connections of running processes, with their subflows.
+/// Show the live connections of running processes, with their subflows (like ss)
 #[derive(Args, Debug)]
 pub(crate) struct SsArgs {
     /// Control socket of the process [default: every mptcp-PID.sock in $XDG_RUNTIME_DIR or /run]

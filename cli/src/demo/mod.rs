@@ -27,9 +27,9 @@ use crate::network::{Network, Stream, StreamReport, shares};
 use crate::progress::Progress;
 use crate::say;
 
-/// Sends a file over three paths to the Linux kernel, takes one path down half-way, and compares.
+/// Watch a file travel over three paths to the Linux kernel, and survive the loss of one
 ///
-/// The kernel's end is in a network namespace of its own, connected by three TAP interfaces; all of it is removed at the
+/// Sends a file, takes one path down half-way, and compares what has arrived. The kernel's end is in a network namespace of its own, connected by three TAP interfaces; all of it is removed at the
 /// end. Needs root, /dev/net/tun and a kernel with Multipath TCP.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {

@@ -19,7 +19,10 @@ use crate::network::{NetworkOptions, Role};
 
 pub(crate) use meter::Meter;
 
-/// Measures throughput (the default) or the latency of requests.
+/// Measure throughput or request latency (like iperf, or as a peer of iperf3)
+///
+/// A client runs a test against a server: bulk throughput, or requests of which a given number is under way at a time.
+/// Everything travels over one connection, except with --iperf3.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("role").required(true).args(["server", "client"]))]
 #[command(group = ArgGroup::new("test").args(["bulk", "rr"]))]

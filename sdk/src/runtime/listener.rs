@@ -91,8 +91,11 @@ impl MptcpListener {
     }
 
     /// What it was bound to.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.addr
+    ///
+    /// # Errors
+    /// None: the signature is that of [`std::net::TcpListener`].
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.addr)
     }
 }
 
