@@ -72,6 +72,7 @@ fn the_iperf3_protocol_works_with_itself() {
         let bytes = |of: &Value, index: usize| of["streams"][index]["bytes"].as_i64().unwrap();
         if sent {
             assert_eq!(bytes(&client["client"], 0), 5_000_000, "{direction:?}");
+            assert_eq!(bytes(&client["server"], 0), 5_000_000, "{direction:?}");
         }
         if received {
             assert!(bytes(&client["client"], usize::from(sent)) >= 5_000_000, "{direction:?}");
@@ -113,11 +114,12 @@ fn an_iperf3_client_is_served() {
 
 #[test]
 fn an_iperf3_server_serves_us() {
-    let port = free_port();
-    let _server = Background::start(iperf3(&["-s", "-p", &port.to_string()]).stdout(Stdio::null()));
-    wait_for_listener(port);
-    let at = format!("127.0.0.1:{port}");
     for options in [vec!["--time", "1"], vec!["--time", "1", "--reverse"], vec!["--time", "1", "--bidir"]] {
+        // A new one each time: between two tests an iperf3 server does not listen for a moment.
+        let port = free_port();
+        let _server = Background::start(iperf3(&["-s", "-1", "-p", &port.to_string()]).stdout(Stdio::null()));
+        wait_for_listener(port);
+        let at = format!("127.0.0.1:{port}");
         let args = ["perf", "--iperf3", "--client", &at, "--kernel", "tcp", "--json"];
         let output = run(&mut mptcp(args.iter().chain(&options).copied()));
         assert_success(&output);

@@ -72,6 +72,11 @@ impl Parameters {
         }
     }
 
+    /// Bytes to send in each direction, if that is what ends the test.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        Some(self.num).filter(|bytes| *bytes > 0)
+    }
+
     /// Streams in each direction.
     pub(super) fn parallel(&self) -> u32 {
         self.parallel

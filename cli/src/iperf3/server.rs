@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::control::{Cookie, NOT_IMPLEMENTED, State, expect_state, read_json, read_state, write_json, write_state};
 use super::messages::{Parameters, Results};
@@ -16,6 +16,9 @@ use crate::say;
 
 /// How long a client may take for its next step outside the test proper.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long bytes that are under way at the end may take.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// How often to look whether an interval is over.
 const TICK: Duration = Duration::from_millis(20);
@@ -101,6 +104,9 @@ fn session(control: &Stream, incoming: &Receiver<Stream>, json: bool) -> io::Res
     let streams = Streams::start(streams, parameters.block(), None)?;
     let mut meter = Meter::start(streams.report(), !json);
     wait_for_end(control, &streams, &mut meter)?;
+    if direction.uploads() {
+        wait_for_bytes(&streams, parameters.bytes());
+    }
     streams.stop();
     let (sent, received) = streams.counts();
     meter.tick(sent, received, streams.report(), true);
@@ -131,6 +137,15 @@ fn session(control: &Stream, incoming: &Receiver<Stream>, json: bool) -> io::Res
         ));
     }
     Ok(())
+}
+
+/// Waits, for a moment, for what the client has sent before it said that the test is over: of a test that is a number of
+/// bytes, all of them should be counted. Of one that is a time, what comes later is late.
+fn wait_for_bytes(streams: &Streams, bytes: Option<u64>) {
+    let started = Instant::now();
+    while bytes.is_some_and(|bytes| streams.counts().1 < bytes) && started.elapsed() < GRACE {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Waits until the client says that the test is over, taking stock meanwhile.

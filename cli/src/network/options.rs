@@ -10,6 +10,14 @@ use super::user_space::UserSpace;
 use super::{KernelProtocol, Network};
 use crate::failure::Failure;
 
+const PATH_HELP: &str = "\
+Use this path from user space; give one per path
+
+KIND:NAME,ADDR/PREFIX[,ADDR/PREFIX...][,gw=ADDR][,mac=MAC][,mtu=N][,signal][,subflow][,backup][,fullmesh][,port=N]
+where KIND:NAME is tap:NAME (made if it does not exist), eth:NAME (an interface of the kernel), unix:PATH with
+peer=PATH, or unix:fd=NUMBER. A connection starts on the first path that reaches the peer. On the other paths of a
+client, addresses without a flag are given 'subflow'; those of a server stay as they are.";
+
 /// What carries the bytes.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Network")]
@@ -18,12 +26,7 @@ pub(crate) struct NetworkOptions {
     #[arg(long, value_name = "PROTOCOL")]
     kernel: Option<KernelProtocol>,
     /// Use this path from user space; give one per path
-    ///
-    /// KIND:NAME,ADDR/PREFIX[,ADDR/PREFIX...][,gw=ADDR][,mac=MAC][,mtu=N][,signal][,subflow][,backup][,fullmesh][,port=N]
-    /// where KIND:NAME is tap:NAME (made if it does not exist), eth:NAME (an interface of the kernel), unix:PATH with
-    /// peer=PATH, or unix:fd=NUMBER. A connection starts on the first path that reaches the peer. On the other paths
-    /// of a client, addresses without a flag are given 'subflow'; those of a server stay as they are.
-    #[arg(long = "path", value_name = "SPEC", conflicts_with = "kernel", verbatim_doc_comment)]
+    #[arg(long = "path", value_name = "SPEC", conflicts_with = "kernel", long_help = PATH_HELP)]
     paths: Vec<String>,
     /// Ask for DSS checksums
     #[arg(long, conflicts_with = "kernel")]

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "test code outside of a test function")]
 
 use std::io::{Seek, Write};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Nothing in these tests takes nearly this long.
@@ -61,25 +61,37 @@ pub(crate) fn run(command: &mut Command) -> Output {
     Background::start(command).output()
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and that no other test is given.
+///
+/// Not one of those that the kernel gives to connections: a connection to such a port can meet itself. And found
+/// without trying to listen: a process that another test starts at that moment would keep the socket for a while.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id() % 100 * 200;
+    loop {
+        let number = start + u32::from(NEXT.fetch_add(1, Ordering::Relaxed)) % 200;
+        let port = u16::try_from(10_000 + number).unwrap();
+        if !is_listened_on(port) {
+            return port;
+        }
+    }
 }
 
 /// Waits until somebody listens on `port`, without connecting to it.
 pub(crate) fn wait_for_listener(port: u16) {
-    let listening = || {
-        ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
-            let table = std::fs::read_to_string(table).unwrap();
-            // The local address ends in the port in hexadecimal; state 0A is LISTEN.
-            table.lines().any(|line| {
-                let mut fields = line.split_whitespace().skip(1);
-                let local = fields.next().unwrap_or("");
-                local.ends_with(&format!(":{port:04X}")) && fields.nth(1) == Some("0A")
-            })
+    wait_until("somebody listens", || is_listened_on(port));
+}
+
+fn is_listened_on(port: u16) -> bool {
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+        let table = std::fs::read_to_string(table).unwrap();
+        // The local address ends in the port in hexadecimal; state 0A is LISTEN.
+        table.lines().any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next().unwrap_or("");
+            local.ends_with(&format!(":{port:04X}")) && fields.nth(1) == Some("0A")
         })
-    };
-    wait_until("somebody listens", listening);
+    })
 }
 
 /// Waits until `condition` holds.
