@@ -7,7 +7,7 @@ mod report;
 mod user_space;
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,24 +36,25 @@ impl Network {
         Ok(Self::User(UserSpace::start(runtime, None, None)?))
     }
 
-    /// Listens; mistakes of address or port are reported as failures to run.
+    /// Listens.
     pub(crate) fn listen(&self, at: ListenAddr) -> Result<Listener, Failure> {
-        let failed = |error: io::Error| Failure::io(format_args!("cannot listen on {at}"), &error);
         match self {
-            Self::Kernel(protocol) => protocol.listen(at.addr, at.port).map(Listener::Kernel).map_err(failed),
-            Self::User(user) => {
-                let addr = at.addr.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-                user.runtime().bind(SocketAddr::new(addr, at.port)).map(Listener::User).map_err(failed)
+            Self::Kernel(protocol) => {
+                let listener = protocol.listen(at.addr, at.port).map(Listener::Kernel);
+                listener.map_err(|error| Failure::io(format_args!("cannot listen on {at}"), &error))
             }
+            Self::User(user) => user.listen(at).map(Listener::User),
         }
     }
 
     /// Connects, waiting for the handshake.
     pub(crate) fn connect(&self, remote: SocketAddr) -> Result<Stream, Failure> {
-        let failed = |error: io::Error| Failure::io(format_args!("cannot connect to {remote}"), &error);
         match self {
-            Self::Kernel(protocol) => protocol.connect(remote).map(Stream::Kernel).map_err(failed),
-            Self::User(user) => user.runtime().connect(remote).map(Stream::User).map_err(failed),
+            Self::Kernel(protocol) => {
+                let stream = protocol.connect(remote).map(Stream::Kernel);
+                stream.map_err(|error| Failure::io(format_args!("cannot connect to {remote}"), &error))
+            }
+            Self::User(user) => user.connect(remote).map(Stream::User),
         }
     }
 }

@@ -80,7 +80,7 @@ impl NetworkOptions {
                     let sentence = error.to_string();
                     if error.is_mistake() { Failure::Usage(sentence) } else { Failure::Runtime(sentence) }
                 })?;
-                Ok(Network::User(UserSpace::start(runtime, self.control.as_deref(), self.mib.clone())?))
+                Ok(Network::User(UserSpace::start(runtime, self.control.clone(), self.mib.clone())?))
             }
         }
     }

@@ -2,21 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mptcp_sdk::control::{ControlServer, default_path};
-use mptcp_sdk::{ConnReport, MptcpStream, Runtime, SubflowInfo, SubflowState};
+use mptcp_sdk::{ConnReport, MptcpListener, MptcpStream, Runtime, SubflowInfo, SubflowState};
 
 use super::report::{StreamReport, SubflowReport};
 use crate::failure::Failure;
+use crate::human::ListenAddr;
 use crate::interrupt::on_interrupt;
 
 /// A runtime and what belongs to it. Dropping it ends everything in order.
 pub(crate) struct UserSpace {
     parts: Arc<Mutex<Option<Parts>>>,
     runtime: Runtime,
+    /// Where the control socket is to be; `None` for where others would look for it.
+    control: Option<PathBuf>,
 }
 
 /// What must be dealt with once: at the end, or when the process is interrupted.
@@ -30,28 +34,46 @@ struct Parts {
 const LINGER: Duration = Duration::from_secs(10);
 
 impl UserSpace {
-    /// Makes the control socket, and sees to it that an interrupted process leaves in order.
-    pub(crate) fn start(runtime: Runtime, control: Option<&Path>, mib: Option<PathBuf>) -> Result<Self, Failure> {
-        let control = match control {
-            Some(path) => {
-                let started = ControlServer::start(&runtime, path);
-                let failed = |error: io::Error| {
-                    Failure::io(format_args!("cannot make the control socket {}", path.display()), &error)
-                };
-                Some(started.map_err(failed)?)
-            }
-            // Nobody has asked for it, so a directory that cannot be written is no failure.
-            None => ControlServer::start(&runtime, &default_path(std::process::id())).ok(),
-        };
-        let parts = Arc::new(Mutex::new(Some(Parts { runtime: runtime.clone(), control, mib })));
+    /// Sees to it that an interrupted process leaves in order.
+    pub(crate) fn start(runtime: Runtime, control: Option<PathBuf>, mib: Option<PathBuf>) -> Result<Self, Failure> {
+        let parts = Arc::new(Mutex::new(Some(Parts { runtime: runtime.clone(), control: None, mib })));
         let interrupted = Arc::clone(&parts);
         on_interrupt(move || finish(&interrupted, Duration::ZERO))?;
-        Ok(Self { parts, runtime })
+        Ok(Self { parts, runtime, control })
     }
 
-    /// What makes connections.
-    pub(crate) fn runtime(&self) -> &Runtime {
-        &self.runtime
+    /// Listens, and then makes the control socket, so that who finds the one finds the other.
+    pub(super) fn listen(&self, at: ListenAddr) -> Result<MptcpListener, Failure> {
+        let addr = at.addr.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        let listener = self.runtime.bind(SocketAddr::new(addr, at.port));
+        let listener = listener.map_err(|error| Failure::io(format_args!("cannot listen on {at}"), &error))?;
+        self.open_control()?;
+        Ok(listener)
+    }
+
+    /// Makes the control socket, and connects.
+    pub(super) fn connect(&self, remote: SocketAddr) -> Result<MptcpStream, Failure> {
+        self.open_control()?;
+        let connected = self.runtime.connect(remote);
+        connected.map_err(|error| Failure::io(format_args!("cannot connect to {remote}"), &error))
+    }
+
+    fn open_control(&self) -> Result<(), Failure> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(parts) = parts.as_mut().filter(|parts| parts.control.is_none()) else { return Ok(()) };
+        parts.control = match &self.control {
+            Some(path) => {
+                let what = format!("cannot make the control socket {}", path.display());
+                let started = ControlServer::start(&self.runtime, path);
+                Some(started.map_err(|error| match error.kind() {
+                    io::ErrorKind::AddrInUse => Failure::Runtime(format!("{what}: another process listens there")),
+                    _ => Failure::io(what, &error),
+                })?)
+            }
+            // Nobody has asked for it, so a directory that cannot be written is no failure.
+            None => ControlServer::start(&self.runtime, &default_path(std::process::id())).ok(),
+        };
+        Ok(())
     }
 }
 
