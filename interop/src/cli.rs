@@ -153,10 +153,15 @@ pub struct StackReport {
 }
 
 impl StackProcess {
-    /// The control socket, for `mptcp ss` and the commands on paths.
-    #[must_use]
-    pub fn control(&self) -> &Path {
-        &self.control
+    /// Runs another subcommand on this process by way of its control socket, such as `ss --json` or `path del 10.77.1.2`, and
+    /// returns what it prints.
+    ///
+    /// # Errors
+    /// It reports one.
+    pub fn control(&self, words: &str) -> Result<String> {
+        let mut command = Command::new(program()?);
+        command.args(words.split_whitespace()).arg("--control").arg(&self.control);
+        tools::run(&mut command)
     }
 
     /// Waits for the program to end with success, and reads its report.

@@ -29,10 +29,12 @@ pub struct Encounter {
     role: Role,
     family: Family,
     len: u64,
+    subflows: usize,
     options: String,
     path_flags: String,
     peer: Peer,
     pace: Pace,
+    capture: bool,
 }
 
 /// When the ends of a connection are done with sending.
@@ -86,19 +88,35 @@ impl Encounter {
             Role::Client => Peer::listen(PORT, kernel_addr(family, 0)),
             Role::Server => Peer::connect(stack_addr(family, 0), PORT),
         };
-        let extra = (PATHS - 1).to_string();
-        let (options, path_flags) = match role {
-            // The end that connects also joins, since it may be behind a NAT; the other one announces its addresses.
-            Role::Client => (format!("--subflows {extra} --add-addr-accepted {extra}"), String::new()),
-            Role::Server => (format!("--subflows {extra}"), ",signal".to_owned()),
+        // The end that connects also joins, since it may be behind a NAT; the other one announces its addresses.
+        let path_flags = match role {
+            Role::Client => String::new(),
+            Role::Server => ",signal".to_owned(),
         };
-        Self { role, family, len, options, path_flags, peer, pace: Pace::Payload }
+        Self {
+            role,
+            family,
+            len,
+            subflows: PATHS - 1,
+            options: String::new(),
+            path_flags,
+            peer,
+            pace: Pace::Payload,
+            capture: false,
+        }
     }
 
     /// Adds options to the command line of our program.
     #[must_use]
     pub fn options(mut self, words: &str) -> Self {
         self.options = format!("{} {words}", self.options);
+        self
+    }
+
+    /// Changes how many subflows besides the first our program lets a connection have; otherwise it is one per path.
+    #[must_use]
+    pub fn subflows(mut self, extra: usize) -> Self {
+        self.subflows = extra;
         self
     }
 
@@ -113,6 +131,13 @@ impl Encounter {
     #[must_use]
     pub fn peer(mut self, change: impl FnOnce(Peer) -> Peer) -> Self {
         self.peer = change(self.peer);
+        self
+    }
+
+    /// Has our program write a capture, `stack.pcapng` in the directory of the test.
+    #[must_use]
+    pub fn capture(mut self) -> Self {
+        self.capture = true;
         self
     }
 
@@ -164,7 +189,9 @@ impl Encounter {
             Role::Client => Stack::connect(kernel_addr(self.family, 0), PORT),
             Role::Server => Stack::listen(PORT),
         };
-        let stack = stack.with(&self.options).paths(topology, self.family, &self.path_flags).file("--output", &output);
+        let stack = stack.with(&format!("--subflows {} {}", self.subflows, self.options));
+        let stack = if self.capture { stack.file("--pcap", &lab.dir.file("stack.pcapng")) } else { stack };
+        let stack = stack.paths(topology, self.family, &self.path_flags).file("--output", &output);
         let stack = if self.pace == Pace::Payload { stack.file("--input", &up.path) } else { stack };
         let start_stack = || stack.spawn(Some(topology.stack()), "stack", dir);
         let start_peer = || self.peer.clone().send(&down).spawn(topology.kernel(), "peer", dir);

@@ -1,55 +1,87 @@
-//! A guest kernel with four bad links: 5 ms, 1 % loss and 20 Mbit/s each.
+//! The stack and a guest kernel over four bad links: 5 ms, 20 Mbit/s and 1 % loss in each direction.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 use std::time::Duration;
 
-use interop::guest::{Nic, UmlGuest, nic_pair};
+use interop::cli::Stack;
+use interop::encounter::Role;
+use interop::guest::{Nic, UmlGuest, links, nic_pair};
 use interop::lab::PORT;
 use interop::payload::Payload;
 use interop::peer::{Peer, PeerReport};
 use interop::slots::Slot;
 
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// Network cards of the guest.
 const NICS: usize = 4;
 
-/// Addresses, limits and bad links of a guest; it announces the addresses of all NICs but the first.
-fn configure(guest: &UmlGuest, host: u8) {
-    let mut script = String::from("set -e\nip mptcp limits set subflow 8 add_addr_accepted 8\n");
-    for nic in 0..NICS {
-        script += &format!("ip addr add 10.77.{nic}.{host}/24 dev vec{nic}; ip link set vec{nic} up\n");
-        script += &format!("tc qdisc add dev vec{nic} root netem delay 5ms loss 1% rate 20mbit limit 200\n");
-        if nic > 0 {
-            script += &format!("ip mptcp endpoint add 10.77.{nic}.{host} dev vec{nic} signal\n");
-        }
+/// Bytes in each direction: some two seconds at the rate of all links.
+const LEN: u64 = 16 << 20;
+
+/// A guest with bad links, and our program with the other ends of its cables.
+fn meet_the_stack(role: Role) {
+    let _slot = Slot::take().unwrap();
+    let (mut guest, mut cables) = (UmlGuest::builder("peer"), Vec::new());
+    for _ in 0..NICS {
+        let (theirs, ours) = nic_pair().unwrap();
+        guest = guest.nic(Nic::Socket(theirs));
+        cables.push(ours);
     }
-    guest.exec(&script, LIMIT).unwrap();
+    let guest = guest.boot().unwrap();
+    links::configure(&guest, NICS, 1, role == Role::Client).unwrap();
+    let (up, down) = (guest.dir().join("up"), guest.dir().join("down"));
+    let (up, down) = (Payload::create(up, LEN, 1).unwrap(), Payload::create(down, LEN, 2).unwrap());
+    let output = guest.dir().join("received");
+
+    let (stack, peer, flags) = match role {
+        Role::Client => {
+            let addr = "10.77.0.1".parse().unwrap();
+            (Stack::connect(addr, PORT), Peer::listen(PORT, addr), "")
+        }
+        Role::Server => (Stack::listen(PORT), Peer::connect("10.77.0.2".parse().unwrap(), PORT), ",signal"),
+    };
+    let capture = guest.dir().join("stack.pcapng");
+    let mut stack = stack.with("--subflows 3").file("--output", &output).file("--pcap", &capture);
+    for (number, cable) in cables.into_iter().enumerate() {
+        let flags = if number == 0 { "" } else { flags };
+        stack = stack.socket_path(cable, &format!("10.77.{number}.2/24,gw=10.77.{number}.1{flags}"));
+    }
+    // Joins need a connection that is open in both directions; the guest sends meanwhile.
+    let go = guest.dir().join("go");
+    let peer = peer.send(&down).hold().guest_command(guest.dir()).unwrap();
+    let peer = format!("while [ ! -e {} ]; do sleep 0.02; done | {peer}", go.display());
+    let (mut stack, peer) = match role {
+        Role::Client => {
+            let peer = guest.start(&peer, LIMIT).unwrap();
+            links::wait_for_listener(&guest, PORT).unwrap();
+            (stack.spawn(None, "stack", guest.dir()).unwrap(), peer)
+        }
+        Role::Server => {
+            let stack = stack.spawn(None, "stack", guest.dir()).unwrap();
+            (stack, guest.start(&peer, LIMIT).unwrap())
+        }
+    };
+    let joins = links::lose_after_joins(&guest, NICS, &links::BOTH).unwrap();
+    std::fs::write(&go, "").unwrap();
+    stack.process.feed(&up.bytes().unwrap()).unwrap();
+    stack.process.finish_input();
+    let stack = stack.succeed(LIMIT).unwrap();
+    let peer = PeerReport::parse(&peer.succeed().unwrap()).unwrap();
+    assert!(peer.has(&up), "{role}: {peer:?}");
+    assert!(Payload::of(&output).unwrap().same_content(&down), "{role}: {}", stack.summary);
+    assert_eq!((peer.multipath, stack.fallback()), (Some(true), None), "{role}");
+    let mib = links::mib(&guest).unwrap();
+    assert_eq!(joins, NICS as u64 - 1, "{role}: the guest {:?}, the stack {:?}", mib.nonzero(), stack.mib.nonzero());
 }
 
 #[test]
-fn two_guests_transfer_over_four_bad_links() {
-    let _slot = Slot::take().unwrap();
-    let (mut left, mut right) = (UmlGuest::builder("left"), UmlGuest::builder("right"));
-    for _ in 0..NICS {
-        let (a, b) = nic_pair().unwrap();
-        (left, right) = (left.nic(Nic::Socket(a)), right.nic(Nic::Socket(b)));
-    }
-    let (left, right) = (left.boot().unwrap(), right.boot().unwrap());
-    configure(&left, 1);
-    configure(&right, 2);
+fn the_stack_connects_to_a_guest_over_four_bad_links() {
+    meet_the_stack(Role::Client);
+}
 
-    let addr = "10.77.0.1".parse().unwrap();
-    let down = Payload::create(left.dir().join("down"), 16 << 20, 1).unwrap();
-    let up = Payload::create(right.dir().join("up"), 16 << 20, 2).unwrap();
-    let serve = Peer::listen(PORT, addr).send(&down).guest_command(left.dir()).unwrap();
-    let server = left.start(&serve, LIMIT).unwrap();
-    let connect = Peer::connect(addr, PORT).send(&up).guest_command(right.dir()).unwrap();
-    let wait = "while ! ss -Hltn | grep -q :7700; do sleep 0.02; done";
-    left.exec(wait, LIMIT).unwrap();
-    let client = PeerReport::parse(&right.exec(&connect, LIMIT).unwrap()).unwrap();
-    let server = PeerReport::parse(&server.succeed().unwrap()).unwrap();
-    assert!(server.has(&up) && client.has(&down), "{server:?} {client:?}");
-    assert_eq!(client.multipath, Some(true));
-    let joins = left.exec("nstat -asz MPTcpExtMPJoinAckRx | awk 'END { print $2 }'", LIMIT).unwrap();
-    assert_eq!(joins.trim(), "3");
+#[test]
+fn a_guest_connects_to_the_stack_over_four_bad_links() {
+    meet_the_stack(Role::Server);
 }

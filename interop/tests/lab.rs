@@ -9,10 +9,16 @@ use interop::capture::Capture;
 use interop::counters::{Mib, Traffic};
 use interop::decoded::Decoded;
 use interop::endpoints;
+use interop::guest::{Nic, UmlGuest, links, nic_pair};
 use interop::lab::{Lab, PATHS, PORT, TRANSFER_LIMIT};
+use interop::payload::Payload;
 use interop::peer::{Peer, PeerReport};
 use interop::process::{Process, wait_until};
+use interop::slots::Slot;
 use interop::topology::{Family, Link, kernel_addr};
+
+/// Network cards of a guest.
+const NICS: usize = 4;
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -115,4 +121,32 @@ fn a_shaped_path_is_as_slow_as_it_should_be() {
     // 5 MiB at 20 Mbit/s are 2.1 s; a shaper that does nothing needs a few hundredths.
     let took = start.elapsed();
     assert!(took > Duration::from_millis(1900), "{took:?}");
+}
+
+#[test]
+fn two_guests_transfer_over_four_bad_links() {
+    let _slot = Slot::take().unwrap();
+    let (mut left, mut right) = (UmlGuest::builder("left"), UmlGuest::builder("right"));
+    for _ in 0..NICS {
+        let (a, b) = nic_pair().unwrap();
+        (left, right) = (left.nic(Nic::Socket(a)), right.nic(Nic::Socket(b)));
+    }
+    let (left, right) = (left.boot().unwrap(), right.boot().unwrap());
+    links::configure(&left, NICS, 1, true).unwrap();
+    links::configure(&right, NICS, 2, false).unwrap();
+
+    let addr = "10.77.0.1".parse().unwrap();
+    let down = Payload::create(left.dir().join("down"), LEN, 1).unwrap();
+    let up = Payload::create(right.dir().join("up"), LEN, 2).unwrap();
+    let serve = Peer::listen(PORT, addr).send(&down).guest_command(left.dir()).unwrap();
+    let server = left.start(&serve, TRANSFER_LIMIT).unwrap();
+    let connect = Peer::connect(addr, PORT).send(&up).guest_command(right.dir()).unwrap();
+    links::wait_for_listener(&left, PORT).unwrap();
+    let client = right.start(&connect, TRANSFER_LIMIT).unwrap();
+    assert_eq!(links::lose_after_joins(&left, NICS, &links::SENDING).unwrap(), NICS as u64 - 1);
+    links::lose_after_joins(&right, NICS, &links::SENDING).unwrap();
+    let client = PeerReport::parse(&client.succeed().unwrap()).unwrap();
+    let server = PeerReport::parse(&server.succeed().unwrap()).unwrap();
+    assert!(server.has(&up) && client.has(&down), "{server:?} {client:?}");
+    assert_eq!(client.multipath, Some(true));
 }

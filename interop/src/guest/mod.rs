@@ -6,6 +6,7 @@
 mod apt;
 mod console;
 mod kernel;
+pub mod links;
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -20,12 +21,15 @@ pub use kernel::{KERNEL_VARIABLE, is_built, kernel};
 
 use crate::error::{IoContext, LabError, Result};
 use crate::netns::Netns;
-use crate::process::{end_with_us, inherit};
+use crate::process::{end_with_us, inherit, wait_until};
 use crate::workdir::WorkDir;
 use console::Console;
 
 /// Time in which a guest boots, some thirty times what it takes on an idle machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(20);
+
+/// Time after which a command that has not started is asked for again.
+const NUDGE: Duration = Duration::from_millis(300);
 
 /// Memory of a guest in MiB unless told otherwise; the host gives pages only when the guest uses them.
 const MEMORY: u32 = 256;
@@ -186,6 +190,11 @@ impl UmlGuest {
         let file = self.dir.file(&format!("{id}.sh"));
         std::fs::write(&file, script).context(|| format!("writing {}", file.display()))?;
         self.console.send(&format!("run {id} {}\n", limit.as_secs().max(1)))?;
+        // Now and then User-Mode Linux misses that there is input, until there is more.
+        let output = self.dir.file(&format!("{id}.out"));
+        while wait_until("the start of a command", NUDGE, || Ok(output.exists())).is_err() {
+            self.console.send("\n")?;
+        }
         Ok(GuestJob { guest: self, id, script: script.to_owned(), limit })
     }
 
@@ -222,7 +231,7 @@ impl GuestJob<'_> {
     /// # Errors
     /// It failed, the guest is gone, or it ran out of time.
     pub fn succeed(self) -> Result<String> {
-        let line = format!("in a guest: {}", self.script);
+        let line = format!("`{}` in a guest", self.script.lines().next().unwrap_or_default());
         let GuestOutput { code, text } = self.wait()?;
         if code == 0 {
             return Ok(text);
