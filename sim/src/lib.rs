@@ -1,1 +1,7 @@
-//! mptcp-sim.
+//! Packet-level simulation of the stack in virtual time: real stack code, real bytes on the wire, one seed, one result.
+#![forbid(unsafe_code)]
+
+pub mod link;
+pub mod packet;
+pub mod random;
+pub mod results;

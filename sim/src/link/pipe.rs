@@ -1,0 +1,392 @@
+//! One direction of a link, from the packets that are offered to those that arrive.
+
+use tcp_adapter::Instant;
+
+use super::chance::Dice;
+use super::config::{Change, Composition, LinkState, PipeConfig, Reorder};
+use super::delay::DelaySampler;
+use super::headers::{Damage, damage, longest_ip_packet, mark_congestion, wire_len};
+use super::line::DelayLine;
+use super::loss::Losses;
+use super::queue::{Queue, QueueConfig};
+use super::serializer::Serializer;
+use super::stats::{Fates, Output, PipeStats};
+use super::{DropReason, LinkError};
+use crate::packet::Packet;
+use crate::random::{Stream, Streams};
+
+/// One direction of a link, without I/O and without a clock.
+///
+/// The order of things is that of netem: a packet may be duplicated, lost, and damaged; then it is refused if there is
+/// no room for it; then it waits, is sent, and travels, or overtakes. See [`Composition`] for how the last three
+/// are put together.
+///
+/// Any number of senders may offer packets. The caller passes time on: it calls [`Pipe::handle_timeout`] at the time that
+/// [`Pipe::poll_timeout`] names, and asks again after every call. What is due at the same instant at which a packet
+/// is offered happens first, so that a packet that leaves makes room for the one that comes.
+#[derive(Debug)]
+pub struct Pipe {
+    config: PipeConfig,
+    name: String,
+    streams: Streams,
+    /// How many changes have needed new streams.
+    generation: u32,
+    state: LinkState,
+    /// The latest time that has been handed in or that something was due at.
+    clock: Instant,
+    losses: Losses,
+    duplicate: Dice,
+    corrupt: Dice,
+    damage: Stream,
+    reorder: Reordering,
+    queue: Box<dyn Queue>,
+    serializer: Serializer,
+    sending: Option<Sending>,
+    delay: DelaySampler,
+    line: DelayLine,
+    /// Latest arrival of a packet that did not overtake.
+    last_arrival: Instant,
+    stats: PipeStats,
+}
+
+/// The packet that the transmitter is busy with.
+#[derive(Debug)]
+struct Sending {
+    packet: Packet,
+    until: Instant,
+}
+
+/// What is due next inside a pipe; of things at the same time, the one that comes first here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Sent,
+    Dequeue,
+    Arrival,
+}
+
+impl Pipe {
+    /// A link that is up and empty. Its random streams begin with `name`, which no other pipe of the run may have.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself.
+    pub fn new(config: PipeConfig, name: &str, streams: &Streams) -> Result<Self, LinkError> {
+        config.validate()?;
+        let stream = |purpose: &str| streams.stream(&format!("{name}.{purpose}"));
+        let mut pipe = Self {
+            name: name.to_owned(),
+            streams: *streams,
+            generation: 0,
+            state: LinkState::Up,
+            clock: Instant::ZERO,
+            losses: Losses::new(Vec::new(), config.loss_unit),
+            duplicate: Dice::new(config.duplicate, stream("duplicate")),
+            corrupt: Dice::new(config.corrupt, stream("corrupt")),
+            damage: stream("damage"),
+            reorder: Reordering::new(config.reorder, stream("reorder")),
+            queue: config.queue.build(Instant::ZERO, stream("queue")),
+            serializer: Serializer::new(config.rate.clone(), config.framing, Instant::ZERO),
+            sending: None,
+            delay: DelaySampler::new(config.delay.clone(), stream("delay")),
+            line: DelayLine::default(),
+            last_arrival: Instant::ZERO,
+            stats: PipeStats::default(),
+            config,
+        };
+        pipe.renew_losses();
+        Ok(pipe)
+    }
+
+    /// A packet enters. Times must not go backwards from call to call.
+    pub fn offer(&mut self, now: Instant, packet: Packet, out: &mut Output) {
+        self.advance(now, out);
+        self.stats.offered.add(&packet);
+        let too_large = self.config.mtu.is_some_and(|mtu| longest_ip_packet(&packet.frame) > mtu);
+        let refused = match self.state {
+            LinkState::Down => Some(DropReason::Down),
+            LinkState::Blackhole => Some(DropReason::Blackhole),
+            LinkState::Up => too_large.then_some(DropReason::TooLarge),
+        };
+        match refused {
+            Some(reason) => self.fates(out).drop(packet, reason),
+            None => self.impair(now, packet, true, out),
+        }
+        self.advance(now, out);
+        self.count_in_flight();
+    }
+
+    /// When [`Pipe::handle_timeout`] has something to do; never if the pipe is empty.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_due().map(|(at, _)| at)
+    }
+
+    /// Does everything that is due at `now` or before.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Output) {
+        self.advance(now, out);
+        self.count_in_flight();
+    }
+
+    /// Changes the link at `now`.
+    ///
+    /// # Errors
+    /// The change contradicts the rest of the configuration; then the link is as before.
+    pub fn apply(&mut self, now: Instant, change: &Change, out: &mut Output) -> Result<(), LinkError> {
+        let new = self.config.changed(change);
+        new.validate()?;
+        self.advance(now, out);
+        self.config = new;
+        match change {
+            Change::Up => self.state = LinkState::Up,
+            Change::Blackhole => self.state = LinkState::Blackhole,
+            Change::Down => {
+                self.state = LinkState::Down;
+                self.lose_everything(now, out);
+            }
+            Change::Rate(rate) => {
+                let len = self.sending.as_ref().map(|sending| wire_len(&sending.packet.frame));
+                let until = self.serializer.change(now, rate.clone(), len);
+                if let Some((sending, until)) = self.sending.as_mut().zip(until) {
+                    sending.until = until;
+                }
+            }
+            Change::Framing(framing) => self.serializer.set_framing(*framing),
+            Change::Delay(delay) => self.delay.change(now, delay.clone()),
+            Change::Loss(_) => self.renew_losses(),
+            Change::LossUnit(unit) => self.losses.set_unit(*unit),
+            Change::Duplicate(chance) => self.duplicate.chance = *chance,
+            Change::Corrupt(chance) => self.corrupt.chance = *chance,
+            Change::Reorder(reorder) => self.reorder.change(*reorder),
+            Change::Queue(queue) => self.replace_queue(now, queue, out),
+            // Read from the configuration whenever a packet is offered.
+            Change::LossEcn(_) | Change::Mtu(_) => {}
+        }
+        self.advance(now, out);
+        self.count_in_flight();
+        Ok(())
+    }
+
+    /// The books, up to the last call.
+    pub const fn stats(&self) -> &PipeStats {
+        &self.stats
+    }
+
+    /// Packets and bytes that wait: on a [`Composition::Netem`] link, all that have not left.
+    pub fn queue_len(&self) -> (usize, usize) {
+        match self.config.composition {
+            Composition::Wire => (self.queue.packets(), self.queue.bytes()),
+            Composition::Netem => (self.line.packets(), self.line.bytes()),
+        }
+    }
+
+    /// Whether it forwards.
+    pub const fn state(&self) -> LinkState {
+        self.state
+    }
+
+    /// The configuration with all changes so far.
+    pub const fn config(&self) -> &PipeConfig {
+        &self.config
+    }
+
+    /// The name that it was given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// netem's decisions on a packet, in netem's order: duplicate, lose, damage.
+    fn impair(&mut self, now: Instant, mut packet: Packet, may_duplicate: bool, out: &mut Output) {
+        let twice = may_duplicate && self.duplicate.roll();
+        if let Some(reason) = self.losses.next(now, &packet) {
+            if self.config.loss_ecn && mark_congestion(&mut packet.frame) {
+                self.stats.marked += 1;
+            } else {
+                // Lost of two leaves one, which has no copy any more.
+                if twice {
+                    self.stats.duplicated.add(&packet);
+                    self.fates(out).drop(packet.clone(), reason);
+                    self.damage_and_enter(now, packet, out);
+                } else {
+                    self.fates(out).drop(packet, reason);
+                }
+                return;
+            }
+        }
+        if twice {
+            self.stats.duplicated.add(&packet);
+            self.impair(now, packet.clone(), false, out);
+        }
+        self.damage_and_enter(now, packet, out);
+    }
+
+    fn damage_and_enter(&mut self, now: Instant, mut packet: Packet, out: &mut Output) {
+        if self.corrupt.roll() {
+            match damage(&mut packet.frame, &mut self.damage) {
+                Damage::Flipped => self.stats.corrupted += 1,
+                Damage::Undetectable => {
+                    self.fates(out).drop(packet, DropReason::Damaged);
+                    return;
+                }
+                Damage::Nothing => {}
+            }
+        }
+        match self.config.composition {
+            Composition::Wire => {
+                let Self { queue, stats, .. } = self;
+                queue.enqueue(now, packet, &mut Fates { stats, out });
+                self.stats.longest_queue = self.stats.longest_queue.max(self.queue.packets() as u64);
+            }
+            Composition::Netem => self.enter_netem(now, packet, out),
+        }
+    }
+
+    /// netem's limit check, reordering, delay and rate.
+    fn enter_netem(&mut self, now: Instant, packet: Packet, out: &mut Output) {
+        let QueueConfig::DropTail(limit) = self.config.queue else { return };
+        if !limit.admits(self.line.packets(), self.line.bytes(), packet.len()) {
+            self.fates(out).drop(packet, DropReason::QueueFull);
+            return;
+        }
+        if self.reorder.overtakes() {
+            self.stats.reordered += 1;
+            self.line.push(now, packet);
+        } else {
+            let mut at = now + self.delay.sample(now);
+            if self.serializer.is_limited() {
+                let start = at.max(self.last_arrival);
+                at = self.serializer.send(start, wire_len(&packet.frame));
+            }
+            self.travel(at, packet);
+        }
+        self.stats.longest_queue = self.stats.longest_queue.max(self.line.packets() as u64);
+    }
+
+    /// Puts a packet on its way, to arrive at `at`, or later if it must not overtake.
+    fn travel(&mut self, at: Instant, packet: Packet) {
+        let keeps_order = self.delay.keeps_order(self.serializer.is_limited());
+        let at = if keeps_order { at.max(self.last_arrival) } else { at };
+        self.last_arrival = self.last_arrival.max(at);
+        self.line.push(at, packet);
+    }
+
+    fn next_due(&self) -> Option<(Instant, Due)> {
+        let transmitter = match &self.sending {
+            Some(sending) => Some((sending.until, Due::Sent)),
+            None if self.queue.packets() > 0 => Some((self.serializer.ready(self.clock), Due::Dequeue)),
+            None => None,
+        };
+        let arrival = self.line.next().map(|at| (at, Due::Arrival));
+        match (transmitter, arrival) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Does what is due until `now`, each thing at its own time.
+    fn advance(&mut self, now: Instant, out: &mut Output) {
+        while let Some((at, due)) = self.next_due().filter(|(at, _)| *at <= now) {
+            self.clock = self.clock.max(at);
+            match due {
+                Due::Sent => self.finish_sending(at),
+                Due::Dequeue => self.begin_sending(at, out),
+                Due::Arrival => {
+                    if let Some(packet) = self.line.pop() {
+                        self.fates(out).deliver(packet);
+                    }
+                }
+            }
+        }
+        self.clock = self.clock.max(now);
+    }
+
+    fn begin_sending(&mut self, now: Instant, out: &mut Output) {
+        let Self { queue, stats, .. } = self;
+        let Some(packet) = queue.dequeue(now, &mut Fates { stats, out }) else { return };
+        let until = self.serializer.send(now, wire_len(&packet.frame));
+        self.sending = Some(Sending { packet, until });
+    }
+
+    fn finish_sending(&mut self, now: Instant) {
+        let Some(Sending { packet, .. }) = self.sending.take() else { return };
+        if self.reorder.overtakes() {
+            self.stats.reordered += 1;
+            self.line.push(now, packet);
+        } else {
+            let at = now + self.delay.sample(now);
+            self.travel(at, packet);
+        }
+    }
+
+    fn count_in_flight(&mut self) {
+        let sending = self.sending.as_ref().map(|sending| sending.packet.len());
+        let packets = self.queue.packets() + self.line.packets() + usize::from(sending.is_some());
+        let bytes = self.queue.bytes() + self.line.bytes() + sending.unwrap_or(0);
+        self.stats.in_flight.packets = packets as u64;
+        self.stats.in_flight.bytes = bytes as u64;
+    }
+
+    fn lose_everything(&mut self, now: Instant, out: &mut Output) {
+        let mut packets: Vec<Packet> = std::iter::from_fn(|| self.line.pop()).collect();
+        packets.extend(self.sending.take().map(|sending| sending.packet));
+        packets.extend(self.queue.drain());
+        let mut fates = self.fates(out);
+        packets.into_iter().for_each(|packet| fates.drop(packet, DropReason::Down));
+        self.last_arrival = now;
+        let stream = self.new_stream("queue");
+        self.queue = self.config.queue.build(now, stream);
+        // A trace or steps go on while the link is down, but a transmission does not.
+        self.serializer.abort();
+    }
+
+    fn replace_queue(&mut self, now: Instant, config: &QueueConfig, out: &mut Output) {
+        let waiting = self.queue.drain();
+        let stream = self.new_stream("queue");
+        self.queue = config.build(now, stream);
+        let Self { queue, stats, .. } = self;
+        let mut fates = Fates { stats, out };
+        waiting.into_iter().for_each(|packet| queue.enqueue(now, packet, &mut fates));
+    }
+
+    fn renew_losses(&mut self) {
+        let models = self.config.loss.clone().into_iter().enumerate();
+        let models: Vec<_> = models.map(|(index, model)| (model, self.new_stream(&format!("loss.{index}")))).collect();
+        self.losses = Losses::new(models, self.config.loss_unit);
+    }
+
+    /// A stream that this pipe has not used yet.
+    fn new_stream(&mut self, purpose: &str) -> Stream {
+        self.generation += 1;
+        self.streams.stream(&format!("{}.{purpose}.{}", self.name, self.generation))
+    }
+
+    fn fates<'a>(&'a mut self, out: &'a mut Output) -> Fates<'a> {
+        Fates { stats: &mut self.stats, out }
+    }
+}
+
+/// Decides which packets overtake.
+#[derive(Debug)]
+struct Reordering {
+    dice: Dice,
+    gap: u32,
+    /// Packets that were delayed since one overtook.
+    delayed: u32,
+}
+
+impl Reordering {
+    fn new(config: Reorder, stream: Stream) -> Self {
+        Self { dice: Dice::new(config.chance, stream), gap: config.gap, delayed: 0 }
+    }
+
+    fn change(&mut self, config: Reorder) {
+        self.dice.chance = config.chance;
+        self.gap = config.gap;
+    }
+
+    fn overtakes(&mut self) -> bool {
+        let overtakes = self.delayed >= self.gap - 1 && self.dice.roll();
+        self.delayed = if overtakes { 0 } else { self.delayed.saturating_add(1) };
+        overtakes
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,11 @@
+//! Plots as inline SVG.
+
+mod axis;
+mod chart;
+mod decimate;
+mod heat;
+
+pub(super) use axis::Axis;
+pub(super) use chart::{Chart, Curve, Form, Stroke};
+pub(super) use decimate::{Point, averages};
+pub(super) use heat::{HeatCell, HeatMap, HeatScale};

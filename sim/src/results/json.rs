@@ -1,0 +1,180 @@
+//! `summary.json`: the figures for programs.
+
+use serde_json::{Map, Value, json};
+
+use super::latency::{Latency, PERCENTILES};
+use super::record::{PublishedFigure, Report, RunRecord};
+use super::summary::{ConnectionSummary, LinkSummary, PathSummary, RunSummary};
+use super::sweep::SweepRecord;
+
+/// Changes with every change of the meaning of a key.
+const FORMAT: &str = "mptcp-sim summary 1";
+
+/// The figures of a report. Keys are sorted; rates are in bits per second, times in seconds, everything else in bytes
+/// or pieces.
+pub fn summary_json(report: &Report) -> String {
+    text(&json!({
+        "format": FORMAT,
+        "title": report.title,
+        "description": report.description,
+        "runs": report.runs.iter().map(run).collect::<Vec<_>>(),
+        "published": report.published.iter().map(published).collect::<Vec<_>>(),
+    }))
+}
+
+/// All points of a sweep. Keys are sorted.
+pub fn sweep_json(sweep: &SweepRecord) -> String {
+    let point = |point: &super::SweepPoint| {
+        let parameters: Map<String, Value> = sweep
+            .axes
+            .iter()
+            .zip(&point.position)
+            .map(|(axis, index)| (axis.name.clone(), json!(axis.values.get(*index))))
+            .collect();
+        let metrics: Map<String, Value> = sweep
+            .metrics
+            .iter()
+            .zip(&point.metrics)
+            .map(|(metric, value)| (metric.name.clone(), value.map_or(Value::Null, number)))
+            .collect();
+        json!({
+            "parameters": parameters,
+            "seed": point.seed,
+            "command": point.command,
+            "metrics": metrics,
+            "failures": point.failures,
+        })
+    };
+    text(&json!({
+        "format": FORMAT,
+        "title": sweep.title,
+        "description": sweep.description,
+        "version": sweep.version,
+        "assumptions": sweep.assumptions,
+        "axes": sweep.axes.iter().map(|axis| json!({"name": axis.name, "values": axis.values})).collect::<Vec<_>>(),
+        "points": sweep.sorted_points().into_iter().map(point).collect::<Vec<_>>(),
+        "published": sweep.published.iter().map(published).collect::<Vec<_>>(),
+    }))
+}
+
+fn run(run: &RunRecord) -> Value {
+    let summary = RunSummary::new(run);
+    let expectation = |expectation: &super::Expectation| json!({"wanted": expectation.wanted, "found": expectation.found, "passed": expectation.passed});
+    json!({
+        "scenario": run.meta.scenario,
+        "variant": run.meta.variant,
+        "seed": run.meta.seed,
+        "version": run.meta.version,
+        "command": run.meta.command,
+        "parameters": run.meta.parameters,
+        "assumptions": run.meta.assumptions,
+        "end": seconds(run.clock.end - tcp_adapter::Instant::ZERO),
+        "delivered": summary.delivered,
+        "goodput": number(summary.goodput),
+        "fairness": number(summary.fairness),
+        "connections": summary.connections.iter().map(connection).collect::<Vec<_>>(),
+        "paths": summary.paths.iter().map(path).collect::<Vec<_>>(),
+        "links": summary.links.iter().map(link).collect::<Vec<_>>(),
+        "latencies": run.latencies.iter().map(latency).collect::<Vec<_>>(),
+        "counters": run.counters,
+        "expectations": run.expectations.iter().map(expectation).collect::<Vec<_>>(),
+        "passed": run.passed(),
+    })
+}
+
+fn connection(connection: &ConnectionSummary) -> Value {
+    json!({
+        "name": connection.name,
+        "kind": connection.kind,
+        "delivered": connection.delivered,
+        "duration": seconds(connection.duration),
+        "finished": connection.finished,
+        "goodput": number(connection.goodput),
+        "max_reorder": connection.max_reorder,
+    })
+}
+
+fn path(path: &PathSummary) -> Value {
+    json!({
+        "kind": path.kind,
+        "path": path.path,
+        "subflows": path.subflows,
+        "delivered": path.delivered,
+        "mean_srtt": path.mean_srtt.map(seconds),
+        "losses": path.losses,
+        "retransmissions": path.retransmissions,
+        "reinjected": path.reinjected,
+    })
+}
+
+fn link(link: &LinkSummary) -> Value {
+    json!({
+        "name": link.name,
+        "offered": link.offered,
+        "delivered": link.delivered,
+        "drops": link.drops,
+        "duplicated": link.duplicated,
+        "in_flight": link.in_flight,
+        "throughput": number(link.throughput),
+        "max_queue": link.max_queue,
+        "balanced": link.balanced,
+    })
+}
+
+fn latency(latency: &Latency) -> Value {
+    let percentiles: Map<String, Value> =
+        PERCENTILES.iter().map(|percent| (format!("p{percent}"), seconds(latency.percentile(*percent)))).collect();
+    json!({
+        "name": latency.name,
+        "count": latency.count(),
+        "min": seconds(latency.min()),
+        "mean": seconds(latency.mean()),
+        "max": seconds(latency.max()),
+        "percentiles": percentiles,
+    })
+}
+
+fn published(figure: &PublishedFigure) -> Value {
+    json!({
+        "name": figure.name,
+        "unit": figure.unit,
+        "published": number(figure.published),
+        "simulated": figure.simulated.map(number),
+        "source": figure.source,
+        "assumption": figure.assumption,
+    })
+}
+
+fn seconds(duration: std::time::Duration) -> Value {
+    json!(duration.as_nanos() as f64 / 1e9)
+}
+
+/// A number to a millionth: what lies below is noise. What is not finite has no place in JSON.
+fn number(value: f64) -> Value {
+    if value.is_finite() && value.abs() < 1e15 { json!((value * 1e6).round() / 1e6) } else { json!(value) }
+}
+
+fn text(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::fixture;
+
+    #[test]
+    fn keys_are_sorted_and_figures_are_plain_numbers() {
+        let text = summary_json(&fixture::report());
+        let parsed: Value = serde_json::from_str(&text).unwrap();
+        let run = parsed["runs"][1].as_object().unwrap();
+        assert!(run.keys().is_sorted(), "a feature of serde_json that keeps the order of insertion is on");
+        assert_eq!(run["delivered"], 3_000_000);
+        assert_eq!(run["goodput"], 6_000_000.0);
+        assert_eq!(run["paths"][1]["mean_srtt"], 0.03);
+        assert_eq!(run["latencies"][0]["percentiles"]["p99.9"].as_f64().map(|value| value > 0.0), Some(true));
+        assert_eq!(parsed["runs"][0]["links"][0]["drops"]["queue full"], 5);
+        assert_eq!(number(f64::NAN), Value::Null);
+        assert_eq!(number(1.0 / 3.0).to_string(), "0.333333");
+    }
+}

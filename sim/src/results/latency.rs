@@ -1,0 +1,129 @@
+//! Distributions of latencies.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// The percentiles that summaries tell, in percent.
+pub const PERCENTILES: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
+
+/// The distribution of one kind of latency.
+///
+/// The smallest, the largest and the average are exact; all else has three significant digits, in a histogram of some 250 kB however many there are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latency {
+    /// What was measured, such as `request`.
+    pub name: String,
+    nanos: Histogram<u64>,
+    min: u64,
+    max: u64,
+    sum: u128,
+}
+
+/// A point of a cumulative distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct CdfPoint {
+    /// Latency in seconds.
+    pub(super) seconds: f64,
+    /// Fraction of the samples that are not longer.
+    pub(super) fraction: f64,
+}
+
+const SIGNIFICANT_DIGITS: u8 = 3;
+const HOUR: u64 = 3_600_000_000_000;
+
+impl Latency {
+    /// Empty.
+    #[expect(clippy::expect_used, reason = "these bounds are sound")]
+    pub fn new(name: impl Into<String>) -> Self {
+        let nanos = Histogram::new_with_bounds(1, HOUR, SIGNIFICANT_DIGITS).expect("1 to an hour, three digits");
+        Self { name: name.into(), nanos, min: u64::MAX, max: 0, sum: 0 }
+    }
+
+    /// Adds a sample; less than a nanosecond counts as one, more than an hour as an hour.
+    pub fn record(&mut self, latency: Duration) {
+        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(HOUR).clamp(1, HOUR);
+        self.nanos.saturating_record(nanos);
+        self.min = self.min.min(nanos);
+        self.max = self.max.max(nanos);
+        self.sum += u128::from(nanos);
+    }
+
+    /// Number of samples.
+    pub fn count(&self) -> u64 {
+        self.nanos.len()
+    }
+
+    /// The value that `percent` of the samples do not exceed; zero without samples.
+    pub fn percentile(&self, percent: f64) -> Duration {
+        self.within(self.nanos.value_at_quantile(percent / 100.0))
+    }
+
+    /// The smallest sample; zero without samples.
+    pub fn min(&self) -> Duration {
+        self.within(0)
+    }
+
+    /// The largest sample; zero without samples.
+    pub fn max(&self) -> Duration {
+        self.within(u64::MAX)
+    }
+
+    /// The average; zero without samples.
+    pub fn mean(&self) -> Duration {
+        let mean = self.sum.checked_div(u128::from(self.count())).unwrap_or(0);
+        Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX))
+    }
+
+    /// The cumulative distribution, one point per distinct value, rising.
+    pub(super) fn cdf(&self) -> Vec<CdfPoint> {
+        let total = self.count().max(1) as f64;
+        let mut below = 0;
+        self.nanos
+            .iter_recorded()
+            .map(|step| {
+                below += step.count_since_last_iteration();
+                let seconds = self.within(step.value_iterated_to()).as_nanos() as f64 / 1e9;
+                CdfPoint { seconds, fraction: below as f64 / total }
+            })
+            .collect()
+    }
+
+    /// The histogram tells a value that may lie a little beyond all samples.
+    fn within(&self, nanos: u64) -> Duration {
+        if self.count() == 0 { Duration::ZERO } else { Duration::from_nanos(nanos.clamp(self.min, self.max)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_within_a_thousandth() {
+        let mut latency = Latency::new("request");
+        for millis in 1..=1000 {
+            latency.record(Duration::from_millis(millis));
+        }
+        assert_eq!(latency.count(), 1000);
+        for (percent, millis) in [(50.0, 500), (99.0, 990), (100.0, 1000)] {
+            let found = latency.percentile(percent).as_micros().abs_diff(millis * 1000);
+            assert!(found <= millis, "{percent} %: off by {found} µs");
+        }
+        assert_eq!(latency.mean(), Duration::from_micros(500_500));
+        assert_eq!((latency.min(), latency.max()), (Duration::from_millis(1), Duration::from_secs(1)));
+        assert!(latency.cdf().is_sorted_by(|a, b| a.seconds < b.seconds && a.fraction < b.fraction));
+        assert_eq!(latency.cdf().last().map(|point| point.fraction), Some(1.0));
+    }
+
+    #[test]
+    fn no_sample_is_lost_at_the_ends() {
+        let mut latency = Latency::new("request");
+        latency.record(Duration::ZERO);
+        latency.record(Duration::MAX);
+        assert_eq!(latency.count(), 2);
+        assert_eq!(latency.min(), Duration::from_nanos(1));
+        assert_eq!(latency.max(), Duration::from_secs(3600));
+        assert_eq!(Latency::new("none").percentile(99.0), Duration::ZERO);
+    }
+}

@@ -1,0 +1,271 @@
+//! What the simulator writes down of a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tcp_adapter::Instant;
+
+use super::latency::Latency;
+use super::samples::{SampleClock, Samples};
+use super::unit::Unit;
+
+/// One run, or several of one scenario that are to be compared.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Heading, usually the name of the scenario.
+    pub title: String,
+    /// What the scenario is about, for people; may be empty.
+    pub description: String,
+    /// The runs, with [`RunMeta::variant`]s that stay distinct as names of files, see
+    /// [`file_name`](super::file_name).
+    pub runs: Vec<RunRecord>,
+    /// Results published elsewhere beside those found here.
+    pub published: Vec<PublishedFigure>,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct RunRecord {
+    /// What was run.
+    pub meta: RunMeta,
+    /// When samples were taken.
+    pub clock: SampleClock,
+    /// Directions of connections that carried data.
+    pub connections: Vec<ConnectionRecord>,
+    /// Directions of links.
+    pub links: Vec<LinkRecord>,
+    /// Latencies that the applications saw.
+    pub latencies: Vec<Latency>,
+    /// Counters of anything else, by name.
+    pub counters: BTreeMap<String, u64>,
+    /// What the scenario expects of its results.
+    pub expectations: Vec<Expectation>,
+    /// Changes and happenings to show in the plots, in the order of time.
+    pub marks: Vec<Mark>,
+}
+
+/// What was run.
+#[derive(Clone, Debug, Default)]
+pub struct RunMeta {
+    /// Name of the scenario, without a path.
+    pub scenario: String,
+    /// Tells this run from the others of a report, such as `tcp p1` or `mptcp`.
+    pub variant: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Version of the simulator.
+    pub version: String,
+    /// The command that repeats exactly this run, free of anything that depends on the machine.
+    pub command: String,
+    /// Parameters with their units, by name.
+    pub parameters: BTreeMap<String, String>,
+    /// What the scenario had to assume, one sentence each.
+    pub assumptions: Vec<String>,
+}
+
+/// One direction of a connection, as far as it carries data.
+#[derive(Clone, Debug)]
+pub struct ConnectionRecord {
+    /// Name, unique in the run.
+    pub name: String,
+    /// What kind of connection, such as `mptcp` or `cross traffic`. Plots show each kind apart.
+    pub kind: String,
+    /// The sending host.
+    pub from: String,
+    /// The receiving host.
+    pub to: String,
+    /// When it was opened.
+    pub opened: Instant,
+    /// When the last byte was delivered; `None` if it had not been when the run ended.
+    pub finished: Option<Instant>,
+    /// Samples of the whole.
+    pub samples: Samples<ConnectionSample>,
+    /// Its subflows; a plain TCP connection has one.
+    pub subflows: Vec<SubflowRecord>,
+}
+
+/// State of a connection. Counters count from its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionSample {
+    /// Bytes given to the receiving application so far.
+    pub delivered: u64,
+    /// Bytes that wait at the receiver for others before them.
+    pub reorder: u64,
+    /// Receive window that was last advertised, in bytes.
+    pub window: u64,
+}
+
+/// One direction of a subflow.
+#[derive(Clone, Debug)]
+pub struct SubflowRecord {
+    /// Name, unique in the connection.
+    pub name: String,
+    /// The path that it takes.
+    pub path: String,
+    /// Samples.
+    pub samples: Samples<SubflowSample>,
+}
+
+/// State of a subflow. Counters count from its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubflowSample {
+    /// Payload bytes received in the order of the subflow so far, duplicates of other subflows included.
+    pub delivered: u64,
+    /// Congestion window in bytes, where the stack tells it.
+    pub cwnd: Option<u64>,
+    /// Smoothed round-trip time, once there is one.
+    pub srtt: Option<Duration>,
+    /// Bytes sent and not acknowledged.
+    pub in_flight: u64,
+    /// Bytes bound to the subflow and not sent yet.
+    pub queued: u64,
+    /// Segments taken for lost so far.
+    pub losses: u64,
+    /// Segments sent again on this subflow so far.
+    pub retransmissions: u64,
+    /// Bytes so far that were sent on another subflow before.
+    pub reinjected: u64,
+    /// Bytes that wait at the receiving TCP for others before them.
+    pub out_of_order: u64,
+}
+
+/// One direction of a link.
+#[derive(Clone, Debug)]
+pub struct LinkRecord {
+    /// Name, unique in the run, such as `p1 up`.
+    pub name: String,
+    /// Samples; a link exists from the beginning to the end.
+    pub samples: Samples<LinkSample>,
+    /// Packets dropped so far by reason. A reason need not be there before its first drop.
+    pub drops: BTreeMap<String, Samples<u64>>,
+}
+
+/// State of one direction of a link. Counters count from the beginning of the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkSample {
+    /// Packets that entered so far.
+    pub offered: u64,
+    /// Packets that arrived so far.
+    pub delivered: u64,
+    /// Bytes that arrived so far, Ethernet headers included.
+    pub delivered_bytes: u64,
+    /// Copies that the link itself made so far.
+    pub duplicated: u64,
+    /// Packets on the way, queued ones included.
+    pub in_flight: u64,
+    /// Packets in the queue.
+    pub queue_packets: u64,
+    /// Bytes in the queue.
+    pub queue_bytes: u64,
+    /// Rate in bits per second at this time, if it has one.
+    pub rate: Option<u64>,
+}
+
+/// Something that the scenario expects, and whether it came true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// What is expected, such as `goodput >= 445 MiB/s`.
+    pub wanted: String,
+    /// What was found.
+    pub found: String,
+    /// Whether it came true.
+    pub passed: bool,
+}
+
+/// A result that somebody published, with the one found here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PublishedFigure {
+    /// What was measured.
+    pub name: String,
+    /// Unit of both figures.
+    pub unit: Unit,
+    /// The published figure.
+    pub published: f64,
+    /// The one found here; `None` if the run did not give one.
+    pub simulated: Option<f64>,
+    /// Where it was published.
+    pub source: String,
+    /// What had to be assumed about the conditions; may be empty.
+    pub assumption: String,
+}
+
+/// Something to show at its time in the plots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// When.
+    pub time: Instant,
+    /// What, in a few words, such as `p2 down`.
+    pub text: String,
+}
+
+impl RunRecord {
+    /// The kinds of connections, sorted.
+    pub fn kinds(&self) -> BTreeSet<&str> {
+        self.connections.iter().map(|connection| connection.kind.as_str()).collect()
+    }
+
+    /// Whether all expectations came true.
+    pub fn passed(&self) -> bool {
+        self.expectations.iter().all(|expectation| expectation.passed)
+    }
+}
+
+impl LinkRecord {
+    /// Records one sample, with what has been dropped until then.
+    pub fn push<'a>(&mut self, sample: LinkSample, drops: impl IntoIterator<Item = (&'a str, u64)>) {
+        let index = self.samples.first + self.samples.values.len();
+        self.samples.push(sample);
+        for (reason, count) in drops {
+            match self.drops.get_mut(reason) {
+                Some(samples) => samples.push(count),
+                // A reason that never happens needs no samples.
+                None if count == 0 => {}
+                None => {
+                    let samples = Samples { first: index, values: vec![count] };
+                    self.drops.insert(reason.to_owned(), samples);
+                }
+            }
+        }
+    }
+
+    /// Packets dropped until sample `index`.
+    pub fn dropped(&self, index: usize) -> u64 {
+        self.drops.values().map(|samples| samples.get(index).copied().unwrap_or(0)).sum()
+    }
+
+    /// Whether every packet is accounted for at the end: what entered and the copies of it were delivered, dropped, or
+    /// are still on the way.
+    pub fn is_balanced(&self) -> bool {
+        let Some(last) = self.samples.last() else { return true };
+        let index = self.samples.first + self.samples.values.len() - 1;
+        last.offered + last.duplicated == last.delivered + self.dropped(index) + last.in_flight
+    }
+}
+
+impl PublishedFigure {
+    /// The figure found here as a fraction of the published one.
+    pub fn ratio(&self) -> Option<f64> {
+        self.simulated.map(|simulated| simulated / self.published).filter(|ratio| ratio.is_finite())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_accounts_for_every_packet() {
+        let mut link = LinkRecord { name: "p1 up".into(), samples: Samples::default(), drops: BTreeMap::new() };
+        link.push(LinkSample::default(), [("loss", 0)]);
+        assert!(link.drops.is_empty());
+        link.push(
+            LinkSample { offered: 10, duplicated: 1, delivered: 6, in_flight: 2, ..Default::default() },
+            [("loss", 2), ("queue full", 1)],
+        );
+        assert_eq!(link.dropped(0), 0);
+        assert_eq!(link.dropped(1), 3);
+        assert!(link.is_balanced());
+        link.samples.values[1].delivered = 7;
+        assert!(!link.is_balanced());
+    }
+}
