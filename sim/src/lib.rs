@@ -3,5 +3,7 @@
 
 pub mod link;
 pub mod packet;
+pub mod profiles;
 pub mod random;
 pub mod results;
+pub mod scenario;

@@ -1,0 +1,59 @@
+//! The scenarios that come with the simulator.
+
+use super::{Scenario, ScenarioError};
+
+/// A scenario that comes with the simulator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shipped {
+    /// Its name, that of its file in `sim/scenarios` without `.toml`.
+    pub name: &'static str,
+    /// The file.
+    pub text: &'static str,
+}
+
+impl Shipped {
+    /// The scenario of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        SHIPPED.iter().find(|scenario| scenario.name == name)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// None, as the tests read all of them.
+    pub fn scenario(&self) -> Result<Scenario, ScenarioError> {
+        Scenario::parse(self.text, &format!("{}.toml", self.name))
+    }
+
+    /// What it shows, in one line.
+    pub fn title(&self) -> String {
+        self.scenario().map_or_else(|error| error.to_string(), |scenario| scenario.meta.name)
+    }
+}
+
+macro_rules! shipped {
+    ($($name:literal),* $(,)?) => {
+        &[$(Shipped { name: $name, text: include_str!(concat!("../../scenarios/", $name, ".toml")) }),*]
+    };
+}
+
+/// All of them.
+pub const SHIPPED: &[Shipped] = shipped![
+    "two-paths",
+    "asymmetric",
+    "shared-bottleneck",
+    "failover",
+    "flapping",
+    "slow-path-trap",
+    "four-paths-lossless",
+    "four-paths-lossy",
+    "bytedance",
+    "blest",
+    "blest-paced",
+    "blest-web",
+    "ecf-download",
+    "ecf-streaming",
+    "ecf-changing-rates",
+    "simult-flows",
+    "matrix",
+];
