@@ -2,8 +2,8 @@
 
 use crate::OptionSpace;
 
-const END_OF_LIST: u8 = 0;
-pub(super) const NO_OPERATION: u8 = 1;
+pub(super) const END_OF_LIST: u8 = 0;
+const NO_OPERATION: u8 = 1;
 const MAXIMUM_SEGMENT_SIZE: u8 = 2;
 const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;

@@ -64,8 +64,9 @@ impl Segment {
             SocketAddr::V6(_) => Ipv6Packet::new_unchecked(&mut frame[ETHERNET_HEADER_LEN..])
                 .set_payload_len(u16::try_from(ip_len - IPV6_HEADER_LEN).unwrap_or(u16::MAX)),
         }
-        // No-operation everywhere: smoltcp drops a segment with an option that it cannot parse.
-        frame[self.options.clone()].fill(super::options::NO_OPERATION);
+        // smoltcp drops a segment with an option that it cannot parse. End of Option List everywhere (RFC 9293
+        // section 3.2) ends its loop at once; it would step through as many no-operations one by one.
+        frame[self.options.clone()].fill(super::options::END_OF_LIST);
         let start = self.options.start;
         let syn_options = view.syn_options.as_slice();
         if syn_options.len() <= self.options.len() {
@@ -289,4 +290,39 @@ fn sequence(number: u32) -> TcpSeqNumber {
 
 fn raw(number: TcpSeqNumber) -> u32 {
     number.0.cast_unsigned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smoltcp_sees_the_options_meant_for_it_and_then_the_end_of_the_list() {
+        let mut options = PaddedOptions::default();
+        options.push(&[30, 12, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        let header = Header {
+            link_source: MacAddr([2, 0, 0, 0, 0, 1]),
+            link_destination: MacAddr([2, 0, 0, 0, 0, 2]),
+            source: "10.0.0.1:1000".parse().unwrap(),
+            destination: "10.0.0.2:2000".parse().unwrap(),
+            seq: 7,
+            ack: Some(9),
+            syn: false,
+            fin: false,
+            rst: false,
+            psh: false,
+            window: 100,
+            options,
+        };
+        let syn_options = PaddedOptions::syn(1200, None);
+        for (syn_options, expected) in
+            [(PaddedOptions::default(), [0; 12]), (syn_options, [2, 4, 0x04, 0xb0, 0, 0, 0, 0, 0, 0, 0, 0])]
+        {
+            let mut frame = header.with_payload(b"payload");
+            let Content::Tcp(segment) = parse(&frame, true) else { panic!("a segment") };
+            segment.rewrite(&mut frame, &EngineView { ack: 5, window: 50, fin: false, payload_len: 7, syn_options });
+            assert_eq!(frame[segment.options.clone()], expected);
+            assert_eq!(frame[segment.payload], *b"payload");
+        }
+    }
 }
