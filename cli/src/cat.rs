@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -24,9 +24,10 @@ use crate::progress::Progress;
 /// receiving goes on; the command is done when both directions are. Where one end is the Linux kernel, its joins of
 /// further paths need a connection that its end has not closed: give that end an input that stays open.
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("end").required(true).args(["listen", "connect"]))]
 pub(crate) struct CatArgs {
     /// Wait for one connection
-    #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen, conflicts_with = "connect", required_unless_present = "connect")]
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen)]
     listen: Option<ListenAddr>,
     /// Connect to this address
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_remote)]
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &CatArgs) -> Result<(), Failure> {
             (Some(listener), stream)
         }
         (None, Some(remote)) => (None, network.connect(remote)?),
-        (None, None) => return Err(Failure::Usage("say --listen or --connect".to_owned())),
+        (None, None) => return Err(Failure::Usage("say --listen [ADDR:]PORT or --connect ADDR:PORT".to_owned())),
     };
     let stream = Arc::new(stream);
     Stream::abort_on_interrupt(&stream)?;

@@ -16,6 +16,7 @@ mod ss;
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use failure::Failure;
@@ -75,13 +76,27 @@ fn usage(error: clap::Error) -> Failure {
     if !error.use_stderr() {
         error.exit();
     }
-    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         error.exit();
+    }
+    if let Some(choice) = missing_choice(&error) {
+        return Failure::Usage(format!("say {choice} (see 'mptcp --help')"));
     }
     let text = error.to_string();
     let sentence = text.split("\n\n").next().unwrap_or(&text);
     let words: Vec<&str> = sentence.strip_prefix("error: ").unwrap_or(sentence).split_whitespace().collect();
     Failure::Usage(format!("{} (see 'mptcp --help')", words.join(" ")))
+}
+
+/// The options of which one is needed and none was given: clap has them as `<--one <VALUE>|--other <VALUE>>`.
+fn missing_choice(error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::MissingRequiredArgument {
+        return None;
+    }
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else { return None };
+    let [choice] = &missing[..] else { return None };
+    let options = choice.strip_prefix('<')?.strip_suffix('>')?;
+    Some(options.replace(['<', '>'], "").replace('|', " or "))
 }
 
 #[cfg(test)]

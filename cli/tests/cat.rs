@@ -130,7 +130,9 @@ fn mistakes_are_told_in_one_sentence() {
 #[test]
 fn mistakes_on_the_command_line_have_their_own_exit_code() {
     for (args, part) in [
-        (vec!["cat", "--kernel", "tcp"], "--listen <[ADDR:]PORT>"),
+        (vec!["cat", "--kernel", "tcp"], "say --listen [ADDR:]PORT or --connect ADDR:PORT"),
+        (vec!["perf", "--kernel", "tcp"], "say --server [[ADDR:]PORT] or --client ADDR[:PORT]"),
+        (vec!["perf", "--client", "10.0.0.1", "--kernel", "tcp", "--depth", "2"], "--rr"),
         (vec!["cat", "--listen", "1", "--connect", "10.0.0.1:1"], "cannot be used with"),
         (vec!["cat", "--connect", "host:1", "--kernel", "tcp"], "names are not looked up"),
         (vec!["cat", "--listen", "1", "--kernel", "sctp"], "invalid value 'sctp'"),
