@@ -1,6 +1,7 @@
 //! Packet-level simulation of the stack in virtual time: real stack code, real bytes on the wire, one seed, one result.
 #![forbid(unsafe_code)]
 
+pub mod conditions;
 pub mod link;
 pub mod packet;
 pub mod profiles;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::ScenarioError;
 use super::field::{Field, NONE, tag, words};
 use super::loss::{Chance, Loss, Reorder};
-use super::pace::{Jitter, RateSpec};
+use super::pace::{Jitter, LONGEST_DELAY, RateSpec};
 use super::queue::Queue;
 use super::section::{Context, Section};
 use super::tree::Node;
@@ -140,6 +140,9 @@ fn read_change(section: &mut Section<'_>) -> Result<Change, ScenarioError> {
             None
         },
     };
+    if change.delay.is_some_and(|delay| delay > LONGEST_DELAY) {
+        return Err(section.invalid("delay", "at most 1h"));
+    }
     if change == Change::default() {
         let (place, key) = (section.place.clone(), section.path.clone());
         return Err(section.cx.contradiction(

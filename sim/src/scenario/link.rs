@@ -8,7 +8,7 @@ use super::error::{Place, ScenarioError};
 use super::event::Event;
 use super::field::{Field, Name, Text};
 use super::loss::{Chance, Loss, Reorder};
-use super::pace::{Jitter, RateSpec, Steps};
+use super::pace::{Jitter, LONGEST_DELAY, RateSpec, Steps};
 use super::queue::Queue;
 use super::section::{Context, Section, is_name, mark_block};
 use super::tree::{Entry, Node, Table, Value};
@@ -62,9 +62,6 @@ pub struct LinkSpec {
     /// Conditions that are drawn anew from time to time.
     pub steps: Option<Steps>,
 }
-
-/// Longest delay.
-const HOUR: Duration = Duration::from_secs(3600);
 
 /// Keys of one direction; at the link itself they are for both.
 const DIRECTION_KEYS: [&str; 10] =
@@ -291,7 +288,7 @@ fn read_conditions(conditions: &mut Conditions<'_, '_>) -> Result<LinkSpec, Scen
     Ok(LinkSpec {
         rate: conditions.get("rate", super::field::NONE)?,
         overhead: conditions.get_if("overhead", "0B", "at most 65535B", |size: &Size| size.0 <= 65_535)?,
-        delay: conditions.get_if("delay", "0ms", "at most 1h", |delay: &Duration| *delay <= HOUR)?,
+        delay: conditions.get_if("delay", "0ms", "at most 1h", |delay: &Duration| *delay <= LONGEST_DELAY)?,
         jitter: conditions.get("jitter", super::field::NONE)?,
         loss: conditions.get("loss", super::field::NONE)?,
         duplicate: conditions.get("duplicate", "0%")?,

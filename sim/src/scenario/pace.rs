@@ -9,6 +9,9 @@ use super::section::{Context, Section};
 use super::tree::{Node, Value};
 use super::units::{Probability, Rate};
 
+/// Longest delay, and most variation of it.
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
 /// Rate of one direction. `"10Mbit"`, `"none"`, `{ steps = [...], repeat = true }` or `{ trace = "file" }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RateSpec {
@@ -145,7 +148,8 @@ impl Field for Jitter {
             order: Order::AsNetem,
         };
         if !matches!(node.value, Value::Table(_)) {
-            return Duration::read(cx, node, key).map(uniform);
+            let amount = Duration::read(cx, node, key)?;
+            return if amount > LONGEST_DELAY { Err(cx.invalid(node, key, "at most 1h")) } else { Ok(uniform(amount)) };
         }
         let shape = super::field::tag(cx, node, key, "distribution", Shape::ALL, Some(Shape::Uniform))?;
         let keys: &[&str] = match shape {
@@ -164,8 +168,12 @@ impl Field for Jitter {
             Shape::Trace => Distribution::Trace(section.file("file")?),
         };
         let traced = shape == Shape::Trace;
+        let amount = if traced { Duration::ZERO } else { section.require("amount", r#"a time such as "2ms""#)? };
+        if amount > LONGEST_DELAY {
+            return Err(section.invalid("amount", "at most 1h"));
+        }
         Ok(Self {
-            amount: if traced { Duration::ZERO } else { section.require("amount", r#"a time such as "2ms""#)? },
+            amount,
             distribution,
             correlation: if traced { Probability::ZERO } else { section.get("correlation", "0%")? },
             order: section.get("order", "as-netem")?,
@@ -227,6 +235,14 @@ impl Field for Steps {
                 return Err(section.invalid("rates", "above 0"));
             }
             _ => (),
+        }
+        let longest = match &steps.delays {
+            Some(Draw::Between(_, max)) => *max,
+            Some(Draw::OneOf(delays)) => delays.iter().max().copied().unwrap_or_default(),
+            None => Duration::ZERO,
+        };
+        if longest > LONGEST_DELAY {
+            return Err(section.invalid("delays", "at most 1h"));
         }
         Ok(steps)
     }

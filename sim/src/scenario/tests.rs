@@ -481,6 +481,19 @@ fn mistakes_are_one_sentence_with_the_line() {
             "test.toml:7: [traffic.1] has no key 'size'; its keys are name, kind, from, to, transport, paths, connections, start, time, direction, bytes, back",
         ),
         (
+            "[links.p2]\nevents = [\n{ at = \"1s\", action = \"up\" },\n{ at = \"2s\", action = \"set\", queue = { packets = 9, count_in_flight = true } },\n]",
+            "test.toml:8: links.p2.events.1.queue must have the same 'count_in_flight' as the queue of the link",
+        ),
+        ("[links.p2]\njitter = \"2h\"", "test.toml:6: links.p2.jitter is \"2h\", but must be at most 1h"),
+        (
+            "[links.p2]\nsteps = { every = \"1s\",\ndelays = [\"1ms\", \"61min\"] }",
+            "test.toml:7: links.p2.steps.delays is [\"1ms\", \"61min\"], but must be at most 1h",
+        ),
+        (
+            "[links.p2]\nevents = [{ at = \"1s\", action = \"set\", delay = \"2h\" }]",
+            "test.toml:6: links.p2.events.0.delay is \"2h\", but must be at most 1h",
+        ),
+        (
             "[middlebox.m]\nlink = \"p1\"",
             "test.toml:5: [middlebox.m] lacks 'kind', one of strip-option, alter-option, nat, rewrite-sequence, split, coalesce, alter-payload, proxy-ack, drop-syn, replay, reset",
         ),

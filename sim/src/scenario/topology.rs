@@ -3,12 +3,14 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::error::{Place, ScenarioError};
+use super::event::{Action, DirectionChoice};
 use super::metric::Condition;
+use super::queue::Queue;
 use super::section::Context;
 use super::settings::Endpoints;
 use super::traffic::{Traffic, Work};
 use super::tree::{Node, Table, Value};
-use super::{Link, Scenario};
+use super::{Link, LinkSpec, Scenario};
 
 /// One link of a way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +133,25 @@ impl Check<'_> {
                 let problem = format!("has {}, which link '{}' has too", shared.addr, other.name);
                 let place = self.place(&[&path, "addresses"]);
                 return Err(self.cx.contradiction(&place, &format!("{path}.addresses"), problem));
+            }
+        }
+        self.queues(&path, link)
+    }
+
+    /// What a queue counts is how the link is put together, which no event can change.
+    fn queues(&self, path: &str, link: &Link) -> Result<(), ScenarioError> {
+        let counts = |queue: &Queue| matches!(queue, Queue::DropTail { count_in_flight: true, .. });
+        for (index, event) in link.events.iter().enumerate() {
+            let Action::Set(change) = &event.action else { continue };
+            let Some(new) = &change.queue else { continue };
+            let concerned = [(&link.up, DirectionChoice::Down), (&link.down, DirectionChoice::Up)];
+            let differs = |(spec, other): &(&LinkSpec, DirectionChoice)| {
+                event.direction != *other && counts(&spec.queue) != counts(new)
+            };
+            if concerned.iter().any(differs) {
+                let key = format!("{path}.events.{index}.queue");
+                let problem = "must have the same 'count_in_flight' as the queue of the link";
+                return Err(self.cx.contradiction(&self.place(&[&key]), &key, problem));
             }
         }
         Ok(())
