@@ -87,6 +87,9 @@ pub enum EndpointError {
 pub(crate) struct EndpointTable {
     /// Sorted by id.
     entries: Vec<(EndpointId, Endpoint)>,
+    /// The id given out last. Those after it come first, so that what is still on its way about an id that was
+    /// withdrawn meets no other address. The kernel does the same.
+    last: u8,
 }
 
 impl EndpointTable {
@@ -101,7 +104,9 @@ impl EndpointTable {
         if self.entries.iter().any(|(_, known)| known.addr == addr && known.port == port) {
             return Err(EndpointError::Exists(addr));
         }
-        let free = (1..=u8::MAX).find(|id| self.get(EndpointId(*id)).is_none()).ok_or(EndpointError::TooMany)?;
+        let mut ids = (1..=u8::MAX).cycle().skip(usize::from(self.last)).take(usize::from(u8::MAX));
+        let free = ids.find(|id| self.get(EndpointId(*id)).is_none()).ok_or(EndpointError::TooMany)?;
+        self.last = free;
         let at = self.entries.partition_point(|(id, _)| id.0 < free);
         self.entries.insert(at, (EndpointId(free), endpoint));
         Ok(EndpointId(free))
@@ -140,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_reused_and_rules_are_named() {
+    fn ids_are_reused_late_and_rules_are_named() {
         let subflow = EndpointFlags { subflow: true, ..EndpointFlags::default() };
         let mut table = EndpointTable::default();
         let first = table.add(endpoint("10.0.0.1", None, subflow)).unwrap();
@@ -152,7 +157,7 @@ mod tests {
         );
         table.remove(first).unwrap();
         assert_eq!(table.remove(first), Err(EndpointError::Unknown(1)));
-        assert_eq!(table.add(endpoint("10.0.0.3", None, subflow)), Ok(EndpointId(1)));
+        assert_eq!(table.add(endpoint("10.0.0.3", None, subflow)), Ok(EndpointId(3)));
         assert!(matches!(table.add(endpoint("10.0.0.4", Some(80), subflow)), Err(EndpointError::PortWithoutSignal(_))));
         let mesh = EndpointFlags { fullmesh: true, signal: true, ..subflow };
         assert!(matches!(table.add(endpoint("10.0.0.4", None, mesh)), Err(EndpointError::Fullmesh(_))));
@@ -166,5 +171,7 @@ mod tests {
             table.add(endpoint(&format!("10.0.0.{last}"), None, EndpointFlags::default())).unwrap();
         }
         assert_eq!(table.add(endpoint("10.0.1.1", None, EndpointFlags::default())), Err(EndpointError::TooMany));
+        table.remove(EndpointId(7)).unwrap();
+        assert_eq!(table.add(endpoint("10.0.1.1", None, EndpointFlags::default())), Ok(EndpointId(7)));
     }
 }

@@ -7,6 +7,7 @@ mod announce;
 mod endpoint;
 mod remote;
 mod retry;
+mod withdraw;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,6 +18,7 @@ pub(crate) use endpoint::EndpointTable;
 pub use endpoint::{Endpoint, EndpointError, EndpointFlags, EndpointId, Limits};
 pub(crate) use remote::{Learned, RemoteAddrs};
 pub(crate) use retry::Retries;
+pub(crate) use withdraw::Withdrawals;
 
 use crate::wire::AddrId;
 
@@ -29,6 +31,7 @@ pub(crate) struct PathState {
     /// The peer asked not to be joined at its first address (flag C of MP_CAPABLE).
     pub(crate) deny_remote_initial: bool,
     pub(crate) announced: Announcements,
+    pub(crate) withdrawn: Withdrawals,
     pub(crate) remotes: RemoteAddrs,
     pub(crate) retries: Retries,
     /// Something has changed since subflows were last planned.
@@ -61,6 +64,7 @@ impl PathState {
             remote,
             deny_remote_initial: false,
             announced: Announcements::default(),
+            withdrawn: Withdrawals::default(),
             remotes: RemoteAddrs::default(),
             retries: Retries::default(),
             changed: true,

@@ -1,7 +1,5 @@
 //! The options of received segments (RFC 8684 sections 3.3 to 3.7).
 
-use std::net::SocketAddr;
-
 use tcp_adapter::{Instant, OptionSpace, SegmentIn, Verdict};
 
 use super::connection::{Connection, Doom, Plain, Protocol};
@@ -9,12 +7,10 @@ use super::handshake::reset_options;
 use super::shared::Shared;
 use super::subflow::Stage;
 use crate::event::{CloseReason, Event, FallbackCause, SubflowId};
-use crate::keys::{add_addr_hmac, verify};
 use crate::mib::Counter;
-use crate::path_manager::Learned;
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::{MapInsert, ReceivedMapping};
-use crate::wire::{self, AddAddr, AddAddrKind, Dss, DssMapping, MpCapable, MptcpOption, RemoveAddr, ResetReason};
+use crate::wire::{self, Dss, DssMapping, MpCapable, MptcpOption, ResetReason};
 
 impl Connection {
     /// An acceptable segment on one of the subflows.
@@ -331,74 +327,6 @@ impl Connection {
         }
         let _ = self.on_plain(id, segment);
         Verdict::AcceptSignal
-    }
-
-    fn on_add_addr(&mut self, id: SubflowId, add: &AddAddr, shared: &mut Shared) {
-        let Some(state) = self.multipath() else { return };
-        match add.kind {
-            AddAddrKind::Echo => {
-                shared.mib.bump(Counter::EchoAdd);
-                self.paths.announced.echoed(add.addr_id, add.addr, add.port);
-            }
-            AddAddrKind::Announce { hmac } => {
-                let expected = add_addr_hmac(state.remote.key, state.local.key, add.addr_id, add.addr, add.port);
-                if !verify(&hmac, &expected) {
-                    shared.mib.bump(Counter::AddAddrHMacFailure);
-                    return;
-                }
-                shared.mib.bump(Counter::AddAddr);
-                if add.port.is_some() {
-                    shared.mib.bump(Counter::PortAdd);
-                }
-                self.learn_address(id, add, shared);
-            }
-        }
-    }
-
-    fn learn_address(&mut self, id: SubflowId, add: &AddAddr, shared: &mut Shared) {
-        let Some(subflow) = self.subflow_mut(id) else { return };
-        let port = add.port.unwrap_or(subflow.remote.port());
-        // The echo tells the peer to stop repeating, whatever becomes of the address here.
-        subflow.signal(MptcpOption::AddAddr(AddAddr { kind: AddAddrKind::Echo, ..*add }));
-        let addr = SocketAddr::new(add.addr, port);
-        let limit = usize::from(shared.config.limits.add_addr_accepted);
-        let (conn, known) = (self.id, self.paths.remotes.learn(add.addr_id, addr, limit));
-        match known {
-            Learned::New => {
-                self.paths.changed = true;
-                shared.events.push_back(Event::AddressAnnounced(conn, add.addr_id, add.addr, add.port));
-            }
-            Learned::Refreshed => {
-                // A refresh asks for another attempt (section 3.4.1), unless a subflow goes there.
-                if !self.subflows.iter().any(|subflow| subflow.remote == addr) {
-                    self.paths.allow_again(addr);
-                    self.paths.changed = true;
-                }
-            }
-            Learned::IdInUse | Learned::Refused => shared.mib.bump(Counter::AddAddrDrop),
-        }
-    }
-
-    fn on_remove_addr(&mut self, remove: &RemoveAddr, shared: &mut Shared) {
-        shared.mib.bump(Counter::RmAddr);
-        for addr_id in remove.iter() {
-            let learned = self.paths.remotes.remove(addr_id);
-            if let Some(known) = learned {
-                self.paths.retries.forget_remote(known.addr.ip());
-                self.paths.allow_again(known.addr);
-            }
-            let mut used = false;
-            for subflow in self.subflows.iter_mut().filter(|subflow| subflow.remote_id == addr_id) {
-                used = true;
-                // Only a path that does not answer any more is taken down (section 3.4.2).
-                subflow.removal_asked = true;
-            }
-            if learned.is_some() || used {
-                shared.events.push_back(Event::AddressRemoved(self.id, addr_id));
-            } else {
-                shared.mib.bump(Counter::RmAddrDrop);
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! but cannot act on TCP; whatever needs TCP is done right after, in [`SocketManager::process`], for the
 //! connections that a segment, an event, a timer or the application has touched, and for no others.
 
+mod addresses;
 mod close;
 mod connection;
 mod deadlines;

@@ -10,10 +10,9 @@ use super::connection::{Connection, Doom};
 use super::shared::Cx;
 use super::subflow::{MAX_SIGNALS_IN_A_ROW, NewSubflow, SIGNAL_PAUSE, Stage, Subflow};
 use crate::event::{Event, SubflowCloseReason, SubflowId};
-use crate::keys::add_addr_hmac;
 use crate::mib::Counter;
-use crate::path_manager::{EndpointId, Limits, Plan, Surroundings};
-use crate::wire::{AddAddr, AddAddrKind, AddrId, MpPrio, MptcpOption, RemoveAddr, ResetReason};
+use crate::path_manager::{Limits, Plan, Surroundings};
+use crate::wire::{AddrId, MpPrio, MptcpOption, ResetReason};
 
 /// How long a subflow whose address was withdrawn may take to answer a probe before it is reset.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(1);
@@ -54,6 +53,7 @@ impl Connection {
             self.open_planned(cx);
         }
         self.announce_addresses(cx);
+        self.withdraw_addresses(cx);
     }
 
     /// Whether subflows may be added, and are still of use (RFC 8684 section 3.1: not before a DSS has come in).
@@ -135,6 +135,8 @@ impl Connection {
         let tcp = opened.inspect_err(|_| cx.shared.mib.bump(Counter::MPJoinSynTxConnectErr))?;
         let port = cx.tcp.info(tcp).map_or(self.paths.local.port(), |info| info.local.port());
         let id = self.draw_subflow_id();
+        let local_id = self.paths.local_id(&cx.shared.endpoints, local);
+        self.reclaim_id(local_id);
         let new = NewSubflow {
             id,
             tcp,
@@ -142,41 +144,13 @@ impl Connection {
             initiator: true,
             local: SocketAddr::new(local, port),
             remote,
-            local_id: self.paths.local_id(&cx.shared.endpoints, local),
+            local_id,
             remote_id,
             backup,
             backup_by_peer: false,
         };
         self.add_subflow(new, cx.shared);
         Ok(id)
-    }
-
-    fn announce_addresses(&mut self, cx: &mut Cx<'_>) {
-        for (id, endpoint) in cx.shared.endpoints.iter() {
-            let new = endpoint.flags.signal && !self.paths.announced.contains(id.into());
-            if new && endpoint.addr != self.paths.local.ip() {
-                self.paths.announced.add(id.into(), endpoint.addr, endpoint.port);
-            }
-        }
-        let timeout = cx.shared.config.add_addr_timeout;
-        while let Some(due) = self.paths.announced.next_due(cx.now, timeout) {
-            let Some(state) = self.multipath() else { return };
-            let hmac = add_addr_hmac(state.local.key, state.remote.key, due.id, due.addr, due.port);
-            let kind = AddAddrKind::Announce { hmac };
-            let option = MptcpOption::AddAddr(AddAddr { addr_id: due.id, addr: due.addr, port: due.port, kind });
-            self.signal(None, &option);
-        }
-    }
-
-    /// Sends an option on one subflow: the given one, or one that works.
-    fn signal(&mut self, on: Option<SubflowId>, option: &MptcpOption) {
-        let fits = |subflow: &&mut Subflow| match on {
-            Some(id) => subflow.id == id && subflow.alive(),
-            None => subflow.usable(),
-        };
-        if let Some(subflow) = self.subflows.iter_mut().find(fits) {
-            subflow.signal(*option);
-        }
     }
 
     /// Asks the peer to treat a subflow as a backup or not (RFC 8684 section 3.3.8).
@@ -186,7 +160,9 @@ impl Connection {
             return Ok(());
         }
         subflow.backup = backup;
-        self.signal(Some(id), &MptcpOption::Prio(MpPrio { backup }));
+        if subflow.alive() {
+            subflow.signal(MptcpOption::Prio(MpPrio { backup }));
+        }
         Ok(())
     }
 
@@ -198,30 +174,6 @@ impl Connection {
             if let Err(error) = self.set_backup(id, backup) {
                 tracing::debug!(conn = %self.id, subflow = %id, %error, "cannot change the priority");
             }
-        }
-    }
-
-    /// An endpoint is gone: withdraw it if it was announced or used, and close its subflows.
-    pub(crate) fn endpoint_removed(&mut self, id: EndpointId, addr: IpAddr, cx: &mut Cx<'_>) {
-        let announced = self.paths.announced.remove(id.into());
-        self.paths.forget_local(addr);
-        let local_id = match addr == self.paths.local.ip() {
-            true => AddrId(0),
-            false => id.into(),
-        };
-        let affected: Vec<SubflowId> =
-            self.subflows.iter().filter(|subflow| subflow.local.ip() == addr).map(|subflow| subflow.id).collect();
-        if self.multipath().is_none() || (!announced && affected.is_empty()) {
-            return;
-        }
-        if let Some(option) = RemoveAddr::new(&[local_id]) {
-            // Not on a subflow that is about to close, if there is another.
-            let other = self.subflows.iter().find(|subflow| subflow.usable() && !affected.contains(&subflow.id));
-            let on = other.or_else(|| self.subflows.iter().find(|subflow| subflow.usable())).map(|subflow| subflow.id);
-            self.signal(on, &MptcpOption::RemoveAddr(option));
-        }
-        for id in affected {
-            self.close_subflow(id, cx);
         }
     }
 

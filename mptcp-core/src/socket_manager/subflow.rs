@@ -18,6 +18,9 @@ const MAX_RECEIVED_MAPPINGS: usize = 16_384;
 /// Pause after that many: with a peer that has data outstanding, acknowledgements that advance come in between.
 pub(crate) const SIGNAL_PAUSE: Duration = Duration::from_millis(100);
 
+/// Options that wait to be sent at most. A peer that never takes its options must not make us queue without bound.
+const MAX_QUEUED: usize = 64;
+
 /// Duplicate ACKs for signalling that may leave in a row (RFC 8684 section 4, "Duplicate ACK").
 pub(crate) const MAX_SIGNALS_IN_A_ROW: u8 = 2;
 
@@ -90,7 +93,9 @@ pub(crate) struct Subflow {
     pub(crate) ack_wanted: bool,
     /// It was stale since then and has answered.
     pub(crate) recovered: Option<Instant>,
-    /// The peer has removed its address, and the subflow is to be probed.
+    /// The peer has removed its address.
+    pub(crate) withdrawn: bool,
+    /// It is to be probed for that.
     pub(crate) removal_asked: bool,
     pub(crate) stale: Option<Stale>,
     /// Since when something has been outstanding without an answer.
@@ -153,6 +158,7 @@ impl Subflow {
             signal_at: None,
             ack_wanted: false,
             recovered: None,
+            withdrawn: false,
             removal_asked: false,
             stale: None,
             waiting_since: None,
@@ -187,10 +193,13 @@ impl Subflow {
         self.id != SubflowId(0)
     }
 
+    /// Whether a REMOVE_ADDR can leave on it. One that is stale may be so in the other direction only.
+    pub(crate) fn can_withdraw(&self) -> bool {
+        self.alive() && self.control.len() < MAX_QUEUED
+    }
+
     /// Queues an option for the next segment without payload.
     pub(crate) fn signal(&mut self, option: MptcpOption) {
-        /// A peer that never takes its options must not make us queue without bound.
-        const MAX_QUEUED: usize = 64;
         if self.control.len() < MAX_QUEUED {
             self.control.push_back(option);
         }

@@ -1,11 +1,14 @@
 //! ADD_ADDR, REMOVE_ADDR and MP_PRIO.
 
-use mptcp_core::{Counter, EndpointFlags, Event};
+use std::time::Duration;
+
+use mptcp_core::{ConnId, Counter, EndpointFlags, EndpointId, Event, Limits, StackConfig};
 
 use crate::middlebox::{edit_option, on_packets, subtypes};
-use crate::world::{World, address};
+use crate::world::{World, address, config};
 
 const ADD_ADDR: u8 = 3;
+const REMOVE_ADDR: u8 = 4;
 
 fn signal() -> EndpointFlags {
     EndpointFlags { signal: true, ..EndpointFlags::default() }
@@ -62,7 +65,7 @@ fn many_announcements_leave_in_twos_and_all_arrive() {
         world.endpoint(1, link, true, signal());
         world.endpoint(1, link, false, signal());
     }
-    world.run_for(std::time::Duration::from_millis(80));
+    world.run_for(Duration::from_millis(80));
     assert_eq!(world.mib(1, Counter::AddAddrTx), 2, "a third duplicate ACK would look like a loss");
     assert!(world.run_until(10, |world| world.mib(1, Counter::EchoAdd) == 10), "{:?}", world.hosts[1].stack.mib());
     assert_eq!(world.mib(1, Counter::AddAddrTx), 10);
@@ -81,12 +84,90 @@ fn an_announcement_with_a_wrong_hmac_is_ignored() {
     let conns = world.open();
     world.send(0, conns[0], 1000, false);
     world.endpoint(1, 1, true, signal());
-    world.run_for(std::time::Duration::from_secs(5));
+    world.run_for(Duration::from_secs(5));
     assert!(world.mib(0, Counter::AddAddrHMacFailure) >= 1);
     assert_eq!(world.mib(0, Counter::AddAddr), 0);
     assert_eq!(world.mib(0, Counter::EchoAddTx), 0);
     assert_eq!(world.subflows_up(0, conns[0]), 1);
     assert!(!world.hosts[0].events.iter().any(|event| matches!(event, Event::AddressAnnounced(..))));
+}
+
+/// Two subflows, and an address of host 1 on a third link that host 0 knows and has no subflow to.
+fn open_with_unused_address(seed: u64) -> (World, [ConnId; 2], EndpointId) {
+    let few = || StackConfig { limits: Limits { subflows: 1, add_addr_accepted: 8 }, ..config() };
+    let mut world = World::new(seed, 3, [few(), few()]);
+    world.endpoint(0, 1, true, EndpointFlags { subflow: true, ..EndpointFlags::default() });
+    let conns = world.open();
+    assert!(world.run_until(5, |world| (0..2).all(|host| world.subflows_up(host, conns[host]) == 2)));
+    let endpoint = world.endpoint(1, 2, true, signal());
+    assert!(world.run_until(5, |world| world.mib(1, Counter::EchoAdd) == 1));
+    (world, conns, endpoint)
+}
+
+fn removals(world: &World, conn: ConnId, endpoint: EndpointId) -> usize {
+    let removed = Event::AddressRemoved(conn, endpoint.into());
+    world.hosts[0].events.iter().filter(|event| **event == removed).count()
+}
+
+#[test]
+fn a_withdrawal_reaches_the_peer_whichever_subflow_loses_it() {
+    for broken in 0..2 {
+        let (mut world, conns, endpoint) = open_with_unused_address(11);
+        world.middleboxes[broken] =
+            Some(on_packets(
+                |_, packet| {
+                    if subtypes(&packet).contains(&REMOVE_ADDR) { Vec::new() } else { vec![packet] }
+                },
+            ));
+        let now = world.now;
+        world.hosts[1].stack.remove_endpoint(now, endpoint).unwrap();
+        world.run_for(Duration::from_millis(200));
+        assert_eq!(removals(&world, conns[0], endpoint), 1, "link {broken}");
+    }
+}
+
+#[test]
+fn a_withdrawal_that_every_subflow_loses_is_repeated_but_not_for_ever() {
+    let (mut world, conns, endpoint) = open_with_unused_address(12);
+    for link in 0..2 {
+        let mut lost = false;
+        world.middleboxes[link] = Some(on_packets(move |_, packet| {
+            let first = subtypes(&packet).contains(&REMOVE_ADDR) && !std::mem::replace(&mut lost, true);
+            if first { Vec::new() } else { vec![packet] }
+        }));
+    }
+    let now = world.now;
+    world.hosts[1].stack.remove_endpoint(now, endpoint).unwrap();
+    world.run_for(Duration::from_millis(500));
+    assert_eq!(removals(&world, conns[0], endpoint), 0);
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(removals(&world, conns[0], endpoint), 1);
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(removals(&world, conns[0], endpoint), 1, "the application is told once");
+    assert_eq!(world.mib(1, Counter::RmAddrTx), 6, "three times on either subflow");
+    assert_eq!(world.mib(0, Counter::RmAddr), 4);
+    world.send(0, conns[0], 100_000, true);
+    world.send(1, conns[1], 100_000, true);
+    assert!(world.run_until(30, |world| world.transferred(conns, true)));
+    world.close_all();
+}
+
+#[test]
+fn an_address_that_is_used_again_is_not_withdrawn_behind_its_back() {
+    // The first address has the id 0 whenever it is used.
+    let mut world = World::simple(13, 2);
+    let flags = EndpointFlags { subflow: true, ..EndpointFlags::default() };
+    let first = world.endpoint(0, 0, true, flags);
+    let conns = world.open_mesh();
+    let now = world.now;
+    world.hosts[0].stack.remove_endpoint(now, first).unwrap();
+    assert!(world.run_until(5, |world| world.mib(1, Counter::RmAddr) == 1));
+    world.run_for(Duration::from_millis(500));
+    world.endpoint(0, 0, true, flags);
+    assert!(world.run_until(5, |world| world.subflows_up(1, conns[1]) == 2));
+    world.run_for(Duration::from_secs(20));
+    assert_eq!(world.mib(1, Counter::RmAddr), 1);
+    assert_eq!(world.subflows_up(1, conns[1]), 2);
 }
 
 #[test]
@@ -101,7 +182,7 @@ fn a_removed_endpoint_is_withdrawn_and_its_subflow_closed() {
     let removed = Event::AddressRemoved(conns[0], mptcp_core::wire::AddrId(1));
     assert!(world.run_until(5, |world| world.saw(0, removed) && world.subflows_up(0, conns[0]) == 1));
     assert_eq!(world.mib(0, Counter::RmAddr), 1);
-    world.run_for(std::time::Duration::from_secs(5));
+    world.run_for(Duration::from_secs(5));
     assert_eq!(world.subflows_up(1, conns[1]), 1, "a withdrawn address is not used again");
     world.send(0, conns[0], 100_000, true);
     world.send(1, conns[1], 100_000, true);
@@ -174,7 +255,7 @@ fn a_backup_path_carries_data_only_when_the_others_are_gone() {
     // A backup again, and the only path left.
     let now = world.now;
     world.hosts[0].stack.set_endpoint_backup(now, endpoint, true).unwrap();
-    world.run_for(std::time::Duration::from_millis(100));
+    world.run_for(Duration::from_millis(100));
     world.links[0].down = true;
     world.send(0, conns[0], 500_000, false);
     world.send(1, conns[1], 500_000, false);
@@ -195,7 +276,7 @@ fn an_address_that_was_withdrawn_can_come_back() {
             let now = world.now;
             world.hosts[host].stack.remove_endpoint(now, endpoint).unwrap();
             assert!(world.run_until(10, |world| (0..2).all(|host| world.subflows_up(host, conns[host]) == 1)));
-            world.run_for(std::time::Duration::from_secs(2));
+            world.run_for(Duration::from_secs(2));
         }
     }
 }

@@ -1,0 +1,163 @@
+//! What the two hosts tell each other of their addresses: ADD_ADDR and REMOVE_ADDR (RFC 8684 section 3.4).
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::connection::Connection;
+use super::shared::{Cx, Shared};
+use crate::event::{Event, SubflowId};
+use crate::keys::{add_addr_hmac, verify};
+use crate::mib::Counter;
+use crate::path_manager::{EndpointId, Learned};
+use crate::wire::{AddAddr, AddAddrKind, AddrId, MptcpOption, RemoveAddr};
+
+/// Address ids in one REMOVE_ADDR. The kernel ignores an option with more.
+const IDS_PER_OPTION: usize = 8;
+
+impl Connection {
+    /// Sends the ADD_ADDRs that are due.
+    pub(crate) fn announce_addresses(&mut self, cx: &mut Cx<'_>) {
+        let mut reused = Vec::new();
+        for (id, endpoint) in cx.shared.endpoints.iter() {
+            let new = endpoint.flags.signal && !self.paths.announced.contains(id.into());
+            if new && endpoint.addr != self.paths.local.ip() {
+                self.paths.announced.add(id.into(), endpoint.addr, endpoint.port);
+                reused.push(id.into());
+            }
+        }
+        for id in reused {
+            self.reclaim_id(id);
+        }
+        let timeout = cx.shared.config.add_addr_timeout;
+        while let Some(due) = self.paths.announced.next_due(cx.now, timeout) {
+            let Some(state) = self.multipath() else { return };
+            let hmac = add_addr_hmac(state.local.key, state.remote.key, due.id, due.addr, due.port);
+            let kind = AddAddrKind::Announce { hmac };
+            let add = AddAddr { addr_id: due.id, addr: due.addr, port: due.port, kind };
+            if let Some(subflow) = self.subflows.iter_mut().find(|subflow| subflow.usable()) {
+                subflow.signal(MptcpOption::AddAddr(add));
+            }
+        }
+    }
+
+    /// Sends the REMOVE_ADDRs that are due: on every subflow, as any of them may lose it.
+    pub(crate) fn withdraw_addresses(&mut self, cx: &mut Cx<'_>) {
+        let timeout = cx.shared.config.add_addr_timeout;
+        while self.paths.withdrawn.deadline().is_some_and(|at| at <= cx.now) {
+            // Not on a subflow that is about to close, if there is another.
+            let open = self.subflows.iter().any(|subflow| subflow.can_withdraw() && subflow.counts());
+            let carriers = self.subflows.iter_mut().filter(|known| known.can_withdraw() && (known.counts() || !open));
+            let mut carriers = carriers.peekable();
+            if carriers.peek().is_none() {
+                return;
+            }
+            let due = self.paths.withdrawn.take_due(cx.now, IDS_PER_OPTION, timeout);
+            let Some(option) = RemoveAddr::new(&due) else { return };
+            carriers.for_each(|subflow| subflow.signal(MptcpOption::RemoveAddr(option)));
+        }
+    }
+
+    /// Forgets that an address id of ours was withdrawn: it is in use again.
+    pub(crate) fn reclaim_id(&mut self, id: AddrId) {
+        self.paths.withdrawn.cancel(id);
+        for subflow in &mut self.subflows {
+            subflow.control.retain_mut(|option| {
+                let MptcpOption::RemoveAddr(remove) = option else { return true };
+                let others: Vec<AddrId> = remove.iter().filter(|listed| *listed != id).collect();
+                RemoveAddr::new(&others).map(|shorter| *remove = shorter).is_some()
+            });
+        }
+    }
+
+    /// An endpoint is gone: withdraw it if it was announced or used, and close its subflows.
+    pub(crate) fn endpoint_removed(&mut self, id: EndpointId, addr: IpAddr, cx: &mut Cx<'_>) {
+        let announced = self.paths.announced.remove(id.into());
+        self.paths.forget_local(addr);
+        let local_id = match addr == self.paths.local.ip() {
+            true => AddrId(0),
+            false => id.into(),
+        };
+        let affected: Vec<SubflowId> =
+            self.subflows.iter().filter(|subflow| subflow.local.ip() == addr).map(|subflow| subflow.id).collect();
+        if self.multipath().is_none() || (!announced && affected.is_empty()) {
+            return;
+        }
+        self.paths.withdrawn.add(local_id);
+        for id in affected {
+            self.close_subflow(id, cx);
+        }
+    }
+
+    /// ADD_ADDR: an echo, or an address of the peer.
+    pub(crate) fn on_add_addr(&mut self, id: SubflowId, add: &AddAddr, shared: &mut Shared) {
+        let Some(state) = self.multipath() else { return };
+        match add.kind {
+            AddAddrKind::Echo => {
+                shared.mib.bump(Counter::EchoAdd);
+                self.paths.announced.echoed(add.addr_id, add.addr, add.port);
+            }
+            AddAddrKind::Announce { hmac } => {
+                let expected = add_addr_hmac(state.remote.key, state.local.key, add.addr_id, add.addr, add.port);
+                if !verify(&hmac, &expected) {
+                    shared.mib.bump(Counter::AddAddrHMacFailure);
+                    return;
+                }
+                shared.mib.bump(Counter::AddAddr);
+                if add.port.is_some() {
+                    shared.mib.bump(Counter::PortAdd);
+                }
+                self.learn_address(id, add, shared);
+            }
+        }
+    }
+
+    fn learn_address(&mut self, id: SubflowId, add: &AddAddr, shared: &mut Shared) {
+        let Some(subflow) = self.subflow_mut(id) else { return };
+        let port = add.port.unwrap_or(subflow.remote.port());
+        // The echo tells the peer to stop repeating, whatever becomes of the address here.
+        subflow.signal(MptcpOption::AddAddr(AddAddr { kind: AddAddrKind::Echo, ..*add }));
+        let addr = SocketAddr::new(add.addr, port);
+        let limit = usize::from(shared.config.limits.add_addr_accepted);
+        let (conn, known) = (self.id, self.paths.remotes.learn(add.addr_id, addr, limit));
+        match known {
+            Learned::New => {
+                self.paths.changed = true;
+                for subflow in self.subflows.iter_mut().filter(|subflow| subflow.remote == addr) {
+                    subflow.withdrawn = false;
+                }
+                shared.events.push_back(Event::AddressAnnounced(conn, add.addr_id, add.addr, add.port));
+            }
+            Learned::Refreshed => {
+                // A refresh asks for another attempt (section 3.4.1), unless a subflow goes there.
+                if !self.subflows.iter().any(|subflow| subflow.remote == addr) {
+                    self.paths.allow_again(addr);
+                    self.paths.changed = true;
+                }
+            }
+            Learned::IdInUse | Learned::Refused => shared.mib.bump(Counter::AddAddrDrop),
+        }
+    }
+
+    /// REMOVE_ADDR. The peer may send it several times.
+    pub(crate) fn on_remove_addr(&mut self, remove: &RemoveAddr, shared: &mut Shared) {
+        shared.mib.bump(Counter::RmAddr);
+        for addr_id in remove.iter() {
+            let learned = self.paths.remotes.remove(addr_id);
+            if let Some(known) = learned {
+                self.paths.retries.forget_remote(known.addr.ip());
+                self.paths.allow_again(known.addr);
+            }
+            let (mut used, mut told) = (false, learned.is_none());
+            for subflow in self.subflows.iter_mut().filter(|subflow| subflow.remote_id == addr_id) {
+                used = true;
+                told &= std::mem::replace(&mut subflow.withdrawn, true);
+                // Only a path that does not answer any more is taken down (section 3.4.2).
+                subflow.removal_asked = true;
+            }
+            if !told {
+                shared.events.push_back(Event::AddressRemoved(self.id, addr_id));
+            } else if !used {
+                shared.mib.bump(Counter::RmAddrDrop);
+            }
+        }
+    }
+}
