@@ -1,4 +1,4 @@
-//! Announcing our addresses: ADD_ADDR until it is echoed, and REMOVE_ADDR (RFC 8684 section 3.4).
+//! Announcing our addresses: ADD_ADDR until it is echoed (RFC 8684 section 3.4.1).
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -52,7 +52,8 @@ impl Announcements {
         self.list.iter().any(|known| known.id == id)
     }
 
-    /// Takes the next announcement to send now, and arms its retransmission.
+    /// Takes the next announcement to send now, and arms its retransmission. It counts as sent, so only a caller who
+    /// can send it may ask.
     pub(crate) fn next_due(&mut self, now: Instant, timeout: Duration) -> Option<Announcement> {
         for known in &mut self.list {
             let sent = match known.progress {
@@ -68,6 +69,15 @@ impl Announcements {
             return Some(*known);
         }
         None
+    }
+
+    /// What was taken to be sent has never left: it is due again, as if it had not been taken.
+    pub(crate) fn not_sent(&mut self, id: AddrId) {
+        for known in self.list.iter_mut().filter(|known| known.id == id) {
+            if let Progress::Waiting { sent, .. } = known.progress {
+                known.progress = Progress::Due { sent: sent.saturating_sub(1) };
+            }
+        }
     }
 
     /// Takes an echo; false if it matches nothing that was announced.
@@ -115,6 +125,10 @@ mod tests {
         assert_eq!(list.deadline(), None);
 
         list.add(AddrId(3), addr, None);
+        for _ in 0..10 {
+            assert!(list.next_due(now, timeout).is_some(), "what never left is no attempt");
+            list.not_sent(AddrId(3));
+        }
         assert!(list.next_due(now, timeout).is_some());
         assert!(!list.echoed(AddrId(3), addr, Some(80)), "another port is another announcement");
         assert!(list.echoed(AddrId(3), addr, None));

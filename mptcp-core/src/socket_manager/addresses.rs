@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::connection::Connection;
 use super::shared::{Cx, Shared};
+use super::subflow::Subflow;
 use crate::event::{Event, SubflowId};
 use crate::keys::{add_addr_hmac, verify};
 use crate::mib::Counter;
@@ -28,14 +29,15 @@ impl Connection {
             self.reclaim_id(id);
         }
         let timeout = cx.shared.config.add_addr_timeout;
-        while let Some(due) = self.paths.announced.next_due(cx.now, timeout) {
+        // An attempt that no subflow can carry would be none.
+        while let Some(carrier) = self.subflows.iter().position(Subflow::can_announce)
+            && let Some(due) = self.paths.announced.next_due(cx.now, timeout)
+        {
             let Some(state) = self.multipath() else { return };
             let hmac = add_addr_hmac(state.local.key, state.remote.key, due.id, due.addr, due.port);
             let kind = AddAddrKind::Announce { hmac };
             let add = AddAddr { addr_id: due.id, addr: due.addr, port: due.port, kind };
-            if let Some(subflow) = self.subflows.iter_mut().find(|subflow| subflow.usable()) {
-                subflow.signal(MptcpOption::AddAddr(add));
-            }
+            self.subflows[carrier].signal(MptcpOption::AddAddr(add));
         }
     }
 

@@ -11,7 +11,7 @@ use super::shared::Cx;
 use super::subflow::{Stage, Subflow};
 use crate::event::{CloseReason, Event, SubflowCloseReason, SubflowId};
 use crate::mib::Counter;
-use crate::wire::{MpFastclose, MptcpOption, ResetReason};
+use crate::wire::{AddAddr, AddAddrKind, MpFastclose, MptcpOption, ResetReason};
 
 /// How long the FIN exchange of a subflow may take that is closed for itself, or with the connection once that is
 /// closed on both sides.
@@ -196,6 +196,11 @@ impl Connection {
         let Some(index) = self.subflows.iter().position(|subflow| subflow.id == id) else { return };
         let subflow = self.subflows.remove(index);
         self.remember(&subflow);
+        for option in &subflow.control {
+            if let MptcpOption::AddAddr(AddAddr { addr_id, kind: AddAddrKind::Announce { .. }, .. }) = option {
+                self.paths.announced.not_sent(*addr_id);
+            }
+        }
         let why = match (reason, subflow.own_reset) {
             (_, Some(own)) => SubflowCloseReason::Aborted(own),
             (TcpCloseReason::Normal, None) => SubflowCloseReason::Normal,

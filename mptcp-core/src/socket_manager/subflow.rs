@@ -193,6 +193,11 @@ impl Subflow {
         self.id != SubflowId(0)
     }
 
+    /// Whether an ADD_ADDR can leave on it.
+    pub(crate) fn can_announce(&self) -> bool {
+        self.usable() && self.control.len() < MAX_QUEUED
+    }
+
     /// Whether a REMOVE_ADDR can leave on it. One that is stale may be so in the other direction only.
     pub(crate) fn can_withdraw(&self) -> bool {
         self.alive() && self.control.len() < MAX_QUEUED

@@ -21,7 +21,7 @@ impl Connection {
             self.sender.data_rto_at,
             self.sender.window_probe_at,
             self.give_up_at,
-            self.paths.announced.deadline().filter(|_| wants_paths && self.subflows.iter().any(Subflow::usable)),
+            self.paths.announced.deadline().filter(|_| wants_paths && self.subflows.iter().any(Subflow::can_announce)),
             self.paths.withdrawn.deadline().filter(|_| wants_paths && self.subflows.iter().any(Subflow::can_withdraw)),
             self.paths.retries.deadline().filter(|_| wants_paths),
             self.plain_silence().map(|since| since + config.subflow_timeout),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use mptcp_core::{ConnId, Counter, EndpointFlags, EndpointId, Event, Limits, StackConfig};
+use mptcp_core::{ConnId, Counter, EndpointFlags, EndpointId, Event, Limits, StackConfig, SubflowId};
 
 use crate::middlebox::{edit_option, on_packets, subtypes};
-use crate::world::{World, address, config};
+use crate::world::{PORT, World, address, config};
 
 const ADD_ADDR: u8 = 3;
 const REMOVE_ADDR: u8 = 4;
@@ -90,6 +90,29 @@ fn an_announcement_with_a_wrong_hmac_is_ignored() {
     assert_eq!(world.mib(0, Counter::EchoAddTx), 0);
     assert_eq!(world.subflows_up(0, conns[0]), 1);
     assert!(!world.hosts[0].events.iter().any(|event| matches!(event, Event::AddressAnnounced(..))));
+}
+
+#[test]
+fn attempts_to_announce_count_only_while_a_subflow_can_carry_them() {
+    let mut world = World::simple(10, 3);
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    assert!(world.run_until(5, |world| world.transferred(conns, false)));
+    let now = world.now;
+    world.hosts[0].stack.close_subflow(now, conns[0], SubflowId(0)).unwrap();
+    let alone = |world: &World| (0..2).all(|host| world.hosts[host].stack.subflows(conns[host]).is_empty());
+    assert!(world.run_until(5, alone));
+    world.endpoint(1, 1, true, signal());
+    for _ in 0..20 {
+        // Whatever has the path manager look at the connection again.
+        world.hosts[1].stack.set_limits(config().limits);
+        world.run_for(Duration::from_secs(1));
+    }
+    assert_eq!(world.mib(1, Counter::AddAddrTx), 0);
+    let (now, remote) = (world.now, std::net::SocketAddr::new(address(1, 2, true), PORT));
+    world.hosts[0].stack.create_subflow(now, conns[0], address(0, 2, true), remote, false).unwrap();
+    assert!(world.run_until(5, |world| world.subflows_up(0, conns[0]) == 2), "{:?}", world.hosts[1].stack.mib());
+    assert_eq!(world.mib(1, Counter::AddAddrTx), 1);
 }
 
 /// Two subflows, and an address of host 1 on a third link that host 0 knows and has no subflow to.
