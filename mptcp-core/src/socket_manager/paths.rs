@@ -73,6 +73,7 @@ impl Connection {
             let Some(Plan { local, remote, remote_id, backup }) = self.paths.next_plan(&around) else { return };
             if let Err(error) = self.join(local, remote, remote_id, backup, cx) {
                 tracing::debug!(conn = %self.id, %local, %remote, %error, "cannot join");
+                self.paths.retries.arm(cx.now, local, remote);
             }
         }
     }

@@ -138,3 +138,20 @@ fn a_subflow_closed_because_its_path_is_dead_holds_nothing_up() {
     let alone = |world: &World| world.hosts[0].stack.subflows(conns[0]).len() == 1;
     assert!(world.run_until(60, alone), "{:#?}", world.hosts[0].stack.subflows(conns[0]));
 }
+
+#[test]
+fn a_subflow_that_tcp_cannot_open_now_is_opened_later() {
+    let mut world = World::with_tcp(13, 2, [config(), config()], 2);
+    let conns = world.open();
+    let other = world.connect(true);
+    assert!(world.run_until(5, |world| world.saw(0, Event::Established(other))));
+    world.send(0, conns[0], 1000, false);
+    world.mesh(true);
+    world.run_for(Duration::from_secs(20));
+    assert_eq!(world.subflows_up(0, conns[0]), 1);
+    assert!(world.mib(0, Counter::MPJoinSynTxConnectErr) > 0, "TCP has no room for a third connection");
+    let now = world.now;
+    world.hosts[0].flows.remove(&other);
+    world.hosts[0].stack.abort(now, other);
+    assert!(world.run_until(10, |world| world.subflows_up(0, conns[0]) == 2), "{:?}", world.hosts[0].stack.mib());
+}

@@ -94,6 +94,16 @@ pub(crate) fn address(host: usize, link: usize, ipv4: bool) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// The interface of a host at one end of a link.
+fn interface(host: usize, link: usize) -> InterfaceConfig {
+    InterfaceConfig {
+        mac: MacAddr([2, 0, 0, 0, host as u8, link as u8]),
+        mtu: 1500,
+        addrs: addresses(host, link),
+        routes: [true, false].map(|ipv4| Route::default_via(address(1 - host, link, ipv4))).to_vec(),
+    }
+}
+
 /// The addresses of an interface: its own, and those of the first link, at which a host is reached over all links.
 fn addresses(host: usize, link: usize) -> Vec<IpCidr> {
     let own = [(link, true, 24), (link, false, 64)];
@@ -121,26 +131,24 @@ pub(crate) fn config() -> StackConfig {
 impl World {
     /// Two hosts with `links` wires between them, each with an interface at either end.
     pub(crate) fn new(seed: u64, links: usize, configs: [StackConfig; 2]) -> Self {
+        Self::with_tcp(seed, links, configs, SmoltcpConfig::default().max_connections)
+    }
+
+    /// The same, with so many TCP connections at most on each host.
+    pub(crate) fn with_tcp(seed: u64, links: usize, configs: [StackConfig; 2], max_connections: usize) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let mut index = 0;
         let hosts = configs.map(|config| {
             let tcp_config = SmoltcpConfig {
                 send_buffer: 128 << 10,
                 recv_buffer: config.recv_buffer_max,
+                max_connections,
                 ..SmoltcpConfig::default()
             };
             let tcp = SmoltcpStack::new(tcp_config, random.random());
             let mut stack = Stack::new(tcp, config, random.random()).unwrap();
             for link in 0..links {
-                stack.add_interface(InterfaceConfig {
-                    mac: MacAddr([2, 0, 0, 0, index as u8, link as u8]),
-                    mtu: 1500,
-                    addrs: addresses(index, link),
-                    routes: vec![
-                        Route::default_via(address(1 - index, link, true)),
-                        Route::default_via(address(1 - index, link, false)),
-                    ],
-                });
+                stack.add_interface(interface(index, link));
             }
             index += 1;
             Host { stack, events: Vec::new(), flows: HashMap::new(), listener: None, lazy: false, deaf: false }
