@@ -45,6 +45,10 @@ pub struct StackConfig {
     pub max_connections: usize,
     /// Subflows and addresses, see [`Limits`].
     pub limits: Limits,
+    /// Attempts to join an address that the peer has announced, if none succeeds, each as long as TCP tries to connect. Then
+    /// the address is left alone until the peer announces it again or an interface is added. What has worked once, and
+    /// the peer's first address, are tried for ever. Default: 3.
+    pub join_attempts: u32,
     /// MP_JOIN handshakes that a connection answers at the same time. Default: 8.
     pub max_half_open_joins: usize,
     /// SYNs with MP_CAPABLE that stay unanswered before the SYN goes out without it (RFC 8684 section 3.1).
@@ -79,6 +83,7 @@ impl Default for StackConfig {
             memory_limit: 1 << 30,
             max_connections: 65_536,
             limits: Limits::default(),
+            join_attempts: 3,
             max_half_open_joins: 8,
             syn_retries_before_fallback: 2,
             close_timeout: Duration::from_secs(60),

@@ -14,7 +14,7 @@ use crate::config::{ConfigError, ConnConfig, ListenConfig, StackConfig};
 use crate::event::{ConnId, Event, FallbackCause, SubflowId};
 use crate::info::{ConnInfo, SubflowInfo};
 use crate::mib::{Counter, Mib};
-use crate::path_manager::{Endpoint, EndpointError, EndpointId, EndpointTable, Limits};
+use crate::path_manager::{Endpoint, EndpointError, EndpointId, EndpointTable, Limits, PathState};
 use crate::socket_manager::{
     Connection, Cx, Negotiating, NewConnection, NewSubflow, Owners, Protocol, Shared, SocketManager, Stage,
     SubflowError, TokenTable, plain_from_start,
@@ -103,10 +103,12 @@ impl<T: TcpStack> Stack<T> {
         &self.tcp
     }
 
-    /// Adds an interface to the TCP stack beneath.
+    /// Adds an interface to the TCP stack beneath. Connections look for new paths over it, and try again at once what
+    /// they could not reach.
     pub fn add_interface(&mut self, config: InterfaceConfig) -> InterfaceId {
         let id = self.tcp.add_interface(config);
         self.manager.shared.interfaces = self.tcp.interfaces().to_vec();
+        self.replan(|paths| paths.retries.revive(|_| true));
         id
     }
 
@@ -288,7 +290,7 @@ impl<T: TcpStack> Stack<T> {
             return Err(EndpointError::NotLocal(endpoint.addr));
         }
         let id = self.manager.shared.endpoints.add(endpoint)?;
-        self.replan();
+        self.replan(|_| {});
         Ok(id)
     }
 
@@ -320,7 +322,7 @@ impl<T: TcpStack> Stack<T> {
     /// Sets the limits. Subflows that exist already are left alone.
     pub fn set_limits(&mut self, limits: Limits) {
         self.manager.shared.config.limits = limits;
-        self.replan();
+        self.replan(|_| {});
     }
 
     /// Opens a subflow by hand, whatever the limits say.
@@ -435,10 +437,11 @@ impl<T: TcpStack> Stack<T> {
         Some(result)
     }
 
-    /// Has the path managers of all connections look at endpoints and limits again.
-    fn replan(&mut self) {
+    /// Has the path managers of all connections look at endpoints, limits and interfaces again, after `first`.
+    fn replan(&mut self, first: impl Fn(&mut PathState)) {
         for id in self.manager.conns.ids().collect::<Vec<_>>() {
             if let Some(conn) = self.manager.conns.get_mut(id) {
+                first(&mut conn.paths);
                 conn.paths.changed = true;
             }
         }

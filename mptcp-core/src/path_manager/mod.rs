@@ -116,9 +116,21 @@ impl PathState {
         plans
     }
 
+    /// Takes an address that the peer has announced, accepting at most `limit` of them.
+    pub(crate) fn learn(&mut self, id: AddrId, addr: SocketAddr, limit: usize) -> Learned {
+        let before = self.remotes.get(id);
+        let learned = self.remotes.learn(id, addr, limit);
+        if let (Learned::New, Some(before)) = (learned, before) {
+            // The port has changed.
+            self.retries.forget_destination(before);
+        }
+        learned
+    }
+
     /// Lets a pair be tried again: the peer has refreshed its address, or it was closed on purpose.
     pub(crate) fn allow_again(&mut self, remote: SocketAddr) {
         self.tried.retain(|(_, tried)| *tried != remote);
+        self.retries.revive(|lost| lost == remote);
     }
 
     /// Lets all pairs of a local address be tried again, should it become an endpoint once more.
@@ -131,7 +143,9 @@ impl PathState {
     /// that come and go.
     pub(crate) fn forget_outdated(&mut self) {
         let (first, remotes) = (self.remote, &self.remotes);
-        self.tried.retain(|(_, remote)| *remote == first || remotes.iter().any(|known| known.addr == *remote));
+        let known = |remote: SocketAddr| remote == first || remotes.knows(remote);
+        self.tried.retain(|(_, remote)| known(*remote));
+        self.retries.forget_given_up(known);
     }
 
     /// Remembers a pair that is in use for other reasons than a plan.

@@ -62,6 +62,15 @@ impl RemoteAddrs {
         self.list.iter()
     }
 
+    /// Whether this is what some announcement says now.
+    pub(crate) fn knows(&self, addr: SocketAddr) -> bool {
+        self.list.iter().any(|known| known.addr == addr)
+    }
+
+    pub(crate) fn get(&self, id: AddrId) -> Option<SocketAddr> {
+        self.list.iter().find(|known| known.id == id).map(|known| known.addr)
+    }
+
     pub(crate) fn id_of(&self, addr: IpAddr) -> Option<AddrId> {
         self.list.iter().find(|known| known.addr.ip() == addr).map(|known| known.id)
     }

@@ -119,7 +119,7 @@ impl Connection {
         subflow.signal(MptcpOption::AddAddr(AddAddr { kind: AddAddrKind::Echo, ..*add }));
         let addr = SocketAddr::new(add.addr, port);
         let limit = usize::from(shared.config.limits.add_addr_accepted);
-        let (conn, known) = (self.id, self.paths.remotes.learn(add.addr_id, addr, limit));
+        let (conn, known) = (self.id, self.paths.learn(add.addr_id, addr, limit));
         match known {
             Learned::New => {
                 self.paths.changed = true;

@@ -226,7 +226,7 @@ impl Connection {
             }
             return;
         }
-        self.reconsider_path(&subflow, why, cx.now);
+        self.reconsider_path(&subflow, why, cx);
         if self.subflows.is_empty() && self.give_up_at.is_none() {
             // Another subflow may be made in time (make after break).
             self.give_up_at = Some(cx.now + cx.shared.config.close_timeout);

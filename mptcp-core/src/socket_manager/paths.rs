@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand::Rng;
-use tcp_adapter::{ConnectError, ConnectRequest, Instant};
+use tcp_adapter::{ConnectError, ConnectRequest};
 
 use super::connection::{Connection, Doom};
 use super::shared::Cx;
@@ -70,11 +70,8 @@ impl Connection {
         }
         while self.extra_subflows() < limit {
             let around = Surroundings { endpoints: &cx.shared.endpoints, interfaces: &cx.shared.interfaces };
-            let Some(Plan { local, remote, remote_id, backup }) = self.paths.next_plan(&around) else { return };
-            if let Err(error) = self.join(local, remote, remote_id, backup, cx) {
-                tracing::debug!(conn = %self.id, %local, %remote, %error, "cannot join");
-                self.paths.retries.arm(cx.now, local, remote);
-            }
+            let Some(plan) = self.paths.next_plan(&around) else { return };
+            self.join_or_retry(plan, cx);
         }
     }
 
@@ -85,7 +82,7 @@ impl Connection {
             // With no subflow left, the one to make takes the first one's place.
             let full = !self.subflows.is_empty() && self.extra_subflows() >= limit;
             if self.subflows.iter().any(taken) || full {
-                self.paths.retries.arm(cx.now, local, remote);
+                self.paths.retries.postpone(cx.now, local, remote);
                 continue;
             }
             let remote_id = match remote == self.paths.remote {
@@ -93,11 +90,31 @@ impl Connection {
                 false => self.paths.remotes.id_of(remote.ip()).unwrap_or(AddrId(0)),
             };
             let backup = cx.shared.endpoints.by_addr(local).is_some_and(|(_, endpoint)| endpoint.flags.backup);
-            if let Err(error) = self.join(local, remote, remote_id, backup, cx) {
-                tracing::debug!(conn = %self.id, %local, %remote, %error, "cannot join again");
-                self.paths.retries.arm(cx.now, local, remote);
+            self.join_or_retry(Plan { local, remote, remote_id, backup }, cx);
+        }
+    }
+
+    /// Joins. If TCP cannot connect now, it may be able to later.
+    fn join_or_retry(&mut self, plan: Plan, cx: &mut Cx<'_>) {
+        let Plan { local, remote, remote_id, backup } = plan;
+        match self.join(local, remote, remote_id, backup, cx) {
+            Ok(_) => {}
+            Err(error @ ConnectError::PortZero) => {
+                tracing::debug!(conn = %self.id, %remote, %error, "cannot ever join");
+                self.paths.retries.forget(local, remote);
+            }
+            Err(error) => {
+                tracing::debug!(conn = %self.id, %local, %remote, %error, "cannot join");
+                self.arm_retry(local, remote, cx);
             }
         }
+    }
+
+    /// Arms another attempt on a pair that has not worked. The peer's first address is alive, so a path to it may
+    /// come up; what it has announced besides may never be reachable from here.
+    fn arm_retry(&mut self, local: IpAddr, remote: SocketAddr, cx: &Cx<'_>) {
+        let most = (remote != self.paths.remote).then_some(cx.shared.config.join_attempts);
+        self.paths.retries.arm(cx.now, local, remote, most);
     }
 
     /// Starts a join on request of the application.
@@ -268,8 +285,8 @@ impl Connection {
     }
 
     /// Whether to make a lost subflow again, and when.
-    pub(crate) fn reconsider_path(&mut self, subflow: &Subflow, why: SubflowCloseReason, now: Instant) {
-        let (local, remote) = (subflow.local.ip(), subflow.remote);
+    pub(crate) fn reconsider_path(&mut self, subflow: &Subflow, why: SubflowCloseReason, cx: &Cx<'_>) {
+        let (now, local, remote) = (cx.now, subflow.local.ip(), subflow.remote);
         self.paths.changed = true;
         let again = match why {
             // Closed on purpose by either side.
@@ -283,17 +300,20 @@ impl Connection {
                 matches!(reason, ResetReason::UnacceptablePerformance | ResetReason::TooMuchOutstanding)
             }
         };
-        let denied = remote == self.paths.remote && self.paths.deny_remote_initial;
-        if again && subflow.initiator && !denied {
-            match why {
-                // The path has just shown that it works.
-                SubflowCloseReason::Aborted(ResetReason::TooMuchOutstanding) => {
-                    self.paths.retries.arm_at_once(now, local, remote);
-                }
-                _ => self.paths.retries.arm(now, local, remote),
-            }
-        } else {
+        let first = remote == self.paths.remote;
+        let denied = first && self.paths.deny_remote_initial;
+        let announced = first || subflow.remote_id == AddrId(0) || self.paths.remotes.knows(remote);
+        // Not what the peer has withdrawn (RFC 8684 section 3.4.2), be it before the join was complete.
+        let withdrawn = subflow.withdrawn || (!subflow.announced && !announced);
+        if !again || !subflow.initiator || denied || withdrawn {
             self.paths.retries.forget(local, remote);
+        } else if why == SubflowCloseReason::Aborted(ResetReason::TooMuchOutstanding) {
+            // The path has just shown that it works.
+            self.paths.retries.arm_at_once(now, local, remote);
+        } else if subflow.announced {
+            self.paths.retries.arm(now, local, remote, None);
+        } else {
+            self.arm_retry(local, remote, cx);
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Paths that die and come back.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use mptcp_core::{CloseReason, ConnId, Counter, EndpointFlags, Event, StackConfig, SubflowState};
 
+use crate::middlebox::{on_packets, subtypes};
 use crate::world::{Link, World, address, config};
 
 fn limited(links: usize, seed: u64) -> World {
@@ -84,7 +87,7 @@ fn a_subflow_that_is_reset_is_made_again_and_the_data_is_whole() {
     world.run_for(Duration::from_millis(200));
     // The state of a firewall is lost: whatever passes is answered with a reset.
     let mut left = 2;
-    world.middleboxes[1] = Some(crate::middlebox::on_packets(move |_, mut packet| {
+    world.middleboxes[1] = Some(on_packets(move |_, mut packet| {
         if left > 0 && !packet.payload.is_empty() {
             left -= 1;
             packet.flags |= tcp_adapter::conformance::packet::RST;
@@ -154,4 +157,63 @@ fn a_subflow_that_tcp_cannot_open_now_is_opened_later() {
     world.hosts[0].flows.remove(&other);
     world.hosts[0].stack.abort(now, other);
     assert!(world.run_until(10, |world| world.subflows_up(0, conns[0]) == 2), "{:?}", world.hosts[0].stack.mib());
+}
+
+/// Host 1 has announced its address on the second link, which was down, and host 0 has given it up. Whoever sets the flag
+/// has the announcement repeated.
+fn given_up(seed: u64) -> (World, [ConnId; 2], Rc<Cell<bool>>) {
+    const ADD_ADDR: u8 = 3;
+    let again = Rc::new(Cell::new(false));
+    let (repeat, mut announcement) = (Rc::clone(&again), Vec::new());
+    let mut world = World::simple(seed, 2);
+    world.links[1].down = true;
+    world.middleboxes[0] = Some(on_packets(move |host, mut packet| {
+        if host == 1 && subtypes(&packet).contains(&ADD_ADDR) {
+            announcement = packet.options.clone();
+        } else if host == 1 && packet.payload.is_empty() && repeat.take() {
+            packet.options = announcement.clone();
+        }
+        vec![packet]
+    }));
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    world.endpoint(1, 1, true, EndpointFlags { signal: true, ..EndpointFlags::default() });
+    world.run_for(Duration::from_secs(600));
+    assert_eq!(world.hosts[0].stack.past_subflows(conns[0]).len(), 3);
+    world.run_for(Duration::from_secs(3600));
+    assert_eq!(world.hosts[0].stack.past_subflows(conns[0]).len(), 3);
+    world.links[1].down = false;
+    world.run_for(Duration::from_secs(100));
+    assert_eq!(world.subflows_up(0, conns[0]), 1);
+    (world, conns, again)
+}
+
+#[test]
+fn an_announced_address_that_never_answers_is_given_up_until_an_interface_is_added() {
+    let (mut world, conns, _) = given_up(14);
+    world.add_link();
+    assert!(world.run_until(1, |world| world.subflows_up(0, conns[0]) == 2));
+}
+
+#[test]
+fn an_announced_address_that_was_given_up_is_tried_when_it_is_announced_again() {
+    let (mut world, conns, again) = given_up(15);
+    again.set(true);
+    world.send(0, conns[0], 1000, false);
+    assert!(world.run_until(1, |world| world.subflows_up(0, conns[0]) == 2));
+}
+
+#[test]
+fn a_path_that_has_worked_is_tried_for_ever() {
+    let mut world = limited(2, 16);
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    world.endpoint(1, 1, true, EndpointFlags { signal: true, ..EndpointFlags::default() });
+    assert!(world.run_until(5, |world| world.subflows_up(0, conns[0]) == 2));
+    world.links[1].down = true;
+    world.send(0, conns[0], 1_000_000, false);
+    world.run_for(Duration::from_secs(3600));
+    assert!(world.hosts[0].stack.past_subflows(conns[0]).len() > 20, "lost, and attempted ever since");
+    world.links[1].down = false;
+    assert!(world.run_until(80, |world| world.subflows_up(0, conns[0]) == 2));
 }

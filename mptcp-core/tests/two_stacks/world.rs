@@ -174,6 +174,18 @@ impl World {
         Self::new(seed, links, [config(), config()])
     }
 
+    /// Puts another wire between the hosts.
+    pub(crate) fn add_link(&mut self) {
+        let link = self.links.len();
+        for host in 0..2 {
+            self.hosts[host].stack.add_interface(interface(host, link));
+        }
+        self.links.push(Link::default());
+        self.middleboxes.push(None);
+        self.busy_until.push([Instant::ZERO; 2]);
+        self.delivered.push([0; 2]);
+    }
+
     /// Gives host 0 endpoints of the kind `subflow` on all links but the first.
     pub(crate) fn mesh(&mut self, ipv4: bool) {
         for link in 1..self.links.len() {
