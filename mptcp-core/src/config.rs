@@ -57,7 +57,7 @@ pub struct StackConfig {
     /// How long a connection lives without any subflow, and how long a closed one waits for
     /// its peer (the kernel's `close_timeout`). Default: 60 s.
     pub close_timeout: Duration,
-    /// First interval after which an unanswered ADD_ADDR is repeated; it doubles each time, five
+    /// First interval after which an unanswered ADD_ADDR is repeated; it doubles each time, three
     /// times at most. Default: 1 s.
     pub add_addr_timeout: Duration,
     /// How long subflow data may wait for its mapping before the subflow is reset (RFC 8684
