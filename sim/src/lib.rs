@@ -3,6 +3,7 @@
 
 pub mod conditions;
 pub mod link;
+pub mod middlebox;
 pub mod packet;
 pub mod profiles;
 pub mod random;

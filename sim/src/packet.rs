@@ -14,6 +14,17 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// A packet that its first sender gives to a link now.
+    pub const fn new(id: u64, frame: Frame, now: Instant) -> Self {
+        Self { id, frame, sent_at: now }
+    }
+
+    /// The same packet with other bytes.
+    #[must_use]
+    pub const fn with_frame(&self, frame: Frame) -> Self {
+        Self { id: self.id, frame, sent_at: self.sent_at }
+    }
+
     /// Bytes on the link: the frame from the Ethernet header on.
     pub fn len(&self) -> usize {
         self.frame.len()

@@ -29,7 +29,8 @@ pub enum Behaviour {
     StripOption(OptionMatch),
     /// Flips a bit in the body of an option.
     AlterOption(OptionMatch),
-    /// Translates the address and port of `from`.
+    /// Gives what comes from the side of `from` (with the direction `down`: of `to`) the address that this end of the
+    /// link has, and each connection a port of its own. Nothing comes in from the other side but answers.
     Nat {
         /// Uses another port for every connection this often; `None`: never.
         rebind: Option<Duration>,
@@ -41,19 +42,19 @@ pub enum Behaviour {
         /// Payload bytes of a piece.
         size: Size,
     },
-    /// Joins contiguous segments, keeping the options of the first.
+    /// Joins contiguous segments to one that fits the link, keeping the options of the first.
     Coalesce {
-        /// Payload bytes of what it makes, at most.
+        /// Payload bytes of what it makes, at most; what fits the link's MTU is less.
         size: Size,
         /// How long a segment waits for the next.
         hold: Duration,
     },
     /// Changes a byte of the payload, keeping its length, and mends the checksum.
     AlterPayload {
-        /// Distance of altered segments.
+        /// Distance of altered segments of a connection and direction, in segments with payload.
         every: u64,
     },
-    /// Acknowledges data on behalf of the receiver, then carries it on.
+    /// Acknowledges data on behalf of the receiver, then carries it on, and repeats what gets lost behind it.
     ProxyAck,
     /// Drops SYNs that carry an option.
     DropSyn {
@@ -62,14 +63,14 @@ pub enum Behaviour {
     },
     /// Sends a packet a second time, later.
     Replay {
-        /// Distance of replayed packets.
+        /// Distance of replayed packets of a direction.
         every: u64,
         /// How much later.
         delay: Duration,
     },
-    /// Resets connections.
+    /// Resets connections at both ends.
     Reset {
-        /// After this much payload; `None`: at the SYN.
+        /// After this much payload of a connection; `None`: it answers the SYN.
         after: Option<Size>,
     },
 }
@@ -81,7 +82,7 @@ pub struct OptionMatch {
     pub option: OptionChoice,
     /// The segments.
     pub segments: Segments,
-    /// Segments of each connection that are left alone first.
+    /// Segments of each connection that have the option and are left alone first.
     pub skip: u64,
     /// Segments of each connection that are changed then; `None`: all.
     pub count: Option<u64>,

@@ -1,0 +1,267 @@
+//! Acknowledges data before its receiver does.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use mptcp_core::wire::KIND as MPTCP;
+use tcp_adapter::{Frame, Instant};
+
+use super::connections::{Connection, Connections};
+use super::options::{SACK, erase, is_meant, ranges};
+use super::segment::{ACK, PSH, RST, SYN, Segment, before};
+use super::stats::Passage;
+use super::{Behave, Direction};
+use crate::packet::Packet;
+use crate::scenario::{DirectionChoice, OptionChoice};
+
+/// Bytes of one direction of a connection that it answers for at most.
+const MOST_BYTES: usize = 1 << 20;
+
+/// Wait before what a receiver has not acknowledged is sent again; it doubles each time (RFC 6298 section 2).
+const TIMEOUT: Duration = Duration::from_secs(1);
+const TRIES: u32 = 8;
+
+/// Repeated acknowledgements that mean a loss (RFC 5681 section 3.2).
+const DUPLICATES: u32 = 3;
+
+/// Kind of the window scale option (RFC 7323 section 2.2).
+const WINDOW_SCALE: u8 = 3;
+
+/// Acknowledges data in order as soon as it passes, with a copy of the receiver's latest acknowledgement: what the
+/// sender learns of the subflow is then no longer what the receiver has (RFC 8684 section 3.3.2 has data
+/// acknowledgements because of such proxies). As the sender forgets that data, the proxy repeats what gets lost behind
+/// it.
+#[derive(Debug)]
+pub(super) struct ProxyAck {
+    direction: DirectionChoice,
+    connections: Connections<State>,
+    timers: BTreeSet<(Instant, Connection, Direction)>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Window scale in the SYN of each side, up and down.
+    scales: [Option<u8>; 2],
+    /// What flows up and what flows down.
+    sides: [Side; 2],
+}
+
+/// The data of one direction.
+#[derive(Debug, Default)]
+struct Side {
+    /// What the receiver has last said without data; nothing is acknowledged for it before.
+    template: Option<Frame>,
+    /// Next sequence number of the receiver's own.
+    next: u32,
+    /// What the sender has been told, and what the receiver has acknowledged.
+    acked: u32,
+    received: u32,
+    /// End of the window that the receiver has opened.
+    edge: u32,
+    /// What lies between the two: where each segment ends.
+    copies: VecDeque<(u32, Packet)>,
+    bytes: usize,
+    duplicates: u32,
+    /// Everything before this was sent when a loss was noticed.
+    recover: Option<u32>,
+    tries: u32,
+    deadline: Option<Instant>,
+}
+
+impl ProxyAck {
+    pub(super) fn new(direction: DirectionChoice) -> Self {
+        Self { direction, connections: Connections::default(), timers: BTreeSet::new() }
+    }
+
+    fn schedule(&mut self, connection: Connection, direction: Direction, before: Option<Instant>) {
+        let after = self.connections.of(connection).sides[direction as usize].deadline;
+        if before != after {
+            before.map(|at| self.timers.remove(&(at, connection, direction)));
+            after.map(|at| self.timers.insert((at, connection, direction)));
+        }
+    }
+
+    fn deadlines(&mut self, connection: Connection) -> [Option<Instant>; 2] {
+        self.connections.of(connection).sides.each_ref().map(|side| side.deadline)
+    }
+}
+
+impl Behave for ProxyAck {
+    fn handle(&mut self, now: Instant, mut packet: Packet, direction: Direction, passage: &mut Passage<'_>) {
+        let id = packet.id;
+        let Some(mut segment) = Segment::open(&mut packet.frame) else { return passage.forward(packet, direction) };
+        let connection = segment.connection(direction);
+        let old = self.deadlines(connection);
+        let state = self.connections.of(connection);
+        let mut again = None;
+        let mut data = None;
+        if segment.has(SYN | RST) {
+            let scale = window_scale(&segment);
+            state.sides = Default::default();
+            state.scales[direction as usize] = scale;
+        } else {
+            // A scale counts only if both sides have one (RFC 7323 section 2.2).
+            let shift = state.scales[0].and(state.scales[1]).and(state.scales[direction as usize]).unwrap_or(0);
+            again = state.sides[direction.opposite() as usize].acknowledged(now, &mut segment, shift);
+            if direction.is_in(self.direction) && !segment.payload().is_empty() {
+                // A payload is shorter than 2^16 bytes.
+                data = Some((segment.seq(), segment.seq().wrapping_add(segment.payload().len() as u32)));
+            }
+        }
+        let answer = data.and_then(|(seq, end)| {
+            let shift = state.scales[0].and(state.scales[1]).and(state.scales[direction.opposite() as usize]);
+            let side = &mut state.sides[direction as usize];
+            side.takes(now, seq, end, &packet).then(|| side.answer(shift.unwrap_or(0))).flatten()
+        });
+        passage.forward(packet, direction);
+        if let Some(frame) = answer {
+            passage.make(Packet::new(id, frame, now), direction.opposite());
+        }
+        if let Some(again) = again {
+            passage.make(again, direction.opposite());
+        }
+        self.schedule(connection, Direction::Up, old[0]);
+        self.schedule(connection, Direction::Down, old[1]);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, ..)| *at)
+    }
+
+    fn handle_timeout(&mut self, now: Instant, passage: &mut Passage<'_>) {
+        while let Some((at, connection, direction)) = self.timers.first().copied().filter(|(at, ..)| *at <= now) {
+            self.timers.pop_first();
+            let side = &mut self.connections.of(connection).sides[direction as usize];
+            if side.deadline != Some(at) {
+                continue;
+            }
+            if let Some(packet) = side.expired(now) {
+                passage.make(packet, direction);
+            }
+            self.schedule(connection, direction, None);
+        }
+    }
+
+    fn sees_both(&self) -> bool {
+        true
+    }
+}
+
+impl Side {
+    /// A segment of the receiver, which then says what the sender has been told already. Returns what must be
+    /// repeated.
+    fn acknowledged(&mut self, now: Instant, segment: &mut Segment<'_>, shift: u8) -> Option<Packet> {
+        if !segment.has(ACK) {
+            return None;
+        }
+        let (ack, next) = (segment.ack(), segment.seq().wrapping_add(segment.seq_len()));
+        let is_plain = segment.payload().is_empty() && segment.flags() & !PSH == ACK;
+        let edge = ack.wrapping_add(u32::from(segment.window()) << shift);
+        if self.template.is_none() {
+            if !is_plain {
+                return None;
+            }
+            (self.received, self.acked, self.edge, self.next) = (ack, ack, edge, next);
+        }
+        let again = self.progress(now, ack, is_plain);
+        self.edge = if before(self.edge, edge) { edge } else { self.edge };
+        self.next = if before(self.next, next) { next } else { self.next };
+        if is_plain {
+            self.template = Some(Frame::from(segment.bytes()));
+        }
+        if before(ack, self.acked) {
+            self.speak_for_receiver(segment, shift);
+        }
+        again
+    }
+
+    /// Does what a sender does when it is acknowledged (RFC 5681, RFC 6582).
+    fn progress(&mut self, now: Instant, ack: u32, is_plain: bool) -> Option<Packet> {
+        let progress = before(self.received, ack);
+        if progress {
+            self.received = ack;
+            self.acked = if before(self.acked, ack) { ack } else { self.acked };
+            while let Some((end, _)) = self.copies.front()
+                && !before(ack, *end)
+            {
+                self.bytes -= self.copies.pop_front().map_or(0, |(_, packet)| packet.len());
+            }
+            (self.duplicates, self.tries) = (0, 0);
+            self.deadline = (!self.copies.is_empty()).then(|| now + TIMEOUT);
+            self.recover = self.recover.filter(|recover| before(ack, *recover));
+        } else if is_plain && ack == self.received && !self.copies.is_empty() {
+            self.duplicates += 1;
+        }
+        let lost = self.duplicates == DUPLICATES && self.recover.is_none();
+        if lost {
+            self.recover = self.copies.back().map(|(end, _)| *end);
+        }
+        let again = lost || progress && self.recover.is_some();
+        self.copies.front().filter(|_| again).map(|(_, packet)| packet.clone())
+    }
+
+    /// Whether it answers for data from `seq` to `end`; then it keeps a copy.
+    fn takes(&mut self, now: Instant, seq: u32, end: u32, packet: &Packet) -> bool {
+        let in_order = !before(self.acked, seq) && before(self.acked, end);
+        let fits = !before(self.edge, end) && self.bytes + packet.len() <= MOST_BYTES;
+        if self.template.is_none() || !in_order || !fits {
+            return false;
+        }
+        self.acked = end;
+        self.bytes += packet.len();
+        self.copies.push_back((end, packet.clone()));
+        self.deadline = self.deadline.or(Some(now + TIMEOUT));
+        true
+    }
+
+    /// The receiver's latest acknowledgement, of all that has passed.
+    fn answer(&self, shift: u8) -> Option<Frame> {
+        let mut frame = self.template.clone()?;
+        let mut segment = Segment::open(&mut frame)?;
+        segment.set_seq(self.next);
+        for option in ranges(&segment) {
+            let option_bytes = &segment.bytes()[option.clone()];
+            // All but the data acknowledgement is said once only.
+            if option_bytes[0] == MPTCP && !is_meant(OptionChoice::Dss, option_bytes) {
+                erase(&mut segment, &option);
+            }
+        }
+        self.speak_for_receiver(&mut segment, shift);
+        Some(frame)
+    }
+
+    /// Acknowledges what has passed, within the window that the receiver has opened.
+    fn speak_for_receiver(&self, segment: &mut Segment<'_>, shift: u8) {
+        segment.set_ack(self.acked);
+        let left = if before(self.edge, self.acked) { 0 } else { self.edge.wrapping_sub(self.acked) };
+        segment.set_window(u16::try_from(left >> shift).unwrap_or(u16::MAX));
+        // What has been received out of order is nothing to a sender that thinks it has arrived.
+        for option in ranges(segment) {
+            if segment.bytes()[option.start] == SACK {
+                erase(segment, &option);
+            }
+        }
+    }
+
+    /// The receiver has been silent: repeats the first that it lacks, but not for ever.
+    fn expired(&mut self, now: Instant) -> Option<Packet> {
+        self.tries += 1;
+        if self.tries > TRIES {
+            self.copies.clear();
+            (self.bytes, self.deadline) = (0, None);
+            return None;
+        }
+        self.deadline = Some(now + TIMEOUT * (1 << self.tries));
+        self.recover = self.copies.back().map(|(end, _)| *end);
+        self.copies.front().map(|(_, packet)| packet.clone())
+    }
+}
+
+fn window_scale(segment: &Segment<'_>) -> Option<u8> {
+    let option = ranges(segment).into_iter().find(|option| segment.bytes()[option.start] == WINDOW_SCALE)?;
+    // At most 14 (RFC 7323 section 2.3).
+    segment.bytes()[option].get(2).map(|shift| (*shift).min(14))
+}
+
+#[cfg(test)]
+mod tests;
