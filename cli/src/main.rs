@@ -1,4 +1,4 @@
-//! `mptcp`: Multipath TCP at the command line, over user-space paths or the kernel's sockets.
+//! `mptcp`: Multipath TCP at the command line, over user-space paths, the kernel's sockets or a simulated network.
 
 mod cat;
 mod controlled;
@@ -11,6 +11,7 @@ mod network;
 mod path;
 mod perf;
 mod progress;
+mod sim;
 mod ss;
 
 use std::io::Write;
@@ -21,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 use failure::Failure;
 
-/// Multipath TCP in user space: transfer, measure, look inside.
+/// Multipath TCP in user space: transfer, measure, look inside, simulate.
 #[derive(Parser)]
 #[command(name = "mptcp", version, arg_required_else_help = true)]
 struct Cli {
@@ -36,6 +37,7 @@ enum Command {
     Ss(ss::SsArgs),
     Path(path::PathArgs),
     Demo(demo::DemoArgs),
+    Sim(sim::SimArgs),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Ss(args) => ss::run(&args),
         Command::Path(args) => path::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Sim(args) => sim::run(&args),
     });
     interrupt::yield_to_interrupt();
     match result {

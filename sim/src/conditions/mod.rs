@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::link::{LinkError, PipeConfig, TraceError};
 use crate::random::Streams;
-use crate::scenario::Link;
+use crate::scenario::{Link, reason};
 pub use timetable::Timetable;
 
 /// Why a link of a scenario cannot be built.
@@ -88,7 +88,7 @@ impl Link {
         let (link, shown) = (self.name.clone(), path.display().to_string());
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) => return Err(ConditionsError::Read { link, path: shown, reason: error.to_string() }),
+            Err(error) => return Err(ConditionsError::Read { link, path: shown, reason: reason(&error) }),
         };
         parse(&text).map_err(|error| ConditionsError::Trace { link, path: shown, kind, error })
     }

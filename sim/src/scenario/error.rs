@@ -60,6 +60,14 @@ pub(crate) enum Place {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
+    /// Neither a file nor a scenario of the house.
+    #[error("there is no file '{name}', and no scenario of this name{}", did_you_mean(suggestion))]
+    NoSuchScenario {
+        /// What was looked for.
+        name: String,
+        /// The most similar name of a scenario of the house.
+        suggestion: Option<String>,
+    },
     /// The file cannot be read.
     #[error("{path}: {reason}")]
     Read {
@@ -207,10 +215,10 @@ pub enum ScenarioError {
 }
 
 impl ScenarioError {
-    /// Where it stands; `None` if the file could not be read.
+    /// Where it stands; `None` if there is no file that could be read.
     pub fn at(&self) -> Option<&At> {
         match self {
-            Self::Read { .. } => None,
+            Self::NoSuchScenario { .. } | Self::Read { .. } => None,
             Self::Syntax { at, .. }
             | Self::UnknownKey { at, .. }
             | Self::MissingKey { at, .. }

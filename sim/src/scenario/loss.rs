@@ -121,7 +121,7 @@ const GSO_MAX: Size = Size(64 << 10);
 /// `"1%"` is short for `{ model = "random", p = "1%" }`, and `"0%"` is no loss, as `"none"` is.
 impl Field for Loss {
     fn read(cx: &mut Context, node: &mut Node, key: &str) -> Result<Self, ScenarioError> {
-        if let Value::Text(_) | Value::Integer(_) = node.value {
+        if !matches!(node.value, Value::Table(_)) {
             let p = Probability::read(cx, node, key)?;
             let model = LossModel::Random { p, correlation: Probability::ZERO };
             return Ok(Self { model, unit: LossUnit::Packet, burst: GSO_MAX, gap: Duration::ZERO, ecn: false });

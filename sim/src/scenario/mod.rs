@@ -84,6 +84,7 @@ pub use traffic::{Flow, PhaseDistribution, Phases, Traffic, Transport, Work};
 pub use units::{Picoseconds, Probability, Rate, Share, Size, Unit};
 
 use error::Place;
+pub(crate) use section::reason;
 use section::{Context, Section};
 use tree::{Node, Table, Value};
 
@@ -154,6 +155,22 @@ const SECTIONS: [&str; 12] = [
 ];
 
 impl Scenario {
+    /// Reads the scenario of the house that has this name, or else the file at this path.
+    ///
+    /// # Errors
+    /// There is neither, or the first mistake in the file.
+    pub fn open(name: &str) -> Result<Self, ScenarioError> {
+        if let Some(shipped) = Shipped::find(name) {
+            return shipped.scenario();
+        }
+        let path = Path::new(name);
+        if path.extension().is_none() && !path.exists() {
+            let suggestion = error::nearest(name, SHIPPED.iter().map(|shipped| shipped.name));
+            return Err(ScenarioError::NoSuchScenario { name: name.to_owned(), suggestion });
+        }
+        Self::load(path)
+    }
+
     /// Reads a file. Files that it names are looked for beside it.
     ///
     /// # Errors
@@ -161,7 +178,7 @@ impl Scenario {
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path)
-            .map_err(|error| ScenarioError::Read { path: name.clone(), reason: section::reason(&error) })?;
+            .map_err(|error| ScenarioError::Read { path: name.clone(), reason: reason(&error) })?;
         Self::from_text(&text, &name, path.parent().unwrap_or(Path::new("")))
     }
 

@@ -571,6 +571,17 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
+fn a_scenario_is_opened_by_name_or_path() {
+    assert_eq!(Scenario::open("two-paths").unwrap(), Shipped::find("two-paths").unwrap().scenario().unwrap());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/blest.toml").display().to_string();
+    assert_eq!(Scenario::open(&file).unwrap(), Shipped::find("blest").unwrap().scenario().unwrap());
+    let sentence = |name: &str| Scenario::open(name).unwrap_err().to_string();
+    let expected = "there is no file 'two-path', and no scenario of this name (did you mean 'two-paths'?)";
+    assert_eq!(sentence("two-path"), expected);
+    assert_eq!(sentence("no/such.toml"), "no/such.toml: there is no such file");
+}
+
+#[test]
 fn a_sweep_has_an_upper_bound() {
     let many = "\"1ms..9999ms step 1\"";
     let text = SMALL.replace("rate =", &format!("delay = {many}\njitter = {many}\nrate ="));

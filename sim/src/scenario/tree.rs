@@ -170,9 +170,14 @@ impl Table {
     /// Parses a file.
     pub(crate) fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
         let lines = Lines::new(text);
-        let parsed = DeTable::parse(text).map_err(|error| ScenarioError::Syntax {
-            at: At::new(file, error.span().map_or(Place::Default, |span| Place::Line(lines.line(span.start)))),
-            reason: error.message().replace('\n', ", "),
+        let parsed = DeTable::parse(text).map_err(|error| {
+            let found = error.span().and_then(|span| text.get(span)).unwrap_or_default().trim();
+            // The parser says what it is about where it is short: the key that is there twice, the value that is none.
+            let found = if found.is_empty() || found.contains('\n') { String::new() } else { format!(": {found}") };
+            ScenarioError::Syntax {
+                at: At::new(file, error.span().map_or(Place::Default, |span| Place::Line(lines.line(span.start)))),
+                reason: format!("{}{found}", error.message().replace('\n', ", ")),
+            }
         })?;
         Ok(convert_table(&lines, parsed.get_ref()))
     }

@@ -1,0 +1,50 @@
+//! Which scenario is meant, and what is different in it.
+
+use clap::Args;
+use mptcp_sim::scenario::Scenario;
+
+use crate::failure::Failure;
+
+/// A scenario and changes to it.
+#[derive(Args, Debug)]
+pub(super) struct ScenarioArgs {
+    /// File of the scenario, or name of one that comes with the program
+    #[arg(value_name = "FILE|NAME")]
+    scenario: String,
+    /// Set a value, such as links.wifi.delay=20ms; a list or a range makes a sweep
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
+    settings: Vec<(String, String)>,
+}
+
+impl ScenarioArgs {
+    /// Reads the scenario and changes it, in the order of the command line.
+    pub(super) fn open(&self) -> Result<Scenario, Failure> {
+        let mistake = |error: mptcp_sim::scenario::ScenarioError| Failure::Usage(error.to_string());
+        let mut scenario = Scenario::open(&self.scenario).map_err(mistake)?;
+        for (key, value) in &self.settings {
+            scenario.set(key, value).map_err(mistake)?;
+        }
+        Ok(scenario)
+    }
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err(format!("'{text}' is not KEY=VALUE, such as links.wifi.delay=20ms")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_a_key_and_a_value() {
+        let pair = |key: &str, value: &str| Ok((key.to_owned(), value.to_owned()));
+        assert_eq!(parse_setting("links.p1.delay=20ms"), pair("links.p1.delay", "20ms"));
+        assert_eq!(parse_setting("run.loss = { p = \"1%\" }"), pair("run.loss", "{ p = \"1%\" }"));
+        assert_eq!(parse_setting("x="), pair("x", ""));
+        assert!(parse_setting("delay").is_err() && parse_setting("=1").is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! `mptcp sim list` and `mptcp sim explain`.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{assert_success, mptcp, run};
+
+/// What a subcommand prints.
+fn printed(args: &[&str]) -> String {
+    let output = run(&mut mptcp(args.iter().copied()));
+    assert_success(&output);
+    assert!(output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The sentence with which a subcommand refuses, without the program's name.
+fn refused(args: &[&str]) -> String {
+    let output = run(&mut mptcp(args.iter().copied()));
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    let sentence = text.strip_prefix("mptcp: ").unwrap().strip_suffix('\n').unwrap();
+    assert!(!sentence.contains('\n'), "{sentence}");
+    sentence.to_owned()
+}
+
+/// A scenario file that is removed with its test.
+struct ScenarioFile(PathBuf);
+
+impl ScenarioFile {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("mptcp-sim-test-{}-{name}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for ScenarioFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+const SMALL: &str = "[links.p1]\nrate = \"10Mbit\"\n[[traffic]]\nbytes = \"1MB\"\n";
+
+#[test]
+fn scenarios_and_profiles_are_listed() {
+    let list = printed(&["sim", "list"]);
+    for name in ["two-paths", "four-paths-lossy", "blest", "simult-flows", "starlink-like", "datacentre-100g"] {
+        assert!(list.lines().any(|line| line.split_whitespace().next() == Some(name)), "{name} in\n{list}");
+    }
+    // Every scenario that is listed can be explained.
+    let scenarios = list.split("Link profiles:").next().unwrap();
+    for line in scenarios.lines().skip(1).filter(|line| !line.is_empty()) {
+        printed(&["sim", "explain", line.split_whitespace().next().unwrap()]);
+    }
+}
+
+#[test]
+fn an_explanation_says_everything_and_explains_itself() {
+    let file = ScenarioFile::new("explain", SMALL);
+    let explained = printed(&["sim", "explain", file.path(), "--set", "links.p1.delay=20ms", "--set", "run.seed=9"]);
+    for line in ["rate = \"10Mbit\"", "delay = \"20ms\"", "seed = 9", "scheduler = \"lowest-rtt\"", "[hosts.server]"] {
+        assert!(explained.lines().any(|found| found == line), "{line} in\n{explained}");
+    }
+    let again = ScenarioFile::new("again", &explained);
+    assert_eq!(printed(&["sim", "explain", again.path()]), explained);
+}
+
+#[test]
+fn a_range_makes_a_sweep() {
+    let explained = printed(&["sim", "explain", "two-paths", "--set", "links.lte.delay=10ms..50ms step 10ms"]);
+    assert!(explained.contains("delay = \"10ms..50ms step 10ms\""), "{explained}");
+}
+
+#[test]
+fn mistakes_name_the_line_and_the_key() {
+    let table = [
+        (
+            "[links.p1]\nrate = \"10Mbit\"\ndealy = \"5ms\"\n",
+            ":3: [links.p1] has no key 'dealy' (did you mean 'delay'?); its keys are ",
+        ),
+        ("[links.p1]\nrate = \"10 Mbps\"\n", ":2: links.p1.rate is \"10 Mbps\": 'Mbps' means bytes to tc"),
+        ("[links.p1]\nrate = \"0bit\"\n", ":2: links.p1.rate is \"0bit\", but must be above 0"),
+        ("[links.p1]\nrate = { trace = \"no-such.trace\" }\n", ":2: links.p1.rate.trace names the file '"),
+        ("[hosts.a]\n[hosts.b]\n[links.p1]\nto = \"b\"\n", "links.p1.from is 'client', but there is no such host"),
+        ("[links.p1\n", ":1: "),
+    ];
+    for (text, part) in table {
+        let file = ScenarioFile::new("mistake", &format!("{text}[[traffic]]\nbytes = \"1MB\"\n"));
+        let sentence = refused(&["sim", "explain", file.path()]);
+        assert!(sentence.starts_with(file.path()) && sentence.contains(part), "{sentence}");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    assert_eq!(
+        refused(&["sim", "explain", "two-path"]),
+        "there is no file 'two-path', and no scenario of this name (did you mean 'two-paths'?)"
+    );
+    assert_eq!(refused(&["sim", "explain", "/no/such.toml"]), "/no/such.toml: there is no such file");
+    let sentence = refused(&["sim", "explain", "two-paths", "--set", "links.wifi.dealy=1ms"]);
+    assert!(sentence.contains("(did you mean 'delay'?)"), "{sentence}");
+    let sentence = refused(&["sim", "explain", "two-paths", "--set", "delay"]);
+    assert!(sentence.contains("'delay' is not KEY=VALUE, such as links.wifi.delay=20ms"), "{sentence}");
+    assert_eq!(refused(&["sim", "explain"]), "say FILE or NAME (see 'mptcp --help')");
+}
