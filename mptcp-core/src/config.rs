@@ -17,6 +17,24 @@ pub enum ChecksumFailure {
     Abort,
 }
 
+/// When a quiet peer is asked whether it is still there (RFC 9293 section 3.8.4), for each subflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// How long nothing must have been heard before the first probe. Default: 2 hours, the RFC's lower bound
+    /// for defaults.
+    pub idle: Duration,
+    /// Between probes that are not answered. Default: 75 s, as the kernel's.
+    pub interval: Duration,
+    /// Probes in a row without an answer after which the subflow is given up. Default: 9, as the kernel's.
+    pub probes: u32,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(7200), interval: Duration::from_secs(75), probes: 9 }
+    }
+}
+
 /// Configuration of a stack.
 #[derive(Clone, Debug)]
 pub struct StackConfig {
@@ -65,6 +83,8 @@ pub struct StackConfig {
     pub unmapped_timeout: Duration,
     /// How long a subflow may go without an answer while it has something outstanding. Default: 180 s.
     pub subflow_timeout: Duration,
+    /// Keep-alive. Without it, a connection that is idle does not notice that its peer has vanished. Default: none.
+    pub keepalive: Option<KeepAlive>,
     /// This core and the number of cores: tokens are drawn so that `token % cores == core`.
     pub core: (u32, u32),
 }
@@ -90,6 +110,7 @@ impl Default for StackConfig {
             add_addr_timeout: Duration::from_secs(1),
             unmapped_timeout: Duration::from_secs(5),
             subflow_timeout: Duration::from_secs(180),
+            keepalive: None,
             core: (0, 1),
         }
     }

@@ -21,7 +21,7 @@ pub mod stream;
 mod testing;
 pub mod wire;
 
-pub use config::{ChecksumFailure, ConfigError, ConnConfig, ListenConfig, StackConfig};
+pub use config::{ChecksumFailure, ConfigError, ConnConfig, KeepAlive, ListenConfig, StackConfig};
 pub use event::{CloseReason, ConnId, Event, FallbackCause, SubflowCloseReason, SubflowId};
 pub use info::{ConnInfo, ConnState, SubflowInfo, SubflowState};
 pub use keys::{Idsn, Key, Token, add_addr_hmac, join_hmac, truncate_64, truncate_160, verify};

@@ -23,6 +23,7 @@ impl Connection {
     ) -> Verdict {
         let Some(subflow) = self.subflow_mut(id) else { return Verdict::Accept };
         subflow.remove_at = None;
+        subflow.heard_at = now;
         let stage = subflow.stage;
         if segment.flags.rst {
             return self.on_reset(id, segment, shared);

@@ -11,6 +11,7 @@ mod deadlines;
 mod fallback;
 mod handshake;
 mod input;
+mod keepalive;
 mod output;
 mod paths;
 mod receiver;
@@ -174,6 +175,7 @@ impl SocketManager {
         conn.update_window(cx);
         conn.offer_room(cx);
         conn.follow_up(cx);
+        conn.watch_subflows(cx);
         conn.carry_out_dooms(cx);
         let held = conn.memory();
         self.shared.memory_held = self.shared.memory_held + held - conn.memory_counted;

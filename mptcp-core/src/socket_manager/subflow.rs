@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tcp_adapter::{Instant, TcpId};
 
+use super::keepalive::Watch;
 use crate::event::SubflowId;
 use crate::info::{SubflowInfo, SubflowState};
 use crate::stream::{MappedReader, ReceivedMap, SentMap};
@@ -100,6 +101,10 @@ pub(crate) struct Subflow {
     pub(crate) stale: Option<Stale>,
     /// Since when something has been outstanding without an answer.
     pub(crate) waiting_since: Option<Instant>,
+    /// When a segment was last received.
+    pub(crate) heard_at: Instant,
+    /// Keep-alive.
+    pub(crate) watch: Watch,
     /// The peer has removed its address: reset at this time unless it answers (RFC 8684 section 3.4.2).
     pub(crate) remove_at: Option<Instant>,
     /// In its FIN exchange: reset at this time if that is not complete.
@@ -162,6 +167,8 @@ impl Subflow {
             removal_asked: false,
             stale: None,
             waiting_since: None,
+            heard_at: Instant::ZERO,
+            watch: Watch::Off,
             remove_at: None,
             close_by: None,
             fin_sent: false,

@@ -35,6 +35,7 @@ impl Connection {
                 third_ack,
                 subflow.stale.map(|stale| stale.probe_at),
                 subflow.remove_at,
+                subflow.watch.deadline(),
                 subflow.close_by,
                 subflow.signal_at,
                 subflow.unmapped_since.map(|since| since + config.unmapped_timeout),
@@ -69,6 +70,7 @@ impl Connection {
         self.repeat_third_acks(cx);
         self.probe_stale(cx);
         self.remove_silent(cx);
+        self.check_quiet(cx);
         self.end_closing(now);
         if let Some(id) = self.unmapped_overdue(now, cx.shared.config.unmapped_timeout) {
             self.break_unmapped(id, cx);

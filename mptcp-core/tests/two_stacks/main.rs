@@ -8,6 +8,7 @@ mod failover;
 mod fallback;
 mod hostile;
 mod joins;
+mod keepalive;
 mod middlebox;
 mod random;
 mod signalling;

@@ -1,0 +1,80 @@
+//! Whether a peer of whom nothing is heard is still there (RFC 9293 section 3.8.4).
+
+use tcp_adapter::Instant;
+
+use super::connection::{Connection, Doom};
+use super::shared::Cx;
+use crate::config::KeepAlive;
+use crate::event::{CloseReason, SubflowId};
+use crate::wire::ResetReason;
+
+/// How a subflow is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// Not at all, or not yet.
+    Off,
+    /// To be looked at then. What is heard in the meantime does not move that time, so that it costs nothing.
+    Quiet { at: Instant },
+    /// So many probes are out since the peer was last heard.
+    Probing { sent: u32, last: Instant, again: Instant },
+}
+
+impl Watch {
+    pub(crate) fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Off => None,
+            Self::Quiet { at } => Some(at),
+            Self::Probing { again, .. } => Some(again),
+        }
+    }
+}
+
+impl Connection {
+    /// Begins to watch subflows that have come up.
+    pub(crate) fn watch_subflows(&mut self, cx: &Cx<'_>) {
+        let Some(KeepAlive { idle, .. }) = cx.shared.config.keepalive else { return };
+        for subflow in self.subflows.iter_mut().filter(|subflow| subflow.watch == Watch::Off && subflow.alive()) {
+            subflow.watch = Watch::Quiet { at: cx.now + idle };
+        }
+    }
+
+    /// Probes the subflows that were quiet for too long, and gives up those whose peer is gone.
+    pub(crate) fn check_quiet(&mut self, cx: &mut Cx<'_>) {
+        let Some(keepalive) = cx.shared.config.keepalive else { return };
+        let due = |watch: Watch| watch.deadline().is_some_and(|at| at <= cx.now);
+        let quiet: Vec<SubflowId> =
+            self.subflows.iter().filter(|subflow| due(subflow.watch)).map(|subflow| subflow.id).collect();
+        for id in quiet {
+            if self.probe_quiet(id, keepalive, cx) {
+                continue;
+            }
+            tracing::debug!(conn = %self.id, subflow = %id, "the peer does not answer any more");
+            if self.multipath().is_none() {
+                return self.finish(CloseReason::TimedOut, cx.shared);
+            }
+            self.doom(id, Doom::Reason(ResetReason::UnacceptablePerformance));
+        }
+    }
+
+    /// Sends a probe if it is time for one; false if enough were sent.
+    fn probe_quiet(&mut self, id: SubflowId, keepalive: KeepAlive, cx: &mut Cx<'_>) -> bool {
+        let now = cx.now;
+        let Some(subflow) = self.subflow_mut(id) else { return true };
+        let sent = match subflow.watch {
+            Watch::Probing { sent, last, .. } if subflow.heard_at <= last => sent,
+            Watch::Off | Watch::Quiet { .. } | Watch::Probing { .. } => 0,
+        };
+        // What was sent and is not acknowledged has timers of its own.
+        let busy = subflow.waiting_since.is_some().then_some(now);
+        let quiet_from = busy.unwrap_or(subflow.heard_at) + keepalive.idle;
+        if sent == 0 && quiet_from > now {
+            subflow.watch = Watch::Quiet { at: quiet_from };
+            return true;
+        }
+        subflow.watch = Watch::Probing { sent: sent + 1, last: now, again: now + keepalive.interval };
+        if sent < keepalive.probes {
+            cx.tcp.probe(now, subflow.tcp);
+        }
+        sent < keepalive.probes
+    }
+}
