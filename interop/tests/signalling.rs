@@ -127,10 +127,12 @@ fn the_kernel_gives_up_an_address_that_we_remove() {
     let running = open(&lab, Encounter::new(Role::Server, Family::V4, LEN));
     wait_for(&lab, "MPJoinSynAckRx", 2);
     running.stack.control(&format!("path del {}", stack_addr(Family::V4, 1))).unwrap();
-    wait_for(&lab, "RmAddr", 1);
+    wait_for_at_least(&lab, "RmAddr", 1);
     let carried = lab.topology.traffic(1).unwrap();
     let stack = finish(running).stack.mib;
-    assert_agree(&stack, &lab.topology.mib().unwrap(), &[("RmAddrTx", "RmAddr")]);
+    // It is sent on both other subflows, and several times, as it has no echo.
+    let counts = (stack["RmAddrTx"], lab.topology.mib().unwrap()["RmAddr"]);
+    assert!((2..=6).contains(&counts.0) && (1..=counts.0).contains(&counts.1), "{counts:?}");
     let later = lab.topology.traffic(1).unwrap();
     assert!(later.rx - carried.rx < LEN / 4, "the rest went elsewhere: {carried:?}, {later:?}");
 }
