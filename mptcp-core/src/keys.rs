@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use hmac::{Hmac, KeyInit, Mac};
-use rand::Rng;
+use rand::CryptoRng;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -19,9 +19,9 @@ use crate::wire::AddrId;
 pub struct Key(pub u64);
 
 impl Key {
-    /// Draws a key. The generator must be a cryptographic one, as keys must be hard to guess
+    /// Draws a key. The generator is a cryptographic one, as keys must be hard to guess
     /// (section 3.1); whether the token is unique among the connections is for the caller to see.
-    pub fn random(rng: &mut (impl Rng + ?Sized)) -> Self {
+    pub fn random(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
         Self(rng.next_u64())
     }
 
@@ -32,7 +32,7 @@ impl Key {
     /// # Panics
     ///
     /// If `core` is not below `cores`: no such key exists.
-    pub fn random_for_core(rng: &mut (impl Rng + ?Sized), core: u32, cores: u32) -> Self {
+    pub fn random_for_core(rng: &mut (impl CryptoRng + ?Sized), core: u32, cores: u32) -> Self {
         assert!(core < cores, "core {core} is not one of {cores} cores");
         loop {
             let key = Self::random(rng);

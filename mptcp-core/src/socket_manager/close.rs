@@ -147,6 +147,14 @@ impl Connection {
         }
     }
 
+    /// Whether a subflow is the last one that works while data is not acknowledged (RFC 8684 section 3.3.3).
+    pub(crate) fn needs(&self, id: SubflowId) -> bool {
+        let works = |subflow: &Subflow| subflow.usable() && subflow.id == id;
+        let others = self.subflows.iter().any(|subflow| subflow.usable() && subflow.id != id);
+        let outstanding = self.sender.queue.una() < self.sender.queue.end();
+        self.multipath().is_some() && outstanding && !others && self.subflows.iter().any(works)
+    }
+
     /// Closes one subflow in order, on request of the application or for want of its address.
     pub(crate) fn close_subflow(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
         let Some(subflow) = self.subflow_mut(id).filter(|subflow| !subflow.fin_sent) else { return };

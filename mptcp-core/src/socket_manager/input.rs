@@ -307,7 +307,13 @@ impl Connection {
             MptcpOption::Fastclose(close) => {
                 self.on_fast_close(close.receiver_key, shared);
             }
-            // Repeated handshake options, and MP_TCPRST outside a RST, say nothing here.
+            MptcpOption::Join(wire::MpJoin::Ack { .. }) => {
+                // Repeated, as its acknowledgement was lost (section 3.2).
+                if let Some(subflow) = self.subflow_mut(id).filter(|subflow| !subflow.initiator) {
+                    subflow.ack_wanted = true;
+                }
+            }
+            // Other handshake options that are repeated, and MP_TCPRST outside a RST, say nothing here.
             MptcpOption::Capable(_) | MptcpOption::Join(_) | MptcpOption::Tcprst(_) | MptcpOption::Dss(_) => {}
         }
         Verdict::Accept

@@ -37,6 +37,12 @@ pub enum SubflowError {
     /// There are as many as can be.
     #[error("the connection has {0} subflows besides the first already, the most that is possible")]
     TooMany(u8),
+    /// The peer has set flag C of MP_CAPABLE.
+    #[error("the peer takes no further subflows at {0}, the first address and port")]
+    Denied(SocketAddr),
+    /// It is the last subflow that works, and the peer has not acknowledged all data.
+    #[error("this is the last subflow that works, and not all data is acknowledged: wait, or close the connection")]
+    Needed,
     /// TCP could not connect.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -97,6 +103,10 @@ impl Connection {
     /// Joins. If TCP cannot connect now, it may be able to later.
     fn join_or_retry(&mut self, plan: Plan, cx: &mut Cx<'_>) {
         let Plan { local, remote, remote_id, backup } = plan;
+        if self.is_denied(remote) {
+            // Not even if the peer has announced it besides.
+            return;
+        }
         match self.join(local, remote, remote_id, backup, cx) {
             Ok(_) => {}
             Err(error @ ConnectError::PortZero) => {
@@ -131,8 +141,16 @@ impl Connection {
         if self.extra_subflows() >= usize::from(Limits::MAX_SUBFLOWS) {
             return Err(SubflowError::TooMany(Limits::MAX_SUBFLOWS));
         }
+        if self.is_denied(remote) {
+            return Err(SubflowError::Denied(remote));
+        }
         let remote_id = self.paths.remotes.id_of(remote.ip()).unwrap_or(AddrId(0));
         Ok(self.join(local, remote, remote_id, backup, cx)?)
+    }
+
+    /// Whether flag C keeps joins off this address and port (RFC 8684 section 3.1).
+    fn is_denied(&self, remote: SocketAddr) -> bool {
+        self.paths.deny_remote_initial && remote == self.paths.remote
     }
 
     fn join(
@@ -301,7 +319,7 @@ impl Connection {
             }
         };
         let first = remote == self.paths.remote;
-        let denied = first && self.paths.deny_remote_initial;
+        let denied = self.is_denied(remote);
         let announced = first || subflow.remote_id == AddrId(0) || self.paths.remotes.knows(remote);
         // Not what the peer has withdrawn (RFC 8684 section 3.4.2), be it before the join was complete.
         let withdrawn = subflow.withdrawn || (!subflow.announced && !announced);

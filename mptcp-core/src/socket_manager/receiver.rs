@@ -92,7 +92,7 @@ impl Connection {
     pub(crate) fn read_mapped(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
         while let Protocol::Multipath(state) = &self.protocol {
             let idsn = state.remote.idsn;
-            let Some(subflow) = self.subflow_mut(id) else { return };
+            let Some(subflow) = self.subflow_mut(id).filter(|subflow| !subflow.altered) else { return };
             let (reader, maps) = (&mut subflow.reader, &mut subflow.received);
             match reader.next(maps, |mapping, bytes| checksum_fits(idsn, mapping, bytes)) {
                 Some(Piece::Data { pos, bytes }) => self.deliver(pos, bytes, cx),
@@ -221,6 +221,9 @@ impl Connection {
         tracing::debug!(conn = %self.id, subflow = %id, ?dsn, "DSS checksum failed");
         if !self.can_fall_back() {
             cx.shared.mib.bump(Counter::MPFailTx);
+            if let Some(subflow) = self.subflow_mut(id) {
+                subflow.altered = true;
+            }
             self.doom(id, Doom::Fail(dsn.0));
             return;
         }

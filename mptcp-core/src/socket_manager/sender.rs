@@ -210,6 +210,12 @@ impl Connection {
             self.sender.reinject.taken(range.start..end);
             return true;
         }
+        let lost = self.subflows.iter().all(|subflow| !subflow.sent.holds(range.start..range.start + 1));
+        let others = match lost && self.sender.timeouts > 0 {
+            // Whoever has carried it claims to have delivered it: the next one in turn may really do so.
+            true => vec![others[self.sender.timeouts as usize % others.len()]],
+            false => others,
+        };
         let available = range.end - range.start;
         let data = DataView { position: range.start, available, window: available, reinjection: true };
         let Some(decision) = self.scheduler.pick(&others, &data) else { return false };

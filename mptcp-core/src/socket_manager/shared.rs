@@ -149,6 +149,10 @@ impl Owners {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+    use tcp_adapter::{OptionSpace, SegmentKind, SegmentOut, SynSegment};
+
+    use super::super::handshake::{CapableRequest, passive_open};
     use super::*;
 
     #[test]
@@ -160,6 +164,54 @@ mod tests {
         assert_eq!(tokens.find(Token(7)), Some(one));
         tokens.remove(Token(7));
         assert!(tokens.register(Token(7), two));
+    }
+
+    /// What a stack shares that has just been made, with a generator that starts from `seed`.
+    fn fresh(seed: u64) -> Shared {
+        Shared {
+            config: StackConfig::default(),
+            rng: StdRng::seed_from_u64(seed),
+            mib: Mib::default(),
+            events: VecDeque::new(),
+            endpoints: EndpointTable::default(),
+            tokens: TokenTable::default(),
+            owners: Owners::default(),
+            interfaces: Vec::new(),
+            memory_held: 0,
+        }
+    }
+
+    #[test]
+    fn a_key_whose_token_is_taken_is_drawn_again_and_given_up_in_the_end() {
+        let (one, two) = (ConnId { index: 1, generation: 0 }, ConnId { index: 2, generation: 0 });
+        let taken = fresh(5).draw_key(one).unwrap();
+        let mut shared = fresh(5);
+        assert!(shared.tokens.register(taken.token, one));
+        let drawn = shared.draw_key(two).unwrap();
+        assert_ne!(drawn.token, taken.token);
+        assert_eq!((shared.tokens.find(taken.token), shared.tokens.find(drawn.token)), (Some(one), Some(two)));
+
+        let mut every_next = fresh(5);
+        let mut shared = fresh(5);
+        for _ in 0..20 {
+            let next = every_next.draw_key(one).unwrap();
+            assert!(shared.tokens.register(next.token, one));
+        }
+        assert!(shared.draw_key(two).is_none());
+        let syn = SynSegment {
+            listener: None,
+            local: "10.0.0.1:80".parse().unwrap(),
+            remote: "10.0.0.2:5000".parse().unwrap(),
+            options: &[],
+        };
+        let tcp = TcpId { index: 0, generation: 0 };
+        let request = CapableRequest { checksum: false, deny_join_initial: false };
+        let mut conn = passive_open(two, tcp, &syn, Some(request), &mut shared);
+        let mut answer = OptionSpace::new(OptionSpace::MAX);
+        let segment =
+            SegmentOut { kind: SegmentKind::SynAck, fin: false, offset: 0, len: 0, chunk: None, retransmission: false };
+        conn.on_transmit(SubflowId(0), &segment, &mut answer, &mut shared);
+        assert_eq!(answer.as_slice(), [], "plain TCP");
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub(crate) struct Subflow {
     /// Offset of the next byte given to TCP.
     pub(crate) next_offset: u64,
     pub(crate) received: ReceivedMap,
+    /// The payload was altered on the way: nothing that follows can be trusted (RFC 8684 section 3.7).
+    pub(crate) altered: bool,
     pub(crate) reader: MappedReader,
     /// When bytes without a mapping began to wait.
     pub(crate) unmapped_since: Option<Instant>,
@@ -156,6 +158,7 @@ impl Subflow {
             sent: SentMap::default(),
             next_offset: 0,
             received: ReceivedMap::new(MAX_RECEIVED_MAPPINGS),
+            altered: false,
             reader: MappedReader::default(),
             unmapped_since: None,
             control: VecDeque::new(),

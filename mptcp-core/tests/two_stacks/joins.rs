@@ -1,10 +1,15 @@
 //! MP_JOIN: authentication, limits, repetition of the third ACK.
 
-use mptcp_core::{Counter, Event, Limits, ResetReason, StackConfig, SubflowCloseReason, SubflowId};
-use tcp_adapter::conformance::packet::{ACK, SYN};
+use std::net::SocketAddr;
+use std::time::Duration;
 
+use mptcp_core::wire::{MpJoin, MptcpOption};
+use mptcp_core::{Counter, Event, Limits, ResetReason, StackConfig, SubflowCloseReason, SubflowError, SubflowId};
+use tcp_adapter::conformance::packet::{ACK, Packet, SYN};
+
+use crate::log::{Log, Sent};
 use crate::middlebox::{edit_option, is_syn, on_packets, remove_options, subtypes};
-use crate::world::{World, address, config};
+use crate::world::{PORT, World, address, config};
 
 const JOIN: u8 = 1;
 
@@ -14,7 +19,7 @@ fn open_with(middlebox: crate::middlebox::Middlebox, seed: u64) -> (World, [mptc
     world.middleboxes[1] = Some(middlebox);
     world.mesh(true);
     let conns = world.open();
-    world.run_for(std::time::Duration::from_secs(5));
+    world.run_for(Duration::from_secs(5));
     (world, conns)
 }
 
@@ -139,14 +144,14 @@ fn limits_hold_on_both_sides() {
     let mut world = World::new(8, 4, [few(), config()]);
     world.mesh(true);
     let conns = world.open();
-    world.run_for(std::time::Duration::from_secs(3));
+    world.run_for(Duration::from_secs(3));
     assert_eq!(world.subflows_up(0, conns[0]), 2);
     assert_eq!(world.mib(0, Counter::MPJoinSynTx), 1);
 
     let mut world = World::new(9, 4, [config(), few()]);
     world.mesh(true);
     let conns = world.open();
-    world.run_for(std::time::Duration::from_secs(3));
+    world.run_for(Duration::from_secs(3));
     assert_eq!(world.subflows_up(0, conns[0]), 2);
     assert_eq!(world.mib(1, Counter::MPJoinRejected), 2);
     let prohibited = |event: &Event| {
@@ -163,7 +168,7 @@ fn flag_c_keeps_joins_off_the_first_address() {
     let mut world = World::new(10, 3, [config(), closed()]);
     world.mesh(true);
     let conns = world.open();
-    world.run_for(std::time::Duration::from_secs(2));
+    world.run_for(Duration::from_secs(2));
     assert_eq!(world.mib(0, Counter::MPJoinSynTx), 0);
     // An announced address is another matter.
     let signal = mptcp_core::EndpointFlags { signal: true, ..Default::default() };
@@ -171,6 +176,10 @@ fn flag_c_keeps_joins_off_the_first_address() {
     assert!(world.run_until(5, |world| world.subflows_up(0, conns[0]) == 2), "{:?}", world.hosts[0].events);
     let remote = world.hosts[0].stack.subflows(conns[0])[1].remote.ip();
     assert_eq!(remote, address(1, 1, true));
+    // Nor can the application make one.
+    let (now, first) = (world.now, SocketAddr::new(address(1, 0, true), PORT));
+    let by_hand = world.hosts[0].stack.create_subflow(now, conns[0], address(0, 2, true), first, false);
+    assert_eq!(by_hand, Err(SubflowError::Denied(first)));
     still_works(&mut world, conns);
 }
 
@@ -185,7 +194,7 @@ fn half_open_joins_are_bounded() {
     }
     world.mesh(true);
     let conns = world.open();
-    world.run_for(std::time::Duration::from_millis(300));
+    world.run_for(Duration::from_millis(300));
     assert_eq!(world.mib(1, Counter::MPJoinSynRx), 4);
     assert_eq!(world.mib(1, Counter::MPJoinRejected), 2);
     still_works(&mut world, conns);
@@ -196,8 +205,8 @@ fn subflows_can_be_made_closed_and_changed_by_hand() {
     let mut world = World::simple(12, 3);
     let conns = world.open();
     world.send(0, conns[0], 10_000, false);
-    world.run_for(std::time::Duration::from_secs(1));
-    let remote = std::net::SocketAddr::new(address(1, 0, true), crate::world::PORT);
+    world.run_for(Duration::from_secs(1));
+    let remote = SocketAddr::new(address(1, 0, true), PORT);
     let now = world.now;
     let made = world.hosts[0].stack.create_subflow(now, conns[0], address(0, 2, true), remote, true).unwrap();
     let joined = world.run_until(5, |world| world.saw(0, Event::SubflowEstablished(conns[0], made)));
@@ -212,5 +221,156 @@ fn subflows_can_be_made_closed_and_changed_by_hand() {
     let normal = Event::SubflowClosed(conns[0], made, SubflowCloseReason::Normal);
     assert!(world.run_until(5, |world| world.saw(0, normal)));
     assert!(world.hosts[0].stack.close_subflow(now, conns[0], made).is_err());
+    still_works(&mut world, conns);
+}
+
+/// What a refused join is reset with: over the second link, by the host that refuses.
+fn refusal(configs: [StackConfig; 2], middlebox: crate::middlebox::Middlebox, by: usize) -> Option<ResetReason> {
+    let mut world = World::new(13, 2, configs);
+    world.middleboxes[1] = Some(middlebox);
+    let log = Log::watch(&mut world);
+    world.mesh(true);
+    let conns = world.open();
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.subflows_up(1, conns[1]), 1);
+    log.resets(1, by).first().copied().flatten()
+}
+
+#[test]
+fn a_refused_join_is_reset_with_the_reason() {
+    let specific = Some(ResetReason::MptcpSpecific);
+    let spoil = |which: fn(usize, &Packet) -> bool, change: fn(&mut Packet)| {
+        on_packets(move |host, mut packet| {
+            if which(host, &packet) {
+                change(&mut packet);
+            }
+            vec![packet]
+        })
+    };
+    let flip: fn(&mut Packet) = |packet| assert!(edit_option(packet, JOIN, |option| option[5] ^= 1));
+    let strip: fn(&mut Packet) = |packet| remove_options(packet, |_| true);
+    let syn: fn(usize, &Packet) -> bool = |_, packet| is_syn(packet) && !packet.has(ACK);
+    let syn_ack: fn(usize, &Packet) -> bool = |_, packet| packet.has(SYN | ACK);
+    let ack: fn(usize, &Packet) -> bool = |_, packet| !is_syn(packet) && subtypes(packet).contains(&JOIN);
+    let usual = || [config(), config()];
+    assert_eq!(refusal(usual(), spoil(syn, flip), 1), specific, "an unknown token");
+    assert_eq!(refusal(usual(), spoil(syn_ack, flip), 0), specific, "a wrong HMAC in the SYN/ACK");
+    assert_eq!(refusal(usual(), spoil(ack, flip), 1), specific, "a wrong HMAC in the ACK");
+    assert_eq!(refusal(usual(), spoil(syn, strip), 0), specific, "an ordinary listener has answered");
+    assert_eq!(refusal(usual(), spoil(syn_ack, strip), 0), specific, "a SYN/ACK without MP_JOIN");
+    assert_eq!(refusal(usual(), spoil(ack, strip), 1), specific, "an ACK without MP_JOIN");
+    let none = StackConfig { limits: Limits { subflows: 0, add_addr_accepted: 0 }, ..config() };
+    let prohibited = refusal([config(), none], spoil(|_, _| false, strip), 1);
+    assert_eq!(prohibited, Some(ResetReason::Prohibited));
+}
+
+#[test]
+fn a_third_ack_whose_acknowledgement_is_lost_is_acknowledged_again() {
+    let mut lost = 0;
+    let (mut world, conns) = open_with(
+        on_packets(move |host, packet| {
+            if host == 1 && !is_syn(&packet) && lost < 3 {
+                lost += 1;
+                return Vec::new();
+            }
+            vec![packet]
+        }),
+        14,
+    );
+    for host in 0..2 {
+        assert_eq!(world.subflows_up(host, conns[host]), 2);
+    }
+    still_works(&mut world, conns);
+}
+
+#[test]
+fn no_data_leaves_on_a_join_before_its_third_packet_is_acknowledged() {
+    let open = std::rc::Rc::new(std::cell::Cell::new(false));
+    let opened = open.clone();
+    let mut world = World::simple(15, 2);
+    world.links[0].delay = Duration::from_millis(50);
+    world.middleboxes[1] = Some(on_packets(move |host, packet| {
+        let holds_back = host == 1 && !is_syn(&packet) && !opened.get();
+        if holds_back { Vec::new() } else { vec![packet] }
+    }));
+    let log = Log::watch(&mut world);
+    world.mesh(true);
+    let conns = world.open();
+    world.send(0, conns[0], 1_000_000, false);
+    world.run_for(Duration::from_secs(2));
+    let data = |sent: &Sent| !sent.packet.payload.is_empty();
+    assert!(log.on(1, 0).iter().any(|sent| subtypes(&sent.packet) == [JOIN] && !is_syn(&sent.packet)));
+    assert!(!log.on(1, 0).iter().any(data));
+    open.set(true);
+    world.run_for(Duration::from_secs(3));
+    world.send(0, conns[0], 1_000_000, false);
+    world.run_for(Duration::from_secs(1));
+    assert!(log.on(1, 0).iter().any(data));
+}
+
+#[test]
+fn a_join_finds_its_connection_on_any_port() {
+    let mut world = World::simple(16, 2);
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    world.run_for(Duration::from_secs(1));
+    let (now, remote) = (world.now, SocketAddr::new(address(1, 1, true), PORT + 1));
+    let made = world.hosts[0].stack.create_subflow(now, conns[0], address(0, 1, true), remote, false).unwrap();
+    assert!(world.run_until(5, |world| world.saw(0, Event::SubflowEstablished(conns[0], made))));
+    assert_eq!(world.subflows_up(1, conns[1]), 2);
+    still_works(&mut world, conns);
+}
+
+#[test]
+fn joins_use_the_ports_of_the_first_subflow() {
+    let mut world = World::simple(17, 3);
+    world.endpoint(1, 2, true, mptcp_core::EndpointFlags { signal: true, ..Default::default() });
+    world.endpoint(0, 1, true, mptcp_core::EndpointFlags { subflow: true, ..Default::default() });
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    assert!(world.run_until(5, |world| world.subflows_up(0, conns[0]) == 3));
+    let subflows = world.hosts[0].stack.subflows(conns[0]);
+    assert!(subflows.iter().all(|subflow| subflow.local.port() == subflows[0].local.port()), "{subflows:?}");
+    assert!(subflows.iter().all(|subflow| subflow.remote.port() == PORT), "{subflows:?}");
+    let distinct: std::collections::BTreeSet<_> = subflows.iter().map(|subflow| subflow.local.ip()).collect();
+    assert_eq!(distinct.len(), 3);
+}
+
+#[test]
+fn data_on_a_join_that_is_not_authenticated_is_not_taken() {
+    let (mut world, conns) = open_with(
+        on_packets(|host, mut packet| {
+            if host == 0 && !is_syn(&packet) && subtypes(&packet).contains(&JOIN) {
+                // A mapping of what the stream needs next, in place of the HMAC.
+                packet.options = vec![30, 14, 0x20, 0x04, 0, 0, 0, 0, 0, 0, 0, 1, 0, 4];
+                packet.payload = b"evil".to_vec();
+            }
+            vec![packet]
+        }),
+        18,
+    );
+    assert_eq!(world.subflows_up(1, conns[1]), 1);
+    assert_eq!(world.hosts[1].flows[&conns[1]].received, 0);
+    let info = world.hosts[1].stack.info(conns[1]).unwrap();
+    assert_eq!((info.rcv_nxt, info.out_of_order, world.hosts[1].stack.memory_held()), (0, 0, 0));
+    still_works(&mut world, conns);
+}
+
+#[test]
+fn every_join_has_random_numbers_of_its_own() {
+    let mut world = World::simple(19, 6);
+    let log = Log::watch(&mut world);
+    let conns = world.open_mesh();
+    let mut numbers = Vec::new();
+    for sent in log.all().iter() {
+        numbers.extend(sent.options().iter().filter_map(|option| match option {
+            MptcpOption::Join(MpJoin::Syn { nonce, .. } | MpJoin::SynAck { nonce, .. }) => Some(*nonce),
+            _ => None,
+        }));
+    }
+    assert_eq!(numbers.len(), 10);
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 10, "one was used twice");
     still_works(&mut world, conns);
 }
