@@ -72,6 +72,7 @@ macro_rules! tcp_conformance_tests {
             signals::signals_are_no_duplicate_acknowledgements,
             stress::moving_windows_and_signals_over_a_bad_wire,
             transfer::both_directions_over_a_bad_wire,
+            transfer::bulk_leaves_in_full_segments,
             transfer::both_directions_over_a_good_wire,
             transfer::every_second_segment_is_acknowledged,
             transfer::fast_retransmission_repairs_a_single_loss,

@@ -87,6 +87,20 @@ pub fn every_second_segment_is_acknowledged(factory: Factory) {
     assert!(acknowledgements >= segments / 2, "{acknowledgements} acknowledgements of {segments} segments");
 }
 
+/// A long transfer leaves in full segments, whatever the windows allow at the moment: small ones would come back as
+/// small acknowledgements, and stay small for good (RFC 9293 section 3.8.6.2.1).
+pub fn bulk_leaves_in_full_segments(factory: Factory) {
+    let mut wire = Wire::new(factory, 25);
+    wire.listen();
+    let [first, second] = wire.open(true);
+    let mss = wire.ends[0].stack.info(first).map_or(1, |info| info.mss as u64);
+    wire.ends[0].pumps.insert(first, Pump { chunk: 10 * mss, ..Pump::new(2 * MIB) });
+    assert!(wire.run_until(Duration::from_secs(20), |wire| wire.inbox(1, second).len() as u64 == 2 * MIB));
+    let segments = wire.sent(0).filter(|packet| !packet.payload.is_empty()).count() as u64;
+    let fewest = 2 * MIB / mss;
+    assert!(segments < fewest + fewest / 40, "{segments} segments where {fewest} would do");
+}
+
 /// Counters and estimates are what happened.
 pub fn info_tells_what_happened(factory: Factory) {
     let mut wire = Wire::new(factory, 22);

@@ -42,6 +42,10 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     pub(super) send: SendSide,
     pub(super) receive: ReceiveSide,
+    /// Chunks that smoltcp gets one after the other, each when it has sent the one before: it would make
+    /// segments of two, and once that is so, of every later two.
+    staged: VecDeque<Bytes>,
+    staged_bytes: usize,
     /// Next hop, once something has been sent or received.
     pub(super) peer_mac: Option<MacAddr>,
     /// Largest payload and options of a segment that fits the interface.
@@ -127,6 +131,8 @@ impl Connection {
             phase,
             send: SendSide::default(),
             receive: ReceiveSide::default(),
+            staged: VecDeque::new(),
+            staged_bytes: 0,
             peer_mac: None,
             local_mss: mtu - ip_header_len(tuple.local.ip()) - smoltcp::wire::TCP_HEADER_LEN,
             received: ReceiveQueue::default(),
@@ -174,7 +180,31 @@ impl Connection {
 
     pub(super) fn send_buffer_room(&self) -> usize {
         let socket = self.socket();
-        socket.send_capacity() - socket.send_queue()
+        socket.send_capacity() - socket.send_queue() - self.staged_bytes
+    }
+
+    /// Takes a chunk for which there is room.
+    pub(super) fn stage(&mut self, bytes: Bytes) {
+        self.staged_bytes += bytes.len();
+        self.staged.push_back(bytes);
+    }
+
+    /// Gives smoltcp the next chunk if it has sent the one before, and the end if there are no more.
+    pub(super) fn feed(&mut self) {
+        while self.before_engine() == 0
+            && let Some(bytes) = self.staged.pop_front()
+        {
+            self.staged_bytes -= bytes.len();
+            // There was room for all of it when it was staged, and a socket that cannot send any more is about to
+            // be closed.
+            let _ = self.socket_mut().send_slice(&bytes);
+        }
+        self.close_if_open();
+    }
+
+    /// Bytes that smoltcp is yet to send or to repeat.
+    fn before_engine(&self) -> u64 {
+        self.send.before_engine(self.send.end - self.staged_bytes as u64)
     }
 
     /// Whether enough room has come about to say so.
@@ -191,12 +221,21 @@ impl Connection {
         self.starved |= self.send_room(config) < starvation(config);
     }
 
+    /// Has smoltcp wait for windows that allow a full segment, as long as there are bytes for one (RFC 9293 section
+    /// 3.8.6.2.1). Segments that are small only because of the windows of the moment would come back as small
+    /// acknowledgements, which make the next ones smaller still. What is less than a full segment leaves at once.
+    pub(super) fn avoid_silly_windows(&mut self, config: &SmoltcpConfig) {
+        let full = self.segment_limit().saturating_sub(config.option_reserve) as u64;
+        let enough = self.before_engine() >= full;
+        self.socket_mut().set_nagle_enabled(enough);
+    }
+
     /// Lets smoltcp send its FIN if the layer above has asked for it.
     ///
-    /// Not before the handshake is complete: smoltcp would take the acknowledgement of its SYN for
+    /// Not before smoltcp has all bytes, nor before the handshake is complete: smoltcp would take the acknowledgement of its SYN for
     /// that of its FIN.
     pub(super) fn close_if_open(&mut self) {
-        if self.shutdown && matches!(self.phase, Phase::Open) {
+        if self.shutdown && self.staged.is_empty() && matches!(self.phase, Phase::Open) {
             self.socket_mut().close();
         }
     }

@@ -369,7 +369,7 @@ impl TcpStack for SmoltcpStack {
             live.starved = true;
             return Err(SendError::Full);
         }
-        live.socket_mut().send_slice(&bytes).map_err(|_| SendError::Closed)?;
+        live.stage(bytes);
         live.send.queue(tag, len);
         live.note_room(&self.config);
         self.wake(conn);

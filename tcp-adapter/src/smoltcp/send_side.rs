@@ -241,6 +241,12 @@ impl SendSide {
         self.max.min(self.end).saturating_sub(self.una)
     }
 
+    /// Bytes that smoltcp has before it, of those up to `fed`: those not sent, and while it repeats everything after a
+    /// timeout those that it has not repeated yet.
+    pub(super) fn before_engine(&self, fed: u64) -> u64 {
+        fed.saturating_sub(self.cursor.max(self.una))
+    }
+
     /// Bytes accepted and not sent.
     pub(super) fn unsent(&self) -> u64 {
         self.end.saturating_sub(self.max)

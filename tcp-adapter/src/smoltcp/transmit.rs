@@ -65,6 +65,8 @@ impl SmoltcpStack {
             bare |= self.emit(&mut conn, frame, output);
         }
         loop {
+            conn.feed();
+            conn.avoid_silly_windows(&self.config);
             let interface = &mut self.interfaces[conn.interface.0];
             let more = interface.egress(self.now, &mut conn.sockets);
             interface.note_resolution(self.now);
