@@ -129,6 +129,16 @@ impl Sender {
     }
 }
 
+/// The whole segments of some bytes, or all if more than `available` are not at hand. Bytes of two calls into TCP never
+/// share a segment, so whatever else ended in a short one, such as a write of the application, would leave
+/// all segments after it cut in two.
+fn whole_segments(mut bytes: Bytes, mss: usize, available: u64) -> Bytes {
+    if (bytes.len() as u64) < available {
+        bytes.truncate(bytes.len() - bytes.len() % mss);
+    }
+    bytes
+}
+
 impl Connection {
     /// The application writes; takes what there is room for.
     pub(crate) fn write(&mut self, mut bytes: Bytes, cx: &mut Cx<'_>) -> usize {
@@ -165,12 +175,14 @@ impl Connection {
 
     fn push_plain(&mut self, cx: &mut Cx<'_>) {
         let Some(index) = self.subflows.iter().position(|subflow| subflow.usable()) else { return };
+        let tcp = self.subflows[index].tcp;
+        let mss = cx.tcp.info(tcp).map_or(1, |info| info.mss.max(1));
         loop {
-            let subflow = &self.subflows[index];
-            let room = cx.tcp.send_room(subflow.tcp).min(MAX_MAPPING);
-            let Some(bytes) = self.sender.queue.slice(self.sender.queue.nxt(), room).filter(|_| room > 0) else {
-                break;
-            };
+            let room = cx.tcp.send_room(tcp).min(MAX_MAPPING);
+            let unsent = self.sender.queue.unsent();
+            let bytes = self.sender.queue.slice(self.sender.queue.nxt(), room);
+            let bytes = bytes.map(|bytes| whole_segments(bytes, mss, unsent)).filter(|bytes| !bytes.is_empty());
+            let Some(bytes) = bytes else { break };
             if !self.give(index, self.sender.queue.nxt(), bytes, None, cx) {
                 break;
             }
@@ -260,6 +272,7 @@ impl Connection {
         let chosen = views[decision.subflow];
         let len = decision.len.min(chosen.room).min(MAX_MAPPING).min(usize::try_from(available).unwrap_or(MAX_MAPPING));
         let Some(bytes) = queue.slice(position, len) else { return false };
+        let bytes = if bytes.len() < chosen.mss { bytes } else { whole_segments(bytes, chosen.mss, available) };
         let sent = bytes.len();
         if !self.map(chosen.id, position, bytes, cx) {
             return false;
@@ -471,4 +484,17 @@ fn mapping_checksum(idsn: Idsn, position: u64, offset: u64, bytes: &Bytes) -> u1
     sum.add(bytes);
     let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     dss_checksum(DataSeq::at(idsn, position).0, SubflowSeq::from_offset(offset).0, len, sum.sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_of_the_data_makes_a_short_segment() {
+        let bytes = || Bytes::from(vec![0; 4096]);
+        assert_eq!(whole_segments(bytes(), 1432, 4097).len(), 2864);
+        assert_eq!(whole_segments(bytes(), 1432, 4096).len(), 4096);
+        assert_eq!(whole_segments(bytes(), 5000, 4097).len(), 0);
+    }
 }
