@@ -2,10 +2,18 @@
 #![forbid(unsafe_code)]
 
 pub mod conditions;
+mod engine;
+mod host;
 pub mod link;
 pub mod middlebox;
+mod network;
 pub mod packet;
 pub mod profiles;
 pub mod random;
 pub mod results;
+pub mod run;
 pub mod scenario;
+mod traffic;
+
+pub use run::{Outcome, RunError, run};
+pub use traffic::TrafficError;

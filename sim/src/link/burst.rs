@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use tcp_adapter::Instant;
+use tcp_adapter::{Frame, Instant};
 
 use super::LinkError;
 use super::headers::Headers;
-use crate::packet::Packet;
 
 /// Longest super-segment of segmentation offload, in bytes.
 pub const GSO_MAX_BYTES: usize = 65_536;
@@ -38,6 +37,22 @@ impl LossUnit {
     }
 }
 
+/// What a sender's device cuts into segments: tells those that begin a burst from those that belong to the one before.
+#[derive(Debug, Default)]
+pub(crate) struct Bursts {
+    current: Option<Burst>,
+}
+
+impl Bursts {
+    /// Whether a frame that is sent belongs to the burst of the one before.
+    pub(crate) fn continues(&mut self, now: Instant, frame: &Frame) -> bool {
+        let mut current = self.current.take();
+        let continues = current.as_mut().is_some_and(|burst| burst.admits(now, frame, GSO_MAX_BYTES, Duration::ZERO));
+        self.current = if continues { current } else { Burst::starting(now, frame) };
+        continues
+    }
+}
+
 /// A burst that may go on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Burst {
@@ -53,22 +68,22 @@ pub(super) struct Burst {
 
 impl Burst {
     /// The burst that this packet begins; none if it carries no data or is a super-segment already.
-    pub(super) fn starting(now: Instant, packet: &Packet) -> Option<Self> {
-        let headers = Headers::of(&packet.frame);
-        let data = headers.tcp.filter(|_| packet.frame.meta.segment_size.is_none())?;
+    pub(super) fn starting(now: Instant, frame: &Frame) -> Option<Self> {
+        let headers = Headers::of(frame);
+        let data = headers.tcp.filter(|_| frame.meta.segment_size.is_none())?;
         Some(Self {
             headers,
             payload: data.payload,
             next_sequence: data.sequence.wrapping_add(data.payload as u32),
-            bytes: packet.len(),
+            bytes: frame.len(),
             last: now,
             ended: false,
         })
     }
 
     /// Whether this packet belongs to the burst; if so, it counts from now on.
-    pub(super) fn admits(&mut self, now: Instant, packet: &Packet, cap: usize, gap: Duration) -> bool {
-        let Some(next) = Self::starting(now, packet) else { return false };
+    pub(super) fn admits(&mut self, now: Instant, frame: &Frame, cap: usize, gap: Duration) -> bool {
+        let Some(next) = Self::starting(now, frame) else { return false };
         let continues = next.headers.tcp.is_some_and(|data| data.sequence == self.next_sequence)
             && next.headers.flow == self.headers.flow
             && next.payload <= self.payload
@@ -89,6 +104,7 @@ impl Burst {
 mod tests {
     use super::*;
     use crate::link::testing::{tcp, udp};
+    use crate::packet::Packet;
 
     /// Lengths of the bursts into which these packets fall.
     fn bursts(packets: &[(u64, Packet)], gap: Duration) -> Vec<usize> {
@@ -96,11 +112,11 @@ mod tests {
         let mut burst: Option<Burst> = None;
         for (at, packet) in packets {
             let now = Instant::from_micros(*at);
-            if burst.as_mut().is_some_and(|burst| burst.admits(now, packet, GSO_MAX_BYTES, gap)) {
+            if burst.as_mut().is_some_and(|burst| burst.admits(now, &packet.frame, GSO_MAX_BYTES, gap)) {
                 *lengths.last_mut().unwrap() += 1;
             } else {
                 lengths.push(1);
-                burst = Burst::starting(now, packet);
+                burst = Burst::starting(now, &packet.frame);
             }
         }
         lengths

@@ -217,12 +217,12 @@ impl Losses {
         }
         let LossUnit::Gso { cap, gap } = self.unit else { return self.roll() };
         if let Some((burst, fate)) = &mut self.burst
-            && burst.admits(now, packet, cap, gap)
+            && burst.admits(now, &packet.frame, cap, gap)
         {
             return *fate;
         }
         let fate = self.roll();
-        self.burst = Burst::starting(now, packet).map(|burst| (burst, fate));
+        self.burst = Burst::starting(now, &packet.frame).map(|burst| (burst, fate));
         fate
     }
 

@@ -23,6 +23,7 @@ mod stats;
 #[cfg(test)]
 mod testing;
 
+pub(crate) use burst::Bursts;
 pub use burst::{GSO_MAX_BYTES, LossUnit};
 pub use chance::{Chance, Probability};
 pub use config::{Change, Composition, LinkState, PipeConfig, Reorder};

@@ -97,8 +97,9 @@ impl Pipe {
     }
 
     /// A packet enters. Times must not go backwards from call to call.
-    pub fn offer(&mut self, now: Instant, packet: Packet, out: &mut Output) {
+    pub fn offer(&mut self, now: Instant, mut packet: Packet, out: &mut Output) {
         self.advance(now, out);
+        packet.offered_at = now;
         self.stats.offered.add(&packet);
         let too_large = self.config.mtu.is_some_and(|mtu| longest_ip_packet(&packet.frame) > mtu);
         let refused = match self.state {
@@ -252,6 +253,7 @@ impl Pipe {
             let mut at = now + self.delay.sample(now);
             if self.serializer.is_limited() {
                 let start = at.max(self.last_arrival);
+                self.stats.longest_wait = self.stats.longest_wait.max(start - at);
                 at = self.serializer.send(start, wire_len(&packet.frame));
             }
             self.travel(at, packet);
@@ -300,6 +302,7 @@ impl Pipe {
     fn begin_sending(&mut self, now: Instant, out: &mut Output) {
         let Self { queue, stats, .. } = self;
         let Some(packet) = queue.dequeue(now, &mut Fates { stats, out }) else { return };
+        self.stats.longest_wait = self.stats.longest_wait.max(now - packet.offered_at);
         let until = self.serializer.send(now, wire_len(&packet.frame));
         self.sending = Some(Sending { packet, until });
     }

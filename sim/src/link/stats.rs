@@ -1,5 +1,7 @@
 //! What became of every packet that a pipe was offered.
 
+use std::time::Duration;
+
 use crate::packet::Packet;
 
 /// What a call into a pipe produced.
@@ -137,6 +139,8 @@ pub struct PipeStats {
     pub reordered: u64,
     /// Most packets that waited in the queue at once.
     pub longest_queue: u64,
+    /// Longest time that a packet waited before it was sent.
+    pub longest_wait: Duration,
     dropped: [Count; DropReason::ALL.len()],
 }
 

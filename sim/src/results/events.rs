@@ -209,6 +209,14 @@ impl<W: Write> EventLog<W> {
         Ok(Self { sink, line: Vec::new() })
     }
 
+    /// The same log with a sink whose type does not show.
+    pub fn boxed(self) -> EventLog<Box<dyn Write + Send>>
+    where
+        W: Send + 'static,
+    {
+        EventLog { sink: Box::new(self.sink), line: self.line }
+    }
+
     /// Appends an event.
     ///
     /// # Errors

@@ -1,0 +1,5 @@
+//! What happens next.
+
+mod agenda;
+
+pub(crate) use agenda::Agenda;

@@ -1,0 +1,307 @@
+//! A host: a whole stack, and the machine beneath it.
+
+mod processor;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use mptcp_core::{ConfigError, ConnId, Endpoint, EndpointFlags, Event, Limits, SchedulerKind, Stack, StackConfig};
+use rand::Rng;
+use tcp_adapter::smoltcp::{CongestionControl, SmoltcpConfig, SmoltcpStack};
+use tcp_adapter::{Frame, Instant, InterfaceId, ListenerId, TcpStack};
+
+use crate::network::{self, Arrival};
+use crate::random::Streams;
+use crate::scenario::{self, Congestion, EndpointFlag, Endpoints, Scenario, Transport};
+use processor::Processor;
+
+/// The stack of a host, whatever its TCP.
+pub(crate) type HostStack = Stack<Box<dyn TcpStack>>;
+
+/// A host in a run.
+pub(crate) struct Host {
+    name: String,
+    pub(crate) stack: HostStack,
+    processor: Processor,
+    /// Frames that the interfaces have received and the processor has not taken yet, each ring in its order of
+    /// arrival; the processor takes them in the order in which they came.
+    ring: VecDeque<(InterfaceId, Frame)>,
+    ring_use: Vec<usize>,
+    ring_size: usize,
+    ring_drops: u64,
+    /// Frames that the processor is still busy with, and when it has done.
+    leaving: VecDeque<(Instant, InterfaceId, Frame)>,
+    /// Who uses a connection: the number of a flow, and which of its ends.
+    conns: BTreeMap<ConnId, (usize, Side)>,
+    /// Which flow's listening end a listener belongs to.
+    listeners: BTreeMap<ListenerId, usize>,
+    next_port: u16,
+}
+
+/// An end of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// That which connects.
+    Client,
+    /// That which listens.
+    Server,
+}
+
+impl Side {
+    /// As an index.
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The other end.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// What has happened to a flow at a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlowEvent {
+    /// A connection has come in.
+    Incoming(ListenerId, usize),
+    /// Anything else.
+    Stack(Event, usize, Side),
+}
+
+/// Frames that the processor takes before it looks at what is to be sent, as Linux's NAPI budget.
+const BUDGET: usize = 64;
+
+/// The first port that is listened on.
+const FIRST_PORT: u16 = 5001;
+
+/// Bytes that a receive buffer starts with, unless it may not become so large.
+const RECV_BUFFER_INITIAL: usize = 256 << 10;
+
+impl Host {
+    /// A host of a scenario.
+    ///
+    /// # Errors
+    /// Its stack refuses its settings.
+    pub(crate) fn new(scenario: &Scenario, host: &scenario::Host, streams: Streams) -> Result<Self, ConfigError> {
+        let mut random = streams.stream(&format!("host.{}", host.name));
+        let mut seed = [0; 32];
+        random.fill_bytes(&mut seed);
+        let tcp: Box<dyn TcpStack> = Box::new(SmoltcpStack::new(tcp_config(scenario, host), random.next_u64()));
+        let mut stack = Stack::new(tcp, stack_config(scenario, host), seed)?;
+        let interfaces = network::interfaces(scenario, &host.name);
+        for interface in &interfaces {
+            stack.add_interface(interface.clone());
+        }
+        for endpoint in endpoints(scenario, host) {
+            // Addresses are those of interfaces and differ from one another. Contradictory flags in a scenario would be
+            // refused here; such an endpoint does nothing.
+            let _ = stack.add_endpoint(endpoint);
+        }
+        Ok(Self {
+            name: host.name.clone(),
+            stack,
+            processor: Processor::new(host.cpu, host.nic.tso),
+            ring: VecDeque::new(),
+            ring_use: vec![0; interfaces.len()],
+            ring_size: usize::try_from(host.nic.ring).unwrap_or(usize::MAX),
+            ring_drops: 0,
+            leaving: VecDeque::new(),
+            conns: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            next_port: FIRST_PORT,
+        })
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Frames that came while a ring was full.
+    pub(crate) fn ring_drops(&self) -> u64 {
+        self.ring_drops
+    }
+
+    /// A port that nothing listens on yet; `None` once there is none.
+    pub(crate) fn take_port(&mut self) -> Option<u16> {
+        let port = self.next_port;
+        self.next_port = port.checked_add(1)?;
+        Some(port)
+    }
+
+    /// The listener is that of a flow.
+    pub(crate) fn own_listener(&mut self, listener: ListenerId, flow: usize) {
+        self.listeners.insert(listener, flow);
+    }
+
+    /// The connection is that of an end of a flow.
+    pub(crate) fn own_conn(&mut self, conn: ConnId, flow: usize, side: Side) {
+        self.conns.insert(conn, (flow, side));
+    }
+
+    /// Nobody wants to hear of the connection any more.
+    pub(crate) fn disown(&mut self, conn: ConnId) {
+        self.conns.remove(&conn);
+    }
+
+    /// Takes a packet from the network.
+    pub(crate) fn receive(&mut self, now: Instant, arrival: Arrival) {
+        let Arrival { interface, packet, .. } = arrival;
+        if self.processor.is_free_of_charge() {
+            self.stack.handle_frame(now, interface, packet.frame);
+        } else if self.ring_use[interface.0] >= self.ring_size {
+            self.ring_drops += 1;
+        } else {
+            self.ring_use[interface.0] += 1;
+            self.ring.push_back((interface, packet.frame));
+        }
+    }
+
+    /// Takes what waits in the rings, and does what is due; false, doing nothing, while the processor is busy.
+    pub(crate) fn take_in(&mut self, now: Instant) -> bool {
+        if self.processor.is_busy(now) {
+            return false;
+        }
+        for _ in 0..BUDGET {
+            let Some((interface, frame)) = self.ring.pop_front() else { break };
+            self.ring_use[interface.0] -= 1;
+            self.processor.receive(now, frame.len());
+            self.stack.handle_frame(now, interface, frame);
+        }
+        if self.stack.poll_timeout().is_some_and(|at| at <= now) {
+            self.stack.handle_timeout(now);
+        }
+        true
+    }
+
+    /// The next thing that has happened to one of the flows.
+    pub(crate) fn poll_event(&mut self) -> Option<FlowEvent> {
+        loop {
+            let event = self.stack.poll_event()?;
+            let found = match event {
+                Event::Incoming(listener) => {
+                    self.listeners.get(&listener).map(|flow| FlowEvent::Incoming(listener, *flow))
+                }
+                Event::Established(conn)
+                | Event::Readable(conn)
+                | Event::Writable(conn)
+                | Event::Finished(conn)
+                | Event::Closed(conn, _)
+                | Event::FellBack(conn, _)
+                | Event::SubflowEstablished(conn, _)
+                | Event::SubflowClosed(conn, _, _)
+                | Event::SubflowPriority(conn, _, _)
+                | Event::AddressAnnounced(conn, ..)
+                | Event::AddressRemoved(conn, _) => {
+                    self.conns.get(&conn).map(|(flow, side)| FlowEvent::Stack(event, *flow, *side))
+                }
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+
+    /// Gives the frames to `sink` that the processor has readied.
+    pub(crate) fn give_ready(&mut self, now: Instant, sink: &mut Vec<(InterfaceId, Frame)>) {
+        while self.leaving.front().is_some_and(|(at, ..)| *at <= now) {
+            sink.extend(self.leaving.pop_front().map(|(_, interface, frame)| (interface, frame)));
+        }
+    }
+
+    /// Has the stack send what it can. What takes the processor no time goes to `sink`.
+    pub(crate) fn give_out(&mut self, now: Instant, sink: &mut Vec<(InterfaceId, Frame)>) {
+        let Self { stack, processor, leaving, .. } = self;
+        stack.poll_transmit(now, &mut |interface, frame| match processor.send(now, interface, &frame) {
+            None => sink.push((interface, frame)),
+            Some(at) => leaving.push_back((at, interface, frame)),
+        });
+    }
+
+    /// When there is something to do here if nothing arrives before.
+    pub(crate) fn deadline(&mut self, now: Instant) -> Option<Instant> {
+        let leaving = self.leaving.front().map(|(at, ..)| *at);
+        let waiting = if self.ring.is_empty() { self.stack.poll_timeout() } else { Some(now) };
+        let waiting = waiting.map(|at| self.processor.free_at(at.max(now)));
+        [leaving, waiting].into_iter().flatten().min()
+    }
+}
+
+fn tcp_config(scenario: &Scenario, host: &scenario::Host) -> SmoltcpConfig {
+    let mine = || scenario.traffic.iter().filter(|traffic| [&traffic.from, &traffic.to].contains(&&host.name));
+    let connections: u64 = mine().map(|traffic| traffic.connections).sum();
+    let links = scenario.links_of(&host.name).count() as u64;
+    let multipath = mine().any(|traffic| traffic.transport == Transport::Mptcp);
+    let default = SmoltcpConfig::default();
+    SmoltcpConfig {
+        send_buffer: bytes(host.send_buffer),
+        recv_buffer: bytes(host.recv_buffer),
+        // Twice as many: what is closed stays for a while.
+        max_connections: usize::try_from(2 * connections * links.max(1) + 64).unwrap_or(usize::MAX),
+        // Plain TCP uses no options that would make segments smaller.
+        option_reserve: if multipath { default.option_reserve } else { 0 },
+        congestion_control: match host.congestion {
+            Congestion::Cubic => CongestionControl::Cubic,
+            Congestion::Reno => CongestionControl::Reno,
+            Congestion::None => CongestionControl::None,
+        },
+        ..default
+    }
+}
+
+fn stack_config(scenario: &Scenario, host: &scenario::Host) -> StackConfig {
+    let recv_buffer_max = bytes(host.recv_buffer);
+    let connections: u64 = scenario.traffic.iter().map(|traffic| traffic.connections).sum();
+    let scheduler: SchedulerKind = scenario.mptcp.scheduler;
+    StackConfig {
+        checksum: scenario.mptcp.checksum,
+        scheduler,
+        send_buffer: bytes(host.send_buffer),
+        recv_buffer_initial: RECV_BUFFER_INITIAL.min(recv_buffer_max),
+        recv_buffer_max,
+        // A scenario chooses buffers, and the machine that simulates it must have the memory.
+        memory_limit: usize::MAX / 2,
+        max_connections: usize::try_from(2 * connections + 64).unwrap_or(usize::MAX),
+        limits: Limits { subflows: scenario.mptcp.subflows, add_addr_accepted: scenario.mptcp.add_addr_accepted },
+        ..StackConfig::default()
+    }
+}
+
+/// Addresses that the path manager of a host may use.
+fn endpoints(scenario: &Scenario, host: &scenario::Host) -> Vec<Endpoint> {
+    let ends: Vec<_> = network::ends_at(scenario, &host.name).collect();
+    match &scenario.mptcp.endpoints {
+        Endpoints::List(list) => {
+            let own = list.iter().filter(|endpoint| endpoint.host == host.name);
+            own.filter_map(|endpoint| {
+                let end = ends.iter().find(|end| scenario.links[end.link].name == endpoint.link)?;
+                let has = |flag| endpoint.flags.contains(&flag);
+                let flags = EndpointFlags {
+                    signal: has(EndpointFlag::Signal),
+                    subflow: has(EndpointFlag::Subflow),
+                    backup: has(EndpointFlag::Backup),
+                    fullmesh: has(EndpointFlag::Fullmesh),
+                };
+                Some(Endpoint { addr: end.addr(scenario).addr, port: None, flags })
+            })
+            .collect()
+        }
+        Endpoints::Auto => {
+            let multipath = || scenario.traffic.iter().filter(|traffic| traffic.transport == Transport::Mptcp);
+            let connects = multipath().any(|traffic| traffic.from == host.name);
+            let listens = multipath().any(|traffic| traffic.to == host.name);
+            let flags =
+                EndpointFlags { subflow: connects, signal: listens && ends.len() > 1, ..EndpointFlags::default() };
+            if !flags.subflow && !flags.signal {
+                return Vec::new();
+            }
+            ends.iter().map(|end| Endpoint { addr: end.addr(scenario).addr, port: None, flags }).collect()
+        }
+    }
+}
+
+fn bytes(size: scenario::Size) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,224 @@
+//! Running a scenario.
+
+mod figures;
+mod observe;
+mod sampler;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use mptcp_core::{ConfigError, Counter};
+use tcp_adapter::Instant;
+
+pub use figures::{Measures, amount_unit, amount_value};
+pub use observe::{Observer, Sink};
+
+use crate::conditions::ConditionsError;
+use crate::results::{RunMeta, RunRecord};
+use crate::scenario::{Behaviour, Scenario};
+use crate::traffic::{State, TrafficError};
+use sampler::Sampler;
+use world::World;
+
+/// What a run has left behind.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Series and figures for the report.
+    pub record: RunRecord,
+    /// Every metric of all traffic.
+    pub measures: Measures,
+    /// What happened, for speed: events and packets.
+    pub effort: Effort,
+}
+
+/// How much was simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// Events of the engine.
+    pub events: u64,
+    /// Packets that hosts sent.
+    pub packets: u64,
+    /// Simulated time.
+    pub time: Duration,
+}
+
+/// Why a scenario could not be run, or what went wrong that never may.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A link cannot be as the scenario has it.
+    #[error(transparent)]
+    Conditions(#[from] ConditionsError),
+    /// Traffic cannot be as the scenario has it.
+    #[error(transparent)]
+    Traffic(#[from] TrafficError),
+    /// The stack of a host refuses its settings.
+    #[error("host '{host}': {error}")]
+    Host {
+        /// The host.
+        host: String,
+        /// What the stack says.
+        error: ConfigError,
+    },
+    /// Captures or events cannot be written.
+    #[error("cannot write captures or events: {0}")]
+    Output(#[from] io::Error),
+    /// A defect: bytes arrived that nobody had sent.
+    #[error("seed {seed}: {flow} delivered {wrong} bytes that were not those that were sent")]
+    WrongBytes {
+        /// Seed of the run.
+        seed: u64,
+        /// The connection.
+        flow: String,
+        /// How many.
+        wrong: u64,
+    },
+    /// A defect: packets are missing in the books.
+    #[error("seed {seed}: packets are unaccounted for")]
+    Unaccounted {
+        /// Seed of the run.
+        seed: u64,
+    },
+    /// A defect: things happen without end while time stands still.
+    #[error("time stands still at {at:?}")]
+    Standstill {
+        /// When.
+        at: Instant,
+    },
+}
+
+/// Without a time of its own a run ends when nothing has arrived for so long, though connections are still open.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// Runs a scenario that is no sweep, without captures or events.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
+    run_observed(scenario, meta(scenario, seed), Observer::with_series())
+}
+
+/// Runs a scenario that is no sweep for its figures: the record has no series.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run_for_figures(scenario: &Scenario, seed: u64) -> Result<Outcome, RunError> {
+    run_observed(scenario, meta(scenario, seed), Observer::none())
+}
+
+/// What is known of a run before it starts.
+pub fn meta(scenario: &Scenario, seed: u64) -> RunMeta {
+    RunMeta {
+        scenario: scenario.meta.name.clone(),
+        variant: "run".to_owned(),
+        seed,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: String::new(),
+        parameters: BTreeMap::new(),
+        assumptions: scenario.meta.assumptions.clone(),
+    }
+}
+
+/// Runs a scenario that is no sweep with the seed of `meta`.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) -> Result<Outcome, RunError> {
+    let seed = meta.seed;
+    observer.name(scenario);
+    let mut world = World::new(scenario, seed)?;
+    let mut sampler = Sampler::new(scenario, &world, observer.series);
+    simulate(scenario, &mut world, &mut sampler, &mut observer)?;
+    world.traffic.conclude(world.now);
+    sampler.finish(&world, &mut observer);
+    check(scenario, &world, seed)?;
+    let measures = Measures::new(scenario, &world, &sampler);
+    let effort =
+        Effort { events: world.events, packets: world.network.counters().sent, time: world.now - Instant::ZERO };
+    let mut record = sampler.into_record(scenario, &world, meta);
+    record.counters = counters(&world);
+    record.expectations = measures.expectations(scenario);
+    record.marks = std::mem::take(&mut observer.marks);
+    observer.finish()?;
+    Ok(Outcome { record, measures, effort })
+}
+
+/// Lets happen what happens, until the end.
+fn simulate(
+    scenario: &Scenario,
+    world: &mut World,
+    sampler: &mut Sampler,
+    observer: &mut Observer,
+) -> Result<(), RunError> {
+    let end = scenario.run.time.map(|time| Instant::ZERO + time);
+    let (mut delivered, mut progress_at) = (0, Instant::ZERO);
+    while let Some(next) = world.next().filter(|next| end.is_none_or(|end| *next <= end)) {
+        if end.is_none() && world.traffic.is_over() {
+            return Ok(());
+        }
+        // A sample shows what has happened up to its time.
+        while sampler.next_at() < next {
+            sampler.sample(world, observer);
+            let now = (0..scenario.traffic.len()).map(|traffic| world.traffic.delivered(traffic)).sum();
+            if delivered != now {
+                (delivered, progress_at) = (now, world.now);
+            } else if end.is_none() && sampler.last_at() - progress_at > PATIENCE {
+                world.now = sampler.last_at();
+                return Ok(());
+            }
+        }
+        world.step(observer)?;
+        for flow in world.traffic.ended.split_off(0) {
+            sampler.look_at(world, flow, observer);
+        }
+    }
+    world.now = end.unwrap_or(world.now);
+    Ok(())
+}
+
+/// What must hold in every run.
+fn check(scenario: &Scenario, world: &World, seed: u64) -> Result<(), RunError> {
+    if !world.network.is_conserved() {
+        return Err(RunError::Unaccounted { seed });
+    }
+    let altering = |behaviour: &Behaviour| matches!(behaviour, Behaviour::AlterPayload { .. });
+    if scenario.middleboxes.iter().any(|middlebox| altering(&middlebox.behaviour)) {
+        return Ok(());
+    }
+    for flow in &world.traffic.flows {
+        let wrong = flow.lanes.iter().map(|lane| lane.wrong()).sum();
+        if wrong > 0 {
+            return Err(RunError::WrongBytes { seed, flow: flow.name.clone(), wrong });
+        }
+    }
+    Ok(())
+}
+
+/// Counters that say something: those of the stacks that are not zero, and those of the run.
+fn counters(world: &World) -> BTreeMap<String, u64> {
+    let mut counters = BTreeMap::new();
+    for host in &world.hosts {
+        for (name, value) in host.stack.mib().iter().filter(|(_, value)| *value > 0) {
+            counters.insert(format!("{} {name}", host.name()), value);
+        }
+        if host.ring_drops() > 0 {
+            counters.insert(format!("{} ring drops", host.name()), host.ring_drops());
+        }
+    }
+    let failed = world.traffic.flows.iter().filter(|flow| matches!(flow.state(), State::Failed(_))).count();
+    counters.insert("connections failed".to_owned(), failed as u64);
+    counters.insert("packets sent".to_owned(), world.network.counters().sent);
+    if world.network.counters().unroutable > 0 {
+        counters.insert("packets without a route".to_owned(), world.network.counters().unroutable);
+    }
+    counters
+}
+
+/// Re-injections that a host's stack has counted.
+fn reinjections(host: &crate::host::Host) -> u64 {
+    host.stack.mib().get(Counter::MPTCPRetrans)
+}

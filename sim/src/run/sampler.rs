@@ -1,0 +1,326 @@
+//! Series of a run, and the last state of everything.
+
+use mptcp_core::{SubflowId, SubflowInfo};
+use tcp_adapter::Instant;
+
+use super::Observer;
+use super::world::World;
+use crate::host::Side;
+use crate::link::{DropReason, Pipe, RateModel};
+use crate::network::link_of;
+use crate::results::{
+    ConnectionRecord, ConnectionSample, Event, LinkRecord, LinkSample, RunMeta, RunRecord, SampleClock, Samples,
+    SubflowRecord, SubflowSample,
+};
+use crate::scenario::{Link, Scenario};
+use crate::traffic::{Flow, State};
+
+/// Connections whose series are kept; of the others there is the last state only.
+const SERIES: usize = 64;
+
+/// Takes samples at fixed times.
+pub(super) struct Sampler {
+    interval: std::time::Duration,
+    /// Samples that have been taken.
+    taken: usize,
+    /// Whether series are kept at all.
+    series: bool,
+    flows: Vec<FlowSeries>,
+    links: Vec<LinkRecord>,
+    scenario_links: Vec<Link>,
+}
+
+/// Both directions of a flow.
+#[derive(Default)]
+struct FlowSeries {
+    lanes: [LaneSeries; 2],
+}
+
+#[derive(Default)]
+struct LaneSeries {
+    samples: Samples<ConnectionSample>,
+    last: ConnectionSample,
+    subflows: Vec<SubflowSeries>,
+}
+
+struct SubflowSeries {
+    id: SubflowId,
+    path: String,
+    samples: Samples<SubflowSample>,
+    last: SubflowSample,
+    /// The last word of its state.
+    state: String,
+}
+
+impl Sampler {
+    pub(super) fn new(scenario: &Scenario, world: &World, series: bool) -> Self {
+        let link = |name: &str| LinkRecord {
+            name: name.to_owned(),
+            samples: Samples::default(),
+            drops: std::collections::BTreeMap::new(),
+        };
+        Self {
+            interval: scenario.report.interval,
+            taken: 0,
+            series,
+            flows: world.traffic.flows.iter().map(|_| FlowSeries::default()).collect(),
+            links: world.network.link_names().map(link).collect(),
+            scenario_links: scenario.links.clone(),
+        }
+    }
+
+    /// When the next sample is.
+    pub(super) fn next_at(&self) -> Instant {
+        self.time_of(self.taken)
+    }
+
+    /// When the last sample was.
+    pub(super) fn last_at(&self) -> Instant {
+        self.time_of(self.taken.saturating_sub(1))
+    }
+
+    fn time_of(&self, index: usize) -> Instant {
+        SampleClock { interval: self.interval, end: Instant::from_nanos(u64::MAX) }.time(index)
+    }
+
+    /// Takes a sample of everything.
+    pub(super) fn sample(&mut self, world: &World, observer: &mut Observer) {
+        if self.series {
+            for (index, record) in self.links.iter_mut().enumerate() {
+                push_link(record, world.network.link_pipe(index));
+            }
+            for number in 0..self.flows.len().min(SERIES) {
+                if world.traffic.flows[number].opened().is_some() {
+                    self.look_at(world, number, observer);
+                    self.push_flow(&world.traffic.flows[number], number);
+                }
+            }
+        }
+        self.taken += 1;
+    }
+
+    /// Notes the state of a flow.
+    pub(super) fn look_at(&mut self, world: &World, number: usize, observer: &mut Observer) {
+        let flow = &world.traffic.flows[number];
+        for sender in [Side::Client, Side::Server] {
+            let lane = &flow.lanes[sender.index()];
+            if !lane.is_used() {
+                continue;
+            }
+            let series = &mut self.flows[number].lanes[sender.index()];
+            series.last.delivered = lane.delivered();
+            let infos = |side: Side| {
+                let host = &world.hosts[flow.plan.hosts[side.index()]];
+                flow.conn(side).map(|conn| (host.stack.info(conn), host.stack.subflows(conn)))
+            };
+            let receiver = infos(sender.other());
+            if let Some((Some(info), _)) = &receiver {
+                series.last.reorder = info.out_of_order as u64;
+                series.last.window = info.recv_window;
+            }
+            let Some((_, sending)) = infos(sender) else { continue };
+            let receiving = receiver.map(|(_, subflows)| subflows).unwrap_or_default();
+            for (index, info) in sending.iter().enumerate() {
+                let peer = receiving.iter().find(|peer| peer.local == info.remote && peer.remote == info.local);
+                let peer = peer.or(receiving.get(index));
+                let at = series.subflows.iter().position(|known| known.id == info.id).unwrap_or_else(|| {
+                    let path = path_of(&self.scenario_links, sender, info);
+                    let samples = Samples::starting_at(self.taken);
+                    let last = SubflowSample::default();
+                    series.subflows.push(SubflowSeries { id: info.id, path, samples, last, state: String::new() });
+                    series.subflows.len() - 1
+                });
+                series.subflows[at].update(world.now, &flow.name, info, peer, observer);
+            }
+        }
+    }
+
+    /// Takes the last sample.
+    pub(super) fn finish(&mut self, world: &World, observer: &mut Observer) {
+        let clock = self.clock(world);
+        for number in 0..self.flows.len() {
+            if !world.traffic.flows[number].is_over() {
+                self.look_at(world, number, observer);
+            }
+        }
+        while self.series && self.taken < clock.len() {
+            self.sample(world, observer);
+        }
+        if !self.series {
+            for (index, record) in self.links.iter_mut().enumerate() {
+                record.samples.first = clock.len() - 1;
+                push_link(record, world.network.link_pipe(index));
+            }
+        }
+        for flow in self.flows.iter_mut().skip(if self.series { SERIES } else { 0 }) {
+            flow.lanes.iter_mut().for_each(|lane| lane.push_last(clock.len() - 1));
+        }
+    }
+
+    fn clock(&self, world: &World) -> SampleClock {
+        SampleClock { interval: self.interval, end: world.now }
+    }
+
+    fn push_flow(&mut self, flow: &Flow, number: usize) {
+        let taken = self.taken;
+        for (lane, series) in flow.lanes.iter().zip(&mut self.flows[number].lanes) {
+            if lane.is_used() {
+                series.push(taken);
+            }
+        }
+    }
+
+    /// Segments that were sent again by all flows of some traffic.
+    pub(super) fn retransmissions(&self, world: &World, traffic: usize) -> u64 {
+        let flows = self.flows.iter().zip(&world.traffic.flows).filter(|(_, flow)| flow.traffic == traffic);
+        let lanes = flows.flat_map(|(series, _)| &series.lanes);
+        lanes.flat_map(|lane| &lane.subflows).map(|subflow| subflow.last.retransmissions).sum()
+    }
+
+    /// The record of the run, without counters, expectations and marks.
+    pub(super) fn into_record(self, scenario: &Scenario, world: &World, meta: RunMeta) -> RunRecord {
+        let clock = self.clock(world);
+        let mut connections = Vec::new();
+        for (flow, series) in world.traffic.flows.iter().zip(self.flows) {
+            let traffic = &scenario.traffic[flow.traffic];
+            let Some(opened) = flow.opened() else { continue };
+            let both = flow.lanes.iter().all(|lane| lane.is_used());
+            for (side, series) in [Side::Client, Side::Server].into_iter().zip(series.lanes) {
+                let lane = &flow.lanes[side.index()];
+                if !lane.is_used() {
+                    continue;
+                }
+                let (way, from, to) = match side {
+                    Side::Client => ("up", &traffic.from, &traffic.to),
+                    Side::Server => ("down", &traffic.to, &traffic.from),
+                };
+                let finished = match flow.state() {
+                    State::Complete => lane.last_delivery(),
+                    State::Stopped => flow.completed(),
+                    _ => None,
+                };
+                connections.push(ConnectionRecord {
+                    name: if both { format!("{} {way}", flow.name) } else { flow.name.clone() },
+                    kind: traffic.transport.to_string(),
+                    from: from.clone(),
+                    to: to.clone(),
+                    opened,
+                    finished,
+                    samples: series.samples,
+                    subflows: series.subflows.into_iter().map(SubflowSeries::into_record).collect(),
+                });
+            }
+        }
+        let latencies = world.traffic.figures.iter().map(|figures| figures.latency().clone());
+        RunRecord {
+            meta,
+            clock,
+            connections,
+            links: self.links,
+            latencies: latencies.filter(|latency| latency.count() > 0).collect(),
+            counters: std::collections::BTreeMap::new(),
+            expectations: Vec::new(),
+            marks: Vec::new(),
+        }
+    }
+}
+
+impl LaneSeries {
+    fn push(&mut self, index: usize) {
+        if self.samples.values.is_empty() {
+            self.samples.first = index;
+        }
+        self.samples.push(self.last);
+        for subflow in &mut self.subflows {
+            subflow.samples.push(subflow.last);
+        }
+    }
+
+    /// The last state as the only sample.
+    fn push_last(&mut self, index: usize) {
+        self.samples.first = index;
+        self.samples.push(self.last);
+        for subflow in &mut self.subflows {
+            subflow.samples.first = index;
+            subflow.samples.push(subflow.last);
+        }
+    }
+}
+
+impl SubflowSeries {
+    fn update(
+        &mut self,
+        now: Instant,
+        connection: &str,
+        info: &SubflowInfo,
+        peer: Option<&SubflowInfo>,
+        observer: &mut Observer,
+    ) {
+        if let Some(tcp) = &info.tcp {
+            self.last.cwnd = tcp.cwnd;
+            self.last.srtt = tcp.srtt;
+            self.last.in_flight = tcp.in_flight;
+            self.last.queued = tcp.queued;
+            self.last.losses = tcp.losses.unwrap_or(0);
+            self.last.retransmissions = tcp.retransmissions;
+        }
+        self.last.reinjected = info.bytes_reinjected;
+        self.last.delivered = peer.map_or(self.last.delivered, |peer| peer.bytes_received);
+        if !observer.logs() {
+            return;
+        }
+        let (subflow, state) = (self.id.to_string(), info.state.to_string());
+        if state != self.state {
+            let event =
+                Event::SubflowState { connection, subflow: &subflow, path: &self.path, old: &self.state, new: &state };
+            observer.event(now, &event);
+            self.state = state;
+        }
+        if let Some(tcp) = &info.tcp {
+            let event = Event::MetricsUpdated {
+                connection,
+                subflow: &subflow,
+                smoothed_rtt: tcp.srtt,
+                congestion_window: tcp.cwnd,
+                ssthresh: tcp.ssthresh,
+                bytes_in_flight: tcp.in_flight,
+            };
+            observer.event(now, &event);
+        }
+    }
+
+    fn into_record(self) -> SubflowRecord {
+        SubflowRecord { name: self.id.to_string(), path: self.path, samples: self.samples }
+    }
+}
+
+/// The path of a subflow: the link at the client, whose address it has, or else that at the server.
+fn path_of(links: &[Link], sender: Side, info: &SubflowInfo) -> String {
+    let (client, server) = match sender {
+        Side::Client => (info.local, info.remote),
+        Side::Server => (info.remote, info.local),
+    };
+    let link = link_of(links, client).or_else(|| link_of(links, server));
+    link.map_or_else(|| client.ip().to_string(), |link| links[link].name.clone())
+}
+
+fn push_link(record: &mut LinkRecord, pipe: &Pipe) {
+    let stats = pipe.stats();
+    let (queue_packets, queue_bytes) = pipe.queue_len();
+    let rate = match &pipe.config().rate {
+        Some(RateModel::Constant(rate)) => Some(rate.get()),
+        _ => None,
+    };
+    let sample = LinkSample {
+        offered: stats.offered.packets,
+        delivered: stats.delivered.packets,
+        delivered_bytes: stats.delivered.bytes,
+        duplicated: stats.duplicated.packets,
+        in_flight: stats.in_flight.packets,
+        queue_packets: queue_packets as u64,
+        queue_bytes: queue_bytes as u64,
+        rate,
+    };
+    let drops = DropReason::ALL.map(|reason| (reason.as_str(), stats.dropped(reason).packets));
+    record.push(sample, drops);
+}

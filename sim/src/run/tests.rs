@@ -1,0 +1,180 @@
+use super::*;
+use crate::results::{Folder, Report};
+use crate::scenario::{Amount, Metric, Shipped, Size};
+
+fn scenario(text: &str) -> Scenario {
+    Scenario::parse(text, "test.toml").unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn value(outcome: &Outcome, metric: Metric, of: &str) -> f64 {
+    amount_value(outcome.measures.get(metric, of).unwrap_or_else(|| panic!("no {metric}")))
+}
+
+#[test]
+fn a_transfer_over_two_paths_arrives() {
+    let scenario = Shipped::find("two-paths").unwrap().scenario().unwrap();
+    let outcome = run(&scenario, 1).unwrap();
+    assert_eq!(outcome.measures.get(Metric::Delivered, "bulk-0"), Some(Amount::Size(Size(20 << 20))));
+    assert!(outcome.record.links.iter().all(crate::results::LinkRecord::is_balanced));
+}
+
+/// TCP over smoltcp has no options on its data: 1460 of 1514 bytes are payload.
+#[test]
+fn a_lossless_gigabit_link_is_filled_up_to_its_headers() {
+    let scenario = scenario(
+        r#"
+        [hosts.client]
+        congestion = "none"
+        send_buffer = "8MiB"
+        recv_buffer = "1MiB"
+        [hosts.server]
+        congestion = "none"
+        recv_buffer = "1MiB"
+        [links.p1]
+        rate = "1Gbit"
+        delay = "1ms"
+        queue = { packets = 5000 }
+        [[traffic]]
+        name = "bulk"
+        transport = "tcp"
+        [run]
+        time = "2s"
+        warmup = "1s"
+        "#,
+    );
+    let outcome = run(&scenario, 1).unwrap();
+    let goodput = value(&outcome, Metric::Goodput, "bulk");
+    let expected = 1e9 * 1460.0 / 1514.0;
+    assert!((goodput / expected - 1.0).abs() < 0.005, "{goodput} instead of {expected}");
+}
+
+/// The window is what travels: all that exceeds the link's own share of it waits in the queue.
+#[test]
+fn a_full_window_waits_in_the_queue_for_as_long_as_computed() {
+    let scenario = scenario(
+        r#"
+        [hosts.client]
+        congestion = "none"
+        send_buffer = "4MiB"
+        recv_buffer = "256KiB"
+        [hosts.server]
+        congestion = "none"
+        recv_buffer = "256KiB"
+        [links.p1]
+        rate = "50Mbit"
+        delay = "10ms"
+        queue = { bytes = "4MiB" }
+        [[traffic]]
+        name = "bulk"
+        transport = "tcp"
+        [run]
+        time = "3s"
+        "#,
+    );
+    let outcome = run(&scenario, 1).unwrap();
+    // 179 segments of 1460 bytes fit into the window, each 1514 bytes on the wire: a round trip takes as long as
+    // sending all of them, and those that are not on their way for 20 ms wait, but for the one that is being sent.
+    let segment = 1514.0 * 8.0 / 50e6;
+    let last = outcome.record.connections[0].subflows[0].samples.last().unwrap();
+    let rtt = last.srtt.unwrap().as_secs_f64();
+    assert!((rtt / (179.0 * segment) - 1.0).abs() < 0.005, "{rtt} s");
+    let waiting = outcome.record.links[0].samples.last().unwrap().queue_packets as f64;
+    assert!((waiting - (179.0 - 1.0 - 0.020 / segment)).abs() < 1.5, "{waiting} packets");
+}
+
+/// A queue that is full delays by what it holds.
+#[test]
+fn a_full_drop_tail_queue_delays_by_what_it_holds() {
+    let scenario = scenario(
+        r#"
+        [hosts.client]
+        congestion = "none"
+        send_buffer = "16MiB"
+        [hosts.server]
+        [links.p1]
+        rate = "20Mbit"
+        delay = "5ms"
+        queue = { packets = 100 }
+        [[traffic]]
+        name = "bulk"
+        transport = "tcp"
+        [run]
+        time = "1s"
+        "#,
+    );
+    let outcome = run(&scenario, 1).unwrap();
+    // A packet that finds 99 before it waits for them, and for what is being sent of the one at their head.
+    let per_packet = 1514.0 * 8.0 / 20e6;
+    let found = value(&outcome, Metric::QueueDelay, "bulk");
+    assert!(((99.0 * per_packet)..=(100.0 * per_packet)).contains(&found), "{found} s");
+    assert!(value(&outcome, Metric::Drops, "bulk") > 0.0);
+}
+
+#[test]
+fn two_runs_of_one_seed_are_byte_identical() {
+    let scenario = scenario(
+        r#"
+        [links.p1]
+        rate = "20Mbit"
+        delay = "5ms"
+        jitter = "2ms"
+        loss = "1%"
+        [links.p2]
+        rate = "10Mbit"
+        delay = "20ms"
+        duplicate = "1%"
+        [[traffic]]
+        name = "both"
+        direction = "both"
+        bytes = "500KiB"
+        [[traffic]]
+        name = "requests"
+        kind = "request"
+        count = 20
+        think = "3ms"
+        connections = 3
+        "#,
+    );
+    let root = std::env::temp_dir().join(format!("mptcp-sim-run-{}", std::process::id()));
+    let files = ["a", "b"].map(|name| {
+        let folder = Folder::create(root.join(name)).unwrap();
+        let meta = meta(&scenario, 7);
+        let log = folder.event_log(&meta).unwrap();
+        let observer = Observer::with_series().with_log(log.boxed());
+        let observer = observer
+            .with_captures::<io::Error>(&scenario, |name| {
+                Ok(Box::new(folder.capture(&meta, name).map_err(|error| error.source)?))
+            })
+            .unwrap();
+        let outcome = run_observed(&scenario, meta, observer).unwrap();
+        let runs = vec![outcome.record];
+        let report = Report { title: "test".into(), description: String::new(), runs, published: Vec::new() };
+        folder.write_report(&report).unwrap();
+        let mut files = Vec::new();
+        collect(folder.path(), &mut files);
+        files.sort();
+        files
+    });
+    std::fs::remove_dir_all(&root).unwrap();
+    let names: Vec<&str> = files[0].iter().map(|(name, _)| name.as_str()).collect();
+    for name in ["report.html", "events.qlog.jsonl", "client-p1.pcapng", "server-p2.pcapng", "subflows.csv"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    for (left, right) in files[0].iter().zip(&files[1]) {
+        assert!(left == right, "{} differs from {}", left.0, right.0);
+    }
+    let other = run(&scenario, 8).unwrap();
+    let again = run(&scenario, 7).unwrap();
+    assert_ne!(other.measures, again.measures);
+}
+
+fn collect(folder: &std::path::Path, files: &mut Vec<(String, Vec<u8>)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push((path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap()));
+        }
+    }
+}

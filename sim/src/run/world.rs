@@ -1,0 +1,130 @@
+//! Everything that exists in a run, and what happens next.
+
+use tcp_adapter::{Frame, Instant, InterfaceId};
+
+use super::{Observer, RunError};
+use crate::engine::Agenda;
+use crate::host::Host;
+use crate::network::{Arrival, Network, NetworkContext};
+use crate::random::Streams;
+use crate::scenario::Scenario;
+use crate::traffic::TrafficSet;
+
+/// Hosts, network and traffic. What happens at the same instant happens in this order: links change, packets leave
+/// pipes, applications act, hosts work.
+pub(super) struct World {
+    pub(super) now: Instant,
+    pub(super) hosts: Vec<Host>,
+    pub(super) network: Network,
+    pub(super) traffic: TrafficSet,
+    agenda: Agenda,
+    /// Things that have happened.
+    pub(super) events: u64,
+    /// How many of them at this instant.
+    events_now: u64,
+    arrivals: Vec<Arrival>,
+    frames: Vec<(InterfaceId, Frame)>,
+    touched: Vec<usize>,
+}
+
+/// Events at one instant beyond which time is taken to stand still: a defect, and better told than waited for.
+const STANDSTILL: u64 = 10_000_000;
+
+impl World {
+    pub(super) fn new(scenario: &Scenario, seed: u64) -> Result<Self, RunError> {
+        let streams = Streams::new(seed);
+        let mut network = Network::new(scenario, streams, 0)?;
+        let mut hosts = Vec::with_capacity(scenario.hosts.len());
+        for host in &scenario.hosts {
+            let made = Host::new(scenario, host, streams);
+            hosts.push(made.map_err(|error| RunError::Host { host: host.name.clone(), error })?);
+        }
+        let traffic = TrafficSet::new(scenario, streams, &mut hosts, &mut network)?;
+        let mut agenda = Agenda::new(network.slots() + 1 + hosts.len());
+        network.schedule(&mut agenda);
+        agenda.set(network.slots(), traffic.deadline());
+        Ok(Self {
+            now: Instant::ZERO,
+            hosts,
+            network,
+            traffic,
+            agenda,
+            events: 0,
+            events_now: 0,
+            arrivals: Vec::new(),
+            frames: Vec::new(),
+            touched: Vec::new(),
+        })
+    }
+
+    /// When something happens next.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.agenda.next().map(|(at, _)| at)
+    }
+
+    /// Does the one thing that happens next.
+    pub(super) fn step(&mut self, observer: &mut Observer) -> Result<(), RunError> {
+        let Some((at, slot)) = self.agenda.next() else { return Ok(()) };
+        if at > self.now {
+            self.now = at;
+            self.events_now = 0;
+        }
+        self.events += 1;
+        self.events_now += 1;
+        if self.events_now > STANDSTILL {
+            return Err(RunError::Standstill { at: self.now });
+        }
+        let traffic_slot = self.network.slots();
+        if slot < traffic_slot {
+            let cx =
+                &mut NetworkContext { now: self.now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };
+            self.network.work(slot, cx);
+            self.hand_over();
+        } else if slot == traffic_slot {
+            self.traffic.work(self.now, &mut self.hosts, &mut self.touched);
+            for host in self.touched.drain(..) {
+                self.agenda.hurry(traffic_slot + 1 + host, self.now);
+            }
+            self.agenda.set(traffic_slot, self.traffic.deadline());
+        } else {
+            self.host(slot - traffic_slot - 1, observer);
+        }
+        Ok(())
+    }
+
+    /// Gives packets to the hosts that they have reached.
+    fn hand_over(&mut self) {
+        let first = self.network.slots() + 1;
+        for arrival in self.arrivals.drain(..) {
+            let host = arrival.host;
+            self.hosts[host].receive(self.now, arrival);
+            self.agenda.hurry(first + host, self.now);
+        }
+    }
+
+    /// Lets a host work: receive, serve its applications, send.
+    fn host(&mut self, index: usize, observer: &mut Observer) {
+        let now = self.now;
+        let mut frames = std::mem::take(&mut self.frames);
+        let host = &mut self.hosts[index];
+        host.give_ready(now, &mut frames);
+        if host.take_in(now) {
+            while let Some(event) = host.poll_event() {
+                self.traffic.serve(now, event, host);
+            }
+            host.give_out(now, &mut frames);
+        }
+        for (interface, frame) in frames.drain(..) {
+            let cx = &mut NetworkContext { now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };
+            if let Some(answer) = self.network.send(index, interface, frame, cx) {
+                self.hosts[index].stack.handle_frame(now, interface, answer);
+            }
+        }
+        self.frames = frames;
+        self.hand_over();
+        let host = &mut self.hosts[index];
+        let first = self.network.slots() + 1;
+        self.agenda.set(first + index, host.deadline(now));
+        self.agenda.set(first - 1, self.traffic.deadline());
+    }
+}

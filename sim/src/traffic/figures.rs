@@ -1,0 +1,81 @@
+//! What is counted of some traffic.
+
+use std::time::Duration;
+
+use tcp_adapter::Instant;
+
+use crate::results::Latency;
+
+/// Counts of all flows of one `[[traffic]]`.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    /// What came before is left out.
+    warmup: Instant,
+    latency: Latency,
+    requests: u64,
+    met: u64,
+    missed: u64,
+    has_deadline: bool,
+    /// Bytes that had arrived when the warm-up ended.
+    pub(crate) delivered_before: u64,
+    /// Most bytes that waited out of order at any flow.
+    pub(crate) most_out_of_order: u64,
+}
+
+impl Figures {
+    pub(crate) fn new(name: &str, warmup: Instant) -> Self {
+        Self {
+            warmup,
+            latency: Latency::new(name),
+            requests: 0,
+            met: 0,
+            missed: 0,
+            has_deadline: false,
+            delivered_before: 0,
+            most_out_of_order: 0,
+        }
+    }
+
+    /// A response is complete.
+    pub(super) fn request(&mut self, now: Instant, latency: Duration) {
+        if now >= self.warmup {
+            self.requests += 1;
+            self.latency.record(latency);
+        }
+    }
+
+    /// A message has arrived.
+    pub(super) fn message(&mut self, now: Instant, latency: Duration, deadline: Option<Duration>) {
+        if now < self.warmup {
+            return;
+        }
+        self.latency.record(latency);
+        if let Some(deadline) = deadline {
+            self.has_deadline = true;
+            if latency <= deadline {
+                self.met += 1;
+            } else {
+                self.missed += 1;
+            }
+        }
+    }
+
+    /// Messages have not arrived in time.
+    pub(super) fn missed(&mut self, messages: u64) {
+        self.has_deadline |= messages > 0;
+        self.missed += messages;
+    }
+
+    pub(crate) fn latency(&self) -> &Latency {
+        &self.latency
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Messages that met their deadline, and all that had one.
+    pub(crate) fn deadlines(&self) -> Option<(u64, u64)> {
+        self.has_deadline.then_some((self.met, self.met + self.missed))
+    }
+}

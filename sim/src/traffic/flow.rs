@@ -1,0 +1,271 @@
+//! A connection with the applications at both of its ends.
+
+use std::net::SocketAddr;
+
+use mptcp_core::{CloseReason, ConnConfig, ConnId, Event, ListenConfig, Recv};
+use tcp_adapter::{ConnectRequest, Instant, ListenerId};
+
+use super::TrafficError;
+use super::figures::Figures;
+use super::lane::Lane;
+use super::work::Worker;
+use crate::host::{Host, Side};
+
+/// Bytes given to a stack or taken from it at once.
+const PORTION: usize = 256 << 10;
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    /// Index in [`Scenario::traffic`](crate::scenario::Scenario::traffic).
+    pub(crate) traffic: usize,
+    pub(crate) name: String,
+    pub(crate) plan: Plan,
+    /// Bytes from the client and from the server.
+    pub(crate) lanes: [Lane; 2],
+    parties: [Party; 2],
+    worker: Worker,
+    state: State,
+    opened: Option<Instant>,
+    /// When everything had arrived, or when it was stopped.
+    completed: Option<Instant>,
+}
+
+/// Where a connection begins and ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Indices of the hosts.
+    pub(crate) hosts: [usize; 2],
+    pub(crate) local: std::net::IpAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) multipath: bool,
+}
+
+/// One end of a connection.
+#[derive(Debug, Default)]
+struct Party {
+    conn: Option<ConnId>,
+    listener: Option<ListenerId>,
+    shut: bool,
+}
+
+/// How far a flow is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Its time has not come.
+    Waiting,
+    /// Under way.
+    Running,
+    /// Everything has arrived.
+    Complete,
+    /// Stopped when its time was over.
+    Stopped,
+    /// The connection broke.
+    Failed(CloseReason),
+}
+
+impl Flow {
+    pub(super) fn new(traffic: usize, name: String, stream: u64, plan: Plan, worker: Worker) -> Self {
+        Self {
+            traffic,
+            name,
+            plan,
+            lanes: [Lane::new(2 * stream), Lane::new(2 * stream + 1)],
+            parties: [Party::default(), Party::default()],
+            worker,
+            state: State::Waiting,
+            opened: None,
+            completed: None,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether nothing more will come of it.
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.state, State::Waiting | State::Running)
+    }
+
+    /// When the connection was asked for.
+    pub(crate) fn opened(&self) -> Option<Instant> {
+        self.opened
+    }
+
+    /// When everything had arrived, or when it was stopped.
+    pub(crate) fn completed(&self) -> Option<Instant> {
+        self.completed
+    }
+
+    /// The handle of the connection at a side.
+    pub(crate) fn conn(&self, side: Side) -> Option<ConnId> {
+        self.parties[side.index()].conn
+    }
+
+    /// Bytes that have arrived both ways.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.lanes.iter().map(Lane::delivered).sum()
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        (self.state == State::Running).then(|| self.worker.next_tick()).flatten()
+    }
+
+    /// Opens the listener, long before the client connects.
+    ///
+    /// # Errors
+    /// The stack refuses it.
+    pub(super) fn listen(&mut self, number: usize, hosts: &mut [Host]) -> Result<(), TrafficError> {
+        let server = &mut hosts[self.plan.hosts[1]];
+        // Announced addresses are joined at the same port.
+        let listener = server.stack.listen(None, self.plan.remote.port(), ListenConfig::default());
+        let listener =
+            listener.map_err(|error| TrafficError::Listen { flow: self.name.clone(), reason: error.to_string() })?;
+        server.own_listener(listener, number);
+        self.parties[1].listener = Some(listener);
+        Ok(())
+    }
+
+    /// Connects.
+    pub(super) fn start(&mut self, number: usize, now: Instant, hosts: &mut [Host]) {
+        let client = &mut hosts[self.plan.hosts[0]];
+        let request = ConnectRequest { local: self.plan.local, local_port: None, remote: self.plan.remote };
+        let config = ConnConfig { mptcp: Some(self.plan.multipath), ..ConnConfig::default() };
+        self.opened = Some(now);
+        self.state = State::Running;
+        self.worker.start(now, &mut self.lanes);
+        match client.stack.connect(now, &request, config) {
+            Ok(conn) => {
+                client.own_conn(conn, number, Side::Client);
+                self.parties[0].conn = Some(conn);
+                self.write(now, Side::Client, client);
+            }
+            Err(_) => self.state = State::Failed(CloseReason::Refused),
+        }
+    }
+
+    /// Writes what has become due.
+    pub(super) fn tick(&mut self, now: Instant, hosts: &mut [Host]) {
+        self.worker.tick(now, &mut self.lanes);
+        for side in [Side::Client, Side::Server] {
+            self.write(now, side, &mut hosts[self.plan.hosts[side.index()]]);
+        }
+    }
+
+    /// Ends the connection, as its time is over.
+    pub(super) fn stop(&mut self, now: Instant, figures: &mut Figures, hosts: &mut [Host]) {
+        if self.is_over() {
+            return;
+        }
+        self.worker.conclude(now, &self.lanes, figures);
+        self.state = State::Stopped;
+        self.completed = Some(now);
+        self.lanes.iter_mut().for_each(|lane| lane.halt(now));
+        if let Some(conn) = self.parties[0].conn {
+            let client = &mut hosts[self.plan.hosts[0]];
+            client.disown(conn);
+            client.stack.abort(now, conn);
+        }
+    }
+
+    /// Counts what is unfinished when the run ends.
+    pub(super) fn conclude(&mut self, now: Instant, figures: &mut Figures) {
+        if self.state == State::Running {
+            self.worker.conclude(now, &self.lanes, figures);
+        }
+    }
+
+    /// A connection has come in.
+    pub(super) fn accept(
+        &mut self,
+        number: usize,
+        now: Instant,
+        figures: &mut Figures,
+        host: &mut Host,
+        listener: ListenerId,
+    ) {
+        let Some(conn) = host.stack.accept(listener) else { return };
+        if self.parties[1].conn.is_some() || self.state != State::Running {
+            // A SYN that somebody has sent again after the connection was over.
+            host.stack.abort(now, conn);
+            return;
+        }
+        host.own_conn(conn, number, Side::Server);
+        self.parties[1].conn = Some(conn);
+        self.read(now, Side::Server, figures, host);
+        self.write(now, Side::Server, host);
+    }
+
+    /// Something has happened at a side: reads and writes what can be.
+    pub(super) fn serve(&mut self, now: Instant, side: Side, event: Event, figures: &mut Figures, host: &mut Host) {
+        self.read(now, side, figures, host);
+        self.write(now, side, host);
+        if let Event::Closed(conn, reason) = event {
+            let expected = self.is_over() || self.lanes.iter().all(|lane| lane.is_over());
+            if reason != CloseReason::Normal && !expected {
+                self.state = State::Failed(reason);
+            }
+            if self.parties[side.index()].conn == Some(conn) && self.is_over() {
+                host.disown(conn);
+                host.stack.close(now, conn);
+            }
+        }
+    }
+
+    fn read(&mut self, now: Instant, side: Side, figures: &mut Figures, host: &mut Host) {
+        let Some(conn) = self.conn(side) else { return };
+        let lane = side.other().index();
+        let mut progress = false;
+        while let Ok(received) = host.stack.recv(now, conn, PORTION) {
+            match received {
+                Recv::Data(bytes) => {
+                    self.lanes[lane].deliver(now, &bytes);
+                    progress = true;
+                }
+                Recv::WouldBlock => break,
+                Recv::Finished => {
+                    self.lanes[lane].finish();
+                    break;
+                }
+            }
+        }
+        if progress {
+            let waiting = host.stack.info(conn).map_or(0, |info| info.out_of_order as u64);
+            figures.most_out_of_order = figures.most_out_of_order.max(waiting);
+            self.worker.progress(now, side, &mut self.lanes, figures);
+        }
+        let own = side.index();
+        if self.lanes[lane].is_finished() && !self.lanes[own].is_sealed() {
+            // Nobody is left to send something for.
+            self.lanes[own].seal();
+        }
+        if self.state == State::Running && self.lanes.iter().all(Lane::is_over) {
+            self.state = State::Complete;
+            self.completed = self.lanes.iter().filter_map(Lane::last_delivery).max().or(Some(now));
+        }
+    }
+
+    fn write(&mut self, now: Instant, side: Side, host: &mut Host) {
+        let party = &mut self.parties[side.index()];
+        let Some(conn) = party.conn else { return };
+        let lane = &mut self.lanes[side.index()];
+        while let Some(bytes) = lane.unwritten(PORTION) {
+            let offered = bytes.len();
+            match host.stack.send(now, conn, bytes) {
+                Ok(taken) => {
+                    lane.wrote(taken);
+                    if taken < offered {
+                        break;
+                    }
+                }
+                Err(_) => break,
+            }
+        }
+        if lane.is_written() && !party.shut {
+            party.shut = true;
+            host.stack.shutdown(now, conn);
+        }
+    }
+}

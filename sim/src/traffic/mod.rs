@@ -1,0 +1,252 @@
+//! Applications: what hosts do with their stacks.
+
+mod figures;
+mod flow;
+mod lane;
+mod pattern;
+mod work;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tcp_adapter::Instant;
+
+pub(crate) use figures::Figures;
+pub(crate) use flow::{Flow, State};
+
+use crate::host::{FlowEvent, Host};
+use crate::network::{self, Network};
+use crate::random::Streams;
+use crate::scenario::{Scenario, Transport, Work};
+use flow::Plan;
+use work::Worker;
+
+/// All traffic of a run.
+pub(crate) struct TrafficSet {
+    pub(crate) flows: Vec<Flow>,
+    /// For each `[[traffic]]`, in the order of the file.
+    pub(crate) figures: Vec<Figures>,
+    /// Starts and ends that are yet to come, in the order of time.
+    moments: VecDeque<(Instant, Moment)>,
+    /// When flows have something to do by themselves.
+    ticks: BTreeSet<(Instant, usize)>,
+    tick_of: Vec<Option<Instant>>,
+    /// Flows that are not over.
+    left: usize,
+    /// Flows that have ended since somebody looked here.
+    pub(crate) ended: Vec<usize>,
+}
+
+/// Something that happens to some traffic as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Moment {
+    Start(usize),
+    Stop(usize),
+    WarmUpEnds,
+}
+
+/// Why the traffic of a scenario cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrafficError {
+    /// Connections outnumber ports.
+    #[error("host '{host}' is to listen for more connections than there are ports: at most 60000 in all")]
+    Ports {
+        /// The host.
+        host: String,
+    },
+    /// The stack of the listening host refuses.
+    #[error("{flow} cannot be listened for: {reason}")]
+    Listen {
+        /// The connection.
+        flow: String,
+        /// What the stack says.
+        reason: String,
+    },
+    /// A trace cannot be read.
+    #[error("traffic '{traffic}' names the file '{path}', which is no trace of writes: {reason}")]
+    Trace {
+        /// The traffic.
+        traffic: String,
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl TrafficSet {
+    /// The traffic of a scenario, which listens already.
+    ///
+    /// # Errors
+    /// What a scenario asks for cannot be.
+    pub(crate) fn new(
+        scenario: &Scenario,
+        streams: Streams,
+        hosts: &mut [Host],
+        network: &mut Network,
+    ) -> Result<Self, TrafficError> {
+        let warmup = Instant::ZERO + scenario.run.warmup;
+        let mut set = Self {
+            flows: Vec::new(),
+            figures: scenario.traffic.iter().map(|traffic| Figures::new(&traffic.name, warmup)).collect(),
+            moments: VecDeque::new(),
+            ticks: BTreeSet::new(),
+            tick_of: Vec::new(),
+            left: 0,
+            ended: Vec::new(),
+        };
+        for (index, traffic) in scenario.traffic.iter().enumerate() {
+            let start = Instant::ZERO + traffic.start;
+            set.moments.push_back((start, Moment::Start(index)));
+            set.moments.extend(traffic.time.map(|time| (start + time, Moment::Stop(index))));
+            let writes = match &traffic.work {
+                Work::Trace { file, .. } => Some(work::read_trace(&traffic.name, file)?),
+                _ => None,
+            };
+            let host = |name: &str| scenario.hosts.iter().position(|host| host.name == *name).unwrap_or(0);
+            let ends = [host(&traffic.from), host(&traffic.to)];
+            let paths = scenario.paths_of(traffic);
+            for connection in 0..traffic.connections {
+                // At most as many as there are paths.
+                let turn = usize::try_from(connection % paths.len().max(1) as u64).unwrap_or(0);
+                let path = if traffic.transport == Transport::TcpBalanced { paths[turn] } else { paths[0] };
+                let port = hosts[ends[1]].take_port().filter(|port| *port < 65_000);
+                let port = port.ok_or_else(|| TrafficError::Ports { host: traffic.to.clone() })?;
+                // A scenario's traffic has a way over each of its paths.
+                let Some((local, remote)) = network::endpoints(scenario, traffic, path) else { continue };
+                network.bond(port, index);
+                let name = match traffic.connections {
+                    1 => traffic.name.clone(),
+                    _ => format!("{} {}", traffic.name, connection + 1),
+                };
+                let multipath = traffic.transport == Transport::Mptcp;
+                let plan = Plan { hosts: ends, local, remote: SocketAddr::new(remote, port), multipath };
+                let stream = streams.stream(&format!("traffic.{}.{connection}", traffic.name));
+                let worker = Worker::new(&traffic.work, writes.as_ref(), stream);
+                let number = set.flows.len();
+                let mut flow = Flow::new(index, name, number as u64, plan, worker);
+                flow.listen(number, hosts)?;
+                set.flows.push(flow);
+            }
+        }
+        if scenario.run.warmup > Duration::ZERO {
+            set.moments.push_back((warmup, Moment::WarmUpEnds));
+        }
+        set.moments.make_contiguous().sort_unstable();
+        set.tick_of = vec![None; set.flows.len()];
+        set.left = set.flows.len();
+        Ok(set)
+    }
+
+    /// When [`work`](Self::work) has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let moment = self.moments.front().map(|(at, _)| *at);
+        let tick = self.ticks.first().map(|(at, _)| *at);
+        [moment, tick].into_iter().flatten().min()
+    }
+
+    /// Whether every flow has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Bytes that have arrived at the application, of all flows of some traffic.
+    pub(crate) fn delivered(&self, traffic: usize) -> u64 {
+        self.flows_of(traffic).map(Flow::delivered).sum()
+    }
+
+    /// The flows of some traffic.
+    pub(crate) fn flows_of(&self, traffic: usize) -> impl Iterator<Item = &Flow> {
+        self.flows.iter().filter(move |flow| flow.traffic == traffic)
+    }
+
+    /// Does what is due. The hosts whose stacks have been used are added to `touched`.
+    pub(crate) fn work(&mut self, now: Instant, hosts: &mut [Host], touched: &mut Vec<usize>) {
+        while let Some((_, moment)) = self.moments.pop_front_if(|(at, _)| *at <= now) {
+            match moment {
+                Moment::WarmUpEnds => {
+                    for index in 0..self.figures.len() {
+                        self.figures[index].delivered_before = self.delivered(index);
+                    }
+                }
+                Moment::Start(index) => {
+                    self.each_of(index, |set, number| {
+                        let flow = &mut set.flows[number];
+                        flow.start(number, now, hosts);
+                        touched.extend(flow.plan.hosts);
+                    });
+                }
+                Moment::Stop(index) => {
+                    self.each_of(index, |set, number| {
+                        let flow = &mut set.flows[number];
+                        flow.stop(now, &mut set.figures[index], hosts);
+                        touched.extend(flow.plan.hosts);
+                    });
+                }
+            }
+        }
+        while let Some((at, number)) = self.ticks.first().copied().filter(|(at, _)| *at <= now) {
+            self.ticks.remove(&(at, number));
+            self.tick_of[number] = None;
+            let flow = &mut self.flows[number];
+            flow.tick(now, hosts);
+            touched.extend(flow.plan.hosts);
+            self.settle(number, false);
+        }
+    }
+
+    /// Something has happened to a flow at a host.
+    pub(crate) fn serve(&mut self, now: Instant, event: FlowEvent, host: &mut Host) {
+        let (number, was_over) = match event {
+            FlowEvent::Incoming(listener, number) => {
+                let flow = &mut self.flows[number];
+                let was_over = flow.is_over();
+                flow.accept(number, now, &mut self.figures[flow.traffic], host, listener);
+                (number, was_over)
+            }
+            FlowEvent::Stack(event, number, side) => {
+                let flow = &mut self.flows[number];
+                let was_over = flow.is_over();
+                flow.serve(now, side, event, &mut self.figures[flow.traffic], host);
+                (number, was_over)
+            }
+        };
+        self.settle(number, was_over);
+    }
+
+    /// Counts what is unfinished when the run ends.
+    pub(crate) fn conclude(&mut self, now: Instant) {
+        for flow in &mut self.flows {
+            flow.conclude(now, &mut self.figures[flow.traffic]);
+        }
+    }
+
+    fn each_of(&mut self, traffic: usize, mut act: impl FnMut(&mut Self, usize)) {
+        for number in 0..self.flows.len() {
+            if self.flows[number].traffic == traffic {
+                let was_over = self.flows[number].is_over();
+                act(self, number);
+                self.settle(number, was_over);
+            }
+        }
+    }
+
+    /// Notes whether a flow has ended, and puts its next tick into the order of time.
+    fn settle(&mut self, number: usize, was_over: bool) {
+        if !was_over && self.flows[number].is_over() {
+            self.left -= 1;
+            self.ended.push(number);
+        }
+        let next = self.flows[number].next_tick();
+        if self.tick_of[number] == next {
+            return;
+        }
+        if let Some(old) = self.tick_of[number] {
+            self.ticks.remove(&(old, number));
+        }
+        self.ticks.extend(next.map(|at| (at, number)));
+        self.tick_of[number] = next;
+    }
+}
