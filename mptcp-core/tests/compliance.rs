@@ -45,8 +45,8 @@ fn the_table_is_well_formed_and_complete() {
     let (rows, mut problems) = parse(&table());
     problems.extend(check_numbers(&rows));
     problems.extend(check_counts(&rows));
+    problems.extend(check_summary(&table(), &rows));
     report(&problems);
-    print_summary(&rows);
 }
 
 #[test]
@@ -104,7 +104,9 @@ fn parse(text: &str) -> (Vec<Row>, Vec<String>) {
     let mut rows = Vec::new();
     let mut problems = Vec::new();
     let mut section = "";
-    for (index, line) in text.lines().enumerate() {
+    // The summary comes before the first section.
+    let lines = text.lines().enumerate().skip_while(|(_, line)| !line.starts_with("## "));
+    for (index, line) in lines {
         if let Some(heading) = line.strip_prefix("## ") {
             section = heading.trim_start_matches("Appendix ").split(' ').next().unwrap_or_default();
         } else if line.contains('|') && !line.starts_with("| id |") && !line.starts_with("|--") {
@@ -198,9 +200,17 @@ fn check_counts(rows: &[Row]) -> Vec<String> {
     problems
 }
 
-/// What `done` and `partly` rows name exists. `read` gives the text of a source file.
+/// What `done` and `partly` rows name exists, and the other rows claim nothing. `read` gives the text of a source file.
 fn check_references(rows: &[Row], read: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
     let mut problems = Vec::new();
+    for row in rows.iter().filter(|row| matches!(row.status, Status::NotYet | Status::NotApplicable)) {
+        if !references(&row.code).1.contains(char::is_alphabetic) {
+            problems.push(format!("{}: the code cell does not say why", row.id));
+        }
+        if !references(&row.test).0.is_empty() {
+            problems.push(format!("{}: what is not done has no test", row.id));
+        }
+    }
     for row in rows.iter().filter(|row| matches!(row.status, Status::Done | Status::Partly)) {
         let mut complain = |problem: String| problems.push(format!("{}: {problem}", row.id));
         let (code, remark) = references(&row.code);
@@ -214,6 +224,9 @@ fn check_references(rows: &[Row], read: &dyn Fn(&str) -> Option<String>) -> Vec<
             let (path, symbol) = reference.split_once('#').map_or((reference, None), |(path, name)| (path, Some(name)));
             match read(path) {
                 _ if !path.ends_with(".rs") => complain(format!("`{reference}` is no Rust file")),
+                _ if !path.contains("/src/") || reference.contains("/conformance/") => {
+                    complain(format!("`{reference}` is not what runs"));
+                }
                 None => complain(format!("`{path}` does not exist")),
                 Some(source) if symbol.is_some_and(|symbol| !defines(&source, symbol)) => {
                     complain(format!("`{reference}` is not defined there"));
@@ -226,7 +239,7 @@ fn check_references(rows: &[Row], read: &dyn Fn(&str) -> Option<String>) -> Vec<
             complain("no test is named".to_owned());
         }
         for reference in tests {
-            let found = reference.split_once('#').and_then(|(path, name)| Some(has_test(&read(path)?, name)));
+            let found = reference.split_once('#').and_then(|(path, name)| is_test(path, name, read));
             match found {
                 Some(true) => {}
                 Some(false) => complain(format!("`{reference}` is no test")),
@@ -249,6 +262,20 @@ fn defines(source: &str, symbol: &str) -> bool {
     source.lines().any(|line| ITEMS.iter().any(|item| declares(line, item, symbol)))
 }
 
+/// Whether the function `name` of an existing file is a test: one that is always run.
+fn is_test(path: &str, name: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<bool> {
+    let source = read(path)?;
+    if let Some((folder, file)) = path.split_once("/conformance/") {
+        // A macro makes a test of each case that it lists, for every implementation of TCP.
+        let list = read(&format!("{folder}/conformance/mod.rs"))?;
+        let case = format!("{}::{name},", file.trim_end_matches(".rs"));
+        let public = source.lines().any(|line| line.starts_with("pub fn") && declares(line, "fn", name));
+        return Some(public && list.lines().any(|line| line.trim() == case));
+    }
+    // What needs a kernel or another machine is not run by everyone.
+    Some(!path.starts_with("interop/") && has_test(&source, name))
+}
+
 /// Whether `source` has a function called `name` with a `#[test]` attribute.
 fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
@@ -269,19 +296,30 @@ fn declares(line: &str, item: &str, name: &str) -> bool {
     declared.split(|c: char| !c.is_alphanumeric() && c != '_').next() == Some(name)
 }
 
-fn print_summary(rows: &[Row]) {
-    print!("{:<12}", "level");
-    for (name, _) in Status::ALL {
-        print!("{name:>9}");
+/// The head of the document counts the rows by level and status.
+fn check_summary(text: &str, rows: &[Row]) -> Vec<String> {
+    let head = text.split("\n## ").next().unwrap_or_default();
+    let found: Vec<&str> = head.lines().filter(|line| line.starts_with('|')).collect();
+    let expected = summary(rows);
+    if found == expected {
+        return Vec::new();
     }
-    println!();
-    for level in LEVELS {
-        print!("{level:<12}");
-        for (_, status) in Status::ALL {
-            print!("{:>9}", rows.iter().filter(|row| row.level == level && row.status == status).count());
-        }
-        println!();
-    }
+    vec![format!("the summary in the head should be\n{}", expected.join("\n"))]
+}
+
+fn summary(rows: &[Row]) -> Vec<String> {
+    let line = |name: &str, cells: Vec<String>| format!("| {name} | {} |", cells.join(" | "));
+    let counts = |chosen: &dyn Fn(&Row) -> bool| {
+        let count =
+            |status: &Status| rows.iter().filter(|row| chosen(row) && row.status == *status).count().to_string();
+        let all = rows.iter().filter(|row| chosen(row)).count().to_string();
+        Status::ALL.iter().map(|(_, status)| count(status)).chain([all]).collect()
+    };
+    let names = Status::ALL.iter().map(|(name, _)| (*name).to_owned()).chain(["rows".to_owned()]).collect();
+    let mut lines = vec![line("level", names), "|---|---|---|---|---|---|".to_owned()];
+    lines.extend(LEVELS.iter().map(|level| line(level, counts(&|row| row.level == *level))));
+    lines.push(line("all", counts(&|_| true)));
+    lines
 }
 
 /// One section with the rows given, and what is found in it.
@@ -291,36 +329,48 @@ fn problems_of(rows: &str) -> Vec<String> {
     problems.extend(check_references(&rows, &|path| {
         let text =
             "pub(crate) fn choose(now: Instant) {}\nstruct Wish;\n#[test]\n// why\n#[should_panic]\nfn backup() {}";
-        (path == "a/b.rs").then(|| text.to_owned())
+        let list = "            b::half_open,\n            c::backup,";
+        match path {
+            "a/src/b.rs" => Some(text.to_owned()),
+            "a/src/conformance/b.rs" => Some("pub fn half_open() {}\npub fn left_out() {}".to_owned()),
+            "a/src/conformance/mod.rs" => Some(list.to_owned()),
+            _ => None,
+        }
     }));
     problems
 }
 
 #[test]
 fn good_rows_are_accepted() {
-    let rows = "| 3.3.8-01 | SHOULD | It does. | done | `a/b.rs#choose`, `a/b.rs#Wish`, `a/b.rs` | `a/b.rs#backup` |\n\
-                | 3.3.8-02 | SHOULD | It does. | partly | `a/b.rs`; no test yet | - |\n\
-                | 3.3.8-03 | stated | It does. | not yet | `anywhere` | anything |";
+    let rows = "| 3.3.8-01 | SHOULD | It does. | done | `a/src/b.rs#choose`, `a/src/b.rs#Wish`, `a/src/b.rs` | `a/src/b.rs#backup` |\n\
+                | 3.3.8-02 | SHOULD | It does. | partly | `a/src/b.rs`; no test yet | - |\n\
+                | 3.3.8-03 | SHOULD | It does. | done | `a/src/b.rs` | `a/src/conformance/b.rs#half_open` |\n\
+                | 3.3.8-04 | stated | It does. | not yet | in `anywhere` | anything |\n\
+                | 3.3.8-05 | stated | It does. | n/a | it does not concern us | - |";
     assert_eq!(problems_of(rows), Vec::<String>::new());
 }
 
 #[test]
 fn bad_rows_are_refused() {
     let bad = [
-        ("| 3.3.8-01 | SHOULD | It does. | done | `a/b.rs` |", "5 cells"),
-        ("| 3.3.8-01 | SHOULD | It does. | done |  | `a/b.rs#backup` |", "empty"),
-        ("| 3.3.9-01 | SHOULD | It does. | not yet | x | y |", "under the heading"),
-        ("| 3.3.8-1 | SHOULD | It does. | not yet | x | y |", "two digits"),
-        ("| 3.3.8-02 | SHOULD | It does. | not yet | x | y |", "does not follow"),
-        ("| 3.3.8-01 | OUGHT | It does. | not yet | x | y |", "level"),
+        ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/b.rs` |", "5 cells"),
+        ("| 3.3.8-01 | SHOULD | It does. | done |  | `a/src/b.rs#backup` |", "empty"),
+        ("| 3.3.9-01 | SHOULD | It does. | not yet | because | y |", "under the heading"),
+        ("| 3.3.8-1 | SHOULD | It does. | not yet | because | y |", "two digits"),
+        ("| 3.3.8-02 | SHOULD | It does. | not yet | because | y |", "does not follow"),
+        ("| 3.3.8-01 | OUGHT | It does. | not yet | because | y |", "level"),
         ("| 3.3.8-01 | SHOULD | It does. | nearly | x | y |", "status"),
-        ("| 3.3.8-01 | SHOULD | It does. | done | `a/c.rs` | `a/b.rs#backup` |", "does not exist"),
-        ("| 3.3.8-01 | SHOULD | It does. | done | `a/b.rs#choos` | `a/b.rs#backup` |", "not defined"),
-        ("| 3.3.8-01 | SHOULD | It does. | done | code | `a/b.rs#backup` |", "no code"),
-        ("| 3.3.8-01 | SHOULD | It does. | done | `a/b.rs` | - |", "no test is named"),
-        ("| 3.3.8-01 | SHOULD | It does. | done | `a/b.rs` | `a/b.rs#choose` |", "is no test"),
-        ("| 3.3.8-01 | SHOULD | It does. | done | `a/b.rs` | `a/b.rs` |", "names no function"),
-        ("| 3.3.8-01 | SHOULD | It does. | partly | `a/b.rs` | - |", "what is missing"),
+        ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/c.rs` | `a/src/b.rs#backup` |", "does not exist"),
+        ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/b.rs#choos` | `a/src/b.rs#backup` |", "not defined"),
+        ("| 3.3.8-01 | SHOULD | It does. | done | code | `a/src/b.rs#backup` |", "no code"),
+        ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/b.rs` | - |", "no test is named"),
+        ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/b.rs` | `a/src/b.rs#choose` |", "is no test"),
+        ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/b.rs` | `a/src/b.rs` |", "names no function"),
+        ("| 3.3.8-01 | SHOULD | It does. | partly | `a/src/b.rs` | - |", "what is missing"),
+        ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/conformance/b.rs` | `a/src/b.rs#backup` |", "not what runs"),
+        ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/b.rs` | `a/src/conformance/b.rs#left_out` |", "is no test"),
+        ("| 3.3.8-01 | SHOULD | It does. | not yet | `a/src/b.rs` | - |", "say why"),
+        ("| 3.3.8-01 | SHOULD | It does. | n/a | not here | `a/src/b.rs#backup` |", "has no test"),
     ];
     for (rows, expected) in bad {
         let problems = problems_of(rows);
@@ -336,4 +386,12 @@ fn a_lost_row_is_noticed() {
     assert_eq!(check_counts(&rows), ["section 3.3.8: 0 rows of level SHOULD, the RFC has 1"]);
     rows.retain(|row| row.id != "D-02");
     assert_eq!(check_counts(&rows).len(), 2);
+}
+
+#[test]
+fn a_wrong_summary_is_noticed() {
+    let (mut rows, _) = parse(&table());
+    assert_eq!(check_summary(&table(), &rows), Vec::<String>::new());
+    rows[0].status = Status::NotYet;
+    assert_eq!(check_summary(&table(), &rows).len(), 1);
 }

@@ -15,6 +15,7 @@ mod log;
 mod mappings;
 mod middlebox;
 mod random;
+mod resets;
 mod signalling;
 mod transfer;
 mod world;

@@ -166,6 +166,41 @@ pub fn simultaneous_open_makes_one_connection(factory: Factory) {
     exchange(&mut wire, ids, 50_000, Duration::from_secs(30));
 }
 
+/// Initial sequence numbers depend on addresses, ports, the time and a secret (RFC 6528): they tell nobody those of
+/// another connection.
+pub fn initial_sequence_numbers_are_hard_to_guess(factory: Factory) {
+    let numbers = |seed: u64, wait: Duration| {
+        let mut wire = Wire::new(factory, seed);
+        wire.run_for(wait);
+        for port in 5000..5020 {
+            let request = ConnectRequest {
+                local: address(0, true),
+                local_port: Some(port),
+                remote: SocketAddr::new(address(1, true), PORT),
+            };
+            wire.ends[0].stack.connect(wire.now, &request).expect("a free port");
+        }
+        wire.run_for(Duration::from_millis(500));
+        let mut syns: Vec<_> = wire.sent(0).filter(|packet| packet.has(SYN)).collect();
+        syns.sort_by_key(|packet| packet.source.port());
+        syns.iter().map(|packet| packet.seq).collect::<Vec<_>>()
+    };
+    let distances = |numbers: &[u32]| numbers.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect::<Vec<_>>();
+    let first = numbers(15, Duration::ZERO);
+    assert_eq!(first.len(), 20);
+    let mut sorted = distances(&first);
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), 19, "ports at equal distances have numbers at equal distances: {first:?}");
+    let other = numbers(16, Duration::ZERO);
+    assert!(first.iter().zip(&other).all(|(one, two)| one != two), "they do not depend on a secret");
+    assert_ne!(distances(&first), distances(&other));
+    let later = numbers(15, Duration::from_secs(1));
+    let passed: Vec<u32> = first.iter().zip(&later).map(|(one, two)| two.wrapping_sub(*one)).collect();
+    // One in 4 microseconds; the tests of the state of neighbours may take different times.
+    assert!(passed.iter().all(|ticks| (200_000..300_000).contains(ticks)), "{passed:?}");
+}
+
 /// A hook may accept a SYN that reached no listener, and connections outlive their listener.
 pub fn connections_need_no_listener(factory: Factory) {
     let mut wire = Wire::new(factory, 14);

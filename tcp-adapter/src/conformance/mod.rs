@@ -39,6 +39,7 @@ macro_rules! tcp_conformance_tests {
             handshake::connect_refuses_what_cannot_work,
             handshake::connections_need_no_listener,
             handshake::dropped_syn_is_retransmitted,
+            handshake::initial_sequence_numbers_are_hard_to_guess,
             handshake::lost_segments_are_retransmitted,
             handshake::opens_over_ipv4_and_ipv6,
             handshake::port_is_listened_on_once,
