@@ -53,10 +53,13 @@ impl Announcements {
     }
 
     /// Takes the next announcement to send now, and arms its retransmission. It counts as sent, so only a caller who
-    /// can send it may ask.
+    /// can send it may ask. A new one waits for the echo of the one before, or for its retransmission: Linux remembers one
+    /// received announcement at a time and drops those that follow at its heels.
     pub(crate) fn next_due(&mut self, now: Instant, timeout: Duration) -> Option<Announcement> {
+        let one_is_under_way = self.one_is_under_way(now);
         for known in &mut self.list {
             let sent = match known.progress {
+                Progress::Due { .. } if one_is_under_way => continue,
                 Progress::Due { sent } => sent,
                 Progress::Waiting { sent, again } if again <= now => sent,
                 Progress::Waiting { .. } | Progress::Done => continue,
@@ -93,20 +96,51 @@ impl Announcements {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        let one_is_under_way = self.one_is_under_way(Instant::ZERO);
         self.list
             .iter()
             .filter_map(|known| match known.progress {
+                // Its turn comes with the echo or the retransmission of the one under way.
+                Progress::Due { .. } if one_is_under_way => None,
                 Progress::Due { .. } => Some(Instant::ZERO),
                 Progress::Waiting { again, .. } => Some(again),
                 Progress::Done => None,
             })
             .min()
     }
+
+    /// Whether one was sent once and is neither echoed nor to be sent again at `now`.
+    fn one_is_under_way(&self, now: Instant) -> bool {
+        self.list.iter().any(|known| matches!(known.progress, Progress::Waiting { sent: 1, again } if again > now))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_at_a_time() {
+        let (first, second): (IpAddr, IpAddr) = ("10.0.0.7".parse().unwrap(), "10.0.0.8".parse().unwrap());
+        let timeout = Duration::from_secs(1);
+        let now = Instant::from_millis(5);
+        let id_of_next = |list: &mut Announcements, now| list.next_due(now, timeout).map(|known| known.id);
+        let mut list = Announcements::default();
+        list.add(AddrId(3), first, None);
+        list.add(AddrId(4), second, None);
+        assert_eq!(id_of_next(&mut list, now), Some(AddrId(3)));
+        assert_eq!(id_of_next(&mut list, now), None);
+        assert_eq!(list.deadline(), Some(now + timeout));
+        let mut unanswered = list.clone();
+
+        assert!(list.echoed(AddrId(3), first, None));
+        assert_eq!(list.deadline(), Some(Instant::ZERO));
+        assert_eq!(id_of_next(&mut list, now), Some(AddrId(4)));
+
+        let later = now + timeout;
+        assert_eq!(id_of_next(&mut unanswered, later), Some(AddrId(3)));
+        assert_eq!(id_of_next(&mut unanswered, later), Some(AddrId(4)), "it does not wait for ever");
+    }
 
     #[test]
     fn repeats_with_back_off_until_echoed_or_given_up() {
