@@ -165,7 +165,7 @@ fn both_ends_know_the_same_tokens() {
         let ours: serde_json::Value = serde_json::from_str(&running.stack.control("ss --json").unwrap()).unwrap();
         let theirs = lab.topology.kernel().run("ss -HMni").unwrap();
         let connection = &ours["connections"][0];
-        let token = |side: &str| format!("{:08x}", connection[side].as_u64().unwrap_or_default());
+        let token = |side: &str| format!("{:x}", connection[side].as_u64().unwrap_or_default());
         let word = |name: &str, token: String| format!("{name}:{token}");
         let known: Vec<&str> = theirs.split_whitespace().filter(|word| word.starts_with("token:")).collect();
         assert!(known.contains(&word("token", token("remote_token")).as_str()), "{role}: {connection}, {theirs}");

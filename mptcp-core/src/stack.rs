@@ -272,9 +272,10 @@ impl<T: TcpStack> Stack<T> {
         self.with(now, id, Connection::release);
     }
 
-    /// Closes at once with MP_FASTCLOSE (RFC 8684 section 3.5), or a RST after fallback, and gives the handle back.
+    /// Closes at once with MP_FASTCLOSE (RFC 8684 section 3.5), or a RST after fallback, and gives the handle back. After
+    /// [`close`](Self::close), it ends the wait for the peer.
     pub fn abort(&mut self, now: Instant, id: ConnId) {
-        self.with(now, id, |conn, cx| {
+        self.with_any(now, id, |conn, cx| {
             conn.app.released = true;
             conn.fast_close(cx);
         });
@@ -433,8 +434,19 @@ impl<T: TcpStack> Stack<T> {
 
     /// Lets one connection act. What follows from it waits for [`poll_transmit`](Self::poll_transmit), so that
     /// many small writes make one segment.
+    /// Acts on a connection whose handle has not been given back.
     fn with<R>(&mut self, now: Instant, id: ConnId, act: impl FnOnce(&mut Connection, &mut Cx<'_>) -> R) -> Option<R> {
-        let conn = self.manager.conns.get_mut(id).filter(|conn| !conn.app.released)?;
+        self.manager.conns.get(id).filter(|conn| !conn.app.released)?;
+        self.with_any(now, id, act)
+    }
+
+    fn with_any<R>(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        act: impl FnOnce(&mut Connection, &mut Cx<'_>) -> R,
+    ) -> Option<R> {
+        let conn = self.manager.conns.get_mut(id)?;
         let result = act(conn, &mut Cx { now, tcp: &mut self.tcp, shared: &mut self.manager.shared });
         self.manager.touch(id);
         Some(result)

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mptcp_core::{CloseReason, Event, ListenConfig, Recv, StackConfig, SubflowId};
+use mptcp_core::{CloseReason, Counter, Event, ListenConfig, Recv, StackConfig, SubflowId};
 use tcp_adapter::conformance::packet::{FIN, Packet};
 
 use crate::middlebox::{is_syn, on_packets, remove_options, subtypes};
@@ -27,6 +27,24 @@ fn a_tcp_handle_that_is_reused_at_once_leaves_nothing_behind() {
     let next = world.connect(true);
     assert!(world.run_until(10, |world| world.saw(0, Event::Established(next)) && world.hosts[1].flows.len() == 2));
     world.close_all();
+}
+
+#[test]
+fn a_connection_that_was_closed_can_still_be_aborted() {
+    let mut world = World::simple(1, 2);
+    let conns = world.open();
+    for host in 0..2 {
+        world.hosts[host].flows.remove(&conns[host]);
+    }
+    // The peer does not close, so that the close would take long.
+    let now = world.now;
+    world.hosts[0].stack.close(now, conns[0]);
+    world.run_for(Duration::from_millis(100));
+    assert_eq!(world.mib(0, Counter::MPFastcloseTx), 0);
+    let now = world.now;
+    world.hosts[0].stack.abort(now, conns[0]);
+    assert_eq!(world.mib(0, Counter::MPFastcloseTx), 1);
+    assert!(world.run_until(1, |world| world.saw(1, Event::Closed(conns[1], CloseReason::Reset))));
 }
 
 #[test]
