@@ -115,7 +115,7 @@ impl Connection {
         let len = bytes.len();
         let receiver = &mut self.receiver;
         // Bytes after the DATA_FIN do not belong to the stream.
-        let edge = receiver.fin.unwrap_or(u64::MAX).min(receiver.window.right_edge());
+        let edge = receiver.fin.unwrap_or(u64::MAX).min(receiver.window.accepted_edge());
         let inserted = receiver.stream.insert(position, bytes, edge);
         let mib = &mut cx.shared.mib;
         mib.add(Counter::DuplicateData, inserted.duplicate as u64);

@@ -46,9 +46,19 @@ impl ReceiveWindow {
         u32::try_from(self.right_edge.saturating_sub(rcv_nxt)).unwrap_or(u32::MAX)
     }
 
-    /// The first position that the peer may not send: what to accept bytes up to.
+    /// The first position that the peer may not send.
     pub const fn right_edge(&self) -> u64 {
         self.right_edge
+    }
+
+    /// The first position that is not accepted: one buffer beyond the right edge.
+    ///
+    /// Linux takes the window of a DATA_ACK that comes in on one subflow for that of all, even if it is older than the
+    /// DATA_ACK that it knows, and so overruns the right edge by as much as the window was once larger. Such bytes are
+    /// acknowledged by TCP already; if they were dropped, the connection would stand still for a retransmission timeout
+    /// of the connection level.
+    pub const fn accepted_edge(&self) -> u64 {
+        self.right_edge.saturating_add(self.buffer as u64)
     }
 
     /// Size of the buffer in bytes.
