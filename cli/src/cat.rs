@@ -165,11 +165,11 @@ impl Transfer {
                 progress.show(done, shares(&before, &connection));
             }
         }
-        progress.finish();
         match result {
-            Ok(()) => self.stream.settle(),
+            Ok(()) => result = self.stream.settle(self.sent.load(Ordering::Relaxed)),
             Err(_) => self.stream.abort(),
         }
+        progress.finish();
         connection.update(self.stream.report());
         let (sent, received) = self.counts();
         let account = Account {

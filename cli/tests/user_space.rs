@@ -4,10 +4,13 @@
 
 mod common;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use common::{Background, TempFile, assert_success, last_json, mptcp, run, wait_until};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// Three wires between two hosts, as files of sockets in a directory of their own.
@@ -58,6 +61,11 @@ impl Drop for Wires {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+fn signal(process: &Background, signal: Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 fn counter(file: &str, name: &str) -> u64 {
@@ -196,6 +204,34 @@ fn a_running_transfer_is_shown_and_its_paths_are_changed() {
     drop(client);
 }
 
+#[test]
+fn a_sender_waits_for_a_receiver_that_is_slow_to_acknowledge() {
+    let wires = Wires::new("slow");
+    let up = TempFile::with_len("slow-up", 3_000_000);
+    let (at_server, control) = (wires.file("at-server"), wires.file("server.sock"));
+    let server = Background::start(
+        &mut wires.command(1, &["cat", "--listen", "7000", "--output", &at_server, "--control", &control]),
+    );
+    wait_until("the server runs", || mptcp(["ss", "--control", &control]).status().unwrap().success());
+    let mut client = wires.command(2, &["cat", "--connect", "10.0.0.1:7000"]);
+    let mut client = Background::start(client.stdin(Stdio::piped()));
+    let mut input = client.stdin();
+    let bytes = up.bytes();
+    let (first, last) = bytes.split_at(2_800_000);
+    input.write_all(first).unwrap();
+    let arrived = || std::fs::metadata(&at_server).is_ok_and(|file| file.len() == first.len() as u64);
+    wait_until("the first part is there", arrived);
+    // The last part is handed over, and for longer than anything waits at the end of a process nobody takes it.
+    signal(&server, Signal::STOP);
+    input.write_all(last).unwrap();
+    drop(input);
+    std::thread::sleep(Duration::from_secs(14));
+    signal(&server, Signal::CONT);
+    assert_success(&client.output());
+    assert_success(&server.output());
+    assert!(std::fs::read(at_server).unwrap() == bytes, "the server received other bytes");
+}
+
 fn assert_mistake(output: &Output, code: i32, sentence: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{stderr}");
@@ -247,8 +283,7 @@ fn an_interrupted_end_tells_its_peer_and_cleans_up() {
         last_json(&shown.stdout)["connections"][0]["state"].is_string()
     };
     wait_until("the connection is open", connected);
-    let pid = rustix::process::Pid::from_raw(i32::try_from(server.id()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    signal(&server, Signal::INT);
     let server = server.output();
     assert_eq!(server.status.code(), Some(128 + 2), "{server:?}");
     assert!(server.stderr.is_empty(), "{server:?}");

@@ -105,7 +105,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let mut connection = send(&stream, &source, || namespace.set_down(&tap(VICTIM)))?;
     let kernel = peer.finish()?;
     let elapsed = started.elapsed();
-    stream.settle();
+    stream.settle(length(&source)?)?;
     connection.update(stream.report());
     let same = sha256(&received)? == digest;
     let summary = Summary { bytes: length(&source)?, elapsed, digest, same, connection, kernel };

@@ -116,15 +116,16 @@ impl Stream {
         }
     }
 
-    /// Waits, for a moment, until a connection that both sides have closed is over, so that its report is final. The
-    /// kernel does not tell.
-    pub(crate) fn settle(&self) {
-        const PATIENCE: Duration = Duration::from_secs(2);
+    /// Waits until the peer has acknowledged all the `sent` bytes, as long as that goes on, and then a moment for the
+    /// connection to be over, so that its report is final. The kernel delivers what it has taken by itself, and does not
+    /// tell.
+    ///
+    /// # Errors
+    /// The connection has ended, or has made no progress for long, and bytes are not acknowledged.
+    pub(crate) fn settle(&self, sent: u64) -> Result<(), Failure> {
         match self {
-            Self::Kernel(_) => {}
-            Self::User(stream) => {
-                stream.wait_closed(PATIENCE);
-            }
+            Self::Kernel(_) => Ok(()),
+            Self::User(stream) => user_space::settle(stream, sent),
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mptcp_sdk::control::{ControlServer, default_path};
 use mptcp_sdk::{ConnReport, MptcpListener, MptcpStream, Runtime, SubflowInfo, SubflowState};
@@ -32,6 +32,13 @@ struct Parts {
 
 /// How long the end waits for connections to close.
 const LINGER: Duration = Duration::from_secs(10);
+
+/// How long a connection that has delivered everything may take to close.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a peer may acknowledge nothing new before the end of its patience. The retransmission timeout of a subflow on a bad path
+/// grows to tens of seconds.
+const STALLED: Duration = Duration::from_secs(120);
 
 impl UserSpace {
     /// Sees to it that an interrupted process leaves in order.
@@ -95,6 +102,27 @@ fn finish(parts: &Mutex<Option<Parts>>, linger: Duration) {
     let counters = runtime.shutdown_then(linger, |engine| engine.stack().mib().iter().collect());
     if let Err(error) = counters.and_then(|counters| write_counters(&counters, &path)) {
         crate::complain(&Failure::file("write", &path, &error));
+    }
+}
+
+/// Waits for the acknowledgement of `sent` bytes, and then for the end of the connection.
+pub(super) fn settle(stream: &MptcpStream, sent: u64) -> Result<(), Failure> {
+    let (mut acked, mut progress) = (0, Instant::now());
+    loop {
+        let over = stream.wait_closed(PATIENCE);
+        // A runtime that has stopped was interrupted, which has its own message.
+        let Ok(report) = stream.report() else { return Ok(()) };
+        let missing = sent.saturating_sub(report.info.bytes_acked);
+        let failed = |what: &str| Failure::Runtime(format!("{what}, {missing} bytes short of its acknowledgement"));
+        match missing {
+            0 if over || acked == sent => return Ok(()),
+            1.. if over => return Err(failed("the connection has ended")),
+            1.. if progress.elapsed() > STALLED => return Err(failed("the transfer has come to a halt")),
+            _ => {}
+        }
+        if report.info.bytes_acked > acked {
+            (acked, progress) = (report.info.bytes_acked, Instant::now());
+        }
     }
 }
 

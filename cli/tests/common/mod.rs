@@ -4,7 +4,7 @@
 
 use std::io::{Seek, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,11 @@ impl Background {
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.0.as_ref().unwrap().id()
+    }
+
+    /// Its standard input, which must be a pipe.
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.0.as_mut().unwrap().stdin.take().unwrap()
     }
 
     /// Waits for its end.
