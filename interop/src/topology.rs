@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::counters::{Mib, Traffic};
 use crate::error::Result;
@@ -23,6 +24,15 @@ pub enum Link {
     Tap,
     /// One end of a veth pair per path, for packet sockets, or for a second kernel.
     Veth,
+}
+
+/// One end of all paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The kernel and its peers.
+    Kernel,
+    /// The stack under test.
+    Stack,
 }
 
 /// An Internet protocol version.
@@ -138,15 +148,20 @@ impl Topology {
         Ok(())
     }
 
-    /// Limits both directions of a path to `megabits` (10^6) per second, with a queue of 50 ms.
+    /// Limits what travels on a path towards one end to `megabits` (10^6) per second, with a queue of this length before it. What comes
+    /// while the queue is full is lost.
     ///
     /// # Errors
-    /// The system refuses, such as for a TAP that nobody has opened.
-    pub fn shape(&self, path: usize, megabits: u32) -> Result<()> {
-        for port in [self.kernel_port(path), self.stack_port(path)] {
-            self.wire.tc(&format!("qdisc replace dev {port} root tbf rate {megabits}mbit burst 32k latency 50ms"))?;
-        }
-        Ok(())
+    /// The system refuses.
+    pub fn shape(&self, path: usize, towards: End, megabits: u32, queue: Duration) -> Result<()> {
+        let port = match towards {
+            End::Kernel => self.kernel_port(path),
+            End::Stack => self.stack_port(path),
+        };
+        let queue = queue.as_millis();
+        self.wire
+            .tc(&format!("qdisc replace dev {port} root tbf rate {megabits}mbit burst 32k latency {queue}ms"))
+            .map(drop)
     }
 
     /// Makes a path lose every frame in both directions, while both ends see it up.

@@ -5,14 +5,25 @@
 use std::time::Duration;
 
 use interop::encounter::{Encounter, Role, Running};
+use interop::endpoints;
 use interop::lab::{Lab, PATHS};
-use interop::topology::{Family, Link};
+use interop::topology::{End, Family, Link};
 
 /// Bytes that each side sends again and again, so that the transfer lasts until a path has failed and come back.
 const LEN: u64 = 256 << 10;
 
 /// Megabits (10^6) per second of each path.
 const RATE: u32 = 10;
+
+/// Before each path towards us there is room for more than the kernel keeps under way on a subflow, since this is not about loss: without
+/// selective acknowledgements and timestamps, which smoltcp lacks, each of several losses in a row doubles the kernel's timer.
+const LONG_QUEUE: Duration = Duration::from_millis(400);
+
+/// Least, initial and most bytes that the kernel keeps under way on a subflow.
+const KERNEL_SEND_BUFFER: &str = "4096 16384 262144";
+
+/// Subflows besides the first that both ends allow: room to make one anew.
+const ROOM: u8 = 8;
 
 /// What a path must carry to be called in use.
 const IN_USE: u64 = 512 << 10;
@@ -85,10 +96,13 @@ fn a_transfer_ends_on_the_last_path_that_is_left() {
 fn start(link: Link, role: Role) -> (Lab, Running) {
     let lab = Lab::new("failover", link).unwrap();
     for path in 0..PATHS {
-        lab.topology.shape(path, RATE).unwrap();
+        lab.topology.shape(path, End::Kernel, RATE, Duration::from_millis(50)).unwrap();
+        lab.topology.shape(path, End::Stack, RATE, LONG_QUEUE).unwrap();
     }
-    let encounter = Encounter::new(role, Family::V4, LEN).endless().capture();
+    lab.topology.kernel().sysctl("net.ipv4.tcp_wmem", KERNEL_SEND_BUFFER).unwrap();
+    let encounter = Encounter::new(role, Family::V4, LEN).subflows(ROOM.into()).endless().capture();
     encounter.admit_joins(&lab).unwrap();
+    endpoints::set_limits(lab.topology.kernel(), ROOM, ROOM).unwrap();
     let running = encounter.start(&lab).unwrap();
     for path in 0..PATHS {
         running.wait_for_traffic(&lab, path, IN_USE, USE_LIMIT).unwrap();

@@ -15,7 +15,7 @@ use interop::payload::Payload;
 use interop::peer::{Peer, PeerReport};
 use interop::process::{Process, wait_until};
 use interop::slots::Slot;
-use interop::topology::{Family, Link, kernel_addr};
+use interop::topology::{End, Family, Link, kernel_addr};
 
 /// Network cards of a guest.
 const NICS: usize = 4;
@@ -107,7 +107,9 @@ fn a_kernel_without_multipath_falls_back() {
 fn a_shaped_path_is_as_slow_as_it_should_be() {
     let lab = Lab::new("shape", Link::Veth).unwrap();
     lab.topology.use_kernel_as_stack().unwrap();
-    lab.topology.shape(0, 20).unwrap();
+    for end in [End::Kernel, End::Stack] {
+        lab.topology.shape(0, end, 20, Duration::from_millis(50)).unwrap();
+    }
     let (down, up) = (lab.payload("down", 5 * MEBIBYTE).unwrap(), lab.payload("up", 5 * MEBIBYTE).unwrap());
     let addr = kernel_addr(Family::V4, 0);
     let server =
