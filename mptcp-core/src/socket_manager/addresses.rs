@@ -91,7 +91,7 @@ impl Connection {
 
     /// ADD_ADDR: an echo, or an address of the peer.
     pub(crate) fn on_add_addr(&mut self, id: SubflowId, add: &AddAddr, shared: &mut Shared) {
-        let Some(state) = self.multipath() else { return };
+        let Some(state) = self.multipath_mut() else { return };
         match add.kind {
             AddAddrKind::Echo => {
                 shared.mib.bump(Counter::EchoAdd);
@@ -103,6 +103,8 @@ impl Connection {
                     shared.mib.bump(Counter::AddAddrHMacFailure);
                     return;
                 }
+                // Linux acknowledges the keys with an ADD_ADDR, and may send no DSS for long.
+                state.introduced = true;
                 shared.mib.bump(Counter::AddAddr);
                 if add.port.is_some() {
                     shared.mib.bump(Counter::PortAdd);

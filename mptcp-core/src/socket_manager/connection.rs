@@ -45,8 +45,10 @@ pub(crate) struct Multipath {
     pub(crate) local: KeyMaterial,
     pub(crate) remote: KeyMaterial,
     pub(crate) checksum: bool,
-    /// A DSS option has come in: options pass, and the peer has our keys. Until then MP_CAPABLE is
-    /// repeated, and no subflow is added (RFC 8684 section 3.1).
+    /// The peer has our keys, as a DSS or the HMAC of an ADD_ADDR shows. Until then MP_CAPABLE is repeated (RFC 8684
+    /// section 3.1).
+    pub(crate) introduced: bool,
+    /// A DSS option has come in. Until then no subflow is added (section 3.1).
     pub(crate) confirmed: bool,
     /// All data so far went over the first subflow, in order and once, so a fallback is possible (section 3.7).
     pub(crate) single_path: bool,

@@ -221,6 +221,7 @@ impl Connection {
                     local: state.local,
                     remote: KeyMaterial::from(key),
                     checksum: state.checksum || flags.checksum,
+                    introduced: false,
                     confirmed: false,
                     single_path: true,
                 });
@@ -277,6 +278,8 @@ impl Connection {
             local,
             remote: KeyMaterial::from(remote),
             checksum,
+            // The third ACK bears both keys.
+            introduced: true,
             confirmed: false,
             single_path: true,
         });

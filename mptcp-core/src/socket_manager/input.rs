@@ -188,6 +188,7 @@ impl Connection {
 
     fn on_dss(&mut self, id: SubflowId, dss: &Dss, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
         let Some(state) = self.multipath_mut() else { return Verdict::Accept };
+        state.introduced = true;
         let newly_confirmed = !std::mem::replace(&mut state.confirmed, true);
         let (local_idsn, remote_idsn, checksum) = (state.local.idsn, state.remote.idsn, state.checksum);
         if let Some(subflow) = self.subflow_mut(id).filter(|subflow| newly_confirmed && subflow.initiator) {

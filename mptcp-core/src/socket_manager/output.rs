@@ -104,7 +104,7 @@ impl Connection {
         }
         let chunk = segment.chunk.and_then(|chunk| subflow.sent.find(chunk.offset).copied());
         let acknowledging = WireSeq::Long(DataSeq::at(state.remote.idsn, data_ack).0);
-        let introducing = subflow.initiator && !subflow.is_join() && !state.confirmed;
+        let introducing = subflow.initiator && !subflow.is_join() && !state.introduced;
         // The two do not fit together, and a peer without data may send no DSS before it has received one: in turns.
         let fin_has_its_turn = data_fin.is_some() && self.sender.timeouts % 2 == 1;
         match chunk {

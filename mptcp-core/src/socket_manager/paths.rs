@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::Rng;
 use tcp_adapter::{ConnectError, ConnectRequest};
 
-use super::connection::{Connection, Doom};
+use super::connection::{Connection, Doom, Multipath};
 use super::shared::Cx;
 use super::subflow::{MAX_SIGNALS_IN_A_ROW, NewSubflow, SIGNAL_PAUSE, Stage, Subflow};
 use crate::event::{Event, SubflowCloseReason, SubflowId};
@@ -51,20 +51,30 @@ pub enum SubflowError {
 impl Connection {
     /// Opens the subflows that are planned, makes lost ones again, and announces addresses.
     pub(crate) fn manage_paths(&mut self, cx: &mut Cx<'_>) {
-        if !self.wants_paths() {
-            return;
+        if self.wants_paths() {
+            self.retry_lost(cx);
+            if std::mem::take(&mut self.paths.changed) {
+                self.open_planned(cx);
+            }
         }
-        self.retry_lost(cx);
-        if std::mem::take(&mut self.paths.changed) {
-            self.open_planned(cx);
+        if self.tells_addresses() {
+            self.announce_addresses(cx);
+            self.withdraw_addresses(cx);
         }
-        self.announce_addresses(cx);
-        self.withdraw_addresses(cx);
     }
 
     /// Whether subflows may be added, and are still of use (RFC 8684 section 3.1: not before a DSS has come in).
     pub(crate) fn wants_paths(&self) -> bool {
-        let ready = self.closed.is_none() && self.multipath().is_some_and(|state| state.confirmed);
+        self.is_of_use(|state| state.confirmed)
+    }
+
+    /// Whether the peer may be told of addresses, and has a use for them.
+    pub(crate) fn tells_addresses(&self) -> bool {
+        self.is_of_use(|state| state.introduced)
+    }
+
+    fn is_of_use(&self, ready: impl FnOnce(&Multipath) -> bool) -> bool {
+        let ready = self.closed.is_none() && self.multipath().is_some_and(ready);
         ready && !(self.sender.is_shut() && self.receiver.is_finished())
     }
 
@@ -220,10 +230,10 @@ impl Connection {
         let both_open = !self.sender.is_shut() && !self.receiver.is_finished();
         let elsewhere = both_open && self.subflows.iter().filter(|subflow| subflow.usable()).count() > 1;
         let mut restarts = Vec::new();
-        let confirmed = self.multipath().is_none_or(|state| state.confirmed);
+        let introduced = self.multipath().is_none_or(|state| state.introduced);
         for subflow in &mut self.subflows {
             // Until the peer is known to have the keys, what leaves without payload repeats them (RFC 8684 section 3.1).
-            let introducing = subflow.initiator && !subflow.is_join() && !confirmed;
+            let introducing = subflow.initiator && !subflow.is_join() && !introduced;
             let signals = !subflow.control.is_empty() && subflow.alive() && !introducing;
             if signals && subflow.signals_in_a_row >= MAX_SIGNALS_IN_A_ROW {
                 subflow.signal_at.get_or_insert(cx.now + SIGNAL_PAUSE);

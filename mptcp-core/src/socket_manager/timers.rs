@@ -16,13 +16,13 @@ impl Connection {
             return None;
         }
         let config = &shared.config;
-        let wants_paths = self.wants_paths();
+        let (wants_paths, tells) = (self.wants_paths(), self.tells_addresses());
         let own = [
             self.sender.data_rto_at,
             self.sender.window_probe_at,
             self.give_up_at,
-            self.paths.announced.deadline().filter(|_| wants_paths && self.subflows.iter().any(Subflow::can_announce)),
-            self.paths.withdrawn.deadline().filter(|_| wants_paths && self.subflows.iter().any(Subflow::can_withdraw)),
+            self.paths.announced.deadline().filter(|_| tells && self.subflows.iter().any(Subflow::can_announce)),
+            self.paths.withdrawn.deadline().filter(|_| tells && self.subflows.iter().any(Subflow::can_withdraw)),
             self.paths.retries.deadline().filter(|_| wants_paths),
             self.plain_silence().map(|since| since + config.subflow_timeout),
         ];

@@ -1,12 +1,15 @@
 //! ADD_ADDR, REMOVE_ADDR and MP_PRIO.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use mptcp_core::{ConnId, Counter, EndpointFlags, EndpointId, Event, Limits, StackConfig, SubflowId};
 
-use crate::middlebox::{edit_option, on_packets, subtypes};
+use crate::middlebox::{edit_option, on_packets, remove_options, subtypes};
 use crate::world::{PORT, World, address, config};
 
+const DSS: u8 = 2;
 const ADD_ADDR: u8 = 3;
 const REMOVE_ADDR: u8 = 4;
 
@@ -39,6 +42,29 @@ fn an_announced_address_is_echoed_and_joined_from_either_side() {
 }
 
 #[test]
+fn an_announcement_on_a_silent_connection_is_echoed_and_joined_after_the_first_dss() {
+    // As with Linux, which acknowledges the keys with nothing but an ADD_ADDR.
+    let silent = Rc::new(Cell::new(true));
+    let still = Rc::clone(&silent);
+    let mut world = World::simple(9, 2);
+    world.middleboxes[0] = Some(on_packets(move |host, mut packet| {
+        if host == 1 && still.get() {
+            remove_options(&mut packet, |subtype| subtype == DSS);
+        }
+        vec![packet]
+    }));
+    let conns = world.open();
+    world.endpoint(1, 1, true, signal());
+    assert!(world.run_until(5, |world| world.mib(1, Counter::EchoAdd) == 1));
+    assert_eq!(world.mib(1, Counter::AddAddrTx), 1);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.subflows_up(0, conns[0]), 1, "no subflow before a DSS (RFC 8684 section 3.1)");
+    silent.set(false);
+    world.send(0, conns[0], 1000, false);
+    assert!(world.run_until(5, |world| world.subflows_up(0, conns[0]) == 2));
+}
+
+#[test]
 fn an_unanswered_announcement_is_repeated() {
     let mut lost = 0;
     let mut world = World::simple(2, 2);
@@ -65,7 +91,7 @@ fn many_announcements_leave_one_by_one_and_all_arrive() {
         world.endpoint(1, link, true, signal());
         world.endpoint(1, link, false, signal());
     }
-    world.run_for(Duration::from_millis(10));
+    world.run_for(Duration::from_millis(8));
     assert_eq!(world.mib(1, Counter::AddAddrTx), 1, "Linux would drop a second one on the heels of the first");
     assert!(world.run_until(10, |world| world.mib(1, Counter::EchoAdd) == 10), "{:?}", world.hosts[1].stack.mib());
     assert_eq!(world.mib(1, Counter::AddAddrTx), 10);
