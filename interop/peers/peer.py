@@ -24,6 +24,7 @@ parser.add_argument("--store", metavar="FILE", help="where received bytes go")
 parser.add_argument("--endless", action="store_true", help="send again and again until standard input ends")
 parser.add_argument("--rate", type=float, default=0, metavar="MBIT", help="send no faster than this")
 parser.add_argument("--abort-after", type=int, default=-1, metavar="BYTES", help="receive this much, then close with SO_LINGER 0")
+parser.add_argument("--wait", action="store_true", help="send nothing before standard input ends")
 parser.add_argument("--hold", action="store_true", help="keep the connection until standard input ends")
 parser.add_argument("--listen", type=int, metavar="PORT")
 parser.add_argument("--connect", nargs=2, metavar=("ADDR", "PORT"))
@@ -67,6 +68,8 @@ def is_multipath(sock):
 
 
 def send(sock):
+    if options.wait:
+        sys.stdin.read()
     start = time.monotonic()
     ended = threading.Event()
     if options.endless:

@@ -11,8 +11,11 @@ use crate::error::{LabError, Result};
 /// padding that Linux sends.
 const ERROR: u32 = 8_388_608;
 
+/// How far before the first data of an end a mapping must not start.
+const BEFORE: u32 = 1000;
+
 /// What is read of each frame.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 16] = [
     "frame.number",
     "_ws.malformed",
     "_ws.expert.severity",
@@ -21,7 +24,6 @@ const FIELDS: [&str; 17] = [
     "ipv6.src",
     "ip.dst",
     "ipv6.dst",
-    "tcp.stream",
     "tcp.flags",
     "mptcp.expected_token",
     "mptcp.expected_idsn",
@@ -48,9 +50,8 @@ pub struct Decoded {
     pub idsns: BTreeMap<String, u64>,
     /// Tokens in the SYN of each MP_JOIN, with the destination of it.
     pub join_tokens: Vec<(String, u32)>,
-    /// For each end the low 32 bits of data sequence number minus subflow sequence number of its first mapping on the first
-    /// subflow: the initial data sequence number that it really uses.
-    pub first_mappings: BTreeMap<String, u32>,
+    /// The low 32 bits of the data sequence numbers at which mappings start, on all subflows and from both ends.
+    pub mappings: BTreeSet<u32>,
     /// Whether each MP_CAPABLE of the handshake asks for checksums.
     pub checksums: Vec<bool>,
     /// Frames with RST, with their source.
@@ -86,14 +87,16 @@ impl Decoded {
                 complaints.push(format!("a join to {to} has the token {token}, the keys give {:?}", self.tokens));
             }
         }
-        for (from, used) in &self.first_mappings {
-            let idsn = self.idsns.get(from).map(|idsn| low(*idsn));
-            if idsn != Some(*used) {
-                complaints.push(format!("{from} starts at the IDSN {used}, its key gives {idsn:?} (low 32 bits)"));
+        for (from, idsn) in &self.idsns {
+            // The key itself takes the first number.
+            let first = low(*idsn).wrapping_add(1);
+            if !self.mappings.contains(&first) {
+                complaints.push(format!("no mapping starts at {first}, the first data of {from} by its key"));
             }
-        }
-        if self.first_mappings.len() != 2 {
-            complaints.push(format!("mappings of both ends are needed: {:?}", self.first_mappings));
+            let early = self.mappings.iter().find(|start| (1..=BEFORE).contains(&first.wrapping_sub(**start)));
+            if let Some(early) = early {
+                complaints.push(format!("a mapping starts at {early}, before {first}, the first data of {from}"));
+            }
         }
         complaints
     }
@@ -122,13 +125,10 @@ impl Decoded {
         if frame.number("tcp.options.mptcp.datafin.flag")? == Some(1_u8) {
             self.data_fins.insert(frame.source());
         }
-        let mapping =
-            (frame.number("tcp.options.mptcp.rawdataseqno")?, frame.number("tcp.options.mptcp.subflowseqno")?);
-        // The first subflow is the first TCP stream of the capture. A DATA_FIN without data has no subflow sequence number.
-        if let (Some(dsn), Some(ssn @ 1..)) = mapping
-            && frame.get("tcp.stream") == "0"
-        {
-            self.first_mappings.entry(frame.source()).or_insert(low(dsn).wrapping_sub(ssn));
+        // A DATA_FIN without data has the subflow sequence number 0.
+        let ssn = frame.number::<u32>("tcp.options.mptcp.subflowseqno")?;
+        if let (Some(dsn), Some(1..)) = (frame.number("tcp.options.mptcp.rawdataseqno")?, ssn) {
+            self.mappings.insert(low(dsn));
         }
         Ok(())
     }
@@ -187,9 +187,9 @@ mod tests {
         let ends = ["a", "b"].map(str::to_owned);
         Decoded {
             tokens: BTreeMap::from([(ends[0].clone(), 7), (ends[1].clone(), 8)]),
-            idsns: BTreeMap::from([(ends[0].clone(), 1 << 40 | 5), (ends[1].clone(), 6)]),
+            idsns: BTreeMap::from([(ends[0].clone(), 1 << 40 | 5), (ends[1].clone(), 6000)]),
             join_tokens: vec![("c".to_owned(), 8)],
-            first_mappings: BTreeMap::from([(ends[0].clone(), 5), (ends[1].clone(), 6)]),
+            mappings: BTreeSet::from([6, 1506, 6001]),
             ..Decoded::default()
         }
     }
@@ -201,9 +201,12 @@ mod tests {
         wrong_token.join_tokens[0].1 = 9;
         assert!(wrong_token.complaints()[0].contains("token 9"));
         let mut wrong_idsn = sound();
-        wrong_idsn.first_mappings.insert("b".to_owned(), 7);
-        assert!(wrong_idsn.complaints()[0].contains("IDSN 7"));
-        let nothing = Decoded::default();
-        assert_eq!(nothing.complaints().len(), 2);
+        wrong_idsn.mappings.remove(&6);
+        assert!(wrong_idsn.complaints()[0].contains("starts at 6"));
+        let mut too_early = sound();
+        too_early.idsns.insert("b".to_owned(), 1505);
+        too_early.mappings.insert(1400);
+        assert!(too_early.complaints()[0].contains("before 1506"));
+        assert_eq!(Decoded::default().complaints().len(), 1);
     }
 }

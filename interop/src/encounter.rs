@@ -13,6 +13,12 @@ use crate::peer::{Peer, PeerReport};
 use crate::process::{Feeder, Process, wait_until};
 use crate::topology::{Family, kernel_addr, stack_addr};
 
+/// Time in which all joins are made that are made at all.
+const JOIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bytes sent before the joins.
+const GREETING: usize = 1000;
+
 /// Which end of the connection the stack under test is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -46,6 +52,8 @@ enum Pace {
     Held,
     /// Both repeat the payload until the end.
     Endless,
+    /// Ours sends a greeting; both send the payload in the end.
+    Silent,
 }
 
 /// A connection under way.
@@ -69,6 +77,7 @@ enum Input {
     File,
     Held,
     Endless(Feeder),
+    Silent,
 }
 
 /// A connection that is over, with every byte where it should be.
@@ -158,6 +167,25 @@ impl Encounter {
         self
     }
 
+    /// Carries the payload in both directions at once, and but for its first bytes not before every path has its subflow: an
+    /// interface that is only coming up may need a second for its handshake, in which all bytes could be over.
+    ///
+    /// # Errors
+    /// A path has no subflow in time, or what [`Self::start`] and [`Running::finish`] complain about.
+    pub fn run(&self, lab: &Lab, limit: Duration) -> Result<Outcome> {
+        let silent = Self { pace: Pace::Silent, peer: self.peer.clone().wait(), ..self.clone() };
+        let mut running = silent.start(lab)?;
+        // Subflows may be added once a DSS has come in (RFC 8684 section 3.1), so there must be data.
+        let first = running.up.bytes()?[..GREETING].to_vec();
+        running.stack.process.feed(&first)?;
+        let wanted = lab.topology.paths() as u64 - 1;
+        wait_until("the joins", JOIN_LIMIT, || {
+            let mib = lab.topology.mib()?;
+            Ok(mib["MPJoinAckRx"] + mib["MPJoinSynAckRx"] >= wanted)
+        })?;
+        running.finish(limit)
+    }
+
     /// Lets the kernel have a subflow on every path: where it accepts, it announces its addresses; where it connects, it
     /// follows our announcements.
     ///
@@ -205,6 +233,7 @@ impl Encounter {
         let input = match self.pace {
             Pace::Payload => Input::File,
             Pace::Held => Input::Held,
+            Pace::Silent => Input::Silent,
             Pace::Endless => Input::Endless(stack.process.feed_endlessly(up.bytes()?)?),
         };
         Ok(Running { stack, peer, up, down, output, input })
@@ -233,6 +262,11 @@ impl Running {
         let endless = matches!(input, Input::Endless(_));
         match input {
             Input::File => {}
+            Input::Silent => {
+                peer.finish_input();
+                stack.process.feed(&up.bytes()?[GREETING..])?;
+                stack.process.finish_input();
+            }
             Input::Held => {
                 stack.process.feed(&up.bytes()?)?;
                 stack.process.finish_input();

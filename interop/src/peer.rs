@@ -84,6 +84,12 @@ impl Peer {
         self.with(&["--endless"])
     }
 
+    /// Sends nothing before the process's standard input ends.
+    #[must_use]
+    pub fn wait(self) -> Self {
+        self.with(&["--wait"])
+    }
+
     /// Keeps its direction open until the process's standard input ends.
     #[must_use]
     pub fn hold(self) -> Self {

@@ -50,7 +50,7 @@ fn transfer(link: Link, family: Family, role: Role, checksum: bool) {
         lab.topology.kernel().sysctl("net.mptcp.checksum_enabled", "1").unwrap();
         encounter = encounter.options("--checksum");
     }
-    let outcome = encounter.start(&lab).unwrap().finish(TRANSFER_LIMIT).unwrap_or_else(|error| {
+    let outcome = encounter.run(&lab, TRANSFER_LIMIT).unwrap_or_else(|error| {
         panic!("{mode}: {error}; kernel counters {:?}", lab.topology.mib().unwrap().nonzero());
     });
 

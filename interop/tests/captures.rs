@@ -42,7 +42,7 @@ fn encounter(lab: &Lab, role: Role, family: Family, checksum: bool) -> Encounter
 }
 
 fn run(lab: &Lab, encounter: &Encounter) {
-    encounter.start(lab).unwrap().finish(TRANSFER_LIMIT).unwrap();
+    encounter.run(lab, TRANSFER_LIMIT).unwrap();
 }
 
 fn assert_sound(file: &Path, checksum: bool, mode: &str) {
