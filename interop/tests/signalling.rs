@@ -28,6 +28,9 @@ const FOLLOW: &str = ",signal";
 fn open(lab: &Lab, encounter: Encounter) -> Running {
     let mut running = encounter.held().start(lab).unwrap();
     running.peer.wait_for_output("peer: connected", LIMIT).unwrap();
+    // The kernel does not announce what it is given before our first DSS is in, not even later.
+    let here = || running.stack.control("ss --json").is_ok_and(|ss| ss.contains(&format!("\"bytes_received\":{LEN}")));
+    wait_until("all that the kernel sends", LIMIT, || Ok(here())).unwrap();
     running
 }
 
