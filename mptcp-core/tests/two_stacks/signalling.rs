@@ -1,6 +1,6 @@
 //! ADD_ADDR, REMOVE_ADDR and MP_PRIO.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::world::{PORT, World, address, config};
 const DSS: u8 = 2;
 const ADD_ADDR: u8 = 3;
 const REMOVE_ADDR: u8 = 4;
+const PRIO: u8 = 5;
 
 fn signal() -> EndpointFlags {
     EndpointFlags { signal: true, ..EndpointFlags::default() }
@@ -97,6 +98,35 @@ fn many_announcements_leave_one_by_one_and_all_arrive() {
     assert_eq!(world.mib(1, Counter::AddAddrTx), 10);
     assert!(world.run_until(10, |world| world.subflows_up(0, conns[0]) == 9), "limit of 8 extra subflows");
     assert_eq!(world.mib(0, Counter::AddAddrDrop), 2, "limit of 8 accepted addresses");
+}
+
+#[test]
+fn no_more_than_two_signals_leave_in_a_row() {
+    let sent = Rc::new(RefCell::new(Vec::new()));
+    let mut world = World::simple(8, 3);
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    let announced = world.endpoint(1, 1, true, signal());
+    assert!(world.run_until(5, |world| world.mib(1, Counter::EchoAdd) == 1));
+    world.run_for(Duration::from_secs(1));
+    let seen = Rc::clone(&sent);
+    world.middleboxes[0] = Some(on_packets(move |host, packet| {
+        let signals = subtypes(&packet).into_iter().filter(|subtype| [ADD_ADDR, REMOVE_ADDR, PRIO].contains(subtype));
+        if host == 1 {
+            seen.borrow_mut().extend(signals);
+        }
+        vec![packet]
+    }));
+    let now = world.now;
+    world.hosts[1].stack.set_backup(now, conns[1], SubflowId(0), true).unwrap();
+    world.hosts[1].stack.remove_endpoint(now, announced).unwrap();
+    world.endpoint(1, 2, true, signal());
+    world.run_for(Duration::from_millis(8));
+    assert_eq!(sent.borrow().len(), 2, "a third duplicate ACK would look like a loss: {sent:?}");
+    world.run_for(Duration::from_millis(500));
+    for subtype in [ADD_ADDR, REMOVE_ADDR, PRIO] {
+        assert!(sent.borrow().contains(&subtype), "{sent:?}");
+    }
 }
 
 #[test]
