@@ -3,6 +3,7 @@
 
 pub mod conditions;
 mod engine;
+pub mod experiment;
 mod host;
 pub mod link;
 pub mod middlebox;

@@ -157,7 +157,7 @@ fn simulate(
     let end = scenario.run.time.map(|time| Instant::ZERO + time);
     let (mut delivered, mut progress_at) = (0, Instant::ZERO);
     while let Some(next) = world.next().filter(|next| end.is_none_or(|end| *next <= end)) {
-        if end.is_none() && world.traffic.is_over() {
+        if world.traffic.is_over() {
             return Ok(());
         }
         // A sample shows what has happened up to its time.

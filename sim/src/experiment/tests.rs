@@ -1,0 +1,105 @@
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::*;
+use crate::results::sweep_json;
+
+const TWO_BY_TWO: &str = r#"
+    [links.p1]
+    rate = ["5Mbit", "10Mbit"]
+    delay = "5ms"
+    [links.p2]
+    like = "p1"
+    [[traffic]]
+    name = "bulk"
+    bytes = "200KiB"
+    [sweep.variant]
+    keys = ["traffic.bulk.transport"]
+    values = ["tcp", "mptcp"]
+    [[expect]]
+    metric = "goodput"
+    of = "bulk"
+    when = { variant = "mptcp" }
+    min = "100Mbit"
+    [[published]]
+    source = "someone"
+    metric = "goodput"
+    of = "bulk"
+    when = { variant = "mptcp", "links.p1.rate" = "10Mbit" }
+    relative_to = { variant = "tcp", "links.p1.rate" = "10Mbit" }
+    value = "+50%"
+"#;
+
+fn experiment(chosen: &[(&str, &str)]) -> Result<Experiment, ExperimentError> {
+    let scenario = Scenario::parse(TWO_BY_TWO, "file.toml").unwrap();
+    let chosen = chosen.iter().map(|(name, label)| ((*name).to_owned(), (*label).to_owned())).collect();
+    Experiment::new(scenario, "file.toml".to_owned(), chosen)
+}
+
+#[derive(Default)]
+struct Counter(AtomicU64);
+
+impl Progress for Counter {
+    fn done(&self, effort: run::Effort) {
+        assert!(effort.packets > 0);
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn chosen_values_leave_the_others() {
+    assert_eq!(experiment(&[]).unwrap().len(), 4);
+    let one = experiment(&[("links.p1.rate", "10Mbit")]).unwrap();
+    let points: Vec<_> = (0..one.len()).map(|number| one.point(number).unwrap()).collect();
+    assert_eq!(points.len(), 2);
+    assert_eq!(one.meta(&points[1]).variant, "mptcp");
+    assert_eq!(
+        one.command(&points[1]),
+        "mptcp sim run file.toml --at links.p1.rate=10Mbit --at variant=mptcp --seed 1"
+    );
+    assert!(matches!(experiment(&[("x", "y")]), Err(ExperimentError::NoAxis { .. })));
+    assert!(matches!(experiment(&[("variant", "y")]), Err(ExperimentError::NoLabel { .. })));
+}
+
+#[test]
+fn runs_are_compared_with_each_other_and_with_what_was_published() {
+    let experiment = experiment(&[("links.p1.rate", "10Mbit")]).unwrap();
+    let mut ended = 0;
+    let report: Result<Report, ExperimentError> =
+        experiment.compare(|_, _| Ok(Observer::with_series()), |_, _| ended += 1);
+    let report = report.unwrap();
+    assert_eq!((report.runs.len(), ended), (2, 2));
+    assert_eq!(report.runs[0].meta.variant, "tcp");
+    assert!(report.runs[0].expectations.is_empty());
+    assert!(!report.runs[1].expectations[0].passed);
+    let figure = &report.published[0];
+    assert!((figure.published - 0.5).abs() < 1e-9 && figure.simulated.is_some(), "{figure:?}");
+}
+
+#[test]
+fn a_sweep_is_the_same_on_any_number_of_threads() {
+    let experiment = experiment(&[]).unwrap();
+    let sweep = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let counter = Counter::default();
+        let record = pool.install(|| run_sweep(&experiment, &counter, &AtomicBool::new(false))).unwrap();
+        assert_eq!(counter.0.into_inner(), 4);
+        sweep_json(&record)
+    };
+    let one = sweep(1);
+    assert_eq!(one, sweep(3));
+    assert!(one.contains("goodput of bulk >= 100Mbit"), "{one}");
+}
+
+#[test]
+fn a_sweep_that_is_stopped_keeps_what_is_done() {
+    let experiment = experiment(&[]).unwrap();
+    let record = run_sweep(&experiment, &Counter::default(), &AtomicBool::new(true)).unwrap();
+    assert_eq!((record.points.len(), record.planned), (0, 4));
+}
+
+#[test]
+fn words_are_quoted_for_shells() {
+    assert_eq!(quoted("links.p1.delay=5ms"), "links.p1.delay=5ms");
+    assert_eq!(quoted("loss=1% bursty"), "'loss=1% bursty'");
+    assert_eq!(quoted("it's"), "'it'\\''s'");
+}
