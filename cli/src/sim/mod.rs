@@ -1,8 +1,11 @@
 //! `mptcp sim`: the same stack over simulated networks, in virtual time.
 
+mod experiment;
 mod explain;
 mod list;
+mod run;
 mod scenario;
+mod sweep;
 
 use clap::{Args, Subcommand};
 
@@ -19,6 +22,8 @@ pub(crate) struct SimArgs {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Run(run::RunArgs),
+    Sweep(sweep::SweepArgs),
     List(list::ListArgs),
     Explain(explain::ExplainArgs),
 }
@@ -26,6 +31,8 @@ enum Command {
 /// Runs the subcommand.
 pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     match &args.command {
+        Command::Run(args) => run::run(args),
+        Command::Sweep(args) => sweep::run(args),
         Command::List(args) => list::run(args),
         Command::Explain(args) => explain::run(args),
     }

@@ -1,5 +1,7 @@
 //! Which scenario is meant, and what is different in it.
 
+use std::path::Path;
+
 use clap::Args;
 use mptcp_sim::scenario::Scenario;
 
@@ -26,9 +28,28 @@ impl ScenarioArgs {
         }
         Ok(scenario)
     }
+
+    /// What is set on the command line.
+    pub(super) fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
+
+    /// The scenario as it is named where it does not matter in which folder of which machine it is.
+    pub(super) fn portable_name(&self) -> String {
+        let path = Path::new(&self.scenario);
+        let file = path.file_name().filter(|_| path.is_absolute());
+        file.map_or_else(|| self.scenario.clone(), |file| file.to_string_lossy().into_owned())
+    }
+
+    /// The name of the file without its ending.
+    pub(super) fn stem(&self) -> String {
+        let stem = Path::new(&self.scenario).file_stem();
+        stem.map_or_else(|| "scenario".to_owned(), |stem| stem.to_string_lossy().into_owned())
+    }
 }
 
-fn parse_setting(text: &str) -> Result<(String, String), String> {
+/// Reads `KEY=VALUE`.
+pub(super) fn parse_setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => Err(format!("'{text}' is not KEY=VALUE, such as links.wifi.delay=20ms")),

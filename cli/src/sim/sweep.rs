@@ -1,0 +1,120 @@
+//! `mptcp sim sweep`.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mptcp_sim::experiment::{self, run_sweep};
+use mptcp_sim::results::{Folder, sweep_json, sweep_text};
+use mptcp_sim::run::Effort;
+
+use super::experiment::{ExperimentArgs, failure, not_written};
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::say;
+
+/// Run all points of a scenario's sweep on all cores, and write tables and heat maps
+///
+/// Ctrl-C stops it and keeps what is done.
+#[derive(Args, Debug)]
+pub(super) struct SweepArgs {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+}
+
+/// Runs the subcommand.
+pub(super) fn run(args: &SweepArgs) -> Result<(), Failure> {
+    let experiment = args.experiment.open()?;
+    let folder = Folder::create(args.experiment.folder()).map_err(not_written)?;
+    let stop = Arc::new(Stop::default());
+    let on_interrupt = Arc::clone(&stop);
+    interrupt::on_interrupt(move || on_interrupt.and_wait())?;
+    let bar = Bar::start(experiment.len());
+    let result = run_sweep(&experiment, &bar, &stop.asked);
+    bar.bar.finish_and_clear();
+    let written = result.map_err(failure).and_then(|record| {
+        let page = folder.write_sweep(&record).map_err(not_written)?;
+        if args.experiment.json {
+            say(sweep_json(&record).trim_end());
+        } else {
+            say(sweep_text(&record).trim_end());
+            say(&format!("\nreport: {}", page.display()));
+        }
+        Ok(record)
+    });
+    stop.done();
+    let record = written?;
+    let failed = record.points.iter().filter(|point| !point.failures.is_empty()).count();
+    if args.experiment.expect && failed > 0 {
+        let runs = record.points.len();
+        return Err(Failure::Runtime(format!("{failed} of {runs} runs did not come out as the scenario expects")));
+    }
+    Ok(())
+}
+
+/// A wish to stop, and whether it has come true.
+#[derive(Default)]
+struct Stop {
+    asked: AtomicBool,
+    written: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// Asks for the end and waits until the results are written.
+    fn and_wait(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*written {
+            written = self.changed.wait(written).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn done(&self) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Progress on standard error, if a person looks at it.
+struct Bar {
+    bar: ProgressBar,
+    started: Instant,
+    /// Simulated milliseconds, and packets.
+    simulated: AtomicU64,
+    packets: AtomicU64,
+}
+
+impl Bar {
+    fn start(runs: u64) -> Self {
+        let template = "{pos} of {len} runs [{bar:30}] {eta} left, {msg}";
+        let bar = if std::io::stderr().is_terminal() {
+            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(runs).with_style(style.progress_chars("=> "))
+        } else {
+            ProgressBar::with_draw_target(Some(runs), ProgressDrawTarget::hidden())
+        };
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar, started: Instant::now(), simulated: AtomicU64::new(0), packets: AtomicU64::new(0) }
+    }
+}
+
+impl experiment::Progress for Bar {
+    fn done(&self, effort: Effort) {
+        let millis = u64::try_from(effort.time.as_millis()).unwrap_or(u64::MAX);
+        let millis = self.simulated.fetch_add(millis, Ordering::Relaxed) + millis;
+        let packets = self.packets.fetch_add(effort.packets, Ordering::Relaxed) + effort.packets;
+        let elapsed = self.started.elapsed().as_secs_f64().max(1e-3);
+        let simulated = Duration::from_millis(millis);
+        self.bar.set_message(format!(
+            "{} simulated, {:.0} times real time, {:.0} thousand packets/s",
+            indicatif::HumanDuration(simulated),
+            simulated.as_secs_f64() / elapsed,
+            packets as f64 / elapsed / 1e3
+        ));
+        self.bar.inc(1);
+    }
+}
