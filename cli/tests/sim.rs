@@ -1,4 +1,4 @@
-//! `mptcp sim list` and `mptcp sim explain`.
+//! `mptcp sim`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
 
@@ -112,4 +112,108 @@ fn what_cannot_be_meant_is_refused() {
     let sentence = refused(&["sim", "explain", "two-paths", "--set", "delay"]);
     assert!(sentence.contains("'delay' is not KEY=VALUE, such as links.wifi.delay=20ms"), "{sentence}");
     assert_eq!(refused(&["sim", "explain"]), "say FILE or NAME (see 'mptcp --help')");
+}
+
+const TWO_VARIANTS: &str = r#"
+[links.p1]
+rate = "10Mbit"
+delay = "5ms"
+[links.p2]
+rate = "5Mbit"
+delay = "20ms"
+[[traffic]]
+name = "bulk"
+bytes = "300KiB"
+[sweep.variant]
+keys = ["traffic.bulk.transport"]
+values = ["tcp", "mptcp"]
+[[expect]]
+metric = "goodput"
+of = "bulk"
+min = "100Mbit"
+"#;
+
+/// A folder that is removed with its test.
+struct OutFolder(PathBuf);
+
+impl OutFolder {
+    fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("mptcp-sim-out-{}-{name}", std::process::id())))
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.0.join(file).metadata().is_ok_and(|file| file.len() > 0)
+    }
+}
+
+impl Drop for OutFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_run_writes_its_folder_and_repeats_itself() {
+    let file = ScenarioFile::new("run", TWO_VARIANTS);
+    let (out, pcap) = (OutFolder::new("run"), OutFolder::new("pcap"));
+    let run = |extra: &[&str]| {
+        let args = ["sim", "run", file.path(), "--out", out.path(), "--seed", "3"];
+        printed(&[&args, extra].concat())
+    };
+    let table = run(&["--qlog", "--pcap", pcap.path()]);
+    assert!(table.contains("mptcp  mptcp  p2"), "{table}");
+    assert!(table.contains("FAILED") && table.contains("--at variant=tcp --seed 3"), "{table}");
+    for name in ["report.html", "summary.json", "summary.txt", "tcp/series/links.csv", "mptcp/events.qlog.jsonl"] {
+        assert!(out.has(name), "{name}");
+    }
+    for name in ["tcp/pcap/client-p1.pcapng", "mptcp/pcap/server-p2.pcapng"] {
+        assert!(pcap.has(name), "{name}");
+    }
+    let one = run(&["--json", "--at", "variant=mptcp"]);
+    let page = std::fs::read(out.0.join("report.html")).unwrap();
+    assert!(one.starts_with('{') && one.contains("\"seed\": 3"), "{one}");
+    assert_eq!(run(&["--json", "--at", "variant=mptcp"]), one);
+    assert_eq!(std::fs::read(out.0.join("report.html")).unwrap(), page);
+}
+
+#[test]
+fn expectations_decide_the_exit_code_if_asked_to() {
+    let file = ScenarioFile::new("expect", TWO_VARIANTS);
+    let out = OutFolder::new("expect");
+    let output = run(&mut mptcp(["sim", "run", file.path(), "--out", out.path(), "--expect"]));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let met = ["sim", "run", file.path(), "--out", out.path(), "--expect", "--set", "expect.0.min=1Mbit"];
+    printed(&met);
+}
+
+#[test]
+fn a_sweep_writes_its_maps() {
+    let file = ScenarioFile::new("sweep", TWO_VARIANTS);
+    let out = OutFolder::new("sweep");
+    let text = printed(&[
+        "sim",
+        "sweep",
+        file.path(),
+        "--out",
+        out.path(),
+        "--repeat",
+        "2",
+        "--set",
+        "links.p1.delay=[\"5ms\", \"9ms\"]",
+    ]);
+    assert!(text.contains("8 of 8 runs done"), "{text}");
+    assert!(out.has("points.csv") && out.has("report.html") && out.has("summary.json"));
+}
+
+#[test]
+fn what_cannot_be_run_is_said_in_one_sentence() {
+    let file = ScenarioFile::new("wrong", TWO_VARIANTS);
+    let sentence = refused(&["sim", "run", file.path(), "--at", "variant=udp"]);
+    assert!(sentence.contains("has no value 'udp'; its values are tcp, mptcp"), "{sentence}");
+    let sentence = refused(&["sim", "run", file.path(), "--repeat", "50"]);
+    assert!(sentence.contains("100 points") && sentence.contains("mptcp sim sweep"), "{sentence}");
 }
