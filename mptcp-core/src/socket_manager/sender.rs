@@ -129,11 +129,12 @@ impl Sender {
     }
 }
 
-/// The whole segments of some bytes, or all if more than `available` are not at hand. Bytes of two calls into TCP never
-/// share a segment, so whatever else ended in a short one, such as a write of the application, would leave
-/// all segments after it cut in two.
-fn whole_segments(mut bytes: Bytes, mss: usize, available: u64) -> Bytes {
-    if (bytes.len() as u64) < available {
+/// What of `bytes` goes to TCP, where there is room for `room` and `available` are at hand: whole segments, unless the data
+/// or a large write of the application ends. Bytes of two calls into TCP never share a segment, so whatever else ended
+/// in a short one would leave all segments after it cut in two. Nothing, if room for a whole segment must be waited for.
+fn whole_segments(mut bytes: Bytes, mss: usize, room: usize, available: u64) -> Bytes {
+    let ends = bytes.len() as u64 >= available || (bytes.len() < mss && bytes.len() < room);
+    if !ends {
         bytes.truncate(bytes.len() - bytes.len() % mss);
     }
     bytes
@@ -181,7 +182,7 @@ impl Connection {
             let room = cx.tcp.send_room(tcp).min(MAX_MAPPING);
             let unsent = self.sender.queue.unsent();
             let bytes = self.sender.queue.slice(self.sender.queue.nxt(), room);
-            let bytes = bytes.map(|bytes| whole_segments(bytes, mss, unsent)).filter(|bytes| !bytes.is_empty());
+            let bytes = bytes.map(|bytes| whole_segments(bytes, mss, room, unsent)).filter(|bytes| !bytes.is_empty());
             let Some(bytes) = bytes else { break };
             if !self.give(index, self.sender.queue.nxt(), bytes, None, cx) {
                 break;
@@ -272,7 +273,8 @@ impl Connection {
         let chosen = views[decision.subflow];
         let len = decision.len.min(chosen.room).min(MAX_MAPPING).min(usize::try_from(available).unwrap_or(MAX_MAPPING));
         let Some(bytes) = queue.slice(position, len) else { return false };
-        let bytes = if bytes.len() < chosen.mss { bytes } else { whole_segments(bytes, chosen.mss, available) };
+        // The scheduler has seen to it that there is room for a segment.
+        let bytes = whole_segments(bytes, chosen.mss.max(1), usize::MAX, available);
         let sent = bytes.len();
         if !self.map(chosen.id, position, bytes, cx) {
             return false;
@@ -491,10 +493,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_end_of_the_data_makes_a_short_segment() {
-        let bytes = || Bytes::from(vec![0; 4096]);
-        assert_eq!(whole_segments(bytes(), 1432, 4097).len(), 2864);
-        assert_eq!(whole_segments(bytes(), 1432, 4096).len(), 4096);
-        assert_eq!(whole_segments(bytes(), 5000, 4097).len(), 0);
+    fn only_the_end_of_what_was_written_makes_a_short_segment() {
+        let whole = |mss, room, available| whole_segments(Bytes::from(vec![0; 4096]), mss, room, available).len();
+        assert_eq!(whole(1432, 9000, 4097), 2864);
+        assert_eq!(whole(1432, 9000, 4096), 4096);
+        // Less than a segment: it was written like this, or there is room for no more.
+        assert_eq!(whole(5000, 9000, 4097), 4096);
+        assert_eq!(whole(5000, 4096, 4097), 0);
+        assert_eq!(whole(5000, 4096, 4096), 4096);
     }
 }

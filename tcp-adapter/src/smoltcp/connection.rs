@@ -169,6 +169,16 @@ impl Connection {
         if self.send.peer_mss == 0 { self.local_mss } else { self.local_mss.min(self.send.peer_mss) }
     }
 
+    /// Payload of a segment, or all that there may ever be room for if that is less.
+    fn mss(&self, config: &SmoltcpConfig) -> usize {
+        self.segment_limit().saturating_sub(config.option_reserve).min(most_room(config))
+    }
+
+    /// Room below which a sender is told when there is more: that for a segment at least, which it may wait for.
+    fn starvation(&self, config: &SmoltcpConfig) -> usize {
+        most_room(config).div_ceil(2).max(self.mss(config))
+    }
+
     /// See [`TcpStack::send_room`](crate::TcpStack::send_room).
     pub(super) fn send_room(&self, config: &SmoltcpConfig) -> usize {
         if !matches!(self.phase, Phase::Open) || self.shutdown || !self.socket().may_send() {
@@ -209,7 +219,7 @@ impl Connection {
 
     /// Whether enough room has come about to say so.
     pub(super) fn no_longer_starved(&mut self, config: &SmoltcpConfig) -> bool {
-        let enough = self.starved && self.send_room(config) >= starvation(config);
+        let enough = self.starved && self.send_room(config) >= self.starvation(config);
         if enough {
             self.starved = false;
         }
@@ -218,7 +228,7 @@ impl Connection {
 
     /// Notes whether the room left is too small.
     pub(super) fn note_room(&mut self, config: &SmoltcpConfig) {
-        self.starved |= self.send_room(config) < starvation(config);
+        self.starved |= self.send_room(config) < self.starvation(config);
     }
 
     /// Has smoltcp wait for windows that allow a full segment, as long as there are bytes for one (RFC 9293 section
@@ -314,7 +324,7 @@ impl Connection {
             queued: send.unsent(),
             delivery_rate: None,
             pacing_rate: None,
-            mss: self.segment_limit().saturating_sub(config.option_reserve),
+            mss: self.mss(config),
             bytes_sent: send.bytes_sent,
             bytes_retransmitted: send.bytes_retransmitted,
             retransmissions: send.retransmissions,
@@ -345,7 +355,7 @@ impl Connection {
     }
 }
 
-/// Room below which a sender is told when there is more.
-fn starvation(config: &SmoltcpConfig) -> usize {
-    config.notsent_lowat.min(config.send_buffer).div_ceil(2)
+/// What [`Connection::send_room`] is while nothing waits.
+fn most_room(config: &SmoltcpConfig) -> usize {
+    config.notsent_lowat.min(config.send_buffer)
 }
