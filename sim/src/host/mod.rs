@@ -3,15 +3,17 @@
 mod processor;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
 use mptcp_core::{ConfigError, ConnId, Endpoint, EndpointFlags, Event, Limits, SchedulerKind, Stack, StackConfig};
 use rand::Rng;
 use tcp_adapter::smoltcp::{CongestionControl, SmoltcpConfig, SmoltcpStack};
 use tcp_adapter::{Frame, Instant, InterfaceId, ListenerId, TcpStack};
 
-use crate::network::{self, Arrival};
+use crate::network::{self, Arrival, CarrierChange};
 use crate::random::Streams;
 use crate::scenario::{self, Congestion, EndpointFlag, Endpoints, Scenario, Transport};
+use crate::traffic::datagram;
 use processor::Processor;
 
 /// The stack of a host, whatever its TCP.
@@ -28,6 +30,9 @@ pub(crate) struct Host {
     ring_use: Vec<usize>,
     ring_size: usize,
     ring_drops: u64,
+    /// Datagrams that were received, and that are to be sent.
+    datagrams: VecDeque<Frame>,
+    outgoing: VecDeque<(InterfaceId, Frame)>,
     /// Frames that the processor is still busy with, and when it has done.
     leaving: VecDeque<(Instant, InterfaceId, Frame)>,
     /// Who uses a connection: the number of a flow, and which of its ends.
@@ -35,6 +40,10 @@ pub(crate) struct Host {
     /// Which flow's listening end a listener belongs to.
     listeners: BTreeMap<ListenerId, usize>,
     next_port: u16,
+    /// Addresses of the interfaces.
+    addresses: Vec<IpAddr>,
+    /// Endpoints whose links have no carrier.
+    withdrawn: Vec<Endpoint>,
 }
 
 /// An end of a flow.
@@ -107,10 +116,14 @@ impl Host {
             ring_use: vec![0; interfaces.len()],
             ring_size: usize::try_from(host.nic.ring).unwrap_or(usize::MAX),
             ring_drops: 0,
+            datagrams: VecDeque::new(),
+            outgoing: VecDeque::new(),
             leaving: VecDeque::new(),
             conns: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_port: FIRST_PORT,
+            addresses: network::ends_at(scenario, &host.name).map(|end| end.addr(scenario).addr).collect(),
+            withdrawn: Vec::new(),
         })
     }
 
@@ -150,12 +163,31 @@ impl Host {
     pub(crate) fn receive(&mut self, now: Instant, arrival: Arrival) {
         let Arrival { interface, packet, .. } = arrival;
         if self.processor.is_free_of_charge() {
-            self.stack.handle_frame(now, interface, packet.frame);
+            self.take(now, interface, packet.frame);
         } else if self.ring_use[interface.0] >= self.ring_size {
             self.ring_drops += 1;
         } else {
             self.ring_use[interface.0] += 1;
             self.ring.push_back((interface, packet.frame));
+        }
+    }
+
+    /// A link has lost its carrier, or has one again: the path manager may not use its address meanwhile.
+    pub(crate) fn carrier(&mut self, now: Instant, change: CarrierChange) {
+        let addr = self.addresses[change.interface.0];
+        if change.up {
+            for endpoint in self.withdrawn.extract_if(.., |endpoint| endpoint.addr == addr) {
+                // It was there before, and so was room for it.
+                let _ = self.stack.add_endpoint(endpoint);
+            }
+            return;
+        }
+        let own = self.stack.endpoints().filter(|(_, endpoint)| endpoint.addr == addr);
+        let own: Vec<_> = own.map(|(id, endpoint)| (id, *endpoint)).collect();
+        for (id, endpoint) in own {
+            if self.stack.remove_endpoint(now, id).is_ok() {
+                self.withdrawn.push(endpoint);
+            }
         }
     }
 
@@ -168,12 +200,30 @@ impl Host {
             let Some((interface, frame)) = self.ring.pop_front() else { break };
             self.ring_use[interface.0] -= 1;
             self.processor.receive(now, frame.len());
-            self.stack.handle_frame(now, interface, frame);
+            self.take(now, interface, frame);
         }
         if self.stack.poll_timeout().is_some_and(|at| at <= now) {
             self.stack.handle_timeout(now);
         }
         true
+    }
+
+    fn take(&mut self, now: Instant, interface: InterfaceId, frame: Frame) {
+        if datagram::port(&frame).is_some() {
+            self.datagrams.push_back(frame);
+        } else {
+            self.stack.handle_frame(now, interface, frame);
+        }
+    }
+
+    /// The next datagram that was received.
+    pub(crate) fn poll_datagram(&mut self) -> Option<Frame> {
+        self.datagrams.pop_front()
+    }
+
+    /// Sends a datagram when the processor has time.
+    pub(crate) fn send_datagram(&mut self, interface: InterfaceId, frame: Frame) {
+        self.outgoing.push_back((interface, frame));
     }
 
     /// The next thing that has happened to one of the flows.
@@ -213,17 +263,20 @@ impl Host {
 
     /// Has the stack send what it can. What takes the processor no time goes to `sink`.
     pub(crate) fn give_out(&mut self, now: Instant, sink: &mut Vec<(InterfaceId, Frame)>) {
-        let Self { stack, processor, leaving, .. } = self;
-        stack.poll_transmit(now, &mut |interface, frame| match processor.send(now, interface, &frame) {
+        let Self { stack, processor, leaving, outgoing, .. } = self;
+        let mut send = |interface, frame: Frame| match processor.send(now, interface, &frame) {
             None => sink.push((interface, frame)),
             Some(at) => leaving.push_back((at, interface, frame)),
-        });
+        };
+        outgoing.drain(..).for_each(|(interface, frame)| send(interface, frame));
+        stack.poll_transmit(now, &mut send);
     }
 
     /// When there is something to do here if nothing arrives before.
     pub(crate) fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let leaving = self.leaving.front().map(|(at, ..)| *at);
-        let waiting = if self.ring.is_empty() { self.stack.poll_timeout() } else { Some(now) };
+        let idle = self.ring.is_empty() && self.outgoing.is_empty();
+        let waiting = if idle { self.stack.poll_timeout() } else { Some(now) };
         let waiting = waiting.map(|at| self.processor.free_at(at.max(now)));
         [leaving, waiting].into_iter().flatten().min()
     }

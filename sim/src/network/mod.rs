@@ -16,7 +16,7 @@ pub(crate) use bond::Bond;
 
 use crate::conditions::{ConditionsError, Timetable};
 use crate::engine::Agenda;
-use crate::link::{BitRate, Change, DelayModel, Limit, Output, Pipe, PipeConfig, QueueConfig, RateModel};
+use crate::link::{BitRate, Change, DelayModel, Limit, LinkState, Output, Pipe, PipeConfig, QueueConfig, RateModel};
 use crate::middlebox::{Chain, Direction, Output as Passed};
 use crate::packet::Packet;
 use crate::random::Streams;
@@ -39,6 +39,9 @@ pub(crate) struct Network {
     bonds: Vec<Bond>,
     counters: NetworkCounters,
     next_id: u64,
+    /// Whether links have a carrier, and what has changed of that since somebody looked.
+    carriers: Vec<bool>,
+    pub(crate) carrier_changes: Vec<CarrierChange>,
     /// First slot of the agenda that is the network's: that of the timetables; those of the pipes follow.
     first_slot: usize,
     moving: VecDeque<(Station, Packet)>,
@@ -57,6 +60,14 @@ pub(crate) struct NetworkCounters {
     pub(crate) received: u64,
     /// Dropped by routers.
     pub(crate) unroutable: u64,
+}
+
+/// A host notices that one of its links has lost or got a carrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CarrierChange {
+    pub(crate) host: usize,
+    pub(crate) interface: InterfaceId,
+    pub(crate) up: bool,
 }
 
 /// A packet that has reached a host.
@@ -139,6 +150,8 @@ impl Network {
             bonds: Vec::new(),
             counters: NetworkCounters::default(),
             next_id: 0,
+            carriers: vec![true; scenario.links.len()],
+            carrier_changes: Vec::new(),
             first_slot,
             moving: VecDeque::new(),
             output: Output::default(),
@@ -273,7 +286,23 @@ impl Network {
             }
         }
         self.carry(cx);
+        self.look_at_carriers();
         cx.agenda.set(self.first_slot, self.timetables.iter().filter_map(Timetable::next_at).min());
+    }
+
+    /// Notes which hosts notice that a link has gone down, or come up. It is down if either direction is.
+    fn look_at_carriers(&mut self) {
+        for link in 0..self.carriers.len() {
+            let up = [0, 1].iter().all(|way| self.pipes[2 * link + way].pipe.state() != LinkState::Down);
+            if std::mem::replace(&mut self.carriers[link], up) == up {
+                continue;
+            }
+            for (host, ports) in self.ports.iter().enumerate() {
+                let own = ports.iter().enumerate().filter(|(_, port)| port.pipe / 2 == link);
+                let change = |(index, _)| CarrierChange { host, interface: InterfaceId(index), up };
+                self.carrier_changes.extend(own.map(change));
+            }
+        }
     }
 
     /// Moves packets on until each is in a pipe, at a host, or gone.

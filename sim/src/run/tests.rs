@@ -178,3 +178,170 @@ fn collect(folder: &std::path::Path, files: &mut Vec<(String, Vec<u8>)>) {
         }
     }
 }
+
+#[test]
+fn datagrams_keep_their_pace_and_count_what_arrives() {
+    let scenario = scenario(
+        r#"
+        [routers.core]
+        [links.a]
+        to = "core"
+        [links.b]
+        from = "core"
+        rate = "10Mbit"
+        delay = "5ms"
+        loss = { model = "periodic", every = 10 }
+        [[traffic]]
+        name = "udp"
+        kind = "paced"
+        transport = "udp"
+        size = "1000B"
+        rate = "8Mbit"
+        [run]
+        time = "10s"
+        "#,
+    );
+    let outcome = run(&scenario, 1).unwrap();
+    let goodput = value(&outcome, Metric::Goodput, "udp");
+    assert!((goodput / 7.2e6 - 1.0).abs() < 0.005, "{goodput}");
+    // Of 10001 packets, the one at the very end included.
+    assert_eq!(value(&outcome, Metric::Drops, "udp"), 1001.0);
+    // 1042 bytes at 10 Mbit/s after 5 ms.
+    let latency = value(&outcome, Metric::LatencyP99, "udp");
+    assert!((latency - 0.005_833_6).abs() < 1e-5, "{latency}");
+}
+
+#[test]
+fn bonds_use_all_their_links() {
+    let goodput = |transport: &str, connections: u64| {
+        let text = format!(
+            r#"
+            [hosts.client]
+            recv_buffer = "256KiB"
+            [hosts.server]
+            recv_buffer = "256KiB"
+            [links.p1]
+            rate = "10Mbit"
+            delay = "2ms"
+            [links.p2]
+            like = "p1"
+            [[traffic]]
+            name = "bulk"
+            transport = "{transport}"
+            connections = {connections}
+            [run]
+            time = "20s"
+            warmup = "5s"
+            "#
+        );
+        value(&run(&scenario(&text), 1).unwrap(), Metric::Goodput, "bulk")
+    };
+    assert!(goodput("tcp", 8) < 10e6);
+    assert!(goodput("tcp-balanced", 8) > 18e6);
+    assert!(goodput("bond-hash", 8) > 18e6);
+    assert!(goodput("bond-hash", 1) < 10e6);
+    assert!(goodput("bond-rr", 1) > 15e6, "{}", goodput("bond-rr", 1));
+}
+
+#[test]
+fn a_slow_processor_is_the_bottleneck() {
+    let text = r#"
+        [hosts.client]
+        cpu = { per_packet = "20us", per_byte = "10ns" }
+        recv_buffer = "256KiB"
+        [hosts.server]
+        recv_buffer = "256KiB"
+        [links.p1]
+        rate = "1Gbit"
+        delay = "1ms"
+        [[traffic]]
+        name = "bulk"
+        transport = "tcp"
+        [run]
+        time = "4s"
+        warmup = "1s"
+        "#;
+    let one = value(&run(&scenario(text), 1).unwrap(), Metric::Goodput, "bulk");
+    // A segment takes 20 us and 15.14 us, and an acknowledgement for every second or each one 20.6 us.
+    let (least, most) = (1460.0 * 8.0 / (35.14e-6 + 20.6e-6), 1460.0 * 8.0 / (35.14e-6 + 10.2e-6));
+    assert!((least * 0.98..most * 1.02).contains(&one), "{one} is not from {least} to {most}");
+    let offloaded = text.replace("[hosts.server]", "nic = { tso = true }\n[hosts.server]");
+    let offloaded = value(&run(&scenario(&offloaded), 1).unwrap(), Metric::Goodput, "bulk");
+    assert!(offloaded > one * 1.1, "{offloaded} is not more than {one}");
+}
+
+#[test]
+fn the_processor_and_the_interface_have_limits() {
+    let text = r#"
+        [hosts.client]
+        nic = { rate = "100Mbit", ring = 64 }
+        congestion = "none"
+        [hosts.server]
+        [links.p1]
+        rate = "1Gbit"
+        delay = "1ms"
+        [[traffic]]
+        name = "bulk"
+        transport = "tcp"
+        bytes = "2MiB"
+        "#;
+    let outcome = run(&scenario(text), 1).unwrap();
+    let goodput = value(&outcome, Metric::Goodput, "bulk");
+    assert!(goodput < 100e6, "{goodput}");
+    assert_eq!(value(&outcome, Metric::Drops, "bulk"), 0.0, "the link drops nothing, the interface does");
+    assert!(value(&outcome, Metric::Retransmissions, "bulk") > 0.0);
+}
+
+#[test]
+fn all_other_work_is_done() {
+    let text = |traffic: &str| {
+        format!(
+            "[links.p1]\nrate = \"10Mbit\"\ndelay = \"5ms\"\n[links.p2]\nlike = \"p1\"\n[[traffic]]\nname = \"t\"\n{traffic}"
+        )
+    };
+    let requests = run(&scenario(&text("kind = \"request\"\ncount = 50\ndepth = 4\nresponse = \"10KiB\"")), 1).unwrap();
+    assert_eq!(requests.record.latencies[0].count(), 50);
+    assert!(value(&requests, Metric::LatencyP50, "t") > 0.010);
+    let messages = "kind = \"message\"\nsize = \"5KiB\"\ninterval = \"40ms\"\ndeadline = \"30ms\"\ncount = 25";
+    let messages = run(&scenario(&text(messages)), 1).unwrap();
+    assert_eq!(value(&messages, Metric::DeadlineMet, "t"), 0.96, "all but the first, which waits for the handshake");
+    let paced = "kind = \"paced\"\nrate = \"1Mbit\"\ndirection = \"both\"\ntime = \"2s\"";
+    let paced = run(&scenario(&text(paced)), 1).unwrap();
+    let goodput = value(&paced, Metric::Goodput, "t");
+    assert!((goodput / 2e6 - 1.0).abs() < 0.02, "{goodput}");
+}
+
+#[test]
+fn a_link_that_goes_down_is_left_at_once() {
+    let text = |action: &str| {
+        format!(
+            r#"
+            [hosts.client]
+            recv_buffer = "128KiB"
+            [hosts.server]
+            recv_buffer = "128KiB"
+            [links.p1]
+            rate = "10Mbit"
+            delay = "10ms"
+            queue = {{ bytes = "1MiB" }}
+            events = [{{ at = "1s", action = "{action}", for = "3s" }}]
+            [links.p2]
+            rate = "10Mbit"
+            delay = "15ms"
+            queue = {{ bytes = "1MiB" }}
+            [[traffic]]
+            name = "bulk"
+            bytes = "8MiB"
+            "#
+        )
+    };
+    let down = run(&scenario(&text("down")), 1).unwrap();
+    let stall = value(&down, Metric::LongestStall, "bulk");
+    assert!(stall < 0.5, "{stall}");
+    assert!(down.record.marks.iter().any(|mark| mark.text == "p1 up: down"), "{:?}", down.record.marks);
+    let again = down.record.connections[0].subflows.iter().filter(|subflow| subflow.path == "p1").count();
+    assert_eq!(again, 2, "the link is used again when it is up");
+    // Nobody is told of a black hole: only the missing acknowledgements tell.
+    let hole = run(&scenario(&text("blackhole")), 1).unwrap();
+    assert!(value(&hole, Metric::LongestStall, "bulk") > stall);
+}

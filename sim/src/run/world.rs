@@ -80,6 +80,10 @@ impl World {
                 &mut NetworkContext { now: self.now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };
             self.network.work(slot, cx);
             self.hand_over();
+            for change in std::mem::take(&mut self.network.carrier_changes) {
+                self.hosts[change.host].carrier(self.now, change);
+                self.agenda.hurry(traffic_slot + 1 + change.host, self.now);
+            }
         } else if slot == traffic_slot {
             self.traffic.work(self.now, &mut self.hosts, &mut self.touched);
             for host in self.touched.drain(..) {
@@ -109,6 +113,9 @@ impl World {
         let host = &mut self.hosts[index];
         host.give_ready(now, &mut frames);
         if host.take_in(now) {
+            while let Some(frame) = host.poll_datagram() {
+                self.traffic.take_datagram(now, index, &frame);
+            }
             while let Some(event) = host.poll_event() {
                 self.traffic.serve(now, event, host);
             }

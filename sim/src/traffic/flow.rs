@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use mptcp_core::{CloseReason, ConnConfig, ConnId, Event, ListenConfig, Recv};
-use tcp_adapter::{ConnectRequest, Instant, ListenerId};
+use tcp_adapter::{ConnectRequest, Frame, Instant, InterfaceId, ListenerId};
 
 use super::TrafficError;
+use super::datagram::{self, Datagram, Ends};
 use super::figures::Figures;
 use super::lane::Lane;
 use super::work::Worker;
@@ -39,6 +40,17 @@ pub(crate) struct Plan {
     pub(crate) local: std::net::IpAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) multipath: bool,
+    /// For datagrams: the interfaces, and the ends as either side sees them.
+    pub(crate) datagrams: Option<DatagramPlan>,
+}
+
+/// The way of datagrams.
+#[derive(Clone, Debug)]
+pub(crate) struct DatagramPlan {
+    pub(super) interfaces: [InterfaceId; 2],
+    pub(super) ends: [Ends; 2],
+    /// Payload of a datagram at most.
+    pub(super) longest: usize,
 }
 
 /// One end of a connection.
@@ -118,6 +130,9 @@ impl Flow {
     /// # Errors
     /// The stack refuses it.
     pub(super) fn listen(&mut self, number: usize, hosts: &mut [Host]) -> Result<(), TrafficError> {
+        if self.plan.datagrams.is_some() {
+            return Ok(());
+        }
         let server = &mut hosts[self.plan.hosts[1]];
         // Announced addresses are joined at the same port.
         let listener = server.stack.listen(None, self.plan.remote.port(), ListenConfig::default());
@@ -136,6 +151,10 @@ impl Flow {
         self.opened = Some(now);
         self.state = State::Running;
         self.worker.start(now, &mut self.lanes);
+        if self.plan.datagrams.is_some() {
+            self.write_datagrams(now, hosts);
+            return;
+        }
         match client.stack.connect(now, &request, config) {
             Ok(conn) => {
                 client.own_conn(conn, number, Side::Client);
@@ -149,6 +168,10 @@ impl Flow {
     /// Writes what has become due.
     pub(super) fn tick(&mut self, now: Instant, hosts: &mut [Host]) {
         self.worker.tick(now, &mut self.lanes);
+        if self.plan.datagrams.is_some() {
+            self.write_datagrams(now, hosts);
+            return;
+        }
         for side in [Side::Client, Side::Server] {
             self.write(now, side, &mut hosts[self.plan.hosts[side.index()]]);
         }
@@ -210,6 +233,32 @@ impl Flow {
             if self.parties[side.index()].conn == Some(conn) && self.is_over() {
                 host.disown(conn);
                 host.stack.close(now, conn);
+            }
+        }
+    }
+
+    /// A datagram has come to a side.
+    pub(super) fn take_datagram(&mut self, now: Instant, side: Side, frame: &Frame, figures: &mut Figures) {
+        let lane = &mut self.lanes[side.other().index()];
+        let Some(Datagram { len, wrong, written }) = datagram::parse(frame, lane.pattern()) else { return };
+        lane.deliver_datagram(now, len, wrong);
+        if let Some(written) = written {
+            figures.message(now, now - written, None);
+        }
+    }
+
+    fn write_datagrams(&mut self, now: Instant, hosts: &mut [Host]) {
+        let Some(DatagramPlan { interfaces, ends, longest }) = &self.plan.datagrams else { return };
+        for side in [0, 1] {
+            let lane = &mut self.lanes[side];
+            while let Some((mut position, mut left)) = lane.take_message() {
+                while left > 0 {
+                    let len = usize::try_from(left).unwrap_or(usize::MAX).min(*longest);
+                    let frame = datagram::build(&ends[side], lane.pattern(), position, len, now);
+                    hosts[self.plan.hosts[side]].send_datagram(interfaces[side], frame);
+                    position += len as u64;
+                    left -= len as u64;
+                }
             }
         }
     }

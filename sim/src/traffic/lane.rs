@@ -93,6 +93,25 @@ impl Lane {
         right
     }
 
+    /// The next message as a whole: where it begins and its length. It counts as written.
+    pub(super) fn take_message(&mut self) -> Option<(u64, u64)> {
+        let (end, _) = self.messages.pop_front()?;
+        let start = std::mem::replace(&mut self.written, end);
+        Some((start, end - start))
+    }
+
+    pub(super) fn pattern(&self) -> Pattern {
+        self.pattern
+    }
+
+    /// A datagram has arrived; others may have been lost before.
+    pub(super) fn deliver_datagram(&mut self, now: Instant, len: usize, wrong: usize) {
+        self.note_progress(now);
+        self.delivered += len as u64;
+        self.wrong += wrong as u64;
+        self.last_delivery = Some(now);
+    }
+
     /// The receiver has seen the end of the stream.
     pub(super) fn finish(&mut self) {
         self.finished = true;

@@ -1,25 +1,27 @@
 //! Applications: what hosts do with their stacks.
 
+pub(crate) mod datagram;
 mod figures;
 mod flow;
 mod lane;
 mod pattern;
 mod work;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tcp_adapter::Instant;
+use tcp_adapter::{Frame, Instant, InterfaceId};
 
 pub(crate) use figures::Figures;
 pub(crate) use flow::{Flow, State};
 
-use crate::host::{FlowEvent, Host};
+use crate::host::{FlowEvent, Host, Side};
 use crate::network::{self, Network};
 use crate::random::Streams;
 use crate::scenario::{Scenario, Transport, Work};
-use flow::Plan;
+use datagram::Ends;
+use flow::{DatagramPlan, Plan};
 use work::Worker;
 
 /// All traffic of a run.
@@ -32,11 +34,16 @@ pub(crate) struct TrafficSet {
     /// When flows have something to do by themselves.
     ticks: BTreeSet<(Instant, usize)>,
     tick_of: Vec<Option<Instant>>,
+    /// Flows of datagrams by host and port.
+    datagrams: BTreeMap<(usize, u16), (usize, Side)>,
     /// Flows that are not over.
     left: usize,
     /// Flows that have ended since somebody looked here.
     pub(crate) ended: Vec<usize>,
 }
+
+/// Ports of the ends that send datagrams first.
+const FIRST_DATAGRAM_PORT: u16 = 20_000;
 
 /// Something that happens to some traffic as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +101,7 @@ impl TrafficSet {
             moments: VecDeque::new(),
             ticks: BTreeSet::new(),
             tick_of: Vec::new(),
+            datagrams: BTreeMap::new(),
             left: 0,
             ended: Vec::new(),
         };
@@ -122,10 +130,14 @@ impl TrafficSet {
                     _ => format!("{} {}", traffic.name, connection + 1),
                 };
                 let multipath = traffic.transport == Transport::Mptcp;
-                let plan = Plan { hosts: ends, local, remote: SocketAddr::new(remote, port), multipath };
+                let number = set.flows.len();
+                let remote = SocketAddr::new(remote, port);
+                let mut plan = Plan { hosts: ends, local, remote, multipath, datagrams: None };
+                if traffic.transport == Transport::Udp {
+                    plan.datagrams = set.plan_datagrams(scenario, &plan, number);
+                }
                 let stream = streams.stream(&format!("traffic.{}.{connection}", traffic.name));
                 let worker = Worker::new(&traffic.work, writes.as_ref(), stream);
-                let number = set.flows.len();
                 let mut flow = Flow::new(index, name, number as u64, plan, worker);
                 flow.listen(number, hosts)?;
                 set.flows.push(flow);
@@ -138,6 +150,36 @@ impl TrafficSet {
         set.tick_of = vec![None; set.flows.len()];
         set.left = set.flows.len();
         Ok(set)
+    }
+
+    /// Gives a flow of datagrams its ports and finds its way.
+    fn plan_datagrams(&mut self, scenario: &Scenario, plan: &Plan, number: usize) -> Option<DatagramPlan> {
+        let port = FIRST_DATAGRAM_PORT.checked_add(u16::try_from(number).ok()?)?;
+        let local = SocketAddr::new(plan.local, port);
+        let find = |host: usize, addr| {
+            let ends = network::ends_at(scenario, &scenario.hosts[host].name);
+            ends.enumerate().find(|(_, end)| end.addr(scenario).addr == addr)
+        };
+        let (client, from) = find(plan.hosts[0], local.ip())?;
+        let (server, to) = find(plan.hosts[1], plan.remote.ip())?;
+        self.datagrams.insert((plan.hosts[0], local.port()), (number, Side::Client));
+        self.datagrams.insert((plan.hosts[1], plan.remote.port()), (number, Side::Server));
+        let up = Ends { from: local, to: plan.remote, macs: [from.mac(), from.other().mac()] };
+        let down = Ends { from: plan.remote, to: local, macs: [to.mac(), to.other().mac()] };
+        let mtu = scenario.links[from.link].mtu.min(scenario.links[to.link].mtu);
+        Some(DatagramPlan {
+            interfaces: [InterfaceId(client), InterfaceId(server)],
+            ends: [up, down],
+            longest: datagram::longest(usize::from(mtu), plan.remote.ip()),
+        })
+    }
+
+    /// A datagram has reached a host.
+    pub(crate) fn take_datagram(&mut self, now: Instant, host: usize, frame: &Frame) {
+        let flow = datagram::port(frame).and_then(|port| self.datagrams.get(&(host, port)));
+        let Some((number, side)) = flow.copied() else { return };
+        let flow = &mut self.flows[number];
+        flow.take_datagram(now, side, frame, &mut self.figures[flow.traffic]);
     }
 
     /// When [`work`](Self::work) has something to do.
