@@ -111,7 +111,9 @@ impl Connection {
             Some(mapping) if introducing && mapping.offset == 0 => {
                 emit(&introduction(state, flags, Some(&mapping)), space);
             }
-            None if introducing && segment.offset == 0 && !fin_has_its_turn => {
+            // Wherever it is in the stream: with the first data lost, the answer to a repeated SYN/ACK is what the peer gets
+            // first, and Linux falls back if that has no keys.
+            None if introducing && !fin_has_its_turn => {
                 emit(&introduction(state, flags, None), space);
             }
             Some(mapping) => {

@@ -221,6 +221,24 @@ fn the_first_data_of_the_client_carries_the_keys_in_place_of_a_mapping() {
 }
 
 #[test]
+fn the_answer_to_a_repeated_syn_ack_bears_the_keys_although_data_has_left() {
+    let mut world = World::simple(8, 1);
+    world.middleboxes[0] = Some(on_packets(|host, packet| {
+        // No data of the client arrives.
+        if host == 0 && !packet.payload.is_empty() { Vec::new() } else { vec![packet] }
+    }));
+    let client = world.connect(true);
+    world.send(0, client, 10_000, false);
+    assert!(world.run_until(5, |world| world.server_conn().is_some()), "{:?}", world.hosts[1].stack.mib());
+    world.middleboxes[0] = None;
+    let conns = [client, world.server_conn().unwrap()];
+    assert!(world.run_until(20, |world| world.transferred(conns, false)));
+    for (host, conn) in conns.into_iter().enumerate() {
+        assert_eq!(world.hosts[host].stack.info(conn).unwrap().fallback, None);
+    }
+}
+
+#[test]
 fn the_mapping_in_mp_capable_may_come_twice_and_after_data_of_the_listener() {
     let mut world = World::simple(17, 1);
     let mut introduced = false;
