@@ -15,7 +15,7 @@ const ERROR: u32 = 8_388_608;
 const BEFORE: u32 = 1000;
 
 /// What is read of each frame.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 17] = [
     "frame.number",
     "_ws.malformed",
     "_ws.expert.severity",
@@ -31,6 +31,7 @@ const FIELDS: [&str; 16] = [
     "tcp.options.mptcp.recvtok",
     "tcp.options.mptcp.rawdataseqno",
     "tcp.options.mptcp.subflowseqno",
+    "tcp.options.mptcp.datalvllen",
     "tcp.options.mptcp.datafin.flag",
 ];
 
@@ -52,6 +53,8 @@ pub struct Decoded {
     pub join_tokens: Vec<(String, u32)>,
     /// The low 32 bits of the data sequence numbers at which mappings start, on all subflows and from both ends.
     pub mappings: BTreeSet<u32>,
+    /// Bytes of the first data where it came with an MP_CAPABLE, whose mapping names no data sequence number.
+    pub data_with_keys: BTreeMap<String, u32>,
     /// Whether each MP_CAPABLE of the handshake asks for checksums.
     pub checksums: Vec<bool>,
     /// Frames with RST, with their source.
@@ -88,10 +91,10 @@ impl Decoded {
             }
         }
         for (from, idsn) in &self.idsns {
-            // The key itself takes the first number.
-            let first = low(*idsn).wrapping_add(1);
+            // The key itself takes the first number, and data in MP_CAPABLE the next ones.
+            let first = low(*idsn).wrapping_add(1).wrapping_add(self.data_with_keys.get(from).copied().unwrap_or(0));
             if !self.mappings.contains(&first) {
-                complaints.push(format!("no mapping starts at {first}, the first data of {from} by its key"));
+                complaints.push(format!("no mapping starts at {first}, the first data in a DSS of {from} by its key"));
             }
             let early = self.mappings.iter().find(|start| (1..=BEFORE).contains(&first.wrapping_sub(**start)));
             if let Some(early) = early {
@@ -129,6 +132,10 @@ impl Decoded {
         let ssn = frame.number::<u32>("tcp.options.mptcp.subflowseqno")?;
         if let (Some(dsn), Some(1..)) = (frame.number("tcp.options.mptcp.rawdataseqno")?, ssn) {
             self.mappings.insert(low(dsn));
+        } else if let Some(len @ 1..) = frame.number("tcp.options.mptcp.datalvllen")?
+            && ssn.is_none()
+        {
+            self.data_with_keys.insert(frame.source(), len);
         }
         Ok(())
     }
@@ -203,6 +210,9 @@ mod tests {
         let mut wrong_idsn = sound();
         wrong_idsn.mappings.remove(&6);
         assert!(wrong_idsn.complaints()[0].contains("starts at 6"));
+        wrong_idsn.mappings.insert(106);
+        wrong_idsn.data_with_keys.insert("a".to_owned(), 100);
+        assert_eq!(wrong_idsn.complaints(), [""; 0]);
         let mut too_early = sound();
         too_early.idsns.insert("b".to_owned(), 1505);
         too_early.mappings.insert(1400);
