@@ -293,6 +293,8 @@ pub struct SegmentOut {
     pub chunk: Option<Chunk>,
     /// Whether some of the payload was sent before.
     pub retransmission: bool,
+    /// Scale of the window field: a window that is no multiple of `1 << window_shift` bytes is rounded down.
+    pub window_shift: u8,
 }
 
 /// Room for TCP options in a header, filled from the front.

@@ -28,7 +28,7 @@ impl Connection {
             SegmentKind::Established => self.segment_options(id, segment, space, shared),
             SegmentKind::Reset => return None,
         }
-        Some(self.receiver.advertise())
+        Some(self.receiver.advertise(segment.window_shift))
     }
 
     fn flags(&self, checksum: bool, shared: &Shared) -> CapableFlags {

@@ -32,7 +32,7 @@ impl Receiver {
     pub(crate) fn new(config: &StackConfig) -> Self {
         let mut window = ReceiveWindow::new(config.recv_buffer_initial, config.recv_buffer_max);
         // The SYN announces the first window, so data may come for it before any other segment leaves.
-        window.advertise(0, 0);
+        window.advertise(0, 0, 0);
         Self { stream: Reassembly::new(MAX_FRAGMENTS), window, fin: None, finished: false, update_wanted: false }
     }
 
@@ -45,10 +45,11 @@ impl Receiver {
         self.stream.rcv_nxt() + u64::from(self.finished)
     }
 
-    /// The window to advertise in bytes, relative to [`ack_position`](Self::ack_position).
-    pub(crate) fn advertise(&mut self) -> u32 {
+    /// The window to advertise in bytes, relative to [`ack_position`](Self::ack_position), in a segment whose window field is
+    /// scaled by `shift`.
+    pub(crate) fn advertise(&mut self, shift: u8) -> u32 {
         let unread = self.stream.readable();
-        self.window.advertise(self.stream.rcv_nxt(), unread)
+        self.window.advertise(self.stream.rcv_nxt(), unread, shift)
     }
 
     /// Takes the peer's word that its stream ends at `position`; the first word counts.

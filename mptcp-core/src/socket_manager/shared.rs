@@ -208,8 +208,15 @@ mod tests {
         let request = CapableRequest { checksum: false, deny_join_initial: false };
         let mut conn = passive_open(two, tcp, &syn, Some(request), &mut shared);
         let mut answer = OptionSpace::new(OptionSpace::MAX);
-        let segment =
-            SegmentOut { kind: SegmentKind::SynAck, fin: false, offset: 0, len: 0, chunk: None, retransmission: false };
+        let segment = SegmentOut {
+            kind: SegmentKind::SynAck,
+            fin: false,
+            offset: 0,
+            len: 0,
+            chunk: None,
+            retransmission: false,
+            window_shift: 0,
+        };
         conn.on_transmit(SubflowId(0), &segment, &mut answer, &mut shared);
         assert_eq!(answer.as_slice(), [], "plain TCP");
     }

@@ -20,6 +20,8 @@ pub struct ReceiveWindow {
     buffer: usize,
     max: usize,
     right_edge: u64,
+    /// The same as the peer has seen it, which the scale of the window field has rounded.
+    shown_edge: u64,
     /// Start of the running measurement; `None` before the first read.
     since: Option<Instant>,
     /// Bytes read since then.
@@ -34,16 +36,28 @@ impl ReceiveWindow {
     /// `max` is cut to 65535 << 14, the most that TCP can announce, and `initial` to `max`.
     pub fn new(initial: usize, max: usize) -> Self {
         let max = max.min(WINDOW_MAX);
-        Self { buffer: initial.min(max), max, right_edge: 0, since: None, read: 0, until: Instant::ZERO }
+        Self { buffer: initial.min(max), max, right_edge: 0, shown_edge: 0, since: None, read: 0, until: Instant::ZERO }
     }
 
     /// The window to announce with a DATA_ACK of `rcv_nxt`, with `unread` bytes in order that
-    /// wait for the application. The right edge moves accordingly.
+    /// wait for the application: a multiple of `1 << shift` bytes, the scale of the window field (at most 14, RFC 7323
+    /// section 2.3). The right edge moves accordingly.
     ///
     /// Bytes out of order do not count: they lie within the window already.
-    pub fn advertise(&mut self, rcv_nxt: u64, unread: usize) -> u32 {
+    ///
+    /// The window is rounded down, unless the edge that the peer has seen would move back: then up. So that
+    /// edge runs ahead of the right edge while small segments come in that no one reads, but not beyond what
+    /// [is accepted](Self::accepted_edge).
+    pub fn advertise(&mut self, rcv_nxt: u64, unread: usize, shift: u8) -> u32 {
+        let unit = 1 << shift.min(14);
         self.right_edge = self.right_edge.max(self.possible_edge(rcv_nxt, unread));
-        u32::try_from(self.right_edge.saturating_sub(rcv_nxt)).unwrap_or(u32::MAX)
+        let exact = self.right_edge.saturating_sub(rcv_nxt);
+        let shown = self.shown_edge.saturating_sub(rcv_nxt).next_multiple_of(unit);
+        let rounded = exact - exact % unit;
+        let fits = rcv_nxt.saturating_add(shown) <= self.accepted_edge();
+        let window = if rounded < shown && fits { shown } else { rounded };
+        self.shown_edge = self.shown_edge.max(rcv_nxt.saturating_add(window));
+        u32::try_from(window).unwrap_or(u32::MAX)
     }
 
     /// The first position that the peer may not send.
@@ -120,13 +134,31 @@ mod tests {
     #[test]
     fn the_right_edge_never_moves_back() {
         let mut window = ReceiveWindow::new(1_000, 1_000);
-        assert_eq!(window.advertise(0, 0), 1_000);
-        assert_eq!(window.advertise(600, 600), 400, "what is unread is not offered again");
-        assert_eq!(window.advertise(600, 900), 400, "not even if the owner counts more unread");
+        assert_eq!(window.advertise(0, 0, 0), 1_000);
+        assert_eq!(window.advertise(600, 600, 0), 400, "what is unread is not offered again");
+        assert_eq!(window.advertise(600, 900, 0), 400, "not even if the owner counts more unread");
         assert_eq!(window.right_edge(), 1_000);
-        assert_eq!(window.advertise(1_000, 1_000), 0, "a full buffer closes the window");
-        assert_eq!(window.advertise(1_000, 300), 700);
+        assert_eq!(window.advertise(1_000, 1_000, 0), 0, "a full buffer closes the window");
+        assert_eq!(window.advertise(1_000, 300, 0), 700);
         assert_eq!(window.right_edge(), 1_700);
+    }
+
+    #[test]
+    fn the_edge_that_the_peer_sees_never_moves_back_either() {
+        let mut window = ReceiveWindow::new(1_000, 1_000);
+        assert_eq!(window.advertise(0, 0, 4), 992);
+        assert_eq!(window.advertise(3, 3, 4), 992, "995 is seen, of 997 at most");
+        assert_eq!(window.advertise(10, 10, 4), 992, "up, to 1002, as 986 is less than 995");
+        assert_eq!(window.advertise(11, 11, 0), 991, "another subflow has another scale");
+        assert_eq!(window.advertise(12, 12, 14), 0, "16384 would be beyond what is accepted");
+        assert_eq!(window.advertise(500, 0, 4), 992, "and down again once there is room");
+        assert_eq!((window.right_edge(), window.accepted_edge()), (1_500, 2_500));
+        let (mut window, mut seen) = (ReceiveWindow::new(1_000, 1_000), 0);
+        for position in 0..1_500 {
+            let edge = position + u64::from(window.advertise(position, 1_000.min(position as usize), 4));
+            assert!(edge >= seen && edge <= window.accepted_edge(), "{seen}, {edge}");
+            seen = edge;
+        }
     }
 
     #[test]
@@ -178,24 +210,24 @@ mod tests {
     #[test]
     fn growth_moves_the_edge() {
         let mut window = ReceiveWindow::new(1_000, 100_000);
-        window.advertise(0, 0);
+        window.advertise(0, 0, 0);
         window.on_read(Instant::ZERO, 0, || RTT);
         window.on_read(Instant::from_millis(10), 1_000, || RTT);
         assert!(window.update_needed(1_000, 0, 100));
-        assert_eq!(window.advertise(1_000, 0), 2_000);
+        assert_eq!(window.advertise(1_000, 0, 0), 2_000);
     }
 
     #[test]
     fn updates_wait_for_a_worthwhile_step() {
         let mut window = ReceiveWindow::new(10_000, 10_000);
-        window.advertise(0, 0);
+        window.advertise(0, 0, 0);
         assert!(!window.update_needed(0, 0, 1_000));
         assert!(!window.update_needed(1_999, 0, 1_000));
         assert!(window.update_needed(2_000, 0, 1_000), "two segments");
         assert!(!window.update_needed(2_000, 1, 1_000), "one byte is still unread");
         assert!(!window.update_needed(4_999, 0, 9_000));
         assert!(window.update_needed(5_000, 0, 9_000), "half the buffer");
-        window.advertise(5_000, 0);
+        window.advertise(5_000, 0, 0);
         assert!(!window.update_needed(5_000, 0, 9_000));
     }
 
@@ -203,7 +235,7 @@ mod tests {
     fn sizes_stay_within_what_tcp_can_announce() {
         let mut window = ReceiveWindow::new(usize::MAX, usize::MAX);
         assert_eq!(window.buffer(), WINDOW_MAX);
-        assert_eq!(window.advertise(7, 0), WINDOW_MAX as u32);
+        assert_eq!(window.advertise(7, 0, 0), WINDOW_MAX as u32);
         assert_eq!(ReceiveWindow::new(500, 100).buffer(), 100);
     }
 }

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Factory;
+use super::hook::SentSegment;
 use super::packet::{ACK, Packet, SYN};
 use super::wire::{Pump, Wire, assert_pattern};
-use crate::{TcpId, Verdict};
+use crate::{SegmentKind, TcpId, Verdict};
 
 /// A receiver whose window ends at a point that the case moves.
 struct Budget {
@@ -59,6 +60,10 @@ pub fn advertised_window_is_the_hooks(factory: Factory) {
     assert!(wire.run_until(Duration::from_secs(30), |wire| wire.inbox(1, second).len() == 300_000));
     assert_pattern(wire.inbox(1, second), 300_000);
     let shift = scale(&wire, 1);
+    for SentSegment { segment, .. } in &wire.ends[1].hook.sent {
+        let scaled = segment.kind == SegmentKind::Established;
+        assert_eq!(u32::from(segment.window_shift), if scaled { shift } else { 0 });
+    }
     let mut edge = None;
     let mut full = 0;
     for (from, packet) in &wire.log {

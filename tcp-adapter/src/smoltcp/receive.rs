@@ -438,8 +438,15 @@ impl SmoltcpStack {
 
     /// Answers a segment whose acknowledgement is of another incarnation, leaving the connection as it is.
     fn reset_from(&mut self, conn: &Connection, segment: &Segment, hook: &mut dyn SegmentHook) {
-        let out =
-            SegmentOut { kind: SegmentKind::Reset, fin: false, offset: 0, len: 0, chunk: None, retransmission: false };
+        let out = SegmentOut {
+            kind: SegmentKind::Reset,
+            fin: false,
+            offset: 0,
+            len: 0,
+            chunk: None,
+            retransmission: false,
+            window_shift: 0,
+        };
         let mut options = OptionSpace::new(OptionSpace::MAX);
         let _ = hook.on_transmit(self.now, conn.id, &out, &mut options);
         self.reply_with_reset(conn.interface, segment, options.as_slice());

@@ -155,7 +155,8 @@ impl SmoltcpStack {
         // smoltcp takes all that its buffer can hold, whatever the unscaled window of a SYN says.
         conn.receive.engine_edge = conn.socket().recv_capacity() as u64;
         let kind = if segment.flags.ack { SegmentKind::SynAck } else { SegmentKind::Syn };
-        let out = SegmentOut { kind, fin: false, offset: 0, len: 0, chunk: None, retransmission: again };
+        let out =
+            SegmentOut { kind, fin: false, offset: 0, len: 0, chunk: None, retransmission: again, window_shift: 0 };
         let mss = u16::try_from(conn.local_mss()).unwrap_or(u16::MAX);
         let mut options = PaddedOptions::syn(mss, written.window_scale);
         let mut space = OptionSpace::new(options.room());
@@ -227,6 +228,7 @@ impl SmoltcpStack {
             len: in_chunk,
             chunk,
             retransmission,
+            window_shift: conn.receive.window_shift,
         };
         let mut space = OptionSpace::new(OptionSpace::MAX);
         let wanted = output.hook.on_transmit(self.now, conn.id, &out, &mut space);
@@ -271,6 +273,7 @@ impl SmoltcpStack {
             len: 0,
             chunk: None,
             retransmission: false,
+            window_shift: conn.receive.window_shift,
         };
         let mut space = OptionSpace::new(OptionSpace::MAX);
         let wanted = output.hook.on_transmit(self.now, conn.id, &out, &mut space);
