@@ -59,13 +59,15 @@ pub(crate) struct Surroundings<'a> {
 
 impl PathState {
     pub(crate) fn new(local: SocketAddr, remote: SocketAddr) -> Self {
+        let mut remotes = RemoteAddrs::default();
+        remotes.observe(AddrId(0), remote);
         Self {
             local,
             remote,
             deny_remote_initial: false,
             announced: Announcements::default(),
             withdrawn: Withdrawals::default(),
-            remotes: RemoteAddrs::default(),
+            remotes,
             retries: Retries::default(),
             changed: true,
             tried: vec![(local.ip(), remote)],

@@ -28,10 +28,14 @@ pub(crate) enum Learned {
     Refused,
 }
 
-/// The announced addresses of the peer of one connection.
+/// The addresses of the peer of one connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RemoteAddrs {
+    /// Announced.
     list: Vec<RemoteAddr>,
+    /// Seen at the other end of subflows, which may be gone. A translator may have made something else of an address that
+    /// is announced under the same id.
+    joined: Vec<RemoteAddr>,
 }
 
 impl RemoteAddrs {
@@ -52,28 +56,49 @@ impl RemoteAddrs {
         Learned::New
     }
 
-    /// Forgets an address; `None` if the id is not known.
-    pub(crate) fn remove(&mut self, id: AddrId) -> Option<RemoteAddr> {
-        let at = self.list.iter().position(|known| known.id == id)?;
-        Some(self.list.remove(at))
+    /// Takes the address id of a subflow that was authenticated. The last observation counts, and of too many the oldest
+    /// is forgotten.
+    pub(crate) fn observe(&mut self, id: AddrId, addr: SocketAddr) {
+        self.joined.retain(|known| known.id != id);
+        if self.joined.len() >= MAX_ADDRESSES {
+            self.joined.remove(0);
+        }
+        self.joined.push(RemoteAddr { id, addr });
     }
 
+    /// Forgets an announced address; `None` if the id was not announced.
+    pub(crate) fn remove(&mut self, id: AddrId) -> Option<RemoteAddr> {
+        take(&mut self.list, id)
+    }
+
+    /// Forgets an observed address; `None` if no subflow had the id.
+    pub(crate) fn remove_observed(&mut self, id: AddrId) -> Option<RemoteAddr> {
+        take(&mut self.joined, id)
+    }
+
+    /// The announced ones.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &RemoteAddr> {
         self.list.iter()
     }
 
-    /// Whether this is what some announcement says now.
+    /// Whether this is what some announcement says now, or the other end of a subflow was.
     pub(crate) fn knows(&self, addr: SocketAddr) -> bool {
-        self.list.iter().any(|known| known.addr == addr)
+        self.list.iter().chain(&self.joined).any(|known| known.addr == addr)
     }
 
+    /// What was announced under an id.
     pub(crate) fn get(&self, id: AddrId) -> Option<SocketAddr> {
         self.list.iter().find(|known| known.id == id).map(|known| known.addr)
     }
 
     pub(crate) fn id_of(&self, addr: IpAddr) -> Option<AddrId> {
-        self.list.iter().find(|known| known.addr.ip() == addr).map(|known| known.id)
+        self.list.iter().chain(&self.joined).find(|known| known.addr.ip() == addr).map(|known| known.id)
     }
+}
+
+fn take(list: &mut Vec<RemoteAddr>, id: AddrId) -> Option<RemoteAddr> {
+    let at = list.iter().position(|known| known.id == id)?;
+    Some(list.remove(at))
 }
 
 #[cfg(test)]
@@ -95,5 +120,21 @@ mod tests {
         assert_eq!(addrs.remove(AddrId(1)), None, "an unknown id is ignored");
         assert_eq!(addrs.learn(AddrId(1), two, 1), Learned::New, "a removed id is free again");
         assert_eq!(addrs.id_of(two.ip()), Some(AddrId(1)));
+    }
+    #[test]
+    fn observed_ids_are_kept_up_to_a_bound() {
+        let addr = |last: u8| SocketAddr::new([10, 0, 0, last].into(), 80);
+        let mut addrs = RemoteAddrs::default();
+        for id in 0..=64 {
+            addrs.observe(AddrId(id), addr(id));
+        }
+        assert_eq!((addrs.id_of(addr(0).ip()), addrs.id_of(addr(1).ip())), (None, Some(AddrId(1))));
+        addrs.observe(AddrId(1), addr(100));
+        assert!(!addrs.knows(addr(1)) && addrs.knows(addr(100)) && addrs.knows(addr(2)));
+        assert_eq!(addrs.iter().count(), 0, "they are not announced");
+        assert_eq!(addrs.learn(AddrId(1), addr(7), 1), Learned::New, "translated");
+        assert_eq!(addrs.id_of(addr(100).ip()), Some(AddrId(1)));
+        assert_eq!(addrs.remove_observed(AddrId(1)).map(|known| known.addr), Some(addr(100)));
+        assert_eq!(addrs.remove_observed(AddrId(1)), None);
     }
 }

@@ -150,7 +150,12 @@ impl Connection {
                 self.paths.retries.forget_remote(known.addr.ip());
                 self.paths.allow_again(known.addr);
             }
-            let (mut used, mut told) = (false, learned.is_none());
+            // It may be known from subflows only, and those may be gone (section 3.4.1).
+            let observed = self.paths.remotes.remove_observed(addr_id);
+            if let Some(known) = observed {
+                self.paths.retries.forget_remote(known.addr.ip());
+            }
+            let (mut used, mut told) = (false, learned.is_none() && observed.is_none());
             for subflow in self.subflows.iter_mut().filter(|subflow| subflow.remote_id == addr_id) {
                 used = true;
                 told &= std::mem::replace(&mut subflow.withdrawn, true);

@@ -336,8 +336,10 @@ impl Connection {
         let Some(subflow) = self.subflow_mut(id) else { return Verdict::Drop };
         subflow.backup_by_peer = backup;
         subflow.remote_id = remote_id;
+        let remote_addr = subflow.remote;
         let hmac = truncate_160(&join_hmac(local, remote, nonce, remote_nonce));
         subflow.stage = Stage::PreEstablished { hmac, again: now + PRE_ESTABLISHED_WAIT, sent: 0 };
+        self.paths.remotes.observe(remote_id, remote_addr);
         Verdict::Accept
     }
 
@@ -362,6 +364,8 @@ impl Connection {
             (Some(proof), Some(expected)) if verify(&proof, &expected) => {
                 if let Some(subflow) = self.subflow_mut(id) {
                     subflow.stage = Stage::Established;
+                    let (remote_id, remote) = (subflow.remote_id, subflow.remote);
+                    self.paths.remotes.observe(remote_id, remote);
                 }
                 Verdict::Accept
             }

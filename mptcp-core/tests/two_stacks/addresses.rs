@@ -173,6 +173,35 @@ fn an_unknown_address_id_is_ignored_and_one_option_removes_several() {
 }
 
 #[test]
+fn an_address_known_from_a_join_only_is_withdrawn_after_its_subflow_is_gone() {
+    for withdrawn in [false, true] {
+        let config = || StackConfig { subflow_timeout: Duration::from_secs(5), ..config() };
+        let mut world = World::new(10, 2, [config(), config()]);
+        let injected = injector(&mut world);
+        let conns = world.open();
+        world.send(0, conns[0], 1000, false);
+        world.run_for(Duration::from_secs(1));
+        let (now, remote) = (world.now, SocketAddr::new(address(1, 1, true), PORT));
+        world.hosts[0].stack.create_subflow(now, conns[0], address(0, 1, true), remote, false).unwrap();
+        assert!(world.run_until(2, |world| world.subflows_up(0, conns[0]) == 2));
+        let id = world.hosts[0].stack.subflows(conns[0])[1].remote_addr_id;
+        assert_ne!(id, AddrId(0));
+        world.links[1].down = true;
+        world.send(0, conns[0], 2_000_000, false);
+        assert!(world.run_until(60, |world| world.hosts[0].stack.subflows(conns[0]).len() == 1));
+        if withdrawn {
+            say(&mut world, conns, &injected, removal(&[id.0]));
+            assert!(world.saw(0, Event::AddressRemoved(conns[0], id)), "{:?}", world.hosts[0].events);
+        }
+        let before = world.mib(0, Counter::MPJoinSynTx);
+        world.links[1].down = false;
+        world.run_for(Duration::from_secs(60));
+        assert_eq!(world.mib(0, Counter::MPJoinSynTx) == before, withdrawn);
+        assert_eq!(world.subflows_up(0, conns[0]), if withdrawn { 1 } else { 2 });
+    }
+}
+
+#[test]
 fn a_withdrawn_path_is_asked_first_and_reset_only_if_it_is_silent() {
     for silent in [false, true] {
         let mut world = World::simple(5, 2);
