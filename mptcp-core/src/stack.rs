@@ -295,7 +295,8 @@ impl<T: TcpStack> Stack<T> {
         Ok(id)
     }
 
-    /// Removes an endpoint: the peers are told with REMOVE_ADDR, and its subflows are closed.
+    /// Removes an endpoint: the peers are told with REMOVE_ADDR, and its subflows are closed. On a connection that has no
+    /// other subflow that works, both wait until all data is acknowledged or another subflow works.
     ///
     /// # Errors
     /// There is no such endpoint.

@@ -32,6 +32,8 @@ pub(crate) struct PathState {
     pub(crate) deny_remote_initial: bool,
     pub(crate) announced: Announcements,
     pub(crate) withdrawn: Withdrawals,
+    /// Addresses that are no endpoints any more, but carry the last subflow that works.
+    pub(crate) leaving: Vec<Leaving>,
     pub(crate) remotes: RemoteAddrs,
     pub(crate) retries: Retries,
     /// Something has changed since subflows were last planned.
@@ -40,6 +42,15 @@ pub(crate) struct PathState {
     tried: Vec<(IpAddr, SocketAddr)>,
     /// Ids given to local addresses that are no endpoints, counted down from 255 as endpoints count up from 1.
     implicit: Vec<(AddrId, IpAddr)>,
+}
+
+/// An address of ours that is to be withdrawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leaving {
+    pub(crate) id: AddrId,
+    pub(crate) addr: IpAddr,
+    /// The peer was told of it by ADD_ADDR.
+    pub(crate) announced: bool,
 }
 
 /// A subflow that should be opened.
@@ -67,6 +78,7 @@ impl PathState {
             deny_remote_initial: false,
             announced: Announcements::default(),
             withdrawn: Withdrawals::default(),
+            leaving: Vec::new(),
             remotes,
             retries: Retries::default(),
             changed: true,

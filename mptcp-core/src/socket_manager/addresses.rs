@@ -8,7 +8,7 @@ use super::subflow::Subflow;
 use crate::event::{Event, SubflowId};
 use crate::keys::{add_addr_hmac, verify};
 use crate::mib::Counter;
-use crate::path_manager::{EndpointId, Learned};
+use crate::path_manager::{EndpointId, Learned, Leaving};
 use crate::wire::{AddAddr, AddAddrKind, AddrId, MptcpOption, RemoveAddr};
 
 /// Address ids in one REMOVE_ADDR. The kernel ignores an option with more.
@@ -17,16 +17,13 @@ const IDS_PER_OPTION: usize = 8;
 impl Connection {
     /// Sends the ADD_ADDRs that are due.
     pub(crate) fn announce_addresses(&mut self, cx: &mut Cx<'_>) {
-        let mut reused = Vec::new();
         for (id, endpoint) in cx.shared.endpoints.iter() {
-            let new = endpoint.flags.signal && !self.paths.announced.contains(id.into());
-            if new && endpoint.addr != self.paths.local.ip() {
-                self.paths.announced.add(id.into(), endpoint.addr, endpoint.port);
-                reused.push(id.into());
+            let (id, addr) = (AddrId::from(id), endpoint.addr);
+            let new = endpoint.flags.signal && addr != self.paths.local.ip() && !self.paths.announced.contains(id);
+            if new && !self.is_taken(id, addr) {
+                self.paths.announced.add(id, addr, endpoint.port);
+                self.reclaim_id(id, addr);
             }
-        }
-        for id in reused {
-            self.reclaim_id(id);
         }
         let timeout = cx.shared.config.add_addr_timeout;
         // An attempt that no subflow can carry would be none.
@@ -58,10 +55,11 @@ impl Connection {
         }
     }
 
-    /// Forgets that an address id of ours was withdrawn: it is in use again.
-    pub(crate) fn reclaim_id(&mut self, id: AddrId) {
+    /// An address id of ours names this address from now on. What was to be said of its withdrawal is not said any more.
+    pub(crate) fn reclaim_id(&mut self, id: AddrId, addr: IpAddr) {
+        let same = self.paths.withdrawn.contains(id, addr);
         self.paths.withdrawn.cancel(id);
-        for subflow in &mut self.subflows {
+        for subflow in self.subflows.iter_mut().filter(|_| same) {
             subflow.control.retain_mut(|option| {
                 let MptcpOption::RemoveAddr(remove) = option else { return true };
                 let others: Vec<AddrId> = remove.iter().filter(|listed| *listed != id).collect();
@@ -70,20 +68,67 @@ impl Connection {
         }
     }
 
-    /// An endpoint is gone: withdraw it if it was announced or used, and close its subflows.
+    /// Whether an address id of ours names another address for the peer, until the REMOVE_ADDR for that has left on all
+    /// subflows (RFC 8684 section 3.4.1).
+    pub(crate) fn is_taken(&self, id: AddrId, addr: IpAddr) -> bool {
+        let leaving = self.paths.leaving.iter().any(|known| known.id == id && known.addr != addr);
+        let waits = |subflow: &Subflow| {
+            let mut removals = subflow.control.iter().filter_map(|option| match option {
+                MptcpOption::RemoveAddr(remove) => Some(remove),
+                _ => None,
+            });
+            subflow.alive() && removals.any(|remove| remove.iter().any(|listed| listed == id))
+        };
+        leaving
+            || self.paths.withdrawn.is_unsent_for_other(id, addr)
+            || (!self.paths.withdrawn.contains(id, addr) && self.subflows.iter().any(waits))
+    }
+
+    /// An endpoint is gone: withdraw it if it was announced or used, and close its subflows. As long as that would leave data
+    /// that is not acknowledged without a subflow that works, it waits (RFC 8684 section 3.3.3).
     pub(crate) fn endpoint_removed(&mut self, id: EndpointId, addr: IpAddr, cx: &mut Cx<'_>) {
         let announced = self.paths.announced.remove(id.into());
         self.paths.forget_local(addr);
-        let local_id = match addr == self.paths.local.ip() {
+        if self.multipath().is_none() {
+            return;
+        }
+        let id = match addr == self.paths.local.ip() {
             true => AddrId(0),
             false => id.into(),
         };
+        let leaving = Leaving { id, addr, announced };
+        if self.needs_address(addr) {
+            self.paths.leaving.retain(|known| known.id != id);
+            self.paths.leaving.push(leaving);
+        } else {
+            self.leave(leaving, cx);
+        }
+    }
+
+    /// Withdraws what had to wait for that.
+    pub(crate) fn leave_addresses(&mut self, cx: &mut Cx<'_>) {
+        for leaving in std::mem::take(&mut self.paths.leaving) {
+            let Leaving { id, addr, announced } = leaving;
+            let back = cx.shared.endpoints.by_addr(addr).map(|(id, _)| AddrId::from(id));
+            if self.needs_address(addr) {
+                self.paths.leaving.push(leaving);
+            } else if back.is_none() {
+                self.leave(leaving, cx);
+            } else if announced && back != Some(id) {
+                // An endpoint again, under another id.
+                self.paths.withdrawn.add(id, addr);
+            }
+        }
+    }
+
+    fn leave(&mut self, leaving: Leaving, cx: &mut Cx<'_>) {
+        let Leaving { id, addr, announced } = leaving;
         let affected: Vec<SubflowId> =
             self.subflows.iter().filter(|subflow| subflow.local.ip() == addr).map(|subflow| subflow.id).collect();
-        if self.multipath().is_none() || (!announced && affected.is_empty()) {
+        if !announced && affected.is_empty() {
             return;
         }
-        self.paths.withdrawn.add(local_id);
+        self.paths.withdrawn.add(id, addr);
         for id in affected {
             self.close_subflow(id, cx);
         }

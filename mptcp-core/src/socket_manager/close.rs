@@ -1,5 +1,6 @@
 //! The end of connections and of subflows (RFC 8684 sections 3.3.3, 3.5 and 3.6).
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tcp_adapter::{CloseReason as TcpCloseReason, Instant, OptionSpace, TcpId};
@@ -149,10 +150,18 @@ impl Connection {
 
     /// Whether a subflow is the last one that works while data is not acknowledged (RFC 8684 section 3.3.3).
     pub(crate) fn needs(&self, id: SubflowId) -> bool {
-        let works = |subflow: &Subflow| subflow.usable() && subflow.id == id;
-        let others = self.subflows.iter().any(|subflow| subflow.usable() && subflow.id != id);
+        self.needs_those(|subflow| subflow.id == id)
+    }
+
+    /// The same of all subflows that use an address of ours.
+    pub(crate) fn needs_address(&self, addr: IpAddr) -> bool {
+        self.needs_those(|subflow| subflow.local.ip() == addr)
+    }
+
+    fn needs_those(&self, which: impl Fn(&Subflow) -> bool) -> bool {
+        let mut usable = self.subflows.iter().filter(|subflow| subflow.usable()).peekable();
         let outstanding = self.sender.queue.una() < self.sender.queue.end();
-        self.multipath().is_some() && outstanding && !others && self.subflows.iter().any(works)
+        self.multipath().is_some() && outstanding && usable.peek().is_some() && usable.all(which)
     }
 
     /// Closes one subflow in order, on request of the application or for want of its address.

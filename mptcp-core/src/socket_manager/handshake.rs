@@ -169,7 +169,9 @@ impl Connection {
             Some(ResetReason::MptcpSpecific)
         } else if self.extra_subflows() >= limit || (initial && !shared.config.allow_join_initial_addr) {
             Some(ResetReason::Prohibited)
-        } else if self.half_open_joins() >= shared.config.max_half_open_joins {
+        } else if self.half_open_joins() >= shared.config.max_half_open_joins
+            || self.is_id_taken(syn.local.ip(), shared)
+        {
             Some(ResetReason::LackOfResources)
         } else {
             None

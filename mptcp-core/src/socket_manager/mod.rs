@@ -317,8 +317,10 @@ impl SegmentHook for SocketManager {
     ) -> Option<u32> {
         let owner = self.shared.owners.get(conn)?;
         let connection = self.conns.get_mut(owner.conn)?;
+        // More of them may follow, or what has waited for the last one.
+        let signals = connection.has_signals(owner.subflow);
         let window = connection.on_transmit(owner.subflow, segment, options, &mut self.shared);
-        if connection.has_signals(owner.subflow) {
+        if signals {
             self.touch(owner.conn);
         }
         window

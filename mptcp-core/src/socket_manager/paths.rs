@@ -7,7 +7,7 @@ use rand::Rng;
 use tcp_adapter::{ConnectError, ConnectRequest};
 
 use super::connection::{Connection, Doom, Multipath};
-use super::shared::Cx;
+use super::shared::{Cx, Shared};
 use super::subflow::{MAX_SIGNALS_IN_A_ROW, NewSubflow, SIGNAL_PAUSE, Stage, Subflow};
 use crate::event::{Event, SubflowCloseReason, SubflowId};
 use crate::mib::Counter;
@@ -40,6 +40,9 @@ pub enum SubflowError {
     /// The peer has set flag C of MP_CAPABLE.
     #[error("the peer takes no further subflows at {0}, the first address and port")]
     Denied(SocketAddr),
+    /// The address has the id of one that was removed, and the peer was not told of that yet.
+    #[error("the peer still knows another address by the address id of {0}: try again in a moment")]
+    IdTaken(IpAddr),
     /// It is the last subflow that works, and the peer has not acknowledged all data.
     #[error("this is the last subflow that works, and not all data is acknowledged: wait, or close the connection")]
     Needed,
@@ -51,6 +54,7 @@ pub enum SubflowError {
 impl Connection {
     /// Opens the subflows that are planned, makes lost ones again, and announces addresses.
     pub(crate) fn manage_paths(&mut self, cx: &mut Cx<'_>) {
+        self.leave_addresses(cx);
         if self.wants_paths() {
             self.retry_lost(cx);
             if std::mem::take(&mut self.paths.changed) {
@@ -117,6 +121,10 @@ impl Connection {
             // Not even if the peer has announced it besides.
             return;
         }
+        if self.is_id_taken(local, cx.shared) {
+            self.arm_retry(local, remote, cx);
+            return;
+        }
         match self.join(local, remote, remote_id, backup, cx) {
             Ok(_) => {}
             Err(error @ ConnectError::PortZero) => {
@@ -154,8 +162,17 @@ impl Connection {
         if self.is_denied(remote) {
             return Err(SubflowError::Denied(remote));
         }
+        if self.is_id_taken(local, cx.shared) {
+            return Err(SubflowError::IdTaken(local));
+        }
         let remote_id = self.paths.remotes.id_of(remote.ip()).unwrap_or(AddrId(0));
         Ok(self.join(local, remote, remote_id, backup, cx)?)
+    }
+
+    /// Whether a join from this address would give its id to it too early.
+    pub(crate) fn is_id_taken(&self, local: IpAddr, shared: &Shared) -> bool {
+        let endpoint = shared.endpoints.by_addr(local).filter(|_| local != self.paths.local.ip());
+        endpoint.is_some_and(|(id, _)| self.is_taken(id.into(), local))
     }
 
     /// Whether flag C keeps joins off this address and port (RFC 8684 section 3.1).
@@ -182,7 +199,7 @@ impl Connection {
         let port = cx.tcp.info(tcp).map_or(self.paths.local.port(), |info| info.local.port());
         let id = self.draw_subflow_id();
         let local_id = self.paths.local_id(&cx.shared.endpoints, local);
-        self.reclaim_id(local_id);
+        self.reclaim_id(local_id, local);
         let new = NewSubflow {
             id,
             tcp,

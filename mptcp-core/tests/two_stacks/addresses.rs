@@ -279,6 +279,88 @@ fn the_last_subflow_that_works_is_not_closed_while_data_is_not_acknowledged() {
 }
 
 #[test]
+fn removing_the_last_address_waits_until_its_subflow_is_not_needed() {
+    for another in [false, true] {
+        let mut world = World::simple(11, 2);
+        let flags = EndpointFlags { subflow: true, ..EndpointFlags::default() };
+        let first = world.endpoint(0, 0, true, flags);
+        let conns = world.open();
+        world.hosts[1].lazy = true;
+        world.send(0, conns[0], 400_000, false);
+        world.run_for(Duration::from_secs(1));
+        let now = world.now;
+        world.hosts[0].stack.remove_endpoint(now, first).unwrap();
+        world.run_for(Duration::from_secs(5));
+        assert_eq!((world.mib(1, Counter::RmAddr), world.subflows_up(0, conns[0])), (0, 1));
+        if another {
+            world.endpoint(0, 1, true, flags);
+        } else {
+            world.hosts[1].lazy = false;
+            assert!(world.run_until(20, |world| world.transferred(conns, false)));
+        }
+        world.run_for(Duration::from_secs(2));
+        assert!(world.mib(1, Counter::RmAddr) > 0);
+        let left: Vec<_> = world.hosts[0].stack.subflows(conns[0]).iter().map(|subflow| subflow.local.ip()).collect();
+        assert_eq!(left, if another { vec![address(0, 1, true)] } else { vec![] });
+        world.hosts[1].lazy = false;
+        assert!(world.run_until(20, |world| world.transferred(conns, false)));
+    }
+}
+
+#[test]
+fn an_endpoint_that_comes_back_while_its_removal_waits_is_kept() {
+    let mut world = World::simple(12, 1);
+    let flags = EndpointFlags { subflow: true, ..EndpointFlags::default() };
+    let first = world.endpoint(0, 0, true, flags);
+    let conns = world.open();
+    world.hosts[1].lazy = true;
+    world.send(0, conns[0], 400_000, false);
+    world.run_for(Duration::from_secs(1));
+    let now = world.now;
+    world.hosts[0].stack.remove_endpoint(now, first).unwrap();
+    world.run_for(Duration::from_secs(1));
+    world.endpoint(0, 0, true, flags);
+    world.hosts[1].lazy = false;
+    world.run_for(Duration::from_secs(20));
+    assert!(world.transferred(conns, false));
+    assert_eq!((world.mib(1, Counter::RmAddr), world.subflows_up(0, conns[0])), (0, 1));
+}
+
+#[test]
+fn an_id_that_is_used_again_at_once_is_removed_before_it_names_another_address() {
+    let mut world = World::simple(13, 3);
+    let log = Log::watch(&mut world);
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    let signal = EndpointFlags { signal: true, ..EndpointFlags::default() };
+    let first = world.endpoint(1, 1, true, signal);
+    assert!(world.run_until(5, |world| world.subflows_up(0, conns[0]) == 2));
+    // All other ids have been in use in the meantime.
+    for _ in 0..254 {
+        let other = world.endpoint(1, 2, true, EndpointFlags::default());
+        let now = world.now;
+        world.hosts[1].stack.remove_endpoint(now, other).unwrap();
+    }
+    world.run_for(Duration::from_secs(2));
+    log.clear();
+    let now = world.now;
+    world.hosts[1].stack.remove_endpoint(now, first).unwrap();
+    assert_eq!(world.endpoint(1, 2, true, signal), first);
+    let remote = SocketAddr::new(address(0, 0, true), world.hosts[0].stack.info(conns[0]).unwrap().local.port());
+    let early = world.hosts[1].stack.create_subflow(now, conns[1], address(1, 2, true), remote, false);
+    assert_eq!(early, Err(SubflowError::IdTaken(address(1, 2, true))));
+    world.run_for(Duration::from_secs(20));
+    let said: Vec<_> = log.of(1).iter().flat_map(Sent::options).collect();
+    let removal = |option: &MptcpOption| matches!(option, MptcpOption::RemoveAddr(_));
+    let announced = |option: &MptcpOption| matches!(option, MptcpOption::AddAddr(_));
+    assert_eq!(said.iter().filter(|option| removal(option)).count(), 1, "not on the subflow that is closed");
+    assert!(said.iter().rposition(removal) < said.iter().position(announced), "{said:?}");
+    let mut remotes: Vec<_> = world.hosts[0].stack.subflows(conns[0]).iter().map(|known| known.remote.ip()).collect();
+    remotes.sort();
+    assert_eq!(remotes, [address(1, 0, true), address(1, 2, true)]);
+}
+
+#[test]
 fn addresses_belong_to_one_connection_and_those_of_the_first_subflow_are_shown_for_ever() {
     let mut world = World::simple(8, 2);
     let first = world.open();
