@@ -32,6 +32,17 @@ impl Retries {
     /// Arms another attempt on a pair that has failed, twice as late as the one before. With a bound, it is given up
     /// once so many have failed; a pair that was first armed without one has none.
     pub(crate) fn arm(&mut self, now: Instant, local: IpAddr, remote: SocketAddr, most: Option<u32>) {
+        self.arm_with(now, Duration::ZERO, (local, remote), most);
+    }
+
+    /// The same, but not before `least` has passed, nor then a later attempt.
+    pub(crate) fn arm_with(
+        &mut self,
+        now: Instant,
+        least: Duration,
+        (local, remote): (IpAddr, SocketAddr),
+        most: Option<u32>,
+    ) {
         let known = match self.find(local, remote) {
             Some(known) => {
                 known.wait = (known.wait * 2).min(LONGEST);
@@ -42,6 +53,7 @@ impl Retries {
                 self.lost.push_mut(Lost { local, remote, wait: FIRST, at: None, failed })
             }
         };
+        known.wait = known.wait.max(least.min(LONGEST));
         known.at = Some(now + known.wait);
         if let (Some(failed), Some(most)) = (&mut known.failed, most) {
             *failed += 1;

@@ -325,6 +325,9 @@ impl Connection {
         let (Some((backup, remote_id, hmac, remote_nonce)), Some((local, remote)), true) =
             (answer, keys, segment.flags.ack)
         else {
+            if let Some(subflow) = self.subflow_mut(id) {
+                subflow.crossed = segment.flags.syn && !segment.flags.ack;
+            }
             return self.refuse_join(id, shared);
         };
         shared.mib.bump(Counter::MPJoinSynAckRx);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use rand::Rng;
+use rand::{Rng, RngExt};
 use tcp_adapter::{ConnectError, ConnectRequest};
 
 use super::connection::{Connection, Doom, Multipath};
@@ -16,6 +16,9 @@ use crate::wire::{AddrId, MpPrio, MptcpOption, ResetReason};
 
 /// How long a subflow whose address was withdrawn may take to answer a probe before it is reset.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Hosts whose joins have crossed try again within this time of each other, at random.
+const CROSSING_SPREAD: Duration = Duration::from_secs(1);
 
 /// A subflow that was stale for longer than this is made anew when its path answers again: both ends would have to
 /// repeat, by backed-off timers, what has long arrived over others (RFC 8684 section 3.6, reason 4).
@@ -141,8 +144,11 @@ impl Connection {
     /// Arms another attempt on a pair that has not worked. The peer's first address is alive, so a path to it may
     /// come up; what it has announced besides may never be reachable from here.
     fn arm_retry(&mut self, local: IpAddr, remote: SocketAddr, cx: &Cx<'_>) {
-        let most = (remote != self.paths.remote).then_some(cx.shared.config.join_attempts);
-        self.paths.retries.arm(cx.now, local, remote, most);
+        self.paths.retries.arm(cx.now, local, remote, self.most_attempts(remote, cx.shared));
+    }
+
+    fn most_attempts(&self, remote: SocketAddr, shared: &Shared) -> Option<u32> {
+        (remote != self.paths.remote).then_some(shared.config.join_attempts)
     }
 
     /// Starts a join on request of the application.
@@ -330,7 +336,7 @@ impl Connection {
     }
 
     /// Whether to make a lost subflow again, and when.
-    pub(crate) fn reconsider_path(&mut self, subflow: &Subflow, why: SubflowCloseReason, cx: &Cx<'_>) {
+    pub(crate) fn reconsider_path(&mut self, subflow: &Subflow, why: SubflowCloseReason, cx: &mut Cx<'_>) {
         let (now, local, remote) = (cx.now, subflow.local.ip(), subflow.remote);
         self.paths.changed = true;
         let again = match why {
@@ -341,6 +347,7 @@ impl Connection {
             SubflowCloseReason::Reset(Some((_, transient))) => transient,
             SubflowCloseReason::Reset(None) => subflow.connected,
             SubflowCloseReason::TimedOut => true,
+            SubflowCloseReason::Aborted(_) if subflow.crossed => true,
             SubflowCloseReason::Aborted(reason) => {
                 matches!(reason, ResetReason::UnacceptablePerformance | ResetReason::TooMuchOutstanding)
             }
@@ -355,10 +362,29 @@ impl Connection {
         } else if why == SubflowCloseReason::Aborted(ResetReason::TooMuchOutstanding) {
             // The path has just shown that it works.
             self.paths.retries.arm_at_once(now, local, remote);
-        } else if subflow.announced {
-            self.paths.retries.arm(now, local, remote, None);
         } else {
-            self.arm_retry(local, remote, cx);
+            let most = if subflow.announced { None } else { self.most_attempts(remote, cx.shared) };
+            // The peer will try again too: not at the same time, that is (RFC 8684 section 3.9.2).
+            let spread = if subflow.crossed {
+                cx.shared.rng.random_range(Duration::ZERO..CROSSING_SPREAD)
+            } else {
+                Duration::ZERO
+            };
+            self.paths.retries.arm_with(now + spread, least_wait(why), (local, remote), most);
         }
     }
+}
+
+/// How long what made a peer reset a subflow is likely to last (RFC 8684 section 3.6).
+fn least_wait(why: SubflowCloseReason) -> Duration {
+    let SubflowCloseReason::Reset(Some((reason, _))) = why else { return Duration::ZERO };
+    Duration::from_secs(match reason {
+        // What was too much is gone with the subflow.
+        ResetReason::TooMuchOutstanding => 0,
+        ResetReason::Unspecified | ResetReason::MptcpSpecific | ResetReason::Other(_) => 0,
+        // Until others have closed, or a path has recovered.
+        ResetReason::LackOfResources | ResetReason::UnacceptablePerformance => 3,
+        // Policies and middleboxes change rarely.
+        ResetReason::Prohibited | ResetReason::MiddleboxInterference => 8,
+    })
 }

@@ -113,6 +113,8 @@ pub(crate) struct Subflow {
     pub(crate) close_by: Option<Instant>,
     pub(crate) fin_sent: bool,
     pub(crate) fin_received: bool,
+    /// The peer has opened the same subflow at the same time.
+    pub(crate) crossed: bool,
     /// MP_TCPRST of the peer's RST.
     pub(crate) peer_reset: Option<(ResetReason, bool)>,
     /// The reason given in our own RST.
@@ -176,6 +178,7 @@ impl Subflow {
             close_by: None,
             fin_sent: false,
             fin_received: false,
+            crossed: false,
             peer_reset: None,
             own_reset: None,
             bytes_sent: 0,

@@ -322,6 +322,31 @@ fn a_join_finds_its_connection_on_any_port() {
 }
 
 #[test]
+fn joins_that_cross_are_tried_again_at_different_times() {
+    for seed in 0..5 {
+        let mut world = World::simple(seed, 2);
+        let log = Log::watch(&mut world);
+        let conns = world.open();
+        world.send(0, conns[0], 1000, false);
+        world.run_for(Duration::from_secs(1));
+        let port = world.hosts[0].stack.info(conns[0]).unwrap().local.port();
+        let ends = [SocketAddr::new(address(0, 1, true), port), SocketAddr::new(address(1, 1, true), PORT)];
+        let now = world.now;
+        for host in 0..2 {
+            let (local, remote) = (ends[host].ip(), ends[1 - host]);
+            world.hosts[host].stack.create_subflow(now, conns[host], local, remote, false).unwrap();
+        }
+        world.run_for(Duration::from_secs(10));
+        let syns = |host| log.on(1, host).iter().filter(|sent| is_syn(&sent.packet) && !sent.packet.has(ACK)).count();
+        assert!(syns(0) + syns(1) > 2 && syns(0) > 0 && syns(1) > 0, "{} {}", syns(0), syns(1));
+        for host in 0..2 {
+            assert_eq!(world.subflows_up(host, conns[host]), 2, "seed {seed}");
+        }
+        still_works(&mut world, conns);
+    }
+}
+
+#[test]
 fn joins_use_the_ports_of_the_first_subflow() {
     let mut world = World::simple(17, 3);
     world.endpoint(1, 2, true, mptcp_core::EndpointFlags { signal: true, ..Default::default() });

@@ -74,8 +74,8 @@ fn a_fast_close_on_an_ack_is_answered_by_resets_of_all_subflows() {
     assert_eq!(log.resets(1, 0).len(), 1);
 }
 
-/// Lets a subflow be reset with an option; returns the joins that follow within a minute.
-fn joins_after_reset(option: MptcpOption) -> u64 {
+/// Lets a subflow be reset with an option; returns the joins that follow within a minute, and how long the first one takes.
+fn joins_after_reset(option: MptcpOption) -> (u64, Option<Duration>) {
     let mut world = World::simple(3, 2);
     let conns = world.open_mesh();
     world.run_for(Duration::from_secs(1));
@@ -97,16 +97,32 @@ fn joins_after_reset(option: MptcpOption) -> u64 {
     let MptcpOption::Tcprst(reset) = option else { panic!("{option:?}") };
     let why = SubflowCloseReason::Reset(Some((reset.reason, reset.transient)));
     assert!(world.saw(0, Event::SubflowClosed(conns[0], SubflowId(1), why)), "{:?}", world.hosts[0].events);
+    let reset = world.now;
+    let again = world.run_until(60, |world| world.mib(0, Counter::MPJoinSynTx) > before);
+    let wait = again.then(|| world.now - reset);
     world.run_for(Duration::from_secs(60));
-    world.mib(0, Counter::MPJoinSynTx) - before
+    (world.mib(0, Counter::MPJoinSynTx) - before, wait)
 }
 
 #[test]
 fn after_a_transient_error_a_path_is_tried_again_and_after_a_permanent_one_it_is_not() {
     let reset = |transient, reason| MptcpOption::Tcprst(MpTcprst { transient, reason });
     for reason in (0..=7).map(ResetReason::from_code) {
-        assert_eq!(joins_after_reset(reset(false, reason)), 0, "{reason:?}");
-        assert!(joins_after_reset(reset(true, reason)) > 0, "{reason:?}");
+        assert_eq!(joins_after_reset(reset(false, reason)).0, 0, "{reason:?}");
+        assert!(joins_after_reset(reset(true, reason)).0 > 0, "{reason:?}");
+    }
+}
+
+#[test]
+fn how_long_a_path_is_left_alone_depends_on_the_reason() {
+    let wait = |reason| joins_after_reset(MptcpOption::Tcprst(MpTcprst { transient: true, reason })).1.unwrap();
+    let waits = [ResetReason::TooMuchOutstanding, ResetReason::LackOfResources, ResetReason::Prohibited].map(wait);
+    for (wait, millis) in waits.into_iter().zip([500, 3000, 8000]) {
+        let expected = Duration::from_millis(millis);
+        assert!(
+            wait + Duration::from_millis(10) > expected && wait < expected + Duration::from_millis(10),
+            "{waits:?}"
+        );
     }
 }
 
