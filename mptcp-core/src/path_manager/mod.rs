@@ -5,6 +5,7 @@
 
 mod announce;
 mod endpoint;
+mod pace;
 mod remote;
 mod retry;
 mod withdraw;
@@ -16,6 +17,7 @@ use tcp_adapter::InterfaceConfig;
 pub(crate) use announce::Announcements;
 pub(crate) use endpoint::EndpointTable;
 pub use endpoint::{Endpoint, EndpointError, EndpointFlags, EndpointId, Limits};
+pub(crate) use pace::Pace;
 pub(crate) use remote::{Learned, RemoteAddrs};
 pub(crate) use retry::Retries;
 pub(crate) use withdraw::Withdrawals;
@@ -36,6 +38,7 @@ pub(crate) struct PathState {
     pub(crate) leaving: Vec<Leaving>,
     pub(crate) remotes: RemoteAddrs,
     pub(crate) retries: Retries,
+    pub(crate) pace: Pace,
     /// Something has changed since subflows were last planned.
     pub(crate) changed: bool,
     /// Pairs that were tried, so that none is tried twice on our own account.
@@ -81,6 +84,7 @@ impl PathState {
             leaving: Vec::new(),
             remotes,
             retries: Retries::default(),
+            pace: Pace::default(),
             changed: true,
             tried: vec![(local.ip(), remote)],
             implicit: Vec::new(),

@@ -92,8 +92,14 @@ impl Connection {
             self.paths.mark_tried(subflow.local.ip(), subflow.remote);
         }
         while self.extra_subflows() < limit {
+            if self.paths.pace.deadline().is_some_and(|at| at > cx.now) {
+                // There may be more to open then.
+                self.paths.changed = true;
+                return;
+            }
             let around = Surroundings { endpoints: &cx.shared.endpoints, interfaces: &cx.shared.interfaces };
             let Some(plan) = self.paths.next_plan(&around) else { return };
+            self.paths.pace.count(cx.now);
             self.join_or_retry(plan, cx);
         }
     }

@@ -24,6 +24,7 @@ impl Connection {
             self.paths.announced.deadline().filter(|_| tells && self.subflows.iter().any(Subflow::can_announce)),
             self.paths.withdrawn.deadline().filter(|_| tells && self.subflows.iter().any(Subflow::can_withdraw)),
             self.paths.retries.deadline().filter(|_| wants_paths),
+            self.paths.pace.deadline().filter(|_| wants_paths && self.paths.changed),
             self.plain_silence().map(|since| since + config.subflow_timeout),
         ];
         let subflows = self.subflows.iter().flat_map(|subflow| {

@@ -163,6 +163,22 @@ fn limits_hold_on_both_sides() {
 }
 
 #[test]
+fn many_subflows_are_opened_little_by_little() {
+    let many = || StackConfig { limits: Limits { subflows: 20, add_addr_accepted: 0 }, ..config() };
+    let mut world = World::new(19, 20, [many(), many()]);
+    world.mesh(true);
+    let conns = world.open();
+    let mut opened = Vec::new();
+    for _ in 0..4 {
+        world.run_for(Duration::from_millis(900));
+        opened.push(world.mib(0, Counter::MPJoinSynTx));
+    }
+    assert_eq!(opened, [8, 16, 19, 19]);
+    assert_eq!(world.subflows_up(0, conns[0]), 20);
+    still_works(&mut world, conns);
+}
+
+#[test]
 fn flag_c_keeps_joins_off_the_first_address() {
     let closed = || StackConfig { allow_join_initial_addr: false, ..config() };
     let mut world = World::new(10, 3, [config(), closed()]);
