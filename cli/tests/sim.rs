@@ -217,3 +217,12 @@ fn what_cannot_be_run_is_said_in_one_sentence() {
     let sentence = refused(&["sim", "run", file.path(), "--repeat", "50"]);
     assert!(sentence.contains("100 points") && sentence.contains("mptcp sim sweep"), "{sentence}");
 }
+
+#[test]
+fn random_scenarios_are_run_and_shown() {
+    let text = printed(&["sim", "fuzz", "--random-scenarios", "5", "--seed", "77"]);
+    assert_eq!(text, "5 of 5 random scenarios run, 0 of them failed\n");
+    let drawn = printed(&["sim", "fuzz", "--seed", "77", "--show"]);
+    let file = ScenarioFile::new("drawn", &drawn);
+    assert!(printed(&["sim", "explain", file.path()]).contains("[[traffic]]"));
+}

@@ -4,6 +4,7 @@
 pub mod conditions;
 mod engine;
 pub mod experiment;
+pub mod fuzz;
 mod host;
 pub mod link;
 pub mod middlebox;

@@ -2,6 +2,7 @@
 
 mod experiment;
 mod explain;
+mod fuzz;
 mod list;
 mod run;
 mod scenario;
@@ -24,6 +25,7 @@ pub(crate) struct SimArgs {
 enum Command {
     Run(run::RunArgs),
     Sweep(sweep::SweepArgs),
+    Fuzz(fuzz::FuzzArgs),
     List(list::ListArgs),
     Explain(explain::ExplainArgs),
 }
@@ -33,6 +35,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     match &args.command {
         Command::Run(args) => run::run(args),
         Command::Sweep(args) => sweep::run(args),
+        Command::Fuzz(args) => fuzz::run(args),
         Command::List(args) => list::run(args),
         Command::Explain(args) => explain::run(args),
     }

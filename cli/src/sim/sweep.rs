@@ -34,7 +34,7 @@ pub(super) fn run(args: &SweepArgs) -> Result<(), Failure> {
     interrupt::on_interrupt(move || on_interrupt.and_wait())?;
     let bar = Bar::start(experiment.len());
     let result = run_sweep(&experiment, &bar, &stop.asked);
-    bar.bar.finish_and_clear();
+    bar.finish();
     let written = result.map_err(failure).and_then(|record| {
         let page = folder.write_sweep(&record).map_err(not_written)?;
         if args.experiment.json {
@@ -57,15 +57,15 @@ pub(super) fn run(args: &SweepArgs) -> Result<(), Failure> {
 
 /// A wish to stop, and whether it has come true.
 #[derive(Default)]
-struct Stop {
-    asked: AtomicBool,
+pub(super) struct Stop {
+    pub(super) asked: AtomicBool,
     written: Mutex<bool>,
     changed: Condvar,
 }
 
 impl Stop {
     /// Asks for the end and waits until the results are written.
-    fn and_wait(&self) {
+    pub(super) fn and_wait(&self) {
         self.asked.store(true, Ordering::Relaxed);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         while !*written {
@@ -73,14 +73,15 @@ impl Stop {
         }
     }
 
-    fn done(&self) {
+    /// The results are written.
+    pub(super) fn done(&self) {
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();
     }
 }
 
 /// Progress on standard error, if a person looks at it.
-struct Bar {
+pub(super) struct Bar {
     bar: ProgressBar,
     started: Instant,
     /// Simulated milliseconds, and packets.
@@ -89,7 +90,8 @@ struct Bar {
 }
 
 impl Bar {
-    fn start(runs: u64) -> Self {
+    /// Starts it.
+    pub(super) fn start(runs: u64) -> Self {
         let template = "{pos} of {len} runs [{bar:30}] {eta} left, {msg}";
         let bar = if std::io::stderr().is_terminal() {
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -99,6 +101,13 @@ impl Bar {
         };
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { bar, started: Instant::now(), simulated: AtomicU64::new(0), packets: AtomicU64::new(0) }
+    }
+}
+
+impl Bar {
+    /// Removes it.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
     }
 }
 

@@ -185,7 +185,7 @@ impl Experiment {
             let meta = self.meta(&point);
             let observer = observe(&point, &meta)?;
             let outcome = run::run_observed(&point.scenario, meta, observer);
-            let Outcome { record, measures, effort } = outcome.map_err(ExperimentError::from)?;
+            let Outcome { record, measures, effort, .. } = outcome.map_err(ExperimentError::from)?;
             done(&record, effort);
             found.push((point.parameters, measures));
             runs.push(record);

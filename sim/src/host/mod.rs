@@ -40,8 +40,9 @@ pub(crate) struct Host {
     /// Which flow's listening end a listener belongs to.
     listeners: BTreeMap<ListenerId, usize>,
     next_port: u16,
-    /// Addresses of the interfaces.
+    /// Addresses of the interfaces, and whether their links have carriers.
     addresses: Vec<IpAddr>,
+    carriers: Vec<bool>,
     /// Endpoints whose links have no carrier.
     withdrawn: Vec<Endpoint>,
 }
@@ -122,6 +123,7 @@ impl Host {
             conns: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_port: FIRST_PORT,
+            carriers: vec![true; scenario.links_of(&host.name).count()],
             addresses: network::ends_at(scenario, &host.name).map(|end| end.addr(scenario).addr).collect(),
             withdrawn: Vec::new(),
         })
@@ -172,9 +174,14 @@ impl Host {
         }
     }
 
-    /// A link has lost its carrier, or has one again: the path manager may not use its address meanwhile.
+    /// A link has lost its carrier, or has one again: the path manager may not use its address meanwhile, unless
+    /// there is no other link to go to.
     pub(crate) fn carrier(&mut self, now: Instant, change: CarrierChange) {
         let addr = self.addresses[change.interface.0];
+        self.carriers[change.interface.0] = change.up;
+        if !self.carriers.contains(&true) {
+            return;
+        }
         if change.up {
             for endpoint in self.withdrawn.extract_if(.., |endpoint| endpoint.addr == addr) {
                 // It was there before, and so was room for it.

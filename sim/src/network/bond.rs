@@ -49,6 +49,12 @@ pub(super) fn bonds(scenario: &Scenario) -> Vec<Bond> {
 }
 
 impl Bond {
+    /// Whether a frame at a host is of this bond.
+    pub(super) fn has(&self, host: usize, frame: &Frame) -> bool {
+        let member = self.members.iter().any(|(member, _)| *member == host);
+        member && flow(frame).is_some_and(|flow| flow.ports.iter().any(|port| self.ports.contains(port)))
+    }
+
     /// The link on which a host sends a frame, if it is of this bond.
     pub(super) fn choose(&mut self, host: usize, frame: &Frame) -> Option<LinkEnd> {
         let flow = flow(frame)?;

@@ -125,6 +125,7 @@ struct Port {
     /// The pipe of its link in its direction.
     pipe: usize,
     mac: MacAddr,
+    addr: IpAddr,
     /// The other end of the link.
     peer: (MacAddr, IpAddr),
 }
@@ -239,12 +240,17 @@ impl Network {
             Question::Silence => return None,
             Question::None => {}
         }
-        let packet = Packet::new(self.next_id, frame, cx.now);
+        let mut packet = Packet::new(self.next_id, frame, cx.now);
         self.next_id += 1;
         self.counters.sent += 1;
         cx.observer.sending(cx.now, host, interface, &packet);
         let bonded = self.bonds.iter_mut().find_map(|bond| bond.choose(host, &packet.frame));
-        let station = bonded.and_then(|end| self.station_of(end)).unwrap_or(port.out);
+        let chosen = bonded.and_then(|end| self.port_of(end)).unwrap_or(port);
+        if chosen.pipe != port.pipe {
+            packet.frame.head[..6].copy_from_slice(&chosen.peer.0.0);
+            packet.frame.head[6..12].copy_from_slice(&chosen.mac.0);
+        }
+        let station = chosen.out;
         self.moving.push_back((station, packet));
         self.carry(cx);
         cx.observer.sent(cx.now);
@@ -320,8 +326,9 @@ impl Network {
                     self.take_output(index, output, cx);
                 }
                 Station::Host(host, interface) => {
+                    let mut packet = packet;
                     self.counters.received += 1;
-                    let interface = self.receiver(host, interface, &packet.frame);
+                    let interface = self.receiver(host, interface, &mut packet.frame);
                     cx.observer.received(cx.now, host, interface, &packet);
                     cx.arrivals.push(Arrival { host, interface, packet });
                 }
@@ -366,19 +373,21 @@ impl Network {
         }
     }
 
-    /// The interface that a frame is for: on a bond, that with the address that it was sent to.
-    fn receiver(&self, host: usize, interface: InterfaceId, frame: &Frame) -> InterfaceId {
-        if self.bonds.is_empty() {
+    /// The interface that a frame is for: on a bond that with the address, whichever link it came on.
+    fn receiver(&self, host: usize, interface: InterfaceId, frame: &mut Frame) -> InterfaceId {
+        if !self.bonds.iter().any(|bond| bond.has(host, frame)) {
             return interface;
         }
-        let to = frame.head.get(..6).unwrap_or_default();
-        self.ports[host].iter().position(|port| port.mac.0 == to).map_or(interface, InterfaceId)
+        let to = forward::destination(frame);
+        let Some(own) = self.ports[host].iter().position(|port| Some(port.addr) == to) else { return interface };
+        frame.head[..6].copy_from_slice(&self.ports[host][own].mac.0);
+        InterfaceId(own)
     }
 
-    /// Where frames that a host sends on a link go first.
-    fn station_of(&self, end: LinkEnd) -> Option<Station> {
+    /// The interface of a host at an end of a link.
+    fn port_of(&self, end: LinkEnd) -> Option<Port> {
         let pipe = 2 * end.link + usize::from(end.at_to);
-        self.ports.iter().flatten().find(|port| port.pipe == pipe).map(|port| port.out)
+        self.ports.iter().flatten().find(|port| port.pipe == pipe).copied()
     }
 
     fn add_router(&mut self, scenario: &Scenario, router: &crate::scenario::Router, streams: &Streams) {
@@ -415,7 +424,7 @@ impl Network {
                 out = self.add_pipe(config, &name, out, streams);
             }
             let peer = (end.other().mac(), end.other().addr(scenario).addr);
-            ports.push(Port { out, pipe, mac: end.mac(), peer });
+            ports.push(Port { out, pipe, mac: end.mac(), addr: end.addr(scenario).addr, peer });
         }
         self.ports.push(ports);
     }

@@ -33,6 +33,8 @@ pub struct Outcome {
     pub measures: Measures,
     /// What happened, for speed: events and packets.
     pub effort: Effort,
+    /// Connections that had an end and did not come to it, and what became of them.
+    pub unfinished: Vec<(String, String)>,
 }
 
 /// How much was simulated.
@@ -144,7 +146,8 @@ pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) 
     record.expectations = measures.expectations(scenario);
     record.marks = std::mem::take(&mut observer.marks);
     observer.finish()?;
-    Ok(Outcome { record, measures, effort })
+    let unfinished = world.traffic.unfinished();
+    Ok(Outcome { record, measures, effort, unfinished })
 }
 
 /// Lets happen what happens, until the end.
@@ -185,7 +188,12 @@ fn check(scenario: &Scenario, world: &World, seed: u64) -> Result<(), RunError> 
     if !world.network.is_conserved() {
         return Err(RunError::Unaccounted { seed });
     }
-    let altering = |behaviour: &Behaviour| matches!(behaviour, Behaviour::AlterPayload { .. });
+    // An altered mapping leads bytes to another place, unless a checksum tells.
+    let altering = |behaviour: &Behaviour| match behaviour {
+        Behaviour::AlterPayload { .. } => true,
+        Behaviour::AlterOption(_) => !scenario.mptcp.checksum,
+        _ => false,
+    };
     if scenario.middleboxes.iter().any(|middlebox| altering(&middlebox.behaviour)) {
         return Ok(());
     }

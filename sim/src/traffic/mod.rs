@@ -204,6 +204,22 @@ impl TrafficSet {
         self.flows.iter().filter(move |flow| flow.traffic == traffic)
     }
 
+    /// Flows that were not stopped and have not delivered everything, and what became of them.
+    pub(crate) fn unfinished(&self) -> Vec<(String, String)> {
+        let describe = |flow: &Flow| {
+            let state = match flow.state() {
+                State::Waiting => "it was never opened".to_owned(),
+                State::Running if flow.plan.datagrams.is_none() => {
+                    format!("still open, {} bytes delivered", flow.delivered())
+                }
+                State::Failed(reason) => format!("{reason}, {} bytes delivered", flow.delivered()),
+                State::Running | State::Complete | State::Stopped => return None,
+            };
+            Some((flow.name.clone(), state))
+        };
+        self.flows.iter().filter_map(describe).collect()
+    }
+
     /// Does what is due. The hosts whose stacks have been used are added to `touched`.
     pub(crate) fn work(&mut self, now: Instant, hosts: &mut [Host], touched: &mut Vec<usize>) {
         while let Some((_, moment)) = self.moments.pop_front_if(|(at, _)| *at <= now) {
