@@ -233,11 +233,13 @@ impl Connection {
 
     /// Has smoltcp wait for windows that allow a full segment, as long as there are bytes for one (RFC 9293 section
     /// 3.8.6.2.1). Segments that are small only because of the windows of the moment would come back as small
-    /// acknowledgements, which make the next ones smaller still. What is less than a full segment leaves at once.
+    /// acknowledgements, which make the next ones smaller still. What is less than a full segment leaves as soon as
+    /// the peer's window takes all of it.
     pub(super) fn avoid_silly_windows(&mut self, config: &SmoltcpConfig) {
         let full = self.segment_limit().saturating_sub(config.option_reserve) as u64;
-        let enough = self.before_engine() >= full;
-        self.socket_mut().set_nagle_enabled(enough);
+        let left = self.before_engine();
+        let wait = left >= full || left > self.send.window_left();
+        self.socket_mut().set_nagle_enabled(wait);
     }
 
     /// Lets smoltcp send its FIN if the layer above has asked for it.

@@ -247,6 +247,11 @@ impl SendSide {
         fed.saturating_sub(self.cursor.max(self.una))
     }
 
+    /// Bytes that the peer's window takes beyond those that smoltcp has sent or repeated.
+    pub(super) fn window_left(&self) -> u64 {
+        (self.una + u64::from(self.window)).saturating_sub(self.cursor.max(self.una))
+    }
+
     /// Bytes accepted and not sent.
     pub(super) fn unsent(&self) -> u64 {
         self.end.saturating_sub(self.max)
