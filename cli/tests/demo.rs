@@ -1,4 +1,4 @@
-//! `mptcp demo`, which needs root and a kernel with Multipath TCP, and leaves nothing behind.
+//! `mptcp demo`, and `mptcp demo --kernel`, which needs root and a kernel with Multipath TCP, and leaves nothing behind.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
 
@@ -24,7 +24,7 @@ fn remains(pid: u32) -> Vec<String> {
 
 #[test]
 fn a_file_survives_the_loss_of_a_path() {
-    let demo = Background::start(&mut mptcp(["demo", "--size", "64M", "--json"]));
+    let demo = Background::start(&mut mptcp(["demo", "--kernel", "--size", "64M", "--json"]));
     let pid = demo.id();
     let output = demo.output();
     assert_success(&output);
@@ -43,7 +43,7 @@ fn a_file_survives_the_loss_of_a_path() {
 
 #[test]
 fn an_interrupted_demonstration_cleans_up() {
-    let demo = Background::start(&mut mptcp(["demo", "--size", "4G"]));
+    let demo = Background::start(&mut mptcp(["demo", "--kernel", "--size", "4G"]));
     let pid = demo.id();
     wait_until("the demonstration has begun", || !remains(pid).is_empty());
     let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -56,14 +56,30 @@ fn an_interrupted_demonstration_cleans_up() {
 
 #[test]
 fn impossible_demonstrations_are_refused() {
-    for (args, part) in
-        [(["demo", "--size", "9G"], "at most 8G are possible"), (["demo", "--size", "0"], "is not a count of bytes")]
-    {
+    for (args, part) in [
+        (["demo", "--kernel", "--size", "9G"], "at most 8G are possible"),
+        (["demo", "--kernel", "--size", "0"], "is not a count of bytes"),
+    ] {
         let output = run(&mut mptcp(args));
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains(part), "{output:?}");
     }
-    let output = run(&mut mptcp(["demo", "--file", "/nonexistent"]));
+    let output = run(&mut mptcp(["demo", "--kernel", "--file", "/nonexistent"]));
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "mptcp: cannot read /nonexistent: no such file\n");
+}
+
+#[test]
+fn the_simulated_demonstration_needs_nothing() {
+    let folder = std::env::temp_dir().join(format!("mptcp-demo-sim-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let output = run(mptcp(["demo"]).current_dir(&folder));
+    let page = std::fs::read_to_string(folder.join("mptcp-sim/demo/report.html"));
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_success(&output);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("mptcp over all") && text.contains("See the plots: mptcp-sim/demo/report.html"), "{text}");
+    assert!(page.unwrap().contains("<svg"));
+    let output = run(&mut mptcp(["demo", "--size", "1M"]));
+    assert_eq!(output.status.code(), Some(2), "a size is that of the kernel's file: {output:?}");
 }

@@ -1,187 +1,50 @@
-//! `mptcp demo`: a real file, three paths, one of which dies half-way.
+//! `mptcp demo`: what Multipath TCP is good for, in a simulation that anybody can run, or against the Linux kernel.
 
+mod kernel;
 mod namespace;
 mod needs;
 mod peer;
 mod scratch;
 mod summary;
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use clap::Args;
-use mptcp_sdk::{Config, DeviceSpec, EndpointFlags, InterfaceSpec, IpCidr, Runtime};
 
-use self::namespace::Namespace;
-use self::peer::Peer;
-use self::scratch::{Scratch, length, sha256};
-use self::summary::Summary;
 use crate::failure::Failure;
-use crate::human::{bytes, parse_count};
-use crate::network::{Network, Stream, StreamReport, shares};
-use crate::progress::Progress;
-use crate::say;
+use crate::human::parse_count;
+use crate::sim;
 
-/// Watch a file travel over three paths to the Linux kernel, and survive the loss of one
+/// Watch a transfer over three networks, one of which fades out, beside TCP over the best of them
 ///
-/// Sends a file, takes one path down half-way, and compares what has arrived. The kernel's end is in a network namespace of its own, connected by three TAP interfaces; all of it is removed at the
-/// end. Needs root, /dev/net/tun and a kernel with Multipath TCP.
+/// Both are simulated, with the stack's real code in virtual time; neither root nor a network is needed. A page with plots
+/// is left in the folder mptcp-sim/demo. With --kernel a real file goes over three TAP interfaces to the Linux kernel in a
+/// network namespace, and one of them goes down half-way; that needs root, /dev/net/tun and a kernel with Multipath TCP,
+/// and all of it is removed at the end.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
-    /// The Linux kernel is the peer (the default)
+    /// Send a real file to the Linux kernel instead
     #[arg(long)]
     kernel: bool,
     /// Send this file instead of a random one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "kernel")]
     file: Option<PathBuf>,
     /// Length of the random file; K, M and G are powers of 1024
-    #[arg(long, value_name = "N", value_parser = parse_count, default_value = "256M", conflicts_with = "file")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = parse_count,
+        default_value = "256M",
+        conflicts_with = "file",
+        requires = "kernel"
+    )]
     size: u64,
-    /// Print the results on standard output as one line of JSON, and nothing else there
+    /// Print the results on standard output as JSON, and nothing else there
     #[arg(long)]
     json: bool,
 }
 
-/// Paths between the two ends.
-const PATHS: u8 = 3;
-
-/// The path that dies.
-const VICTIM: u8 = 2;
-
-/// Where the kernel's end listens.
-const PORT: u16 = 5000;
-
-/// How often progress is shown, and looked at for the half-way mark.
-const TICK: Duration = Duration::from_millis(20);
-
-/// Bytes per write.
-const BLOCK: usize = 256 * 1024;
-
-/// Longest random file: it has to fit into the temporary directory twice.
-const MAX_SIZE: u64 = 8 << 30;
-
 /// Runs the subcommand.
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
-    if args.size > MAX_SIZE {
-        return Err(Failure::Usage(format!("--size is {}, but at most 8G are possible", args.size)));
-    }
-    needs::check()?;
-    let scratch = Scratch::new()?;
-    let source = match &args.file {
-        Some(path) => path.clone(),
-        None => scratch.random_file(args.size)?,
-    };
-    let digest = sha256(&source)?;
-    let announce = |line: &str| {
-        if !args.json {
-            say(line);
-        }
-    };
-
-    let namespace = Namespace::create()?;
-    let runtime = Runtime::new(config()).map_err(|error| Failure::Runtime(error.to_string()))?;
-    for path in 0..PATHS {
-        namespace.adopt(&tap(path), addr(path, KERNEL))?;
-    }
-    namespace.announce((1..PATHS).map(|path| addr(path, KERNEL)))?;
-    let network = Network::user_space(runtime)?;
-    let received = scratch.path("received");
-    let peer = Peer::start(&namespace, PORT, &received)?;
-
-    announce(&format!(
-        "sending {} over {PATHS} paths to the Linux kernel in the namespace {}; path {} goes down half-way",
-        bytes(length(&source)?),
-        namespace.name(),
-        VICTIM + 1
-    ));
-    let started = Instant::now();
-    let stream = Arc::new(network.connect(SocketAddr::new(addr(0, KERNEL), PORT))?);
-    Stream::abort_on_interrupt(&stream)?;
-    let mut connection = send(&stream, &source, || namespace.set_down(&tap(VICTIM)))?;
-    let kernel = peer.finish()?;
-    let elapsed = started.elapsed();
-    stream.settle(length(&source)?)?;
-    connection.update(stream.report());
-    let same = sha256(&received)? == digest;
-    let summary = Summary { bytes: length(&source)?, elapsed, digest, same, connection, kernel };
-    if args.json {
-        say(&summary.json())
-    } else {
-        summary.print()
-    }
-    if same { Ok(()) } else { Err(Failure::Runtime("the file arrived altered".to_owned())) }
-}
-
-/// Ends of a path: the last byte of their addresses.
-const KERNEL: u8 = 1;
-const OURS: u8 = 2;
-
-/// Address of one end of a path, from a network that is set aside for tests (RFC 2544).
-fn addr(path: u8, end: u8) -> IpAddr {
-    Ipv4Addr::new(198, 18, path + 1, end).into()
-}
-
-fn tap(path: u8) -> String {
-    format!("mpd{path}-{}", std::process::id())
-}
-
-fn config() -> Config {
-    let mut config = Config::default();
-    for path in 0..PATHS {
-        let cidr = IpCidr { addr: addr(path, OURS), prefix: 24 };
-        let flags = EndpointFlags { subflow: path > 0, ..EndpointFlags::default() };
-        config.interfaces.push(InterfaceSpec::new(DeviceSpec::Tap(tap(path)), [cidr]).with_flags(flags));
-    }
-    config.stack.limits.subflows = PATHS;
-    config.stack.limits.add_addr_accepted = PATHS;
-    config.linger = Duration::from_secs(2);
-    config
-}
-
-/// Sends a file, calling `half_way` when half of it is sent.
-fn send(
-    stream: &Arc<Stream>,
-    source: &Path,
-    half_way: impl FnOnce() -> Result<(), Failure>,
-) -> Result<StreamReport, Failure> {
-    let total = length(source)?;
-    let mut file = File::open(source).map_err(|error| Failure::file("read", source, &error))?;
-    let sent = Arc::new(AtomicU64::new(0));
-    let (writer, count) = (Arc::clone(stream), Arc::clone(&sent));
-    let work = move || {
-        let (mut stream, mut block) = (&*writer, vec![0; BLOCK]);
-        loop {
-            let len = file.read(&mut block)?;
-            if len == 0 {
-                return stream.shutdown(Shutdown::Write);
-            }
-            stream.write_all(&block[..len])?;
-            count.fetch_add(len as u64, Ordering::Relaxed);
-        }
-    };
-    let thread = std::thread::Builder::new().name("mptcp-demo".to_owned()).spawn(work);
-    let thread = thread.map_err(|error| Failure::io("cannot start a thread", &error))?;
-    let progress = Progress::start(Some(total));
-    let mut connection = StreamReport::default();
-    let mut half_way = Some(half_way);
-    while !thread.is_finished() {
-        std::thread::sleep(TICK);
-        let done = sent.load(Ordering::Relaxed);
-        if done >= total / 2
-            && let Some(half_way) = half_way.take()
-        {
-            half_way()?;
-        }
-        connection.update(stream.report());
-        progress.show(done, shares(&StreamReport::default(), &connection));
-    }
-    progress.finish();
-    let result = thread.join().unwrap_or_else(|_| Err(std::io::Error::other("a worker thread has failed")));
-    result.map_err(|error| Failure::io("cannot send", &error))?;
-    Ok(connection)
+    if args.kernel { kernel::run(args) } else { sim::demonstrate(Path::new("mptcp-sim/demo"), args.json) }
 }

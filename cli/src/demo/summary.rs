@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{OURS, PATHS, VICTIM, addr};
+use super::kernel::{OURS, PATHS, VICTIM, addr};
 use crate::human::{bytes, rate};
 use crate::network::{StreamReport, SubflowReport};
 use crate::say;

@@ -8,6 +8,8 @@ mod run;
 mod scenario;
 mod sweep;
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 
 use crate::failure::Failure;
@@ -39,4 +41,9 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
         Command::List(args) => list::run(args),
         Command::Explain(args) => explain::run(args),
     }
+}
+
+/// Runs the demonstration of the house, and leaves its results in a folder.
+pub(crate) fn demonstrate(folder: &Path, json: bool) -> Result<(), Failure> {
+    run::demonstrate(folder, json)
 }

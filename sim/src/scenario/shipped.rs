@@ -39,6 +39,7 @@ macro_rules! shipped {
 
 /// All of them.
 pub const SHIPPED: &[Shipped] = shipped![
+    "demo",
     "two-paths",
     "asymmetric",
     "shared-bottleneck",
