@@ -12,7 +12,7 @@ use crate::error::{LabError, Result};
 const ERROR: u32 = 8_388_608;
 
 /// How far before the first data of an end a mapping must not start.
-const BEFORE: u32 = 1000;
+const BEFORE: u64 = 1000;
 
 /// What is read of each frame.
 const FIELDS: [&str; 17] = [
@@ -51,10 +51,10 @@ pub struct Decoded {
     pub idsns: BTreeMap<String, u64>,
     /// Tokens in the SYN of each MP_JOIN, with the destination of it.
     pub join_tokens: Vec<(String, u32)>,
-    /// The low 32 bits of the data sequence numbers at which mappings start, on all subflows and from both ends.
-    pub mappings: BTreeSet<u32>,
+    /// The data sequence numbers at which mappings start, on all subflows and from both ends, which both send all 64 bits.
+    pub mappings: BTreeSet<u64>,
     /// Bytes of the first data where it came with an MP_CAPABLE, whose mapping names no data sequence number.
-    pub data_with_keys: BTreeMap<String, u32>,
+    pub data_with_keys: BTreeMap<String, u64>,
     /// Whether each MP_CAPABLE of the handshake asks for checksums.
     pub checksums: Vec<bool>,
     /// Frames with RST, with their source.
@@ -92,7 +92,7 @@ impl Decoded {
         }
         for (from, idsn) in &self.idsns {
             // The key itself takes the first number, and data in MP_CAPABLE the next ones.
-            let first = low(*idsn).wrapping_add(1).wrapping_add(self.data_with_keys.get(from).copied().unwrap_or(0));
+            let first = idsn.wrapping_add(1).wrapping_add(self.data_with_keys.get(from).copied().unwrap_or(0));
             if !self.mappings.contains(&first) {
                 complaints.push(format!("no mapping starts at {first}, the first data in a DSS of {from} by its key"));
             }
@@ -131,7 +131,7 @@ impl Decoded {
         // A DATA_FIN without data has the subflow sequence number 0.
         let ssn = frame.number::<u32>("tcp.options.mptcp.subflowseqno")?;
         if let (Some(dsn), Some(1..)) = (frame.number("tcp.options.mptcp.rawdataseqno")?, ssn) {
-            self.mappings.insert(low(dsn));
+            self.mappings.insert(dsn);
         } else if let Some(len @ 1..) = frame.number("tcp.options.mptcp.datalvllen")?
             && ssn.is_none()
         {
@@ -182,10 +182,6 @@ impl Frame<'_> {
     }
 }
 
-fn low(number: u64) -> u32 {
-    (number & u64::from(u32::MAX)) as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,7 +192,7 @@ mod tests {
             tokens: BTreeMap::from([(ends[0].clone(), 7), (ends[1].clone(), 8)]),
             idsns: BTreeMap::from([(ends[0].clone(), 1 << 40 | 5), (ends[1].clone(), 6000)]),
             join_tokens: vec![("c".to_owned(), 8)],
-            mappings: BTreeSet::from([6, 1506, 6001]),
+            mappings: BTreeSet::from([1 << 40 | 6, 1 << 40 | 1506, 6001]),
             ..Decoded::default()
         }
     }
@@ -208,15 +204,14 @@ mod tests {
         wrong_token.join_tokens[0].1 = 9;
         assert!(wrong_token.complaints()[0].contains("token 9"));
         let mut wrong_idsn = sound();
-        wrong_idsn.mappings.remove(&6);
-        assert!(wrong_idsn.complaints()[0].contains("starts at 6"));
-        wrong_idsn.mappings.insert(106);
-        wrong_idsn.data_with_keys.insert("a".to_owned(), 100);
+        wrong_idsn.mappings.remove(&6001);
+        assert!(wrong_idsn.complaints()[0].contains("starts at 6001"));
+        wrong_idsn.mappings.insert(6101);
+        wrong_idsn.data_with_keys.insert("b".to_owned(), 100);
         assert_eq!(wrong_idsn.complaints(), [""; 0]);
         let mut too_early = sound();
-        too_early.idsns.insert("b".to_owned(), 1505);
-        too_early.mappings.insert(1400);
-        assert!(too_early.complaints()[0].contains("before 1506"));
+        too_early.mappings.insert(5900);
+        assert!(too_early.complaints()[0].contains("before 6001"));
         assert_eq!(Decoded::default().complaints().len(), 1);
     }
 }
