@@ -9,19 +9,23 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod congestion;
 pub mod device;
 mod frame;
 mod interface;
+mod listeners;
+pub mod native;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;
 mod stack;
+mod table;
 mod time;
 
 pub use frame::{ChecksumState, Frame, FrameMeta};
 pub use interface::{InterfaceConfig, InterfaceId, IpCidr, MacAddr, Route};
 pub use stack::{
-    AbortError, Capabilities, Chunk, CloseReason, ConnectError, ConnectRequest, ListenError, ListenerId, OptionSpace,
-    Received, SegmentHook, SegmentIn, SegmentKind, SegmentOut, SendError, SynSegment, SynVerdict, TcpEvent, TcpFlags,
-    TcpId, TcpInfo, TcpStack, Verdict,
+    AbortError, Capabilities, Chunk, CloseReason, ConnectError, ConnectRequest, ListenError, ListenerId, Offload,
+    OptionSpace, Received, SegmentHook, SegmentIn, SegmentKind, SegmentOut, SendError, SynSegment, SynVerdict,
+    TcpEvent, TcpFlags, TcpId, TcpInfo, TcpStack, Verdict,
 };
 pub use time::Instant;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::congestion::CongestionControl;
 use crate::{Frame, Instant, InterfaceConfig, InterfaceId};
 
 /// A user-space TCP on one core, with its interfaces, driven by its caller.
@@ -90,6 +91,23 @@ pub trait TcpStack {
     /// changing either stream (as a keep-alive does, RFC 9293 section 3.8.4).
     fn probe(&mut self, now: Instant, conn: TcpId);
 
+    /// Gives a connection another congestion control, which starts anew; gives it back if the stack or the connection
+    /// cannot take it ([`Capabilities::custom_congestion_control`]).
+    fn set_congestion_control(
+        &mut self,
+        conn: TcpId,
+        control: Box<dyn CongestionControl>,
+    ) -> Result<(), Box<dyn CongestionControl>> {
+        let _ = conn;
+        Err(control)
+    }
+
+    /// Lets segments that leave by `interface` be completed by its device. A stack without
+    /// [`Capabilities::segmentation_offload`] goes on without.
+    fn set_offload(&mut self, interface: InterfaceId, offload: Offload) {
+        let _ = (interface, offload);
+    }
+
     /// State of a connection; `None` once it is forgotten.
     fn info(&self, conn: TcpId) -> Option<TcpInfo>;
 
@@ -158,6 +176,15 @@ pub struct Capabilities {
     pub segmentation_offload: bool,
     /// Smallest retransmission timeout that it uses.
     pub min_rto: Duration,
+}
+
+/// What the device of an interface does for the segments that leave by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offload {
+    /// Completes TCP checksums ([`crate::ChecksumState::Partial`]).
+    pub checksum: bool,
+    /// Cuts super-segments ([`crate::FrameMeta::segment_size`]); needs `checksum`.
+    pub segmentation: bool,
 }
 
 /// Handle of a connection. Never used again for another one.
@@ -547,6 +574,18 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
 
     fn probe(&mut self, now: Instant, conn: TcpId) {
         (**self).probe(now, conn);
+    }
+
+    fn set_congestion_control(
+        &mut self,
+        conn: TcpId,
+        control: Box<dyn CongestionControl>,
+    ) -> Result<(), Box<dyn CongestionControl>> {
+        (**self).set_congestion_control(conn, control)
+    }
+
+    fn set_offload(&mut self, interface: InterfaceId, offload: Offload) {
+        (**self).set_offload(interface, offload);
     }
 
     fn info(&self, conn: TcpId) -> Option<TcpInfo> {

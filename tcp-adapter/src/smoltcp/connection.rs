@@ -12,7 +12,7 @@ use super::options::PaddedOptions;
 use super::receive_side::ReceiveSide;
 use super::segment::{Header, ip_header_len};
 use super::send_side::SendSide;
-use super::table::FourTuple;
+use crate::table::FourTuple;
 use crate::{Instant, InterfaceId, ListenerId, MacAddr, Received, TcpEvent, TcpId, TcpInfo};
 
 /// Acknowledgements per second and connection for segments that are not acceptable and carry no

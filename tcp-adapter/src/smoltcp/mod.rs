@@ -32,7 +32,6 @@ mod arp;
 mod config;
 mod connection;
 mod interface;
-mod listeners;
 mod options;
 mod port;
 mod receive;
@@ -40,7 +39,6 @@ mod receive_side;
 mod rtt;
 mod segment;
 mod send_side;
-mod table;
 mod time_wait;
 mod transmit;
 
@@ -53,9 +51,9 @@ use hashbrown::HashMap;
 pub use self::config::{CongestionControl, SmoltcpConfig};
 use self::connection::{Connection, Phase, Place, ReceiveQueue};
 use self::interface::Interface;
-use self::listeners::Listeners;
-use self::table::{FourTuple, Keys, Slab};
 use self::time_wait::TimeWait;
+use crate::listeners::Listeners;
+use crate::table::{FourTuple, Keys, Slab};
 use crate::{
     AbortError, Capabilities, CloseReason, ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId,
     ListenError, ListenerId, Received, SegmentHook, SendError, TcpEvent, TcpId, TcpInfo, TcpStack,

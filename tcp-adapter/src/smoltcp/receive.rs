@@ -11,9 +11,9 @@ use super::connection::{Connection, Phase};
 use super::options::{PaddedOptions, ParsedOptions};
 use super::receive_side::Arrival;
 use super::segment::{self, Content, EngineView, Header, Segment};
-use super::table::FourTuple;
 use super::time_wait::Answer;
 use super::{Entry, SmoltcpStack, State};
+use crate::table::FourTuple;
 use crate::{
     ChecksumState, CloseReason, Frame, InterfaceId, OptionSpace, SegmentHook, SegmentIn, SegmentKind, SegmentOut,
     SynSegment, SynVerdict, TcpEvent, TcpFlags, Verdict,

@@ -9,21 +9,21 @@ use crate::TcpId;
 
 /// Both ends of a connection, as seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct FourTuple {
-    pub(super) local: SocketAddr,
-    pub(super) remote: SocketAddr,
+pub(crate) struct FourTuple {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
 }
 
 /// Keyed hash functions: peers choose part of what is hashed, so they must not be able to
 /// predict collisions, initial sequence numbers or ports.
 #[derive(Clone, Debug)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     first: u64,
     second: u64,
 }
 
 impl Keys {
-    pub(super) fn from_seed(seed: u64) -> Self {
+    pub(crate) fn from_seed(seed: u64) -> Self {
         let mut expand = SipHasher13::new_with_keys(seed, seed.rotate_left(32));
         let mut next = |label: u64| {
             use std::hash::Hasher;
@@ -34,7 +34,7 @@ impl Keys {
     }
 
     /// A value for `purpose` that only the holder of the keys can tell.
-    pub(super) fn hash<T: std::hash::Hash>(&self, purpose: u8, value: &T) -> u64 {
+    pub(crate) fn hash<T: std::hash::Hash>(&self, purpose: u8, value: &T) -> u64 {
         self.hash_one((purpose, value))
     }
 }
@@ -48,7 +48,7 @@ impl BuildHasher for Keys {
 }
 
 /// Values by [`TcpId`]. A value can be taken out while it is worked on; its slot stays reserved.
-pub(super) struct Slab<T> {
+pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     limit: usize,
@@ -60,12 +60,12 @@ struct Slot<T> {
 }
 
 impl<T> Slab<T> {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { slots: Vec::new(), free: Vec::new(), limit }
     }
 
     /// Reserves a slot; `None` if as many as the limit are in use.
-    pub(super) fn reserve(&mut self) -> Option<TcpId> {
+    pub(crate) fn reserve(&mut self) -> Option<TcpId> {
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.slots.len() < self.limit => {
@@ -78,7 +78,7 @@ impl<T> Slab<T> {
     }
 
     /// Gives a reserved slot back; its handle is never valid again.
-    pub(super) fn release(&mut self, id: TcpId) {
+    pub(crate) fn release(&mut self, id: TcpId) {
         if let Some(slot) = self.slots.get_mut(id.index as usize)
             && slot.generation == id.generation
         {
@@ -88,7 +88,7 @@ impl<T> Slab<T> {
         }
     }
 
-    pub(super) fn put(&mut self, id: TcpId, value: T) {
+    pub(crate) fn put(&mut self, id: TcpId, value: T) {
         if let Some(slot) = self.slots.get_mut(id.index as usize)
             && slot.generation == id.generation
         {
@@ -96,22 +96,22 @@ impl<T> Slab<T> {
         }
     }
 
-    pub(super) fn take(&mut self, id: TcpId) -> Option<T> {
+    pub(crate) fn take(&mut self, id: TcpId) -> Option<T> {
         let slot = self.slots.get_mut(id.index as usize)?;
         if slot.generation == id.generation { slot.value.take() } else { None }
     }
 
-    pub(super) fn get(&self, id: TcpId) -> Option<&T> {
+    pub(crate) fn get(&self, id: TcpId) -> Option<&T> {
         let slot = self.slots.get(id.index as usize)?;
         if slot.generation == id.generation { slot.value.as_ref() } else { None }
     }
 
-    pub(super) fn get_mut(&mut self, id: TcpId) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, id: TcpId) -> Option<&mut T> {
         let slot = self.slots.get_mut(id.index as usize)?;
         if slot.generation == id.generation { slot.value.as_mut() } else { None }
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (TcpId, &mut T)> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (TcpId, &mut T)> {
         (0u32..).zip(&mut self.slots).filter_map(|(index, slot)| {
             let id = TcpId { index, generation: slot.generation };
             Some((id, slot.value.as_mut()?))
@@ -119,7 +119,7 @@ impl<T> Slab<T> {
     }
 
     /// Slots in use.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 }

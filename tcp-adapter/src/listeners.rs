@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::{ListenError, ListenerId};
 
 #[derive(Debug, Default)]
-pub(super) struct Listeners {
+pub(crate) struct Listeners {
     all: Vec<Listener>,
     next: u32,
 }
@@ -28,7 +28,7 @@ impl Listener {
 }
 
 impl Listeners {
-    pub(super) fn add(&mut self, addr: Option<IpAddr>, port: u16, backlog: usize) -> Result<ListenerId, ListenError> {
+    pub(crate) fn add(&mut self, addr: Option<IpAddr>, port: u16, backlog: usize) -> Result<ListenerId, ListenError> {
         if port == 0 {
             return Err(ListenError::PortZero);
         }
@@ -41,25 +41,25 @@ impl Listeners {
         Ok(id)
     }
 
-    pub(super) fn remove(&mut self, id: ListenerId) {
+    pub(crate) fn remove(&mut self, id: ListenerId) {
         self.all.retain(|listener| listener.id != id);
     }
 
     /// The listener that a SYN to `local` reaches, and whether it can take one more.
-    pub(super) fn find(&self, local: SocketAddr) -> Option<(ListenerId, bool)> {
+    pub(crate) fn find(&self, local: SocketAddr) -> Option<(ListenerId, bool)> {
         let listener = self.all.iter().find(|listener| listener.meets(Some(local.ip()), local.port()))?;
         Some((listener.id, listener.pending < listener.backlog))
     }
 
     /// A handshake of `id` has begun.
-    pub(super) fn begin(&mut self, id: ListenerId) {
+    pub(crate) fn begin(&mut self, id: ListenerId) {
         if let Some(listener) = self.all.iter_mut().find(|listener| listener.id == id) {
             listener.pending += 1;
         }
     }
 
     /// A handshake of `id` has ended in whatever way.
-    pub(super) fn end(&mut self, id: ListenerId) {
+    pub(crate) fn end(&mut self, id: ListenerId) {
         if let Some(listener) = self.all.iter_mut().find(|listener| listener.id == id) {
             listener.pending -= 1;
         }

@@ -1,0 +1,111 @@
+//! Settings of the native engine.
+
+use std::time::Duration;
+
+use crate::congestion::Algorithm;
+
+/// Settings of a [`NativeStack`](super::NativeStack).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NativeConfig {
+    /// Bytes that a connection holds at most until they are acknowledged: at least 1. Default 4 MiB.
+    pub send_buffer: usize,
+    /// Receive buffer that a connection may grow to, in bytes: 1 to 2^30 (RFC 7323 section 2.3). Default 4 MiB. What the layer above
+    /// advertises through its hook is cut to it.
+    pub recv_buffer: usize,
+    /// Receive window that a connection starts with if the hook has none of its own, in bytes. Default 128 KiB.
+    pub recv_buffer_initial: usize,
+    /// Bytes that all connections of the stack hold at most, received and to be sent. Default 1 GiB.
+    pub memory_limit: usize,
+    /// Bytes accepted by `send` but not yet sent, beyond which
+    /// [`send_room`](crate::TcpStack::send_room) is zero. Default 128 KiB.
+    pub notsent_lowat: usize,
+    /// Connections at a time, those in the handshake included. Default 65,536.
+    pub max_connections: usize,
+    /// Congestion control of new connections. Default CUBIC.
+    pub congestion: Algorithm,
+    /// Offer and use selective acknowledgements (RFC 2018). Default true.
+    pub sack: bool,
+    /// Offer and use timestamps (RFC 7323). Default true.
+    pub timestamps: bool,
+    /// Offer and use window scaling (RFC 7323). Default true.
+    pub window_scaling: bool,
+    /// Offer and use explicit congestion notification (RFC 3168). Default false, as the kernel's, which only answers.
+    pub ecn: bool,
+    /// Send segments at the pace of the congestion window or of the congestion control. Default true.
+    pub pacing: bool,
+    /// Rate that no connection exceeds, in bytes per second; `None` for no limit. Default none.
+    pub max_pacing_rate: Option<u64>,
+    /// Smallest retransmission timeout: 1 ms to 60 s. Default 200 ms.
+    pub min_rto: Duration,
+    /// Largest retransmission timeout: at least 60 s (RFC 6298 section 2.5). Default 120 s.
+    pub max_rto: Duration,
+    /// How long an acknowledgement may be delayed: at most 500 ms (RFC 9293 section 3.8.6.3). Default 40 ms.
+    pub delayed_ack: Duration,
+    /// Hold back a small segment while another is not acknowledged (RFC 9293 section 3.7.4). Default false.
+    pub nagle: bool,
+    /// How long a handshake may take before the connection is closed as
+    /// [`TimedOut`](crate::CloseReason::TimedOut). Default 63 s, the first SYN and five more.
+    pub handshake_timeout: Duration,
+    /// How long bytes may stay unacknowledged before the connection is closed as
+    /// [`TimedOut`](crate::CloseReason::TimedOut) (RFC 9293 section 3.8.3, R2). Default 15 minutes.
+    pub user_timeout: Duration,
+    /// How long nothing must have been heard before the peer of an idle connection is asked whether it is still there (RFC 9293
+    /// section 3.8.4); `None` never asks. After nine questions, 75 s apart, the connection is closed as
+    /// [`TimedOut`](crate::CloseReason::TimedOut). Default none.
+    pub keep_alive: Option<Duration>,
+    /// How long the side that closed first answers a retransmitted FIN and keeps the pair of
+    /// addresses and ports (RFC 9293 section 3.6.1). Default 10 s.
+    pub time_wait: Duration,
+    /// Answer SYNs statelessly while a listener's backlog is full (RFC 4987 section 3.6), instead of dropping them. Default true.
+    pub syn_cookies: bool,
+    /// Largest super-segment in bytes of payload where the device cuts them; at most 65,000. Default 65,000.
+    pub max_segmented: usize,
+}
+
+impl Default for NativeConfig {
+    fn default() -> Self {
+        Self {
+            send_buffer: 4 << 20,
+            recv_buffer: 4 << 20,
+            recv_buffer_initial: 128 << 10,
+            memory_limit: 1 << 30,
+            notsent_lowat: 128 << 10,
+            max_connections: 65_536,
+            congestion: Algorithm::default(),
+            sack: true,
+            timestamps: true,
+            window_scaling: true,
+            ecn: false,
+            pacing: true,
+            max_pacing_rate: None,
+            min_rto: Duration::from_millis(200),
+            max_rto: Duration::from_secs(120),
+            delayed_ack: Duration::from_millis(40),
+            nagle: false,
+            handshake_timeout: Duration::from_secs(63),
+            user_timeout: Duration::from_secs(15 * 60),
+            keep_alive: None,
+            time_wait: Duration::from_secs(10),
+            syn_cookies: true,
+            max_segmented: 65_000,
+        }
+    }
+}
+
+impl NativeConfig {
+    /// The same with every value brought into its range.
+    pub(super) fn clamped(mut self) -> Self {
+        const MAX_BUFFER: usize = 1 << 30;
+        self.send_buffer = self.send_buffer.clamp(1, MAX_BUFFER);
+        self.recv_buffer = self.recv_buffer.clamp(1, MAX_BUFFER);
+        self.recv_buffer_initial = self.recv_buffer_initial.clamp(1, self.recv_buffer);
+        self.notsent_lowat = self.notsent_lowat.max(1);
+        // Handles index with 32 bits.
+        self.max_connections = self.max_connections.min(1 << 24);
+        self.min_rto = self.min_rto.clamp(Duration::from_millis(1), Duration::from_secs(60));
+        self.max_rto = self.max_rto.max(Duration::from_secs(60));
+        self.delayed_ack = self.delayed_ack.min(Duration::from_millis(500));
+        self.max_segmented = self.max_segmented.clamp(1, 65_000);
+        self
+    }
+}
