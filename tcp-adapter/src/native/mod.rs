@@ -1,5 +1,6 @@
 //! The native engine: a TCP written for what runs above it.
 
 mod config;
+mod wheel;
 
 pub use self::config::NativeConfig;
