@@ -1,0 +1,6 @@
+//! The receiving half of a connection: what has arrived, and what to tell the peer of it.
+
+mod beyond;
+mod pieces;
+pub(crate) mod reassembly;
+pub(crate) mod sack;
