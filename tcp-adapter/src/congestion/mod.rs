@@ -11,6 +11,18 @@ use std::str::FromStr;
 
 use crate::Instant;
 
+mod cubic;
+mod dctcp;
+mod hystart;
+mod reno;
+#[cfg(test)]
+mod testing;
+mod window;
+
+pub use self::cubic::Cubic;
+pub use self::dctcp::Dctcp;
+pub use self::reno::Reno;
+
 /// The window of one connection, and what changes it.
 pub trait CongestionControl: fmt::Debug + Send {
     /// Name for people, such as `cubic`.
@@ -82,7 +94,8 @@ pub trait CongestionControl: fmt::Debug + Send {
 pub enum EcnResponse {
     /// One reduction per round trip, as for a loss (RFC 3168).
     Classic,
-    /// In proportion to the marked bytes ([`Ack::marked`]), of which the receiver tells exactly (RFC 8257).
+    /// One reduction per round trip, but in proportion to the marked bytes ([`Ack::marked`]), of which the receiver tells
+    /// exactly (RFC 8257).
     Proportional,
 }
 
@@ -228,6 +241,16 @@ impl Algorithm {
             Self::Reno => "reno",
             Self::Dctcp => "dctcp",
             Self::Bbr => "bbr",
+        }
+    }
+
+    /// A new one, for a connection whose segments carry at most `mss` bytes. What it leaves to chance follows from `seed`.
+    pub fn start(self, mss: u64, seed: u64) -> Box<dyn CongestionControl> {
+        let _ = seed;
+        match self {
+            Self::Cubic | Self::Bbr => Box::new(Cubic::new(mss)),
+            Self::Reno => Box::new(Reno::new(mss)),
+            Self::Dctcp => Box::new(Dctcp::new(mss)),
         }
     }
 }
