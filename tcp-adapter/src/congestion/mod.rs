@@ -94,8 +94,8 @@ pub trait CongestionControl: fmt::Debug + Send {
 pub enum EcnResponse {
     /// One reduction per round trip, as for a loss (RFC 3168).
     Classic,
-    /// One reduction per round trip, but in proportion to the marked bytes ([`Ack::marked`]), of which the receiver tells
-    /// exactly (RFC 8257).
+    /// In proportion to the marked bytes ([`Ack::marked`]), of which the receiver tells exactly (RFC 8257). The algorithm
+    /// reduces its window by itself; [`on_congestion`](CongestionControl::on_congestion) is not called for a mark.
     Proportional,
 }
 

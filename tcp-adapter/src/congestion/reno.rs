@@ -1,7 +1,7 @@
 //! Reno: RFC 5681 and RFC 6582, counting bytes as RFC 3465 does.
 
 use super::window::Window;
-use super::{Ack, CongestionControl, CongestionEvent, Recovery};
+use super::{Ack, Cause, CongestionControl, CongestionEvent, Recovery};
 use crate::Instant;
 
 /// One segment more per round trip; half the window after a loss.
@@ -19,9 +19,9 @@ impl Reno {
     }
 
     /// Reduces the window to `to` bytes, whatever half of it would be.
-    pub(super) fn reduce(&mut self, to: u64, event: &CongestionEvent) {
+    pub(super) fn reduce(&mut self, to: u64, cause: Cause) {
         self.arrived = 0;
-        self.window.reduce(to, event.cause);
+        self.window.reduce(to, cause);
     }
 
     /// RFC 3465 section 2.3: one acknowledgement opens the window by two segments, by one after a timeout, when it may
@@ -59,7 +59,7 @@ impl CongestionControl for Reno {
     }
 
     fn on_congestion(&mut self, event: &CongestionEvent) {
-        self.reduce(self.window.flight(event) / 2, event);
+        self.reduce(self.window.flight(event) / 2, event.cause);
     }
 
     fn on_spurious(&mut self, _now: Instant) {
@@ -78,7 +78,6 @@ impl CongestionControl for Reno {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Cause;
     use super::super::testing::{MSS, ack, congestion};
     use super::*;
 

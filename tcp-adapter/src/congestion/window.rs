@@ -90,7 +90,8 @@ impl Window {
             Cause::Timeout => self.cwnd = mss,
         }
         self.ssthresh = ssthresh;
-        self.before = before;
+        // A mark is never spurious.
+        self.before = if cause == Cause::Mark { (0, UNLIMITED) } else { before };
     }
 
     /// Goes back to before the last congestion event, unless the window has outgrown that: says whether it did.

@@ -12,17 +12,10 @@ use crate::Instant;
 const SECOND: u64 = 1_000_000_000;
 /// Bytes of a quantum at most: one super-segment of the device.
 const MAX_QUANTUM: u64 = 64 << 10;
-
-/// Rate of a window-based congestion control, in bytes per second; `None` if the round-trip time `srtt` (ns) is unknown.
-///
-/// In slow start twice the window per round trip, since that is how fast the window grows; less would hold it
-/// back. After that a fifth more than the window: enough to use up a window that grows, and to catch up with
-/// what delayed or compressed acknowledgements held back, while the burst that a round trip begins with is still stretched
-/// over most of it.
-pub(super) fn rate_of(cwnd: u64, srtt: u64, slow_start: bool) -> Option<u64> {
-    let window = cwnd.saturating_mul(if slow_start { 2 * SECOND } else { SECOND / 5 * 6 });
-    window.checked_div(srtt).map(|rate| rate.max(1))
-}
+/// And at least: two segments of the common size, for which a receiver acknowledges at once.
+const MIN_QUANTUM: u64 = 2 * 1460;
+/// Bytes that leave before any pace is kept: what RFC 6928 lets an initial window be, as a burst.
+const UNPACED: u64 = 14_600;
 
 /// Lets segments out at a rate.
 #[derive(Clone, Debug)]
@@ -44,10 +37,20 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// No rate, and `unpaced` bytes that leave at once even if there is one: those of the initial window, which RFC 6928
-    /// allows as a burst and for which no round-trip time is known to pace by.
-    pub(super) fn new(unpaced: u64) -> Self {
-        Self { rate: 0, max_rate: u64::MAX, empty: Instant::ZERO, fraction: 0, quantum: 0, fill: 0, unpaced }
+    /// No rate. The first initial window leaves at once even if there is one.
+    pub(super) fn new() -> Self {
+        Self { rate: 0, max_rate: u64::MAX, empty: Instant::ZERO, fraction: 0, quantum: 0, fill: 0, unpaced: UNPACED }
+    }
+
+    /// Rate of a window-based congestion control, in bytes per second; `None` if the round-trip time `srtt` (ns) is unknown.
+    ///
+    /// In slow start twice the window per round trip, since that is how fast the window grows; less would hold it
+    /// back. After that a fifth more than the window: enough to use up a window that grows, and to catch up with
+    /// what delayed or compressed acknowledgements held back, while the burst that a round trip begins with is still
+    /// stretched over most of it.
+    pub(super) fn rate_of(cwnd: u64, srtt: u64, slow_start: bool) -> Option<u64> {
+        let window = cwnd.saturating_mul(if slow_start { 2 * SECOND } else { SECOND / 5 * 6 });
+        window.checked_div(srtt).map(|rate| rate.max(1))
     }
 
     /// Never sends faster than `bytes_per_second`, whatever [`set_rate`](Self::set_rate) says. Holds from its next call.
@@ -55,19 +58,19 @@ impl Pacer {
         self.max_rate = bytes_per_second.unwrap_or(u64::MAX).max(1);
     }
 
-    /// Sends `bytes_per_second` from now on, in segments of up to `mss` bytes.
+    /// Sends `bytes_per_second` from now on.
     ///
     /// The quantum is a millisecond's worth: at the bottleneck it waits for that long at most, which is little beside
     /// what acknowledgements vary by, and a timer fires two thousand times per second at most until the quantum is as large as
-    /// a super-segment. It is never less than two segments, for which a receiver acknowledges at once.
-    pub(super) fn set_rate(&mut self, bytes_per_second: Option<u64>, mss: u64) {
+    /// a super-segment.
+    pub(super) fn set_rate(&mut self, bytes_per_second: Option<u64>) {
         let limited = self.max_rate != u64::MAX;
         let rate = bytes_per_second.or(limited.then_some(u64::MAX)).map_or(0, |rate| rate.clamp(1, self.max_rate));
-        if rate == self.rate && self.quantum >= 2 * mss {
+        if rate == self.rate {
             return;
         }
         self.rate = rate;
-        self.quantum = (rate / 1_000).min(MAX_QUANTUM).max(2 * mss);
+        self.quantum = (rate / 1_000).clamp(MIN_QUANTUM, MAX_QUANTUM);
         self.fill = (self.quantum * SECOND).div_ceil(rate.max(1));
         self.fraction = self.fraction.min(rate.saturating_sub(1));
     }
@@ -86,14 +89,15 @@ impl Pacer {
         (at > now).then_some(at)
     }
 
-    /// Bytes that may leave now: when [`ready_at`](Self::ready_at) says so, half a quantum to a quantum.
-    pub(super) fn allowance(&self, now: Instant) -> u64 {
+    /// Bytes that may leave now, if [`ready_at`](Self::ready_at) says that some may: half a quantum to a quantum, and a segment of
+    /// `mss` bytes at least, for which a small quantum goes into debt.
+    pub(super) fn allowance(&self, now: Instant, mss: u64) -> u64 {
         if self.rate == 0 {
             return u64::MAX;
         }
         let filled = now.as_nanos().saturating_sub(self.empty.as_nanos());
         let credit = if filled >= self.fill { self.quantum } else { self.rate * filled / SECOND };
-        self.unpaced.max(credit)
+        self.unpaced.max(credit).max(mss)
     }
 
     /// Bytes have left.
@@ -121,6 +125,11 @@ mod tests {
 
     const MSS: u64 = 1460;
 
+    /// One that has sent its initial window.
+    fn paced() -> Pacer {
+        Pacer { unpaced: 0, ..Pacer::new() }
+    }
+
     /// Bytes sent in `time` nanoseconds by one that always has something, and wakes up `late` nanoseconds after each timer.
     fn send_for(pacer: &mut Pacer, start: u64, time: u64, late: u64) -> u64 {
         let (mut now, mut sent) = (start, 0);
@@ -129,7 +138,7 @@ mod tests {
             match pacer.ready_at(at) {
                 Some(ready) => now = ready.as_nanos() + late,
                 None => {
-                    let bytes = pacer.allowance(at) / MSS * MSS;
+                    let bytes = pacer.allowance(at, MSS) / MSS * MSS;
                     assert!(bytes > 0, "ready for nothing");
                     pacer.on_sent(at, bytes);
                     sent += bytes;
@@ -143,8 +152,8 @@ mod tests {
     fn the_rate_is_exact_from_a_modem_to_400_gbit_per_second() {
         for rate in [4_000_u64, 1_250_000, 125_000_000, 1_250_000_007, 50_000_000_000] {
             for late in [0, 2 * MSS * SECOND / rate / 4] {
-                let mut pacer = Pacer::new(0);
-                pacer.set_rate(Some(rate), MSS);
+                let mut pacer = paced();
+                pacer.set_rate(Some(rate));
                 let time = 20 * SECOND.min(2_000_000 * SECOND / rate * MSS);
                 let sent = send_for(&mut pacer, SECOND, time, late);
                 let expected = (u128::from(rate) * u128::from(time) / u128::from(SECOND)) as u64;
@@ -156,44 +165,44 @@ mod tests {
 
     #[test]
     fn idleness_earns_one_quantum() {
-        let mut pacer = Pacer::new(0);
-        pacer.set_rate(Some(12_500_000), MSS);
+        let mut pacer = paced();
+        pacer.set_rate(Some(12_500_000));
         for now in [SECOND, 1_000 * SECOND].map(Instant::from_nanos) {
-            assert_eq!((pacer.ready_at(now), pacer.allowance(now)), (None, 12_500));
+            assert_eq!((pacer.ready_at(now), pacer.allowance(now, MSS)), (None, 12_500));
             pacer.on_sent(now, 12_500);
             // Half of a millisecond's worth.
             assert_eq!(pacer.ready_at(now), Some(now + Duration::from_micros(500)));
-            assert_eq!(pacer.allowance(now), 0);
+            assert_eq!(pacer.allowance(now, 0), 0);
         }
     }
 
     #[test]
     fn a_quantum_is_two_segments_to_64_kib() {
         for (rate, quantum) in [(1_000, 2 * MSS), (12_500_000, 12_500), (12_500_000_000, 65_536)] {
-            let mut pacer = Pacer::new(0);
-            pacer.set_rate(Some(rate), MSS);
-            assert_eq!(pacer.allowance(Instant::from_nanos(1_000 * SECOND)), quantum);
+            let mut pacer = paced();
+            pacer.set_rate(Some(rate));
+            assert_eq!(pacer.allowance(Instant::from_nanos(1_000 * SECOND), 0), quantum);
         }
     }
 
     #[test]
     fn the_initial_window_leaves_at_once() {
-        let mut pacer = Pacer::new(10 * MSS);
+        let mut pacer = Pacer::new();
         let now = Instant::from_nanos(SECOND);
-        assert_eq!((pacer.ready_at(now), pacer.allowance(now)), (None, u64::MAX));
+        assert_eq!((pacer.ready_at(now), pacer.allowance(now, MSS)), (None, u64::MAX));
         pacer.on_sent(now, 4 * MSS);
-        pacer.set_rate(Some(1_000_000), MSS);
-        assert_eq!((pacer.ready_at(now), pacer.allowance(now)), (None, 6 * MSS));
+        pacer.set_rate(Some(1_000_000));
+        assert_eq!((pacer.ready_at(now), pacer.allowance(now, MSS)), (None, 6 * MSS));
         pacer.on_sent(now, 6 * MSS);
-        assert_eq!(pacer.allowance(now), 2 * MSS);
+        assert_eq!(pacer.allowance(now, MSS), 2 * MSS);
         pacer.on_sent(now, 2 * MSS);
         assert!(pacer.ready_at(now).is_some());
     }
 
     #[test]
     fn more_than_was_allowed_is_waited_for() {
-        let mut pacer = Pacer::new(0);
-        pacer.set_rate(Some(1_000_000), MSS);
+        let mut pacer = paced();
+        pacer.set_rate(Some(1_000_000));
         let now = Instant::from_nanos(SECOND);
         pacer.on_sent(now, 2 * MSS + 1_000_000);
         assert_eq!(pacer.ready_at(now), Some(now + Duration::from_secs(1) + Duration::from_micros(MSS)));
@@ -201,22 +210,22 @@ mod tests {
 
     #[test]
     fn no_rate_exceeds_the_largest() {
-        let mut pacer = Pacer::new(0);
+        let mut pacer = paced();
         pacer.set_max_rate(Some(5_000));
-        pacer.set_rate(None, MSS);
+        pacer.set_rate(None);
         assert_eq!(pacer.rate(), Some(5_000));
-        pacer.set_rate(Some(1_000), MSS);
+        pacer.set_rate(Some(1_000));
         assert_eq!(pacer.rate(), Some(1_000));
         pacer.set_max_rate(None);
-        pacer.set_rate(None, MSS);
+        pacer.set_rate(None);
         assert_eq!(pacer.rate(), None);
     }
 
     #[test]
     fn windows_are_paced_over_their_round_trip() {
-        assert_eq!(rate_of(100_000, 10_000_000, true), Some(20_000_000));
-        assert_eq!(rate_of(100_000, 10_000_000, false), Some(12_000_000));
-        assert_eq!(rate_of(100_000, 0, true), None);
-        assert_eq!(rate_of(u64::MAX, 1, true), Some(u64::MAX));
+        assert_eq!(Pacer::rate_of(100_000, 10_000_000, true), Some(20_000_000));
+        assert_eq!(Pacer::rate_of(100_000, 10_000_000, false), Some(12_000_000));
+        assert_eq!(Pacer::rate_of(100_000, 0, true), None);
+        assert_eq!(Pacer::rate_of(u64::MAX, 1, true), Some(u64::MAX));
     }
 }
