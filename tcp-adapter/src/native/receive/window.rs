@@ -1,0 +1,196 @@
+//! The receive window of a connection whose layer above has none of its own.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::Instant;
+
+/// Largest shift of a window (RFC 7323 section 2.3).
+const MAX_SHIFT: u8 = 14;
+/// Largest value of the window field.
+const MAX_FIELD: u32 = 65_535;
+/// No round-trip time known.
+const UNKNOWN: u32 = u32::MAX;
+/// No window is being timed.
+const NEXT: u64 = u64::MAX;
+
+/// What one end lets the other send, and how much that becomes.
+///
+/// The buffer is a permission, not memory: there is as much memory as there are bytes received and not read.
+#[derive(Debug)]
+pub(crate) struct ReceiveWindow {
+    /// End of the largest window that was advertised.
+    edge: u64,
+    /// Bytes that may be held, at present and at most.
+    buffer: u32,
+    limit: u32,
+    /// Nanoseconds of a round trip, or [`UNKNOWN`].
+    rtt: u32,
+    shift: u8,
+    /// When the measurement that is going on began, and what had been read by then.
+    since: Instant,
+    since_read: u64,
+    /// The end of a window that was new when it was advertised, and when that was; [`NEXT`] to take the next one.
+    timed_edge: u64,
+    timed_since: Instant,
+}
+
+/// What a window depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReceiveState {
+    /// Everything before has been received.
+    pub(crate) rcv_nxt: u64,
+    /// Everything before has been read by the application.
+    pub(crate) read: u64,
+    /// Payload of a full segment of our own, which stands for the peer's (RFC 9293 section 3.8.6.2.2).
+    pub(crate) mss: u32,
+    /// Whether the stack has little memory left.
+    pub(crate) pressure: bool,
+}
+
+impl ReceiveWindow {
+    /// For buffers of `initial` to `limit` bytes, and a shift of the window field that is 0 if the peer does not scale windows
+    /// (RFC 7323 section 2.2). The SYN must have carried [`syn_window`](Self::syn_window).
+    pub(crate) fn new(now: Instant, initial: usize, limit: usize, shift: u8) -> Self {
+        let shift = shift.min(MAX_SHIFT);
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX).min(MAX_FIELD << shift);
+        let edge = u64::from(Self::syn_window(initial));
+        Self {
+            edge,
+            // Less than one unit could not be expressed, and the window would stay closed.
+            buffer: u32::try_from(initial).unwrap_or(u32::MAX).min(limit).max(1 << shift),
+            limit,
+            rtt: UNKNOWN,
+            shift,
+            since: now,
+            since_read: 0,
+            // The window of the SYN may have been known for long.
+            timed_edge: NEXT,
+            timed_since: now,
+        }
+    }
+
+    /// The shift with which a window of `limit` bytes can be expressed, the smallest: a larger one makes it coarser.
+    pub(crate) fn shift_for(limit: usize) -> u8 {
+        (0..MAX_SHIFT).find(|shift| (MAX_FIELD as usize) << shift >= limit).unwrap_or(MAX_SHIFT)
+    }
+
+    /// The window field of a SYN, which is never scaled (RFC 7323 section 2.2).
+    pub(crate) fn syn_window(initial: usize) -> u16 {
+        u16::try_from(initial).unwrap_or(u16::MAX)
+    }
+
+    /// The window field of any other segment.
+    pub(crate) fn field(&self, window: u32) -> u16 {
+        u16::try_from(window >> self.shift).unwrap_or(u16::MAX)
+    }
+
+    /// Bytes before this offset have been permitted and are accepted (RFC 7323 section 2.4: whatever was in any window that was
+    /// ever advertised).
+    pub(crate) fn edge(&self) -> u64 {
+        self.edge
+    }
+
+    /// Bytes that may be held at present.
+    pub(crate) fn buffer(&self) -> u32 {
+        self.buffer
+    }
+
+    /// The window for a segment that leaves now, in bytes: a multiple of the scale.
+    ///
+    /// Its end never moves back by a whole unit of the scale, and forward only by a segment or half of the buffer at least.
+    pub(crate) fn advertise(&mut self, now: Instant, state: &ReceiveState) -> u32 {
+        let unit = 1u64 << self.shift;
+        if let Some(edge) = self.next_edge(state) {
+            let window = edge.saturating_sub(state.rcv_nxt) / unit * unit;
+            if state.rcv_nxt + window >= self.edge {
+                self.move_edge(now, state.rcv_nxt + window);
+                return narrow(window);
+            }
+        }
+        let remaining = self.edge.saturating_sub(state.rcv_nxt);
+        // Rounding down would take something back, so it is rounded up. A peer that sends single bytes could open the window by that as fast
+        // as it fills it: from some excess on, it is rounded down (RFC 7323 section 2.4 knows such windows).
+        let window = remaining.next_multiple_of(unit);
+        let excess = u64::from(self.buffer) + u64::from(self.buffer / 16);
+        if state.rcv_nxt + window > self.edge.max(state.read + excess) {
+            return narrow(remaining / unit * unit);
+        }
+        self.edge = state.rcv_nxt + window;
+        narrow(window)
+    }
+
+    /// The window that the layer above wants to advertise instead, cut to the limit, rounded down to the scale.
+    pub(crate) fn advertise_told(&mut self, now: Instant, rcv_nxt: u64, window: u32) -> u32 {
+        let window = window.min(self.limit) >> self.shift << self.shift;
+        self.move_edge(now, self.edge.max(rcv_nxt + u64::from(window)));
+        window
+    }
+
+    /// Whether the application has read so much that the peer should be told without waiting for a segment to leave.
+    ///
+    /// A sender with half of its window left is not stopped yet, and one update for each half of a window is few.
+    pub(crate) fn wants_update(&self, state: &ReceiveState) -> bool {
+        let remaining = self.edge.saturating_sub(state.rcv_nxt);
+        self.next_edge(state).is_some_and(|edge| edge.saturating_sub(state.rcv_nxt) >= 2 * remaining)
+    }
+
+    /// The peer has echoed a timestamp that was sent this long ago, on a segment with new data (RFC 7323 section 4).
+    ///
+    /// The peer may have had nothing to send for part of that time, so less counts at once and more by and by.
+    pub(crate) fn on_rtt(&mut self, sample: Duration) {
+        let sample = clamp_rtt(u64::try_from(sample.as_nanos()).unwrap_or(u64::MAX));
+        self.rtt = if sample < self.rtt { sample } else { self.rtt + (sample - self.rtt) / 8 };
+    }
+
+    /// Data has arrived: lets the buffer grow if the application has read more than half of it within a round trip. Then the
+    /// window is or will be what limits the sender.
+    pub(crate) fn on_data(&mut self, now: Instant, state: &ReceiveState) {
+        if state.rcv_nxt >= self.timed_edge {
+            // What has arrived could not be sent before the window for it had come, so a round trip takes no longer than this.
+            self.rtt = self.rtt.min(clamp_rtt(since(now, self.timed_since)));
+            self.timed_edge = NEXT;
+        }
+        if self.rtt == UNKNOWN || since(now, self.since) < u64::from(self.rtt) {
+            return;
+        }
+        let read = state.read.saturating_sub(self.since_read);
+        if read > u64::from(self.buffer / 2) && !state.pressure {
+            self.buffer = self.buffer.saturating_mul(2).min(self.limit);
+        }
+        self.since = now;
+        self.since_read = state.read;
+    }
+
+    fn move_edge(&mut self, now: Instant, edge: u64) {
+        if self.timed_edge == NEXT && edge > self.edge {
+            self.timed_edge = edge;
+            self.timed_since = now;
+        }
+        self.edge = edge;
+    }
+
+    /// Where the window may end now, if that is enough farther than before (RFC 9293 section 3.8.6.2.2).
+    fn next_edge(&self, state: &ReceiveState) -> Option<u64> {
+        // Short of memory, a few segments at a time keep every connection going. What was permitted before stays so.
+        let buffer = if state.pressure { self.buffer.min(state.mss.saturating_mul(4)) } else { self.buffer };
+        let step = u64::from(state.mss.min(buffer / 2).max(1));
+        let edge = state.read + u64::from(buffer);
+        (edge >= self.edge + step).then_some(edge)
+    }
+}
+
+fn narrow(window: u64) -> u32 {
+    u32::try_from(window).unwrap_or(u32::MAX)
+}
+
+fn since(now: Instant, earlier: Instant) -> u64 {
+    now.as_nanos().saturating_sub(earlier.as_nanos())
+}
+
+/// Not zero, and less than [`UNKNOWN`], which is four seconds.
+fn clamp_rtt(nanos: u64) -> u32 {
+    u32::try_from(nanos).unwrap_or(UNKNOWN).clamp(1, UNKNOWN - 1)
+}
