@@ -1,0 +1,210 @@
+//! The headers of segments to send.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::{Bytes, BytesMut};
+
+use super::checksum::Sum;
+use super::{
+    ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ecn, Flags, HOP_LIMIT, IPV4_HEADER, IPV6_HEADER, PROTOCOL_TCP,
+    TCP_HEADER, ethernet_header, ip,
+};
+use crate::MacAddr;
+
+const PORTS: usize = 4;
+const V4_PREFIX: usize = ETHERNET_HEADER + IPV4_HEADER + PORTS;
+const V6_PREFIX: usize = ETHERNET_HEADER + IPV6_HEADER + PORTS;
+const V4_HEADERS: usize = ETHERNET_HEADER + IPV4_HEADER + TCP_HEADER;
+const V6_HEADERS: usize = ETHERNET_HEADER + IPV6_HEADER + TCP_HEADER;
+
+/// What all segments of a connection start with, and what is known of their checksums. A cache line long.
+#[derive(Clone, Debug)]
+pub(in crate::native) struct HeaderTemplate {
+    /// Ethernet and IP header, and the ports.
+    prefix: [u8; V6_PREFIX],
+    /// Of the IPv4 header without its checksum.
+    ip_sum: u16,
+    /// Of the pseudo header without the length.
+    pseudo_sum: u16,
+    ipv6: bool,
+}
+
+/// What differs from segment to segment.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::native) struct SegmentFields<'a> {
+    pub(in crate::native) seq: u32,
+    pub(in crate::native) ack: u32,
+    pub(in crate::native) flags: Flags,
+    pub(in crate::native) window: u16,
+    pub(in crate::native) urgent: u16,
+    pub(in crate::native) ecn: Ecn,
+    /// Padded to whole words, 40 bytes at most.
+    pub(in crate::native) options: &'a [u8],
+    /// Bytes of all payload slices.
+    pub(in crate::native) payload_len: usize,
+    /// Identification of the IPv4 packet. As it must not be fragmented, any value does (RFC 6864 section 4.1).
+    pub(in crate::native) ident: u16,
+}
+
+/// Who completes the TCP checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::native) enum ChecksumMode {
+    /// It is written whole.
+    Full,
+    /// The device: the field gets the sum of the pseudo header ([`crate::ChecksumState::Partial`]).
+    Partial,
+}
+
+impl HeaderTemplate {
+    /// For segments from `source` to `destination`, which are of the same address family.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub(in crate::native) fn new(
+        link_source: MacAddr,
+        link_destination: MacAddr,
+        source: SocketAddr,
+        destination: SocketAddr,
+    ) -> Self {
+        let mut template = Self { prefix: [0; V6_PREFIX], ip_sum: 0, pseudo_sum: 0, ipv6: source.is_ipv6() };
+        let end = match (source.ip(), destination.ip()) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                let mut header = ip::header_v4(from, to, PROTOCOL_TCP, HOP_LIMIT, 0);
+                // The length is part of each segment.
+                header[2..4].fill(0);
+                header[10..12].fill(0);
+                let mut sum = Sum::default();
+                sum.add_bytes(&header);
+                template.ip_sum = sum.fold();
+                template.pseudo_sum = Sum::pseudo_v4(from, to, PROTOCOL_TCP).fold();
+                template.prefix[..ETHERNET_HEADER].copy_from_slice(&ethernet_header(
+                    link_destination,
+                    link_source,
+                    ETHERTYPE_IPV4,
+                ));
+                template.prefix[ETHERNET_HEADER..ETHERNET_HEADER + IPV4_HEADER].copy_from_slice(&header);
+                V4_PREFIX
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                let header = ip::header_v6(from, to, PROTOCOL_TCP, HOP_LIMIT, 0);
+                template.pseudo_sum = Sum::pseudo_v6(from, to, PROTOCOL_TCP).fold();
+                template.prefix[..ETHERNET_HEADER].copy_from_slice(&ethernet_header(
+                    link_destination,
+                    link_source,
+                    ETHERTYPE_IPV6,
+                ));
+                template.prefix[ETHERNET_HEADER..ETHERNET_HEADER + IPV6_HEADER].copy_from_slice(&header);
+                V6_PREFIX
+            }
+            _ => panic!("a segment from {source} to {destination}"),
+        };
+        template.prefix[end - 4..end - 2].copy_from_slice(&source.port().to_be_bytes());
+        template.prefix[end - 2..end].copy_from_slice(&destination.port().to_be_bytes());
+        template
+    }
+
+    /// Where frames go from now on.
+    pub(in crate::native) fn set_link_destination(&mut self, destination: MacAddr) {
+        self.prefix[..6].copy_from_slice(&destination.0);
+    }
+
+    pub(in crate::native) fn link_destination(&self) -> MacAddr {
+        let [a, b, c, d, e, f, ..] = self.prefix;
+        MacAddr([a, b, c, d, e, f])
+    }
+
+    /// Bytes that [`write`](Self::write) writes in front of the payload: 114 at most.
+    #[inline]
+    pub(in crate::native) fn head_len(&self, options_len: usize) -> usize {
+        options_len + if self.ipv6 { V6_HEADERS } else { V4_HEADERS }
+    }
+
+    /// Bytes of the IP and TCP header without options: what the MTU must hold besides options and payload.
+    #[inline]
+    pub(in crate::native) fn packet_overhead(&self) -> usize {
+        self.head_len(0) - ETHERNET_HEADER
+    }
+
+    /// Writes the headers of a segment with `payload` into `buf`, which is empty and has room for
+    /// [`head_len`](Self::head_len). The payload is only looked at for the checksum.
+    #[inline]
+    pub(in crate::native) fn write(
+        &self,
+        buf: &mut BytesMut,
+        fields: &SegmentFields<'_>,
+        payload: &[Bytes],
+        checksum: ChecksumMode,
+    ) {
+        debug_assert!(buf.is_empty() && fields.options.len().is_multiple_of(4) && fields.options.len() <= 40);
+        debug_assert_eq!(payload.iter().map(Bytes::len).sum::<usize>(), fields.payload_len);
+        let tcp_len = TCP_HEADER + fields.options.len() + fields.payload_len;
+        debug_assert!(tcp_len + IPV4_HEADER <= usize::from(u16::MAX), "an IP packet of at most 65,535 bytes");
+        #[expect(clippy::cast_possible_truncation, reason = "the caller keeps to the MTU and to max_segmented")]
+        let tcp_len = tcp_len as u16;
+        let tcp = self.tcp_fields(fields, payload, tcp_len, checksum);
+        if self.ipv6 {
+            let mut head = [0; V6_HEADERS];
+            head[..V6_PREFIX].copy_from_slice(&self.prefix);
+            head[15] |= (fields.ecn as u8) << 4;
+            head[18..20].copy_from_slice(&tcp_len.to_be_bytes());
+            head[V6_PREFIX..].copy_from_slice(&tcp);
+            buf.extend_from_slice(&head);
+        } else {
+            let mut head = [0; V4_HEADERS];
+            head[..V4_PREFIX].copy_from_slice(&self.prefix[..V4_PREFIX]);
+            let total_len = tcp_len.wrapping_add(IPV4_HEADER as u16);
+            let mut sum = Sum::from_folded(self.ip_sum);
+            sum.add_u16(u16::from(fields.ecn as u8));
+            sum.add_u16(total_len);
+            sum.add_u16(fields.ident);
+            head[15] |= fields.ecn as u8;
+            head[16..18].copy_from_slice(&total_len.to_be_bytes());
+            head[18..20].copy_from_slice(&fields.ident.to_be_bytes());
+            head[24..26].copy_from_slice(&sum.checksum());
+            head[V4_PREFIX..].copy_from_slice(&tcp);
+            buf.extend_from_slice(&head);
+        }
+        if !fields.options.is_empty() {
+            buf.extend_from_slice(fields.options);
+        }
+    }
+
+    /// The TCP header behind the ports.
+    #[inline]
+    fn tcp_fields(
+        &self,
+        fields: &SegmentFields<'_>,
+        payload: &[Bytes],
+        tcp_len: u16,
+        checksum: ChecksumMode,
+    ) -> [u8; TCP_HEADER - PORTS] {
+        #[expect(clippy::cast_possible_truncation, reason = "15 words at most")]
+        let words = ((TCP_HEADER + fields.options.len()) / 4) as u8;
+        let mut tcp = [0; TCP_HEADER - PORTS];
+        tcp[..4].copy_from_slice(&fields.seq.to_be_bytes());
+        tcp[4..8].copy_from_slice(&fields.ack.to_be_bytes());
+        tcp[8] = words << 4;
+        tcp[9] = fields.flags.0;
+        tcp[10..12].copy_from_slice(&fields.window.to_be_bytes());
+        tcp[14..16].copy_from_slice(&fields.urgent.to_be_bytes());
+        let mut sum = Sum::from_folded(self.pseudo_sum);
+        sum.add_u16(tcp_len);
+        let field = match checksum {
+            ChecksumMode::Partial => sum.fold().to_ne_bytes(),
+            ChecksumMode::Full => {
+                let ports = if self.ipv6 {
+                    &self.prefix[V6_PREFIX - PORTS..]
+                } else {
+                    &self.prefix[V4_PREFIX - PORTS..V4_PREFIX]
+                };
+                sum.add_bytes(ports);
+                sum.add_bytes(&tcp);
+                sum.add_bytes(fields.options);
+                sum.add_slices(payload.iter().map(|slice| &slice[..]));
+                sum.checksum()
+            }
+        };
+        tcp[12..14].copy_from_slice(&field);
+        tcp
+    }
+}
