@@ -15,6 +15,8 @@ mod frame;
 mod interface;
 mod listeners;
 pub mod native;
+#[cfg(feature = "conformance")]
+pub mod script;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;
 mod stack;

@@ -57,6 +57,8 @@ pub fn connections_keep_to_their_interface(factory: Factory) {
         ack: syn.seq.wrapping_add(1),
         flags: 0x12,
         window: 1_000,
+        urgent: 0,
+        ecn: 0,
         options: vec![2, 4, 5, 0xb4],
         payload: Vec::new(),
     };

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::BytesMut;
 
-use crate::Frame;
+use crate::{ChecksumState, Frame};
 
 const ETHERNET: usize = 14;
 const TCP: u8 = 6;
@@ -36,6 +36,10 @@ pub struct Packet {
     pub flags: u8,
     /// Window field, not scaled.
     pub window: u16,
+    /// Urgent pointer.
+    pub urgent: u16,
+    /// Explicit congestion notification field of the IP header (RFC 3168 section 5).
+    pub ecn: u8,
     /// Option bytes, padding included.
     pub options: Vec<u8>,
     /// Payload bytes.
@@ -43,8 +47,9 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// Reads a frame; `None` if it holds no well-formed TCP segment with a correct checksum.
+    /// Reads a frame; `None` if it holds no well-formed TCP segment with a checksum that is correct, or correctly begun.
     pub fn parse(frame: &Frame) -> Option<Self> {
+        let frame_checksum = frame.meta.checksum;
         let mut frame = frame.clone();
         let bytes = &frame.linearize()[..];
         let link = [bytes.get(0..6)?.try_into().ok()?, bytes.get(6..12)?.try_into().ok()?];
@@ -54,7 +59,13 @@ impl Packet {
             _ => return None,
         };
         let header = usize::from(tcp.get(12)? >> 4) * 4;
-        if header < 20 || checksum(TCP, source, destination, tcp) != 0 {
+        let right = match frame_checksum {
+            ChecksumState::Partial => {
+                tcp.get(16..18)? == pseudo_header(TCP, source, destination, tcp.len()).to_be_bytes()
+            }
+            _ => checksum(TCP, source, destination, tcp) == 0,
+        };
+        if header < 20 || !right {
             return None;
         }
         let word = |at: usize| Some(u32::from_be_bytes(tcp.get(at..at + 4)?.try_into().ok()?));
@@ -67,6 +78,8 @@ impl Packet {
             ack: word(8)?,
             flags: tcp[13],
             window: half(14)?,
+            urgent: half(18)?,
+            ecn: if source.is_ipv4() { bytes[ETHERNET + 1] & 3 } else { bytes[ETHERNET + 1] >> 4 & 3 },
             options: tcp.get(20..header)?.to_vec(),
             payload: tcp.get(header..)?.to_vec(),
         })
@@ -84,7 +97,8 @@ impl Packet {
         tcp.push(u8::try_from((20 + options.len()) / 4).unwrap_or(15) << 4);
         tcp.push(self.flags);
         tcp.extend_from_slice(&self.window.to_be_bytes());
-        tcp.extend_from_slice(&[0; 4]);
+        tcp.extend_from_slice(&[0; 2]);
+        tcp.extend_from_slice(&self.urgent.to_be_bytes());
         tcp.extend_from_slice(&options);
         tcp.extend_from_slice(&self.payload);
         let tcp_sum = checksum(TCP, self.source.ip(), self.destination.ip(), &tcp);
@@ -92,7 +106,7 @@ impl Packet {
         let mut bytes = BytesMut::new();
         bytes.extend_from_slice(&self.link[0]);
         bytes.extend_from_slice(&self.link[1]);
-        write_ip(&mut bytes, TCP, 64, [self.source.ip(), self.destination.ip()], &tcp);
+        write_ip(&mut bytes, TCP, 64, self.ecn, [self.source.ip(), self.destination.ip()], &tcp);
         Frame::linear(bytes)
     }
 
@@ -146,16 +160,16 @@ pub fn datagram(
     let mut bytes = BytesMut::new();
     bytes.extend_from_slice(&link[0]);
     bytes.extend_from_slice(&link[1]);
-    write_ip(&mut bytes, protocol, hop_limit, addrs, &content);
+    write_ip(&mut bytes, protocol, hop_limit, 0, addrs, &content);
     Frame::linear(bytes)
 }
 
-fn write_ip(bytes: &mut BytesMut, protocol: u8, hop_limit: u8, addrs: [IpAddr; 2], content: &[u8]) {
+fn write_ip(bytes: &mut BytesMut, protocol: u8, hop_limit: u8, ecn: u8, addrs: [IpAddr; 2], content: &[u8]) {
     let len = |extra: usize| u16::try_from(content.len() + extra).unwrap_or(u16::MAX).to_be_bytes();
     match addrs {
         [IpAddr::V4(source), IpAddr::V4(destination)] => {
             let [high, low] = len(20);
-            let mut ip = vec![0x45, 0, high, low, 0, 0, 0x40, 0, hop_limit, protocol, 0, 0];
+            let mut ip = vec![0x45, ecn, high, low, 0, 0, 0x40, 0, hop_limit, protocol, 0, 0];
             ip.extend_from_slice(&source.octets());
             ip.extend_from_slice(&destination.octets());
             let ip_sum = !fold(sum(&ip));
@@ -165,7 +179,7 @@ fn write_ip(bytes: &mut BytesMut, protocol: u8, hop_limit: u8, addrs: [IpAddr; 2
         }
         addrs => {
             let [high, low] = len(0);
-            bytes.extend_from_slice(&[0x86, 0xdd, 0x60, 0, 0, 0, high, low, protocol, hop_limit]);
+            bytes.extend_from_slice(&[0x86, 0xdd, 0x60, ecn << 4, 0, 0, high, low, protocol, hop_limit]);
             for addr in addrs {
                 if let IpAddr::V6(addr) = addr {
                     bytes.extend_from_slice(&addr.octets());
@@ -203,14 +217,15 @@ fn parse_ipv6(bytes: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
 
 /// RFC 1071 over pseudo header and segment; zero over a segment whose checksum is right.
 fn checksum(protocol: u8, source: IpAddr, destination: IpAddr, segment: &[u8]) -> u16 {
-    let mut total = u32::from(protocol) + u32::try_from(segment.len()).unwrap_or(0) + sum(segment);
-    for addr in [source, destination] {
-        total += match addr {
-            IpAddr::V4(addr) => sum(&addr.octets()),
-            IpAddr::V6(addr) => sum(&addr.octets()),
-        };
-    }
-    !fold(total)
+    !fold(u32::from(pseudo_header(protocol, source, destination, segment.len())) + sum(segment))
+}
+
+fn pseudo_header(protocol: u8, source: IpAddr, destination: IpAddr, len: usize) -> u16 {
+    let addrs = [source, destination].map(|addr| match addr {
+        IpAddr::V4(addr) => sum(&addr.octets()),
+        IpAddr::V6(addr) => sum(&addr.octets()),
+    });
+    fold(u32::from(protocol) + u32::try_from(len).unwrap_or(0) + addrs[0] + addrs[1])
 }
 
 fn sum(bytes: &[u8]) -> u32 {

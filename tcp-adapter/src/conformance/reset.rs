@@ -92,6 +92,8 @@ pub fn stale_answer_to_a_syn_is_reset(factory: Factory) {
         ack: syn.seq.wrapping_sub(1_000),
         flags: ACK,
         window: 1_000,
+        urgent: 0,
+        ecn: 0,
         options: Vec::new(),
         payload: Vec::new(),
     };

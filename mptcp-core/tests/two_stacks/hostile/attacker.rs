@@ -174,6 +174,8 @@ pub(crate) fn segment(port: u16, flags: u8, [seq, ack]: [u32; 2], options: Vec<u
         ack,
         flags,
         window: 60_000,
+        urgent: 0,
+        ecn: 0,
         options,
         payload: Vec::new(),
     }
