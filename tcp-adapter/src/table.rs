@@ -111,6 +111,13 @@ impl<T> Slab<T> {
         if slot.generation == id.generation { slot.value.as_mut() } else { None }
     }
 
+    /// The value in a slot, with its handle.
+    pub(crate) fn at_mut(&mut self, index: u32) -> Option<(TcpId, &mut T)> {
+        let slot = self.slots.get_mut(index as usize)?;
+        let id = TcpId { index, generation: slot.generation };
+        Some((id, slot.value.as_mut()?))
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (TcpId, &mut T)> {
         (0u32..).zip(&mut self.slots).filter_map(|(index, slot)| {
             let id = TcpId { index, generation: slot.generation };

@@ -1,7 +1,384 @@
-//! The native engine: a TCP written for what runs above it.
+//! The native engine: a TCP on one core, written for what runs above it.
+//!
+//! # How it works
+//!
+//! * `wire` reads and writes headers; payload is never copied: what arrives is handed up as slices of the frame, what leaves is a
+//!   list of slices of what was handed down.
+//! * `demux` finds the connection of a segment, `input` has RFC 9293 act on it, `output` writes what leaves.
+//! * `send` is the sending side: the scoreboard, RACK-TLP (RFC 8985), proportional rate reduction (RFC 6937), F-RTO (RFC 5682), undo of
+//!   spurious repairs, pacing. `receiver` and `receive` are the other side: reassembly, acknowledgements, windows.
+//! * [`congestion`](crate::congestion) is beside it, so that the layer above can bring its own.
+//!
+//! Only connections with something to do cost anything: they stand in a list, and their timers in a wheel.
+//!
+//! # Limits
+//!
+//! No IP fragments, no urgent data (the pointer is ignored, RFC 6093 section 6), no source routes.
 
+mod challenge;
 mod config;
+mod connection;
+mod demux;
+mod input;
+mod keep_alive;
+mod opening;
+mod output;
+mod pacing;
+mod path_mtu;
+mod prr;
 mod receive;
+mod receiver;
+mod rtt;
+mod send;
+mod serve;
+mod time_wait;
+mod timestamps;
+mod neighbours;
 mod wheel;
+mod wire;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
 
 pub use self::config::NativeConfig;
+use self::connection::Connection;
+use self::neighbours::Neighbours;
+use self::send::Fin;
+use self::time_wait::TimeWait;
+use self::wheel::Wheel;
+use self::wire::HeadPool;
+use crate::congestion::CongestionControl;
+use crate::listeners::Listeners;
+use crate::table::{FourTuple, Keys, Slab};
+use crate::{
+    AbortError, Capabilities, CloseReason, ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId,
+    ListenError, ListenerId, Offload, Received, SegmentHook, SendError, TcpEvent, TcpId, TcpInfo, TcpStack,
+};
+
+/// A [`TcpStack`] of its own.
+///
+/// [`add_interface`](TcpStack::add_interface) panics if the MAC address is not a unicast address or the MTU is not 576-65535.
+pub struct NativeStack {
+    config: NativeConfig,
+    keys: Keys,
+    interfaces: Vec<Interface>,
+    interface_configs: Vec<InterfaceConfig>,
+    connections: Slab<State>,
+    table: HashMap<FourTuple, Entry, Keys>,
+    /// The connection that was found last: segments come in bursts.
+    found: Option<(FourTuple, TcpId)>,
+    /// When each TIME-WAIT ends.
+    time_waits: BTreeSet<(Instant, FourTuple)>,
+    listeners: Listeners,
+    wheel: Wheel,
+    /// Connections that have something to do, each once.
+    dirty: VecDeque<TcpId>,
+    /// Frames that need nothing more.
+    ready: VecDeque<(InterfaceId, Frame)>,
+    events: VecDeque<TcpEvent>,
+    heads: HeadPool,
+    ident: u16,
+    now: Instant,
+    ports_drawn: u64,
+}
+
+/// What the engine keeps of an interface besides its configuration.
+struct Interface {
+    neighbours: Neighbours,
+    offload: Offload,
+    /// Connections whose next hop is being asked for.
+    waiting: Vec<TcpId>,
+}
+
+/// What a connection handle stands for.
+enum State {
+    Live(Box<Connection>),
+    /// Gone but for bytes that wait to be read; [`TcpEvent::Closed`] follows them.
+    Ended {
+        received: VecDeque<Received>,
+        reason: CloseReason,
+    },
+}
+
+/// What a pair of addresses and ports stands for.
+enum Entry {
+    Connection(TcpId),
+    TimeWait(Box<TimeWait>),
+}
+
+/// What a connection needs to act.
+struct Context<'a> {
+    now: Instant,
+    config: &'a NativeConfig,
+    hook: &'a mut dyn SegmentHook,
+    events: &'a mut VecDeque<TcpEvent>,
+}
+
+impl NativeStack {
+    /// A stack without interfaces. Values of `config` that are out of their range are brought into it.
+    ///
+    /// From `seed` come initial sequence numbers, ports and the order of hash tables: it must be
+    /// unpredictable in production, and fixed for a run to be repeated exactly.
+    pub fn new(config: NativeConfig, seed: u64) -> Self {
+        let config = config.clamped();
+        let keys = Keys::from_seed(seed);
+        Self {
+            interfaces: Vec::new(),
+            interface_configs: Vec::new(),
+            connections: Slab::new(config.max_connections),
+            table: HashMap::with_hasher(keys.clone()),
+            found: None,
+            time_waits: BTreeSet::new(),
+            listeners: Listeners::default(),
+            wheel: Wheel::new(),
+            dirty: VecDeque::new(),
+            ready: VecDeque::new(),
+            events: VecDeque::new(),
+            heads: HeadPool::new(),
+            ident: 0,
+            now: Instant::ZERO,
+            ports_drawn: 0,
+            config,
+            keys,
+        }
+    }
+
+    /// Connections that occupy a handle: in the handshake, open, closing, or closed with bytes that nobody
+    /// has read yet.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Pairs of addresses and ports that are known, those in TIME-WAIT included.
+    pub fn table_len(&self) -> usize {
+        self.table.len()
+    }
+
+    fn live(&self, id: TcpId) -> Option<&Connection> {
+        match self.connections.get(id)? {
+            State::Live(conn) => Some(conn),
+            State::Ended { .. } => None,
+        }
+    }
+
+    fn live_mut(&mut self, id: TcpId) -> Option<&mut Connection> {
+        match self.connections.get_mut(id)? {
+            State::Live(conn) => Some(conn),
+            State::Ended { .. } => None,
+        }
+    }
+
+    /// Has a connection served at the next opportunity.
+    fn wake(&mut self, id: TcpId) {
+        if let Some(conn) = self.live_mut(id)
+            && !std::mem::replace(&mut conn.dirty, true)
+        {
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// The interface that has `addr`.
+    fn interface_of(&self, addr: IpAddr) -> Option<InterfaceId> {
+        self.interface_configs
+            .iter()
+            .position(|config| config.addrs.iter().any(|own| own.addr == addr))
+            .map(InterfaceId)
+    }
+}
+
+/// The same address without what is not compared on the wire (IPv6 scope and flow label).
+fn normalized(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip(), addr.port())
+}
+
+impl TcpStack for NativeStack {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            name: "native",
+            sack: self.config.sack,
+            timestamps: self.config.timestamps,
+            pacing: self.config.pacing,
+            congestion_window: true,
+            custom_congestion_control: true,
+            zero_copy: true,
+            segmentation_offload: true,
+            min_rto: self.config.min_rto,
+        }
+    }
+
+    fn add_interface(&mut self, config: InterfaceConfig) -> InterfaceId {
+        assert!(
+            (576..=65_535).contains(&config.mtu),
+            "interface mtu is {}, but must be 576 to 65535",
+            config.mtu
+        );
+        assert!(config.mac.0[0] & 1 == 0, "interface mac is {}, but must be a unicast address", config.mac);
+        let id = InterfaceId(self.interfaces.len());
+        self.interfaces.push(Interface {
+            neighbours: Neighbours::default(),
+            offload: Offload::default(),
+            waiting: Vec::new(),
+        });
+        self.interface_configs.push(config);
+        id
+    }
+
+    fn interfaces(&self) -> &[InterfaceConfig] {
+        &self.interface_configs
+    }
+
+    fn listen(&mut self, addr: Option<IpAddr>, port: u16, backlog: usize) -> Result<ListenerId, ListenError> {
+        if let Some(addr) = addr
+            && self.interface_of(addr).is_none()
+        {
+            return Err(ListenError::NotLocal(addr));
+        }
+        self.listeners.add(addr, port, backlog)
+    }
+
+    fn unlisten(&mut self, listener: ListenerId) {
+        self.listeners.remove(listener);
+    }
+
+    fn connect(&mut self, now: Instant, request: &ConnectRequest) -> Result<TcpId, ConnectError> {
+        self.now = now;
+        self.open_active(request)
+    }
+
+    fn send(&mut self, now: Instant, conn: TcpId, bytes: Bytes, tag: u64) -> Result<(), SendError> {
+        self.now = now;
+        if bytes.is_empty() {
+            return Err(SendError::Empty);
+        }
+        let Some(State::Live(live)) = self.connections.get_mut(conn) else { return Err(SendError::Closed) };
+        if !live.may_send() {
+            return Err(SendError::Closed);
+        }
+        let room = self.config.send_buffer.saturating_sub(live.send.buffer.held());
+        if bytes.len() > room || u32::try_from(bytes.len()).is_err() {
+            live.starved = true;
+            return Err(SendError::Full);
+        }
+        live.touch(now);
+        live.send.buffer.push(bytes, tag);
+        live.note_room(&self.config);
+        if !std::mem::replace(&mut live.dirty, true) {
+            self.dirty.push_back(conn);
+        }
+        Ok(())
+    }
+
+    fn send_room(&self, conn: TcpId) -> usize {
+        self.live(conn).map_or(0, |conn| conn.send_room(&self.config))
+    }
+
+    fn recv(&mut self, conn: TcpId) -> Option<Received> {
+        match self.connections.get_mut(conn)? {
+            State::Live(live) => {
+                let received = live.receive.pop()?;
+                if live.receive.window_has_opened(live.send.mss) {
+                    live.ack_now = true;
+                    self.wake(conn);
+                }
+                Some(received)
+            }
+            State::Ended { received: queue, reason } => {
+                let received = queue.pop_front()?;
+                let reason = *reason;
+                if queue.is_empty() {
+                    self.close(conn, reason);
+                }
+                Some(received)
+            }
+        }
+    }
+
+    fn shutdown(&mut self, now: Instant, conn: TcpId) {
+        self.now = now;
+        let Some(live) = self.live_mut(conn) else { return };
+        if live.send.fin == Fin::None {
+            live.send.fin = Fin::Queued;
+            self.wake(conn);
+        }
+    }
+
+    fn abort(&mut self, now: Instant, conn: TcpId, options: &[u8]) -> Result<(), AbortError> {
+        self.now = now;
+        match self.connections.get(conn) {
+            None => return Err(AbortError::Closed),
+            Some(State::Ended { .. }) => {
+                // Nobody is there any more to be told; what was not read is thrown away.
+                self.close(conn, CloseReason::Aborted);
+                return Ok(());
+            }
+            Some(State::Live(_)) => {}
+        }
+        self.reset_connection(conn, options);
+        self.end(conn, CloseReason::Aborted);
+        Ok(())
+    }
+
+    fn ack_now(&mut self, now: Instant, conn: TcpId) {
+        self.now = now;
+        let Some(live) = self.live_mut(conn) else { return };
+        live.ack_now = true;
+        self.wake(conn);
+    }
+
+    fn probe(&mut self, now: Instant, conn: TcpId) {
+        self.now = now;
+        let Some(live) = self.live_mut(conn) else { return };
+        live.probe = true;
+        self.wake(conn);
+    }
+
+    fn set_congestion_control(
+        &mut self,
+        conn: TcpId,
+        control: Box<dyn CongestionControl>,
+    ) -> Result<(), Box<dyn CongestionControl>> {
+        match self.live_mut(conn) {
+            Some(live) => {
+                live.send.set_control(control);
+                Ok(())
+            }
+            None => Err(control),
+        }
+    }
+
+    fn set_offload(&mut self, interface: InterfaceId, offload: Offload) {
+        if let Some(interface) = self.interfaces.get_mut(interface.0) {
+            interface.offload = offload;
+        }
+    }
+
+    fn info(&self, conn: TcpId) -> Option<TcpInfo> {
+        Some(self.live(conn)?.info())
+    }
+
+    fn handle_frame(&mut self, now: Instant, interface: InterfaceId, frame: Frame, hook: &mut dyn SegmentHook) {
+        self.now = now;
+        self.receive_frame(interface, frame, hook);
+    }
+
+    fn handle_timeout(&mut self, now: Instant, _hook: &mut dyn SegmentHook) {
+        self.now = now;
+        self.expire();
+    }
+
+    fn poll_transmit(&mut self, now: Instant, hook: &mut dyn SegmentHook, sink: &mut dyn FnMut(InterfaceId, Frame)) {
+        self.now = now;
+        self.transmit(hook, sink);
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        self.next_deadline()
+    }
+
+    fn poll_event(&mut self) -> Option<TcpEvent> {
+        self.events.pop_front()
+    }
+}

@@ -1,0 +1,262 @@
+//! One connection.
+
+use std::time::Duration;
+
+use super::challenge::Challenges;
+use super::config::NativeConfig;
+use super::keep_alive::KeepAlive;
+use super::path_mtu::PathMtu;
+use super::receiver::Receiver;
+use super::send::{Fin, NEVER, Sender};
+use super::wire::{HeaderTemplate, IPV4_HEADER, IPV6_HEADER, TCP_HEADER};
+use crate::table::FourTuple;
+use crate::{Instant, InterfaceId, ListenerId, TcpId, TcpInfo};
+
+/// Bytes of a timestamps option with its padding (RFC 7323 appendix A).
+pub(super) const TIMESTAMPS_LEN: u32 = 12;
+
+/// Least payload of a segment, however small the peer's MSS is: 88 is Linux' `tcp_min_snd_mss` of 48 and the 40 bytes of options.
+pub(super) const MIN_SEGMENT: u32 = 88;
+
+/// How far a connection is (RFC 9293 section 3.3.2). What comes after the handshake is told by the two FINs, see [`Connection::is_over`].
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// SYN-SENT.
+    SynSent(Handshake),
+    /// SYN-RECEIVED.
+    SynReceived(Handshake),
+    /// ESTABLISHED and later.
+    Open,
+}
+
+/// A SYN or SYN/ACK that is repeated until it is answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handshake {
+    /// When it is given up.
+    pub(super) until: Instant,
+    /// When it is sent next.
+    pub(super) resend_at: Instant,
+    /// Times sent.
+    pub(super) sent: u32,
+    /// When it was first sent.
+    pub(super) first_at: Instant,
+}
+
+impl Handshake {
+    pub(super) fn new(now: Instant, limit: Duration) -> Self {
+        Self { until: now + limit, resend_at: now, sent: 0, first_at: now }
+    }
+
+    /// It leaves once more, and again after the timeout (RFC 6298 section 5.5).
+    pub(super) fn leaves(&mut self, now: Instant) {
+        const FIRST: Duration = Duration::from_secs(1);
+        if self.sent == 0 {
+            self.first_at = now;
+        }
+        self.resend_at = now + FIRST * (1 << self.sent.min(6));
+        self.sent += 1;
+    }
+}
+
+/// What both sides have agreed on in their SYNs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Agreed {
+    pub(super) timestamps: bool,
+    pub(super) window_scaling: bool,
+    pub(super) ecn: bool,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: TcpId,
+    pub(super) interface: InterfaceId,
+    pub(super) phase: Phase,
+    /// The listener whose backlog it is in until the handshake is complete.
+    pub(super) backlog: Option<ListenerId>,
+    pub(super) agreed: Agreed,
+    /// Whether it is in the list of those to be served.
+    pub(super) dirty: bool,
+    /// An acknowledgement is to leave now.
+    pub(super) ack_now: bool,
+    /// A segment is to leave that the peer must answer.
+    pub(super) probe: bool,
+    /// `send_room` was too small for the layer above.
+    pub(super) starved: bool,
+    /// No next hop is known: the neighbour has been asked.
+    pub(super) waits_for_neighbour: bool,
+    /// The link-layer address in the template is one that is known.
+    pub(super) routed: bool,
+    /// Memory of empty queues was given back.
+    pub(super) trimmed: bool,
+    /// The peer's FIN arrived before ours left.
+    pub(super) closed_by_peer: bool,
+    /// Option bytes of the layer above in the last full segment.
+    pub(super) foreign_options: u8,
+    pub(super) send: Sender,
+    pub(super) receive: Receiver,
+    pub(super) template: HeaderTemplate,
+    pub(super) tuple: FourTuple,
+    pub(super) path_mtu: PathMtu,
+    /// Of the peer's SYN; does not count options (RFC 6691).
+    pub(super) peer_mss: u32,
+    /// Added to the clock in our timestamps (RFC 7323 section 5.4).
+    pub(super) timestamp_offset: u32,
+    /// Deadline in the wheel.
+    pub(super) deadline: Instant,
+    pub(super) last_received: Instant,
+    pub(super) last_active: Instant,
+    pub(super) challenges: Challenges,
+    pub(super) keep_alive: KeepAlive,
+}
+
+/// Bytes of the IP header of a packet between these two.
+pub(super) fn ip_header(tuple: &FourTuple) -> usize {
+    if tuple.local.is_ipv4() { IPV4_HEADER } else { IPV6_HEADER }
+}
+
+impl Connection {
+    /// Payload and options of a segment at most, by the path and the peer.
+    pub(super) fn segment_limit(&self) -> u32 {
+        let headers = ip_header(&self.tuple) + TCP_HEADER;
+        let by_path = self.path_mtu.current().saturating_sub(u32::try_from(headers).unwrap_or(u32::MAX));
+        by_path.min(self.peer_mss).max(MIN_SEGMENT)
+    }
+
+    /// Payload and options of the layer above of a segment at most.
+    pub(super) fn payload_limit(&self) -> u32 {
+        self.segment_limit() - if self.agreed.timestamps { TIMESTAMPS_LEN } else { 0 }
+    }
+
+    /// Lets the sender know how long a full segment is.
+    pub(super) fn update_mss(&mut self) {
+        self.send.set_mss(self.payload_limit().saturating_sub(u32::from(self.foreign_options)));
+    }
+
+    /// Our timestamp (RFC 7323 section 4.1): milliseconds.
+    pub(super) fn timestamp(&self, now: Instant) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "timestamps are modulo 2^32 (RFC 7323 section 4)")]
+        let millis = (now.as_nanos() / 1_000_000) as u32;
+        millis.wrapping_add(self.timestamp_offset)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether the layer above may still send.
+    pub(super) fn may_send(&self) -> bool {
+        self.is_open() && self.send.fin == Fin::None
+    }
+
+    /// See [`TcpStack::send_room`](crate::TcpStack::send_room).
+    pub(super) fn send_room(&self, config: &NativeConfig) -> usize {
+        if !self.may_send() {
+            return 0;
+        }
+        let unsent = usize::try_from(self.send.unsent()).unwrap_or(usize::MAX);
+        let buffer = config.send_buffer.saturating_sub(self.send.buffer.held());
+        buffer.min(self.low_water(config).saturating_sub(unsent))
+    }
+
+    /// Bytes that may wait to be sent: enough that the window never starves between two calls of the layer above.
+    fn low_water(&self, config: &NativeConfig) -> usize {
+        config.notsent_lowat.min(config.send_buffer)
+    }
+
+    /// Notes whether the room left is too small for the layer above.
+    pub(super) fn note_room(&mut self, config: &NativeConfig) {
+        self.starved |= self.send_room(config) < self.starvation(config);
+    }
+
+    /// Whether enough room has come about to say so.
+    pub(super) fn no_longer_starved(&mut self, config: &NativeConfig) -> bool {
+        let enough = self.starved && self.send_room(config) >= self.starvation(config);
+        if enough {
+            self.starved = false;
+        }
+        enough
+    }
+
+    fn starvation(&self, config: &NativeConfig) -> usize {
+        let most = self.low_water(config);
+        most.div_ceil(2).max((self.send.mss as usize).min(most))
+    }
+
+    /// Whether both sides have sent a FIN and both are acknowledged.
+    pub(super) fn is_over(&self) -> bool {
+        self.send.fin == Fin::Acked && self.receive.finished() && !self.receive.owes_ack()
+    }
+
+    /// The earliest time at which something is due.
+    pub(super) fn next_deadline(&mut self, now: Instant, config: &NativeConfig) -> Instant {
+        match &self.phase {
+            Phase::SynSent(handshake) | Phase::SynReceived(handshake) if self.waits_for_neighbour => {
+                handshake.until.min(now + ASK_AGAIN)
+            }
+            Phase::SynSent(handshake) | Phase::SynReceived(handshake) => handshake.resend_at.min(handshake.until),
+            Phase::Open => {
+                let paced = if config.pacing && !self.waits_for_neighbour {
+                    self.send.paced_until(now).unwrap_or(NEVER)
+                } else {
+                    NEVER
+                };
+                let idle = if self.trimmed { NEVER } else { self.last_active + TRIM_AFTER };
+                let asked = self.keep_alive.deadline(config, self.last_received, self.send.is_idle());
+                self.send.deadline().min(self.receive.deadline()).min(paced).min(idle).min(asked)
+            }
+        }
+    }
+
+    /// Gives back the memory of empty queues if nothing has happened for a while.
+    pub(super) fn trim_if_idle(&mut self, now: Instant) {
+        if !self.trimmed && now >= self.last_active + TRIM_AFTER {
+            self.send.trim();
+            self.receive.trim();
+            self.trimmed = true;
+        }
+    }
+
+    /// Something happens: the queues are in use.
+    pub(super) fn touch(&mut self, now: Instant) {
+        self.last_active = now;
+        self.trimmed = false;
+    }
+
+    /// See [`TcpStack::info`](crate::TcpStack::info).
+    pub(super) fn info(&self) -> TcpInfo {
+        let send = &self.send;
+        let time = |nanos: u64| (nanos > 0).then(|| Duration::from_nanos(nanos));
+        TcpInfo {
+            interface: self.interface,
+            local: self.tuple.local,
+            remote: self.tuple.remote,
+            established: self.is_open() && send.fin == Fin::None && !self.receive.finished(),
+            srtt: time(send.rtt.srtt()),
+            rttvar: time(send.rtt.srtt()).map(|_| Duration::from_nanos(send.rtt.rttvar())),
+            min_rtt: time(send.rtt.min()),
+            rto: Some(Duration::from_nanos(send.rtt.rto())),
+            cwnd: Some(send.control.cwnd()),
+            ssthresh: send.control.ssthresh(),
+            in_flight: send.flight.in_flight(),
+            queued: send.unsent(),
+            delivery_rate: send.delivery_rate(),
+            pacing_rate: send.pacer.rate(),
+            mss: send.mss as usize,
+            bytes_sent: send.stats.bytes_sent,
+            bytes_retransmitted: send.stats.bytes_retransmitted,
+            retransmissions: send.stats.retransmissions,
+            losses: Some(send.stats.losses),
+            timeouts: send.timeouts(),
+            snd_una: send.una,
+            rcv_nxt: self.receive.next(),
+            last_received: (self.last_received > Instant::ZERO).then_some(self.last_received),
+        }
+    }
+}
+
+/// After this time a neighbour that did not answer is asked for once more.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Time without activity after which empty queues give their memory back.
+const TRIM_AFTER: Duration = Duration::from_secs(1);

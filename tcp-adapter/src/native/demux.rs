@@ -1,0 +1,226 @@
+//! Frames that arrive, and what they are for.
+
+use bytes::Bytes;
+
+use super::input::{Disposition, Take};
+use super::time_wait::Answer;
+use super::wire::{
+    self, ChecksumMode, Flags, IcmpErrorKind, IcmpMessage, OptionWriter, Parsed, Segment, headers_are_linear, parse,
+};
+use super::{Context, Entry, NativeStack, State, neighbours};
+use crate::table::FourTuple;
+use crate::{CloseReason, Frame, InterfaceId, SegmentHook, TcpId};
+
+impl NativeStack {
+    /// Takes a frame.
+    pub(super) fn receive_frame(&mut self, interface: InterfaceId, mut frame: Frame, hook: &mut dyn SegmentHook) {
+        if interface.0 >= self.interfaces.len() {
+            return;
+        }
+        if !headers_are_linear(&frame) {
+            frame.linearize();
+        }
+        match parse(&frame) {
+            Parsed::Tcp(segment) => {
+                if !self.is_for_us(interface, &frame, &segment) {
+                    return;
+                }
+                let tuple = FourTuple { local: segment.destination, remote: segment.source };
+                let Some((id, take)) = self.receive_segment(interface, tuple, &segment, hook) else { return };
+                let payload_at = segment.payload_at;
+                self.take_payload(id, &take, frame, payload_at, hook);
+            }
+            Parsed::Arp(message) => {
+                let config = &self.interface_configs[interface.0];
+                let neighbours = &mut self.interfaces[interface.0].neighbours;
+                let reply = neighbours.on_arp(self.now, config, &message);
+                self.after_neighbour(interface, reply);
+            }
+            Parsed::Neighbour(message) => {
+                let config = &self.interface_configs[interface.0];
+                let neighbours = &mut self.interfaces[interface.0].neighbours;
+                let reply = neighbours.on_neighbour(self.now, config, &message);
+                self.after_neighbour(interface, reply);
+            }
+            Parsed::Icmp(IcmpMessage::Echo(echo)) => {
+                let config = &self.interface_configs[interface.0];
+                if config.addrs.iter().any(|own| own.addr == echo.destination) {
+                    let reply = wire::echo_reply(config.mac, &echo);
+                    self.ready.push_back((interface, reply));
+                }
+            }
+            Parsed::Icmp(IcmpMessage::Error(error)) => self.receive_error(&error),
+            Parsed::Nothing => {}
+        }
+    }
+
+    fn is_for_us(&self, interface: InterfaceId, frame: &Frame, segment: &Segment<'_>) -> bool {
+        let config = &self.interface_configs[interface.0];
+        frame.head[..6] == config.mac.0
+            && config.addrs.iter().any(|own| own.addr == segment.destination.ip())
+            && neighbours::is_peer_address(config, segment.source.ip())
+            && segment.source != segment.destination
+    }
+
+    /// Queues the answer to a question for an address, and wakes whoever waited for this one.
+    fn after_neighbour(&mut self, interface: InterfaceId, reply: Option<Frame>) {
+        if let Some(reply) = reply {
+            self.ready.push_back((interface, reply));
+        }
+        for id in std::mem::take(&mut self.interfaces[interface.0].waiting) {
+            if let Some(conn) = self.live_mut(id) {
+                conn.waits_for_neighbour = false;
+            }
+            self.wake(id);
+        }
+    }
+
+    /// A segment; what is to be done with its payload, if anything.
+    fn receive_segment(
+        &mut self,
+        interface: InterfaceId,
+        tuple: FourTuple,
+        segment: &Segment<'_>,
+        hook: &mut dyn SegmentHook,
+    ) -> Option<(TcpId, Take)> {
+        let id = match self.found {
+            Some((known, id)) if known == tuple => id,
+            _ => match self.table.get(&tuple) {
+                Some(Entry::Connection(id)) => *id,
+                Some(Entry::TimeWait(_)) => {
+                    self.receive_in_time_wait(interface, tuple, segment, hook);
+                    return None;
+                }
+                None => {
+                    self.receive_unknown(interface, tuple, segment, hook);
+                    return None;
+                }
+            },
+        };
+        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return None };
+        if conn.interface != interface {
+            return None;
+        }
+        self.found = Some((tuple, id));
+        let mut cx = Context { now: self.now, config: &self.config, hook, events: &mut self.events };
+        let disposition = conn.on_segment(&mut cx, segment);
+        if !std::mem::replace(&mut conn.dirty, true) {
+            self.dirty.push_back(id);
+        }
+        if conn.is_open()
+            && let Some(listener) = conn.backlog.take()
+        {
+            self.listeners.end(listener);
+        }
+        match disposition {
+            Disposition::Done => {}
+            Disposition::Take(take) => return Some((id, take)),
+            Disposition::Ends(reason) => self.end(id, reason),
+            Disposition::Refuse => self.refuse_with_hook(id, segment, hook),
+            Disposition::Reset(space) => {
+                self.reset_answering(id, segment, space.as_slice());
+                self.end(id, CloseReason::Aborted);
+            }
+        }
+        None
+    }
+
+    fn take_payload(
+        &mut self,
+        id: TcpId,
+        take: &Take,
+        mut frame: Frame,
+        payload_at: usize,
+        hook: &mut dyn SegmentHook,
+    ) {
+        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
+        let mut cx = Context { now: self.now, config: &self.config, hook, events: &mut self.events };
+        // The rest of the head, and the slices: shared from here on, never copied.
+        let rest = if frame.head.len() > payload_at { frame.head.split_off(payload_at).freeze() } else { Bytes::new() };
+        let mut pieces = std::iter::once(rest).chain(frame.payload).filter(|piece| !piece.is_empty());
+        conn.take_payload(&mut cx, take, &mut pieces);
+    }
+
+    fn receive_in_time_wait(
+        &mut self,
+        interface: InterfaceId,
+        tuple: FourTuple,
+        segment: &Segment<'_>,
+        hook: &mut dyn SegmentHook,
+    ) {
+        let Some(Entry::TimeWait(wait)) = self.table.get_mut(&tuple) else { return };
+        if wait.interface != interface {
+            return;
+        }
+        match wait.answer(segment) {
+            Answer::NewConnection => {
+                self.time_waits.remove(&(wait.expires, tuple));
+                self.table.remove(&tuple);
+                self.receive_unknown(interface, tuple, segment, hook);
+            }
+            Answer::Acknowledge => {
+                if segment.flags.contains(Flags::FIN) {
+                    self.time_waits.remove(&(wait.expires, tuple));
+                    wait.expires = self.now + self.config.time_wait;
+                    self.time_waits.insert((wait.expires, tuple));
+                }
+                let mut head = self.heads.take();
+                self.ident = self.ident.wrapping_add(1);
+                let mut options = OptionWriter::default();
+                let fields = wait.acknowledgement(self.now, &mut options, self.ident);
+                wait.template.write(&mut head, &fields, &[], ChecksumMode::Full);
+                self.ready.push_back((interface, Frame::linear(head)));
+            }
+            Answer::Silence => {}
+        }
+    }
+
+    /// A segment of no connection (RFC 9293 section 3.10.7.1 and 3.10.7.2).
+    fn receive_unknown(
+        &mut self,
+        interface: InterfaceId,
+        tuple: FourTuple,
+        segment: &Segment<'_>,
+        hook: &mut dyn SegmentHook,
+    ) {
+        let flags = segment.flags;
+        let syn = flags.contains(Flags::SYN);
+        if flags.contains(Flags::RST) || (syn && flags.contains(Flags::FIN)) {
+            return;
+        }
+        if syn && !flags.contains(Flags::ACK) {
+            self.open_passive(interface, tuple, segment, hook);
+        } else {
+            self.refuse(interface, segment, &[]);
+        }
+    }
+
+    /// Answers a segment with a RST that carries `options`.
+    pub(super) fn refuse(&mut self, interface: InterfaceId, segment: &Segment<'_>, options: &[u8]) {
+        let mac = self.interface_configs[interface.0].mac;
+        if let Some(frame) = wire::reset(self.heads.take(), mac, segment, options) {
+            self.ready.push_back((interface, frame));
+        }
+    }
+
+    /// A router or the other host says that a packet of ours did not get through.
+    fn receive_error(&mut self, error: &wire::IcmpError) {
+        let tuple = FourTuple { local: error.source, remote: error.destination };
+        let Some(Entry::Connection(id)) = self.table.get(&tuple) else { return };
+        let id = *id;
+        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
+        match error.kind {
+            IcmpErrorKind::TooBig { mtu } => {
+                conn.packet_too_big(self.now, error.seq, u32::from(error.packet_len), mtu);
+            }
+            // A soft error never ends a connection (RFC 9293 section 3.9.2.2, MUST-56). A hard one ends the attempt to open one, and
+            // nothing later: anybody on the path can forge it (RFC 5927 section 5.2).
+            IcmpErrorKind::Hard if conn.is_syn_sent() && error.seq == conn.send.iss => {
+                self.end(id, CloseReason::Refused);
+                return;
+            }
+            _ => {}
+        }
+        self.wake(id);
+    }
+}

@@ -1,0 +1,336 @@
+//! Segments of a connection: what RFC 9293 section 3.10.7 has them do, with RFC 5961's answers to what may be forged.
+
+use super::connection::{Connection, Handshake, Phase};
+use super::receiver::Arrival;
+use super::send::Acknowledgement;
+use super::wire::{Ecn, Flags, Options, Segment};
+use super::Context;
+use crate::{CloseReason, OptionSpace, SegmentIn, TcpEvent, TcpFlags, Verdict};
+
+/// What is to be done about a segment.
+#[derive(Debug)]
+pub(super) enum Disposition {
+    /// Nothing more.
+    Done,
+    /// The payload is to be taken, see [`Connection::take_payload`].
+    Take(Take),
+    /// The connection is over.
+    Ends(CloseReason),
+    /// A RST answers the segment, which is of another connection; this one lives on.
+    Refuse,
+    /// A RST with these options answers the segment, and the connection is over.
+    Reset(OptionSpace),
+}
+
+/// Payload that was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Take {
+    /// Offset of the first byte of the segment.
+    pub(super) offset: u64,
+    /// Bytes of it within the window.
+    pub(super) len: usize,
+    /// The FIN is within the window too.
+    pub(super) fin: bool,
+    /// Payload bytes of a full segment of the peer.
+    pub(super) segment: u32,
+    /// A router has marked it.
+    pub(super) marked: bool,
+}
+
+/// The flags that the layer above knows.
+pub(super) fn tcp_flags(flags: Flags) -> TcpFlags {
+    TcpFlags {
+        syn: flags.contains(Flags::SYN),
+        ack: flags.contains(Flags::ACK),
+        fin: flags.contains(Flags::FIN),
+        rst: flags.contains(Flags::RST),
+    }
+}
+
+impl Connection {
+    /// Takes a segment that is addressed to this connection.
+    pub(super) fn on_segment(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
+        match self.phase {
+            Phase::SynSent(handshake) => self.on_syn_sent(cx, segment, handshake),
+            Phase::SynReceived(_) | Phase::Open => self.on_synchronized(cx, segment),
+        }
+    }
+
+    /// RFC 9293 section 3.10.7.3.
+    fn on_syn_sent(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>, handshake: Handshake) -> Disposition {
+        let flags = segment.flags;
+        let rst = flags.contains(Flags::RST);
+        if handshake.sent == 0 {
+            return Disposition::Done;
+        }
+        let ack = flags.contains(Flags::ACK);
+        let acked = ack && segment.ack == self.send.seq(0);
+        if ack && !acked {
+            return if rst { Disposition::Done } else { Disposition::Refuse };
+        }
+        if (rst && !acked) || (!rst && (!flags.contains(Flags::SYN) || flags.contains(Flags::FIN))) {
+            return Disposition::Done;
+        }
+        let options = Options::parse(segment.options);
+        let seen = SegmentIn {
+            flags: tcp_flags(flags),
+            offset: 0,
+            len: 0,
+            acked: ack.then_some(0),
+            window: u32::from(segment.window),
+            options: options.foreign.as_slice(),
+        };
+        match cx.hook.on_segment(cx.now, self.id, &seen) {
+            Verdict::Accept | Verdict::AcceptSignal => {}
+            Verdict::Drop => return Disposition::Done,
+            Verdict::Reset(space) if rst => {
+                let _ = space;
+                return Disposition::Ends(CloseReason::Aborted);
+            }
+            Verdict::Reset(space) => return Disposition::Reset(space),
+        }
+        if rst {
+            return Disposition::Ends(CloseReason::Refused);
+        }
+        self.take_peer_syn(cx, segment, &options);
+        // RFC 3168 section 6.1.1: ECE alone answers a SYN with both.
+        self.agreed.ecn = cx.config.ecn && flags.contains(Flags::ECE) && !flags.contains(Flags::CWR);
+        if ack {
+            self.open(cx, handshake);
+            self.send.update_window(0, 0, u64::from(segment.window));
+            self.ack_now = true;
+        } else {
+            // Both open at the same time (RFC 9293 section 3.5, MUST-10).
+            self.agreed.ecn = false;
+            let repeated = Handshake { resend_at: cx.now, ..handshake };
+            self.phase = Phase::SynReceived(repeated);
+            self.send.window = u64::from(segment.window);
+        }
+        Disposition::Done
+    }
+
+    /// Learns from the peer's SYN, in either role.
+    pub(super) fn take_peer_syn(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>, options: &Options<'_>) {
+        let config = cx.config;
+        self.template.set_link_destination(segment.link_source);
+        self.routed = true;
+        self.waits_for_neighbour = false;
+        self.last_received = cx.now;
+        // RFC 9293 section 3.7.1: without the option 536, or 1220 over IPv6.
+        let default_mss = if self.tuple.local.is_ipv4() { 536 } else { 1220 };
+        self.peer_mss = options.mss.filter(|mss| *mss > 0).map_or(default_mss, u32::from);
+        // Scaling is for both directions or for none (RFC 7323 section 2.2).
+        self.agreed.window_scaling = config.window_scaling && options.window_shift.is_some();
+        if let Some(shift) = options.window_shift.filter(|_| config.window_scaling) {
+            self.send.window_shift = shift;
+        }
+        self.send.sack = config.sack && options.sack_permitted;
+        self.receive.peer_syn(cx.now, segment.seq, self.agreed.window_scaling, self.send.sack, config);
+        self.agreed.timestamps = config.timestamps && options.timestamps.is_some();
+        if let Some((value, _)) = options.timestamps.filter(|_| config.timestamps) {
+            self.receive.timestamps.start(cx.now, value);
+        }
+        self.send.max_window = u64::from(segment.window);
+        self.update_mss();
+    }
+
+    /// The handshake is complete.
+    fn open(&mut self, cx: &mut Context<'_>, handshake: Handshake) {
+        if handshake.sent == 1 {
+            let rtt = cx.now.saturating_since(handshake.first_at).as_nanos();
+            let rtt = u64::try_from(rtt).unwrap_or(u64::MAX);
+            self.send.rtt.sample(cx.now, rtt, rtt);
+        } else {
+            self.send.rtt.after_lost_syn();
+        }
+        self.phase = Phase::Open;
+        self.touch(cx.now);
+        self.send.start(cx.config);
+        cx.events.push_back(TcpEvent::Established(self.id));
+    }
+
+    /// RFC 9293 section 3.10.7.4.
+    fn on_synchronized(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
+        let flags = segment.flags;
+        let (syn, rst) = (flags.contains(Flags::SYN), flags.contains(Flags::RST));
+        if syn && !flags.contains(Flags::ACK) && self.repeats_the_syn(cx, segment) {
+            return Disposition::Done;
+        }
+        let options = Options::parse(segment.options);
+        let has_data = segment.payload_len > 0 || flags.contains(Flags::FIN);
+        if let Some((value, _)) = options.timestamps.filter(|_| self.agreed.timestamps && !rst)
+            && self.receive.timestamps.is_old(cx.now, value)
+        {
+            // RFC 7323 section 5.3 step R1.
+            self.challenge(cx, has_data && !syn);
+            return Disposition::Done;
+        }
+        let fin = flags.contains(Flags::FIN);
+        let Arrival::Acceptable { offset, len, fin, cut } = self.receive.check(segment.seq, segment.payload_len, fin)
+        else {
+            if !rst {
+                self.challenge(cx, has_data && !syn);
+            }
+            return Disposition::Done;
+        };
+        if (rst && segment.seq != self.receive.seq(self.receive.next())) || (syn && !rst) {
+            self.challenge(cx, false);
+            return Disposition::Done;
+        }
+        let acked = self.send.offset(segment.ack);
+        if !rst {
+            if !flags.contains(Flags::ACK) {
+                return Disposition::Done;
+            }
+            if matches!(self.phase, Phase::SynReceived(_)) && acked != 0 {
+                return Disposition::Refuse;
+            }
+            if !self.send.acknowledgement_is_acceptable(acked) {
+                self.challenge(cx, false);
+                return Disposition::Done;
+            }
+        }
+        let acked = u64::try_from(acked).unwrap_or(0);
+        let shift = if syn { 0 } else { self.send.window_shift };
+        let window = u32::from(segment.window) << shift;
+        let seen = SegmentIn {
+            flags: TcpFlags { fin, ..tcp_flags(flags) },
+            offset,
+            len,
+            acked: flags.contains(Flags::ACK).then_some(acked),
+            window,
+            options: options.foreign.as_slice(),
+        };
+        let signal = match cx.hook.on_segment(cx.now, self.id, &seen) {
+            Verdict::Accept => false,
+            Verdict::AcceptSignal => true,
+            Verdict::Drop => return Disposition::Done,
+            Verdict::Reset(_) if rst => return Disposition::Ends(CloseReason::Aborted),
+            Verdict::Reset(space) => return Disposition::Reset(space),
+        };
+        if rst {
+            // Nothing is lost by a reset in CLOSING or LAST-ACK: the peer has left TIME-WAIT.
+            let over = self.receive.finished() && self.send.is_idle();
+            return Disposition::Ends(if over { CloseReason::Normal } else { CloseReason::Reset });
+        }
+        self.last_received = cx.now;
+        self.touch(cx.now);
+        self.keep_alive.heard();
+        self.ack_now |= cut;
+        if let Some((value, _)) = options.timestamps.filter(|_| self.agreed.timestamps) {
+            self.receive.timestamps.take(cx.now, value, offset <= self.receive.acked());
+        }
+        if let Phase::SynReceived(handshake) = self.phase {
+            self.open(cx, handshake);
+        }
+        self.acknowledged(cx, segment, &options, &seen, signal);
+        if self.agreed.ecn && flags.contains(Flags::CWR) {
+            self.receive.reduced();
+        }
+        if len == 0 && !fin {
+            return Disposition::Done;
+        }
+        Disposition::Take(Take {
+            offset,
+            len,
+            fin,
+            segment: segment.segment_size.map_or(self.payload_limit(), |size| u32::from(size.get())),
+            marked: self.agreed.ecn && segment.ecn == Ecn::Ce,
+        })
+    }
+
+    /// A SYN that was seen before: the SYN/ACK may be lost. In SYN-RECEIVED it is repeated at once, which repairs sooner than its timer.
+    fn repeats_the_syn(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> bool {
+        if segment.seq != self.receive.irs() {
+            return false;
+        }
+        match &mut self.phase {
+            Phase::SynReceived(handshake) if self.challenges.allow(cx.now) => {
+                handshake.resend_at = cx.now;
+                true
+            }
+            Phase::SynReceived(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The part of a segment that is about our own stream.
+    fn acknowledged(
+        &mut self,
+        cx: &mut Context<'_>,
+        segment: &Segment<'_>,
+        options: &Options<'_>,
+        seen: &SegmentIn<'_>,
+        signal: bool,
+    ) {
+        let Some(acked) = seen.acked else { return };
+        let window_changed = self.send.update_window(seen.offset, acked, u64::from(seen.window));
+        if acked < self.send.una {
+            return;
+        }
+        let bare = seen.len == 0 && !seen.flags.fin;
+        let mut blocks = [(0, 0); 4];
+        let mut count = 0;
+        for &(left, right) in options.sack.as_slice() {
+            blocks[count] = (self.send.offset(left), self.send.offset(right));
+            count += 1;
+        }
+        if bare && acked == self.send.una && count == 0 && self.send.flight.is_empty() {
+            self.send.window_probe_answered(cx.now);
+            return;
+        }
+        let outcome = self.send.on_ack(
+            cx.now,
+            &Acknowledgement {
+                una: acked,
+                sack: &blocks[..count],
+                echo: options.timestamps.map(|(_, echo)| echo).filter(|_| self.agreed.timestamps),
+                marked: self.agreed.ecn && segment.flags.contains(Flags::ECE),
+                may_be_duplicate: bare && !signal && !window_changed && acked == self.send.una,
+            },
+        );
+        if outcome.advanced && self.path_mtu.raise(cx.now) {
+            self.update_mss();
+        }
+    }
+
+    /// Takes payload that was accepted, `pieces` being all of the segment's.
+    pub(super) fn take_payload(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &Take,
+        pieces: &mut dyn Iterator<Item = bytes::Bytes>,
+    ) {
+        let was_readable = self.receive.is_readable();
+        self.receive.take(cx.now, take, pieces, cx.config);
+        if !was_readable && self.receive.is_readable() {
+            cx.events.push_back(TcpEvent::Readable(self.id));
+        }
+        if self.receive.just_finished() {
+            self.note_peer_closed();
+            cx.events.push_back(TcpEvent::Finished(self.id));
+        }
+    }
+
+    /// Owes the peer an acknowledgement for a segment that is not acceptable, within limits.
+    fn challenge(&mut self, cx: &mut Context<'_>, has_data: bool) {
+        // Data outside the window is a retransmission or a probe, paced by the peer's timers;
+        // withholding the answer would strand it in backoff.
+        if has_data || self.challenges.allow(cx.now) {
+            self.ack_now = true;
+        }
+    }
+
+    /// A router says that a packet of ours was too big (RFC 1191, RFC 8201). `seq` is that of the packet: what is not
+    /// outstanding was not ours (RFC 5927 section 4.1).
+    ///
+    /// A router that does not tell the MTU leaves the next lower one of RFC 1191 section 7.1 to be guessed; `packet_len` is that of the packet.
+    pub(super) fn packet_too_big(&mut self, now: crate::Instant, seq: u32, packet_len: u32, mtu: u32) {
+        let offset = self.send.offset(seq);
+        let ours = (self.send.una.cast_signed()..self.send.nxt.cast_signed()).contains(&offset);
+        if self.is_open() && ours && self.path_mtu.reported(now, packet_len, mtu) {
+            self.update_mss();
+            self.send.resend_too_big(u64::from(self.send.mss));
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Segments that leave.
+
+use std::num::NonZeroU16;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::Context;
+use super::connection::{Connection, Handshake, Phase};
+use super::send::{Limits, Plan, Slice};
+use super::wire::{ChecksumMode, Ecn, Flags, HeadPool, OptionWriter, SegmentFields};
+use crate::{ChecksumState, Frame, FrameMeta, InterfaceId, Offload, OptionSpace, SegmentKind, SegmentOut};
+
+/// Where frames go, and what they are made of.
+pub(super) struct Output<'a> {
+    pub(super) heads: &'a mut HeadPool,
+    pub(super) sink: &'a mut dyn FnMut(InterfaceId, Frame),
+    pub(super) offload: Offload,
+    pub(super) ident: &'a mut u16,
+}
+
+/// What a segment says besides its payload.
+struct Header<'a> {
+    seq: u32,
+    flags: Flags,
+    window: u16,
+    ecn: Ecn,
+    options: &'a OptionWriter,
+}
+
+impl Connection {
+    /// Sends everything that may leave now.
+    pub(super) fn transmit(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>) {
+        match self.phase {
+            Phase::SynSent(handshake) => self.transmit_syn(cx, out, handshake, false),
+            Phase::SynReceived(handshake) => self.transmit_syn(cx, out, handshake, true),
+            Phase::Open => self.transmit_open(cx, out),
+        }
+    }
+
+    fn transmit_syn(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>, mut handshake: Handshake, answer: bool) {
+        if handshake.resend_at <= cx.now {
+            handshake.leaves(cx.now);
+            match &mut self.phase {
+                Phase::SynSent(kept) | Phase::SynReceived(kept) => *kept = handshake,
+                Phase::Open => {}
+            }
+            self.emit_syn(cx, out, answer);
+            self.ack_now = false;
+        }
+    }
+
+    fn emit_syn(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>, answer: bool) {
+        let mut options = OptionWriter::default();
+        // The true MSS of the interface: options do not count (RFC 6691).
+        let headers = self.template.packet_overhead();
+        let mss = (self.path_mtu.current() as usize).saturating_sub(headers);
+        options.mss(u16::try_from(mss).unwrap_or(u16::MAX));
+        // What the peer has not offered is not agreed on.
+        let (scaling, sack, stamps) = if answer {
+            (self.agreed.window_scaling, self.send.sack, self.agreed.timestamps)
+        } else {
+            (cx.config.window_scaling, cx.config.sack, cx.config.timestamps)
+        };
+        if sack {
+            options.sack_permitted();
+        }
+        if stamps {
+            let echo = if answer { self.receive.timestamps.recent() } else { 0 };
+            let bytes = timestamps(self.timestamp(cx.now), echo);
+            options.raw(&bytes);
+        }
+        if scaling {
+            options.window_scale(self.receive.window_shift());
+        }
+        options.pad();
+        let mut space = OptionSpace::new(options.room());
+        let segment = SegmentOut {
+            kind: if answer { SegmentKind::SynAck } else { SegmentKind::Syn },
+            fin: false,
+            offset: 0,
+            len: 0,
+            chunk: None,
+            retransmission: false,
+            window_shift: 0,
+        };
+        let window = cx.hook.on_transmit(cx.now, self.id, &segment, &mut space);
+        options.raw(space.as_slice());
+        options.pad();
+        let mut flags = Flags::SYN;
+        if answer {
+            flags |= Flags::ACK;
+            if self.agreed.ecn {
+                flags |= Flags::ECE;
+            }
+        } else if cx.config.ecn {
+            flags |= Flags::ECE | Flags::CWR;
+        }
+        let window = self.receive.window_field(cx.now, window, true, self.send.mss);
+        let seq = self.send.iss;
+        let header = Header { seq, flags, window, ecn: Ecn::NotEct, options: &options };
+        self.emit(out, &header, SmallVec::new(), 0, None);
+    }
+
+    fn transmit_open(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>) {
+        let segmented = out.offload.segmentation && out.offload.checksum;
+        let mut carried_ack = false;
+        loop {
+            let burst = if segmented { cx.config.max_segmented as u64 } else { u64::from(self.send.mss) };
+            let limits = Limits { burst, nagle: cx.config.nagle, pacing: cx.config.pacing };
+            let Some(plan) = self.send.plan(cx.now, limits) else { break };
+            self.emit_data(cx, out, &plan);
+            carried_ack = true;
+        }
+        self.send.came_to_rest();
+        self.send.watch_window(cx.now);
+        if carried_ack && !self.receive.has_more_to_tell() {
+            self.ack_now = false;
+        }
+        if std::mem::take(&mut self.ack_now) || self.receive.ack_is_due(cx.now) {
+            self.emit_bare(cx, out, self.send.nxt, true);
+        }
+        if std::mem::take(&mut self.probe) {
+            // The number before the first that the peer may not have: not acceptable, so it must be answered (RFC 9293 section 3.8.4).
+            self.emit_bare(cx, out, self.send.una.wrapping_sub(1), false);
+        }
+    }
+
+    fn emit_data(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>, plan: &Plan) {
+        let len = usize::try_from(plan.len()).unwrap_or(usize::MAX);
+        let slice = if len == 0 { None } else { self.send.buffer.slice(plan.start(), len) };
+        let (chunk, bytes) = match slice {
+            Some(Slice { chunk, bytes }) => (Some(chunk), bytes),
+            None => (None, Bytes::new()),
+        };
+        let mut options = self.own_options(cx);
+        let segment = SegmentOut {
+            kind: SegmentKind::Established,
+            fin: plan.fin(),
+            offset: plan.start(),
+            len: bytes.len(),
+            chunk,
+            retransmission: plan.is_retransmission(),
+            window_shift: self.receive.window_shift(),
+        };
+        let window = self.add_foreign_options(cx, &segment, &mut options);
+        let size = self.segment_limit().saturating_sub(u32::try_from(options.len()).unwrap_or(0)).max(1);
+        let payload = self.fit(bytes, size, out);
+        if !plan.is_retransmission() && !payload.is_empty() {
+            self.note_foreign_options(options.len());
+        }
+        let fin = plan.fin() && payload.len() as u64 == plan.len();
+        let end_of_data = plan.start() + payload.len() as u64;
+        let mut flags = Flags::ACK;
+        if end_of_data == self.send.buffer.end() {
+            flags |= Flags::PSH;
+        }
+        if fin {
+            flags |= Flags::FIN;
+        }
+        let fresh = !plan.is_retransmission() && !payload.is_empty();
+        if fresh && std::mem::take(&mut self.send.tell_reduced) {
+            flags |= Flags::CWR;
+        }
+        // Retransmissions are not marked (RFC 3168 section 6.1.5).
+        let ecn = if self.agreed.ecn && fresh { Ecn::Ect0 } else { Ecn::NotEct };
+        let timestamp = self.agreed.timestamps.then(|| self.timestamp(cx.now));
+        let end = end_of_data + u64::from(fin);
+        self.send.on_sent(cx.now, plan, end, payload.len() as u64, size, timestamp);
+        let window = self.receive.window_field(cx.now, window, false, self.send.mss);
+        let header = Header { seq: self.send.seq(plan.start()), flags, window, ecn, options: &options };
+        let cut = (payload.len() > size as usize).then_some(size);
+        let payload_len = payload.len();
+        let mut pieces = SmallVec::new();
+        if payload_len > 0 {
+            pieces.push(payload);
+        }
+        self.touch(cx.now);
+        self.receive.on_ack_sent(true);
+        self.emit(out, &header, pieces, payload_len, cut);
+    }
+
+    /// As much of `bytes` as leaves in one frame of segments of `size` bytes.
+    fn fit(&self, mut bytes: Bytes, size: u32, out: &Output<'_>) -> Bytes {
+        let size = size as usize;
+        if bytes.len() > size {
+            let segmented = out.offload.segmentation && out.offload.checksum;
+            // What is left of the chunk after the last whole segment leaves with it.
+            let keep = if segmented { bytes.len() } else { size };
+            bytes.truncate(keep);
+        }
+        bytes
+    }
+
+    /// A segment without payload; with `blocks` it tells what has arrived out of order.
+    fn emit_bare(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>, offset: u64, blocks: bool) {
+        let mut options = self.own_options(cx);
+        let segment = SegmentOut {
+            kind: SegmentKind::Established,
+            fin: false,
+            offset: self.send.nxt,
+            len: 0,
+            chunk: None,
+            retransmission: false,
+            window_shift: self.receive.window_shift(),
+        };
+        let window = self.add_foreign_options(cx, &segment, &mut options);
+        if blocks && self.send.sack {
+            self.receive.write_blocks(&mut options);
+        }
+        let window = self.receive.window_field(cx.now, window, false, self.send.mss);
+        let header =
+            Header { seq: self.send.seq(offset), flags: Flags::ACK, window, ecn: Ecn::NotEct, options: &options };
+        self.receive.on_ack_sent(false);
+        self.emit(out, &header, SmallVec::new(), 0, None);
+    }
+
+    fn own_options(&self, cx: &Context<'_>) -> OptionWriter {
+        let mut options = OptionWriter::default();
+        if self.agreed.timestamps {
+            options.timestamps(self.timestamp(cx.now), self.receive.timestamps.recent());
+        }
+        options
+    }
+
+    fn add_foreign_options(
+        &self,
+        cx: &mut Context<'_>,
+        segment: &SegmentOut,
+        options: &mut OptionWriter,
+    ) -> Option<u32> {
+        let mut space = OptionSpace::new(options.room());
+        let window = cx.hook.on_transmit(cx.now, self.id, segment, &mut space);
+        options.raw(space.as_slice());
+        options.pad();
+        window
+    }
+
+    /// What data segments carry besides payload decides how long a full one is.
+    fn note_foreign_options(&mut self, options: usize) {
+        let own = if self.agreed.timestamps { super::connection::TIMESTAMPS_LEN as usize } else { 0 };
+        let foreign = u8::try_from(options.saturating_sub(own)).unwrap_or(0);
+        if foreign != self.foreign_options {
+            self.foreign_options = foreign;
+            self.update_mss();
+        }
+    }
+
+    fn emit(
+        &mut self,
+        out: &mut Output<'_>,
+        header: &Header<'_>,
+        payload: SmallVec<[Bytes; 2]>,
+        payload_len: usize,
+        cut: Option<u32>,
+    ) {
+        let mut head = out.heads.take();
+        *out.ident = out.ident.wrapping_add(1);
+        let acknowledging = header.flags.contains(Flags::ACK);
+        let mut flags = header.flags;
+        if acknowledging && !flags.contains(Flags::SYN) && self.receive.echoes_mark() {
+            flags |= Flags::ECE;
+        }
+        let fields = SegmentFields {
+            seq: header.seq,
+            ack: if acknowledging { self.receive.seq(self.receive.next()) } else { 0 },
+            flags,
+            window: header.window,
+            urgent: 0,
+            ecn: header.ecn,
+            options: header.options.as_slice(),
+            payload_len,
+            ident: *out.ident,
+        };
+        let mode = if out.offload.checksum { ChecksumMode::Partial } else { ChecksumMode::Full };
+        self.template.write(&mut head, &fields, &payload, mode);
+        let meta = FrameMeta {
+            checksum: if out.offload.checksum { ChecksumState::Partial } else { ChecksumState::Complete },
+            segment_size: cut.and_then(|size| NonZeroU16::new(u16::try_from(size).unwrap_or(u16::MAX))),
+        };
+        (out.sink)(self.interface, Frame { head, payload, meta });
+    }
+
+    /// A RST that the peer believes, with `options`.
+    pub(super) fn emit_reset(&mut self, out: &mut Output<'_>, options: &[u8]) {
+        let mut writer = OptionWriter::default();
+        writer.raw(options);
+        writer.pad();
+        let mut flags = Flags::RST;
+        let seq = match self.phase {
+            // A SYN that was never answered: there is nobody to tell.
+            Phase::SynSent(_) => self.send.seq(0),
+            _ => {
+                flags |= Flags::ACK;
+                self.send.seq(self.send.nxt)
+            }
+        };
+        let header = Header { seq, flags, window: 0, ecn: Ecn::NotEct, options: &writer };
+        self.emit(out, &header, SmallVec::new(), 0, None);
+    }
+}
+
+/// A timestamps option without padding: a SYN has other options to align with.
+fn timestamps(value: u32, echo: u32) -> [u8; 10] {
+    let [a, b, c, d] = value.to_be_bytes();
+    let [e, f, g, h] = echo.to_be_bytes();
+    [8, 10, a, b, c, d, e, f, g, h]
+}

@@ -1,0 +1,320 @@
+//! The receiving side of a connection: what is acceptable, and what to tell the peer of it.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::config::NativeConfig;
+use super::input::Take;
+use super::receive::ack_policy::AckPolicy;
+use super::receive::reassembly::Reassembly;
+use super::receive::window::{ReceiveState, ReceiveWindow};
+use super::send::NEVER;
+use super::timestamps::PeerTimestamps;
+use super::wire::OptionWriter;
+use crate::{Instant, Received};
+
+/// State of the receiving side.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    /// Initial sequence number of the peer (IRS).
+    irs: u32,
+    data: Reassembly,
+    policy: AckPolicy,
+    window: ReceiveWindow,
+    shift: u8,
+    pub(super) timestamps: PeerTimestamps,
+    /// Everything before has been acknowledged.
+    acked: u64,
+    /// Offset of the peer's FIN, which may have arrived before what precedes it.
+    fin: Option<u64>,
+    /// The FIN has been received in order.
+    finished: bool,
+    /// Nobody has been told of that yet.
+    news: bool,
+    /// Congestion is echoed until the peer says that it has reduced its window (RFC 3168 section 6.1.3).
+    echo: bool,
+    /// The window advertised last was the stack's own.
+    own_window: bool,
+    /// Window field of the last segment.
+    field: u16,
+}
+
+/// What of a segment is acceptable (RFC 9293 section 3.10.7.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// Nothing: it is outside the window.
+    Outside,
+    /// `len` bytes from `offset` on, and the FIN or not; `cut` if that is not all.
+    Acceptable { offset: u64, len: usize, fin: bool, cut: bool },
+}
+
+impl Receiver {
+    pub(super) fn new(now: Instant, config: &NativeConfig) -> Self {
+        let shift = if config.window_scaling { ReceiveWindow::shift_for(config.recv_buffer) } else { 0 };
+        Self {
+            irs: 0,
+            data: Reassembly::new(config.sack),
+            policy: AckPolicy::new(),
+            window: ReceiveWindow::new(now, config.recv_buffer_initial, config.recv_buffer, shift),
+            shift,
+            timestamps: PeerTimestamps::default(),
+            acked: 0,
+            fin: None,
+            finished: false,
+            news: false,
+            echo: false,
+            own_window: true,
+            field: 0,
+        }
+    }
+
+    /// The peer's SYN has arrived.
+    pub(super) fn peer_syn(&mut self, now: Instant, irs: u32, scaling: bool, sack: bool, config: &NativeConfig) {
+        self.irs = irs;
+        // Scaling is for both directions or for none (RFC 7323 section 2.2).
+        if !scaling {
+            self.shift = 0;
+            self.window = ReceiveWindow::new(now, config.recv_buffer_initial, config.recv_buffer, 0);
+        }
+        if !sack {
+            self.data = Reassembly::new(false);
+        }
+    }
+
+    pub(super) fn irs(&self) -> u32 {
+        self.irs
+    }
+
+    /// The sequence number of an offset.
+    pub(super) fn seq(&self, offset: u64) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "sequence numbers are modulo 2^32 (RFC 9293 section 3.4)")]
+        let low = offset as u32;
+        self.irs.wrapping_add(1).wrapping_add(low)
+    }
+
+    /// Everything before has been received in order, the FIN included.
+    pub(super) fn next(&self) -> u64 {
+        self.data.rcv_nxt() + u64::from(self.finished)
+    }
+
+    /// Everything before has been acknowledged.
+    pub(super) fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// Whether the peer has finished, and everything before that has arrived.
+    pub(super) fn finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Whether the FIN has come since this was last asked.
+    pub(super) fn just_finished(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Whether something that arrived is not acknowledged yet.
+    pub(super) fn owes_ack(&self) -> bool {
+        self.acked < self.next()
+    }
+
+    pub(super) fn is_readable(&self) -> bool {
+        self.data.buffered() > 0
+    }
+
+    /// The next bytes in order.
+    pub(super) fn pop(&mut self) -> Option<Received> {
+        self.data.pop()
+    }
+
+    /// Everything that nobody has read.
+    pub(super) fn drain(&mut self) -> VecDeque<Received> {
+        std::iter::from_fn(|| self.data.pop()).collect()
+    }
+
+    /// Gives back the memory of empty queues.
+    pub(super) fn trim(&mut self) {
+        self.data.release();
+    }
+
+    pub(super) fn window_shift(&self) -> u8 {
+        self.shift
+    }
+
+    /// Window field of the last segment.
+    pub(super) fn last_field(&self) -> u16 {
+        self.field
+    }
+
+    /// Compares a segment with the window (RFC 9293 section 3.10.7.4, table 6). Bytes beyond the window, and a FIN there, are cut off.
+    pub(super) fn check(&self, seq: u32, len: usize, fin: bool) -> Arrival {
+        let next = self.next();
+        let edge = self.window.edge().max(next);
+        let start = next.cast_signed() + i64::from(seq.wrapping_sub(self.seq(next)).cast_signed());
+        let end = start + len as i64 + i64::from(fin);
+        let (low, high) = (next.cast_signed(), edge.cast_signed());
+        let acceptable = if end == start {
+            (low..=high).contains(&start)
+        } else {
+            // Something of it is new and in the window. A probe of a closed window brings an acknowledgement, though its byte is not taken.
+            (start < high && end > low) || (start <= high && start >= low)
+        };
+        // Before the first byte there is the SYN only, which is acknowledged: of such a segment nothing has an offset.
+        let Ok(offset) = u64::try_from(start) else { return Arrival::Outside };
+        if !acceptable {
+            return Arrival::Outside;
+        }
+        let room = usize::try_from(edge.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let kept = len.min(room);
+        let fin_kept = fin && kept == len;
+        Arrival::Acceptable { offset, len: kept, fin: fin_kept && !self.finished, cut: kept < len || fin != fin_kept }
+    }
+
+    /// Takes the payload of an acceptable segment.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        take: &Take,
+        pieces: &mut dyn Iterator<Item = Bytes>,
+        config: &NativeConfig,
+    ) {
+        let before = self.next();
+        let len = match self.fin {
+            // What follows a FIN cannot be.
+            Some(fin) => take.len.min(usize::try_from(fin.saturating_sub(take.offset)).unwrap_or(usize::MAX)),
+            None => take.len,
+        };
+        let inserted = self.data.insert(take.offset, pieces, len);
+        if take.fin && self.fin.is_none() && take.offset + len as u64 >= self.data.end_of_known() {
+            self.fin = Some(take.offset + len as u64);
+        }
+        if !self.finished && self.fin == Some(self.data.rcv_nxt()) {
+            (self.finished, self.news) = (true, true);
+        }
+        let changed = self.policy.on_ce(take.marked);
+        self.echo |= take.marked;
+        let in_order = inserted.advanced == len as u64 && inserted.duplicate.is_none() && !inserted.gap;
+        let at_once = !in_order || take.fin || changed || self.next() == before;
+        let segment = u16::try_from(take.segment).unwrap_or(u16::MAX);
+        self.policy.on_data(now, len, segment, at_once, config.delayed_ack);
+        if self.own_window {
+            let state = self.state(take.segment);
+            self.window.on_data(now, &state);
+        }
+    }
+
+    /// When an acknowledgement must leave at the latest.
+    pub(super) fn deadline(&self) -> Instant {
+        self.policy.deadline().unwrap_or(NEVER)
+    }
+
+    /// Whether an acknowledgement is to leave now.
+    pub(super) fn ack_is_due(&self, now: Instant) -> bool {
+        self.policy.deadline().is_some_and(|at| at <= now)
+    }
+
+    /// Whether there is more to say than data segments have room for.
+    pub(super) fn has_more_to_tell(&self) -> bool {
+        self.data.has_sack_blocks()
+    }
+
+    /// Adds what has arrived out of order (RFC 2018), as much as there is room for.
+    pub(super) fn write_blocks(&mut self, options: &mut OptionWriter) {
+        if !self.data.has_sack_blocks() {
+            return;
+        }
+        let room = options.room().saturating_sub(4) / 8;
+        let blocks = self.data.sack_blocks(room);
+        let mut edges = [(0, 0); 4];
+        for (edge, block) in edges.iter_mut().zip(&blocks) {
+            *edge = (self.seq(block.start), self.seq(block.end));
+        }
+        options.sack(&edges[..blocks.len().min(4)]);
+    }
+
+    /// Whether segments tell the peer that it should reduce its window (ECE).
+    pub(super) fn echoes_mark(&self) -> bool {
+        self.echo
+    }
+
+    /// The peer has reduced its window (CWR).
+    pub(super) fn reduced(&mut self) {
+        self.echo = false;
+    }
+
+    /// The window field of the next segment, given what the hook wants; with that it is advertised.
+    pub(super) fn window_field(&mut self, now: Instant, wanted: Option<u32>, syn: bool, mss: u32) -> u16 {
+        self.own_window = wanted.is_none();
+        let next = self.next();
+        self.field = match wanted {
+            Some(window) if syn => {
+                let field = u16::try_from(window).unwrap_or(u16::MAX);
+                self.window.advertise_told(now, next, field.into());
+                field
+            }
+            Some(window) => {
+                let window = self.window.advertise_told(now, next, window);
+                self.window.field(window)
+            }
+            None if syn => ReceiveWindow::syn_window(self.window.buffer() as usize),
+            None => {
+                let state = self.state(mss);
+                let window = self.window.advertise(now, &state);
+                self.window.field(window)
+            }
+        };
+        self.field
+    }
+
+    /// Whether the window advertised last was the stack's own, and the peer should hear that it has become larger.
+    pub(super) fn window_has_opened(&self, mss: u32) -> bool {
+        self.own_window && !self.finished && self.window.wants_update(&self.state(mss))
+    }
+
+    /// A segment that acknowledges everything has left.
+    pub(super) fn on_ack_sent(&mut self, with_payload: bool) {
+        self.acked = self.next();
+        self.policy.on_ack_sent(with_payload);
+    }
+
+    fn state(&self, mss: u32) -> ReceiveState {
+        let rcv_nxt = self.data.rcv_nxt();
+        ReceiveState { rcv_nxt, read: rcv_nxt - self.data.buffered() as u64, mss, pressure: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Next byte 100, window up to 200, with sequence numbers about to wrap.
+    fn receiver() -> Receiver {
+        let config = NativeConfig::default();
+        let mut receiver = Receiver::new(Instant::ZERO, &config);
+        receiver.peer_syn(Instant::ZERO, u32::MAX - 49, false, true, &config);
+        receiver.window_field(Instant::ZERO, Some(200), true, 1000);
+        receiver.window = ReceiveWindow::new(Instant::ZERO, 200, 200, 0);
+        let take = Take { offset: 0, len: 100, fin: false, segment: 1000, marked: false };
+        receiver.take(Instant::ZERO, &take, &mut std::iter::once(Bytes::from(vec![0; 100])), &config);
+        receiver
+    }
+
+    fn check(offset: i32, len: usize, fin: bool) -> Arrival {
+        let receiver = receiver();
+        receiver.check(receiver.irs.wrapping_add(1).wrapping_add_signed(offset), len, fin)
+    }
+
+    #[test]
+    fn window_check_across_the_wrap() {
+        let accept = |offset, len, fin, cut| Arrival::Acceptable { offset, len, fin, cut };
+        assert_eq!(check(100, 0, false), accept(100, 0, false, false));
+        assert_eq!(check(200, 0, false), accept(200, 0, false, false));
+        assert_eq!(check(201, 0, false), Arrival::Outside);
+        assert_eq!(check(99, 0, false), Arrival::Outside);
+        assert_eq!(check(50, 50, false), Arrival::Outside);
+        assert_eq!(check(50, 51, false), accept(50, 51, false, false));
+        assert_eq!(check(150, 60, true), accept(150, 50, false, true));
+        assert_eq!(check(150, 50, true), accept(150, 50, true, false));
+        assert_eq!(check(-10, 20, false), Arrival::Outside);
+    }
+}

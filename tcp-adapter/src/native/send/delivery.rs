@@ -1,0 +1,163 @@
+//! Delivery rate estimation (draft-ietf-ccwg-bbr section 4.1).
+
+use crate::Instant;
+use crate::congestion::RateSample;
+
+/// What the connection had delivered when a segment left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::native) struct Snapshot {
+    delivered: u64,
+    delivered_at: Instant,
+    first_sent_at: Instant,
+    /// Bytes lost so far.
+    lost: u64,
+    /// Bytes in flight, the segment included.
+    in_flight: u64,
+    app_limited: bool,
+}
+
+/// Counters of one connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::native) struct Delivery {
+    delivered: u64,
+    delivered_at: Instant,
+    /// When the segment left that was the latest to be acknowledged: the start of the next interval of sending.
+    first_sent_at: Instant,
+    lost: u64,
+    /// The sender had nothing more to send until so much will have been delivered; 0 if it does.
+    app_limited_until: u64,
+    /// The segment that the sample is about: the newest that was acknowledged.
+    sampled: Option<(Instant, Snapshot)>,
+}
+
+impl Delivery {
+    /// Bytes delivered so far.
+    pub(in crate::native) fn total(&self) -> u64 {
+        self.delivered
+    }
+
+    /// The sender has nothing more to send, though it could; `in_flight` is on the way.
+    pub(in crate::native) fn set_app_limited(&mut self, in_flight: u64) {
+        self.app_limited_until = (self.delivered + in_flight).max(1);
+    }
+
+    pub(in crate::native) fn is_app_limited(&self) -> bool {
+        self.app_limited_until > 0
+    }
+
+    /// A segment of `len` bytes leaves.
+    pub(super) fn snapshot(&mut self, now: Instant, in_flight: u64, len: u64) -> Snapshot {
+        if in_flight == 0 {
+            (self.first_sent_at, self.delivered_at) = (now, now);
+        }
+        Snapshot {
+            delivered: self.delivered,
+            delivered_at: self.delivered_at,
+            first_sent_at: self.first_sent_at,
+            lost: self.lost,
+            in_flight: in_flight + len,
+            app_limited: self.is_app_limited(),
+        }
+    }
+
+    /// `len` bytes of a segment that left at `at` have arrived.
+    pub(super) fn delivered(&mut self, now: Instant, at: Instant, snapshot: &Snapshot, len: u64) {
+        self.delivered += len;
+        self.delivered_at = now;
+        let newer = |(known, known_snapshot): (Instant, Snapshot)| {
+            (snapshot.delivered, at) > (known_snapshot.delivered, known)
+        };
+        if self.sampled.is_none_or(newer) {
+            self.sampled = Some((at, *snapshot));
+            self.first_sent_at = at;
+        }
+        if self.app_limited_until > 0 && self.delivered > self.app_limited_until {
+            self.app_limited_until = 0;
+        }
+    }
+
+    pub(super) fn lost(&mut self, len: u64) {
+        self.lost += len;
+    }
+
+    /// The rate sample of the acknowledgement that was just processed; `None` if there is none, or none that could be true: an
+    /// interval shorter than the smallest round-trip time measures the receiver's bursts.
+    pub(in crate::native) fn take_sample(&mut self, min_rtt: u64) -> Option<RateSample> {
+        let (at, snapshot) = self.sampled.take()?;
+        let sending = at.saturating_since(snapshot.first_sent_at);
+        let acknowledging = self.delivered_at.saturating_since(snapshot.delivered_at);
+        let interval = u64::try_from(sending.max(acknowledging).as_nanos()).unwrap_or(u64::MAX);
+        if interval == 0 || interval < min_rtt {
+            return None;
+        }
+        let delivered = self.delivered - snapshot.delivered;
+        let rate = u128::from(delivered) * 1_000_000_000 / u128::from(interval);
+        Some(RateSample {
+            rate: u64::try_from(rate).unwrap_or(u64::MAX),
+            delivered,
+            interval,
+            prior_delivered: snapshot.delivered,
+            total_delivered: self.delivered,
+            tx_in_flight: snapshot.in_flight,
+            lost: self.lost - snapshot.lost,
+            app_limited: snapshot.app_limited,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    #[test]
+    fn a_steady_stream_shows_its_rate() {
+        // A segment of 1000 bytes leaves every millisecond and is acknowledged 10 ms later: 1 MB/s.
+        let mut delivery = Delivery::default();
+        let snapshots: Vec<_> = (0..30).map(|number: u64| {
+            if number >= 10 {
+                return None;
+            }
+            Some(delivery.snapshot(at(number), number * 1000, 1000))
+        }).collect();
+        let mut sent: Vec<_> = snapshots.into_iter().flatten().enumerate().map(|(i, s)| (at(i as u64), s)).collect();
+        for number in 10..40 {
+            let (left, snapshot) = sent[number - 10];
+            delivery.delivered(at(number as u64), left, &snapshot, 1000);
+            let sample = delivery.take_sample(10 * MS).unwrap();
+            assert_eq!(sample.interval, 10 * MS, "{number}");
+            if number >= 20 {
+                assert_eq!((sample.rate, sample.delivered), (1_000_000, 10_000), "{number}");
+            }
+            sent.push((at(number as u64), delivery.snapshot(at(number as u64), 9000, 1000)));
+        }
+    }
+
+    #[test]
+    fn a_burst_of_acknowledgements_is_no_rate() {
+        let mut delivery = Delivery::default();
+        let first = delivery.snapshot(at(0), 0, 1000);
+        delivery.delivered(at(10), at(0), &first, 1000);
+        assert_eq!(delivery.take_sample(11 * MS), None);
+        assert_eq!(delivery.take_sample(0), None, "taken already");
+    }
+
+    #[test]
+    fn samples_tell_when_the_application_was_the_limit() {
+        let mut delivery = Delivery::default();
+        let first = delivery.snapshot(at(0), 0, 1000);
+        delivery.set_app_limited(1000);
+        let second = delivery.snapshot(at(5), 1000, 1000);
+        assert!(!first.app_limited && second.app_limited);
+        delivery.delivered(at(10), at(0), &first, 1000);
+        assert!(delivery.is_app_limited());
+        delivery.delivered(at(15), at(5), &second, 1000);
+        assert!(!delivery.is_app_limited());
+        assert!(delivery.take_sample(0).unwrap().app_limited);
+    }
+}

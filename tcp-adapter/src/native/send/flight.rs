@@ -1,0 +1,421 @@
+//! What has been sent and is not acknowledged: the scoreboard (RFC 6675 section 4, RFC 8985 section 5).
+
+use std::collections::VecDeque;
+
+use super::delivery::{Delivery, Snapshot};
+use crate::Instant;
+
+/// What is known of sent bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::native) enum Fate {
+    /// On the way, as far as is known.
+    InFlight,
+    /// Taken for lost, and not sent again yet.
+    Lost,
+    /// Selectively acknowledged.
+    Sacked,
+}
+
+/// A run of bytes that left as one segment or super-segment.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::native) struct Record {
+    pub(in crate::native) start: u64,
+    /// One past the last byte, or past the FIN, which has an offset of its own.
+    pub(in crate::native) end: u64,
+    /// When it last left.
+    pub(in crate::native) at: Instant,
+    pub(in crate::native) snapshot: Snapshot,
+    /// Payload bytes of each segment of it.
+    pub(in crate::native) segment: u32,
+    pub(in crate::native) fate: Fate,
+    /// Times that it left, at most 255.
+    pub(in crate::native) times: u8,
+}
+
+impl Record {
+    fn len(&self) -> u64 {
+        self.end - self.start
+    }
+
+    pub(in crate::native) fn resent(&self) -> bool {
+        self.times > 1
+    }
+}
+
+/// A departure: bytes, and when they left. As long as their record tells the same time, they have not left since.
+#[derive(Clone, Copy, Debug)]
+struct Departure {
+    start: u64,
+    end: u64,
+    at: Instant,
+}
+
+/// The segment sent last among those that are known to have arrived (RFC 8985 section 6.2 step 2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::native) struct Newest {
+    pub(in crate::native) at: Instant,
+    pub(in crate::native) end: u64,
+}
+
+/// What an acknowledgement has changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::native) struct Newly {
+    /// Bytes that were not known to have arrived.
+    pub(in crate::native) delivered: u64,
+    /// Bytes acknowledged in order.
+    pub(in crate::native) acked: u64,
+    /// Bytes selectively acknowledged.
+    pub(in crate::native) sacked: u64,
+    /// Of what left once only: when the earliest and the latest left.
+    pub(in crate::native) timed: Option<(Instant, Instant)>,
+    /// The newest of what arrived, and whether it had left more than once.
+    pub(in crate::native) newest: Option<(Newest, bool)>,
+    /// End of the last byte newly acknowledged, of what was never sent again (RFC 5682).
+    pub(in crate::native) original_end: u64,
+    /// Something arrived that was sent after something that arrived earlier, and never again: reordering.
+    pub(in crate::native) reordered: bool,
+}
+
+impl Newly {
+    fn note(&mut self, record: &Record, len: u64) {
+        self.delivered += len;
+        let newest = Newest { at: record.at, end: record.end };
+        if self.newest.is_none_or(|(known, _)| known < newest) {
+            self.newest = Some((newest, record.resent()));
+        }
+        if !record.resent() {
+            let (first, last) = self.timed.unwrap_or((record.at, record.at));
+            self.timed = Some((first.min(record.at), last.max(record.at)));
+            self.original_end = self.original_end.max(record.end);
+        }
+    }
+}
+
+/// The scoreboard of one connection.
+#[derive(Debug, Default)]
+pub(in crate::native) struct Flight {
+    /// By offset, without gaps from the first byte that is not acknowledged on.
+    records: VecDeque<Record>,
+    /// By time.
+    log: VecDeque<Departure>,
+    /// Bytes on the way (the `pipe` of RFC 6675).
+    in_flight: u64,
+    sacked: u64,
+    lost: u64,
+    /// No record before this offset is lost.
+    lost_from: u64,
+    /// Highest offset that is known to have arrived (`FACK`).
+    highest: u64,
+    pub(in crate::native) delivery: Delivery,
+}
+
+impl Flight {
+    /// Bytes on the way.
+    pub(in crate::native) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// Bytes selectively acknowledged.
+    pub(in crate::native) fn sacked(&self) -> u64 {
+        self.sacked
+    }
+
+    /// Bytes taken for lost and not sent again yet.
+    pub(in crate::native) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    pub(in crate::native) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// What was sent first among what is not acknowledged in order.
+    pub(in crate::native) fn head(&self) -> Option<&Record> {
+        self.records.front()
+    }
+
+    /// What was sent last for the first time.
+    pub(in crate::native) fn tail(&self) -> Option<&Record> {
+        self.records.back()
+    }
+
+    /// Bytes from `start` to `end` leave for the first time.
+    pub(in crate::native) fn send(&mut self, now: Instant, start: u64, end: u64, segment: u32) {
+        let len = end - start;
+        let snapshot = self.delivery.snapshot(now, self.in_flight, len);
+        self.records.push_back(Record { start, end, at: now, snapshot, segment, fate: Fate::InFlight, times: 1 });
+        self.log.push_back(Departure { start, end, at: now });
+        self.in_flight += len;
+    }
+
+    /// Bytes from `start` on, at most until `end`, leave again. They must be of one record, whose rest keeps its fate.
+    pub(in crate::native) fn resend(&mut self, now: Instant, start: u64, end: u64, segment: u32) {
+        let Some(index) = self.find(start) else { return };
+        let index = if self.records[index].start < start { self.split(index, start) } else { index };
+        if self.records[index].end > end {
+            self.split(index, end);
+        }
+        let snapshot = self.delivery.snapshot(now, self.in_flight, self.records[index].len());
+        let record = &mut self.records[index];
+        let (start, end, len) = (record.start, record.end, record.len());
+        match record.fate {
+            Fate::Lost => {
+                self.lost -= len;
+                self.in_flight += len;
+            }
+            Fate::InFlight => {}
+            Fate::Sacked => {
+                self.sacked -= len;
+                self.in_flight += len;
+            }
+        }
+        (record.fate, record.at, record.snapshot, record.segment) = (Fate::InFlight, now, snapshot, segment);
+        record.times = record.times.saturating_add(1);
+        self.log.push_back(Departure { start, end, at: now });
+    }
+
+    /// Everything before `una` is acknowledged.
+    pub(in crate::native) fn acknowledge(&mut self, now: Instant, una: u64, newly: &mut Newly) {
+        while let Some(record) = self.records.front_mut()
+            && record.start < una
+        {
+            let end = record.end.min(una);
+            let len = end - record.start;
+            match record.fate {
+                Fate::InFlight => self.in_flight -= len,
+                Fate::Lost => self.lost -= len,
+                Fate::Sacked => self.sacked -= len,
+            }
+            newly.acked += len;
+            if record.fate != Fate::Sacked {
+                // What was lost for us and arrived all the same was sent twice or late.
+                newly.reordered |= end <= self.highest && !record.resent();
+                newly.note(record, len);
+                self.delivery.delivered(now, record.at, &record.snapshot, len);
+            }
+            if end < record.end {
+                record.start = end;
+                break;
+            }
+            self.records.pop_front();
+        }
+        self.highest = self.highest.max(una);
+        self.lost_from = self.lost_from.max(una);
+    }
+
+    /// The bytes from `start` to `end` have arrived, though not what is before them (RFC 2018). Whole segments only.
+    pub(in crate::native) fn sack(&mut self, now: Instant, start: u64, end: u64, newly: &mut Newly) {
+        let mut index = self.records.partition_point(|record| record.end <= start);
+        while index < self.records.len() && self.records[index].start < end {
+            let record = self.records[index];
+            if record.fate == Fate::Sacked {
+                index += 1;
+                continue;
+            }
+            let Some((from, to)) = whole_segments(&record, start, end) else {
+                index += 1;
+                continue;
+            };
+            if from > record.start {
+                index = self.split(index, from);
+            }
+            if to < record.end {
+                self.split(index, to);
+            }
+            let record = &mut self.records[index];
+            let len = record.len();
+            match record.fate {
+                Fate::Lost => self.lost -= len,
+                _ => self.in_flight -= len,
+            }
+            record.fate = Fate::Sacked;
+            self.sacked += len;
+            newly.sacked += len;
+            newly.reordered |= record.end < self.highest && !record.resent();
+            let record = *record;
+            newly.note(&record, len);
+            self.delivery.delivered(now, record.at, &record.snapshot, len);
+            index += 1;
+        }
+        self.highest = self.highest.max(end.min(self.records.back().map_or(0, |record| record.end)));
+    }
+
+    /// Takes for lost what left before `newest` did and so long ago that it is not late by reordering: more than
+    /// `patience` nanoseconds (RFC 8985 section 6.2 step 5). Returns the bytes, and when to look again.
+    ///
+    /// The log is in order of departure, so that each departure is looked at once.
+    pub(in crate::native) fn detect(&mut self, now: Instant, newest: Newest, patience: u64) -> (u64, Option<Instant>) {
+        let mut lost = 0;
+        while let Some(&departure) = self.log.front() {
+            if !self.is_outstanding(departure) {
+                self.log.pop_front();
+                continue;
+            }
+            if (Newest { at: departure.at, end: departure.end }) >= newest {
+                break;
+            }
+            let deadline = Instant::from_nanos(departure.at.as_nanos().saturating_add(patience));
+            if deadline > now {
+                return (lost, Some(deadline));
+            }
+            self.log.pop_front();
+            lost += self.lose_range(departure.start, departure.end, departure.at);
+        }
+        (lost, None)
+    }
+
+    /// Takes the first `len` bytes for lost (RFC 6582, for peers without SACK): those of the first record, up to a whole segment.
+    pub(in crate::native) fn lose_head(&mut self) -> u64 {
+        let Some(head) = self.records.front() else { return 0 };
+        if head.fate != Fate::InFlight {
+            return 0;
+        }
+        let end = head.end.min(head.start + u64::from(head.segment));
+        if end < head.end {
+            self.split(0, end);
+        }
+        self.lose(0)
+    }
+
+    /// Takes everything for lost that is not selectively acknowledged; with `reneged`, that too (RFC 2018 section 8).
+    pub(in crate::native) fn lose_all(&mut self, reneged: bool) -> u64 {
+        let mut lost = 0;
+        for index in 0..self.records.len() {
+            if reneged && self.records[index].fate == Fate::Sacked {
+                let len = self.records[index].len();
+                self.records[index].fate = Fate::InFlight;
+                self.sacked -= len;
+                self.in_flight += len;
+            }
+            if self.records[index].fate == Fate::InFlight {
+                lost += self.lose(index);
+            }
+        }
+        self.log.clear();
+        lost
+    }
+
+    /// Takes segments of more than `size` bytes for lost.
+    pub(in crate::native) fn lose_longer_than(&mut self, size: u64) {
+        for index in 0..self.records.len() {
+            let record = &self.records[index];
+            if record.fate == Fate::InFlight && u64::from(record.segment) > size && record.len() > size {
+                self.lose(index);
+            }
+        }
+    }
+
+    /// Nothing that was taken for lost is: it is on its way (undo of a spurious recovery).
+    pub(in crate::native) fn regain(&mut self) {
+        for record in &mut self.records {
+            if record.fate == Fate::Lost {
+                let len = record.len();
+                record.fate = Fate::InFlight;
+                self.lost -= len;
+                self.in_flight += len;
+            }
+        }
+        self.log.clear();
+        // The departures of what is in flight anew, so that RACK sees it again.
+        let mut departures: Vec<_> = self.records.iter().filter(|record| record.fate == Fate::InFlight).collect();
+        departures.sort_by_key(|record| (record.at, record.end));
+        self.log.extend(departures.iter().map(|record| Departure {
+            start: record.start,
+            end: record.end,
+            at: record.at,
+        }));
+    }
+
+    /// The first lost bytes.
+    pub(in crate::native) fn first_lost(&mut self) -> Option<Record> {
+        if self.lost == 0 {
+            return None;
+        }
+        let from = self.records.partition_point(|record| record.end <= self.lost_from);
+        let record = self.records.range(from..).find(|record| record.fate == Fate::Lost)?;
+        self.lost_from = record.start;
+        Some(*record)
+    }
+
+    /// The last bytes that are not known to have arrived, of one segment at most (RFC 8985 section 7.3).
+    pub(in crate::native) fn last_segment(&self) -> Option<Record> {
+        let mut record = *self.records.iter().rev().find(|record| record.fate != Fate::Sacked)?;
+        let payload = record.end - record.start;
+        let segment = u64::from(record.segment.max(1));
+        if payload > segment {
+            let rest = payload % segment;
+            record.start = record.end - if rest == 0 { segment } else { rest };
+        }
+        Some(record)
+    }
+
+    /// Gives back the memory of an empty scoreboard.
+    pub(in crate::native) fn trim(&mut self) {
+        if self.records.is_empty() {
+            (self.records, self.log) = (VecDeque::new(), VecDeque::new());
+        }
+    }
+
+    /// Whether bytes of a departure are on the way since then.
+    fn is_outstanding(&self, departure: Departure) -> bool {
+        let first = self.records.partition_point(|record| record.end <= departure.start);
+        let mut records = self.records.range(first..).take_while(|record| record.start < departure.end);
+        records.any(|record| record.fate == Fate::InFlight && record.at == departure.at)
+    }
+
+    fn lose_range(&mut self, start: u64, end: u64, at: Instant) -> u64 {
+        let mut lost = 0;
+        let mut index = self.records.partition_point(|record| record.end <= start);
+        while let Some(record) = self.records.get(index)
+            && record.start < end
+        {
+            if record.fate == Fate::InFlight && record.at == at {
+                lost += self.lose(index);
+            }
+            index += 1;
+        }
+        lost
+    }
+
+    fn lose(&mut self, index: usize) -> u64 {
+        let record = &mut self.records[index];
+        let len = record.len();
+        record.fate = Fate::Lost;
+        self.in_flight -= len;
+        self.lost += len;
+        self.lost_from = self.lost_from.min(record.start);
+        self.delivery.lost(len);
+        len
+    }
+
+    fn find(&self, offset: u64) -> Option<usize> {
+        let index = self.records.partition_point(|record| record.end <= offset);
+        (self.records.get(index)?.start <= offset).then_some(index)
+    }
+
+    /// Makes two of a record; returns the index of the second.
+    fn split(&mut self, index: usize, at: u64) -> usize {
+        let mut second = self.records[index];
+        second.start = at;
+        self.records[index].end = at;
+        self.records.insert(index + 1, second);
+        index + 1
+    }
+}
+
+/// The whole segments of a record within `start..end`. A peer that acknowledges bytes one by one must not
+/// be able to make a record of each.
+fn whole_segments(record: &Record, start: u64, end: u64) -> Option<(u64, u64)> {
+    let segment = u64::from(record.segment.max(1));
+    let from = if start <= record.start {
+        record.start
+    } else {
+        record.start + (start - record.start).div_ceil(segment) * segment
+    };
+    let to =
+        if end >= record.end { record.end } else { record.start + (end - record.start) / segment * segment };
+    (from < to).then_some((from, to))
+}
+
+#[cfg(test)]
+mod tests;

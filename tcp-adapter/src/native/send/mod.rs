@@ -1,0 +1,320 @@
+//! The sending side of a connection: what may leave, what must leave again, and what acknowledgements say of it.
+
+mod acknowledge;
+mod buffer;
+mod delivery;
+mod flight;
+mod plan;
+mod rack;
+mod recovery;
+mod timers;
+
+use crate::Instant;
+use crate::congestion::{CongestionControl, Sent};
+
+use super::config::NativeConfig;
+use super::pacing::Pacer;
+use super::rtt::RttEstimator;
+pub(super) use acknowledge::Acknowledgement;
+pub(super) use buffer::{SendBuffer, Slice};
+pub(super) use flight::Flight;
+pub(super) use plan::{Limits, Plan};
+use rack::Rack;
+use recovery::{Evidence, Repair};
+pub(super) use timers::Expired;
+
+/// How far our FIN is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Fin {
+    /// More data may come.
+    #[default]
+    None,
+    /// It is to follow the last byte.
+    Queued,
+    /// It has left.
+    Sent,
+    /// It is acknowledged.
+    Acked,
+}
+
+/// A tail loss probe that was sent and not answered (RFC 8985 section 7.4).
+#[derive(Clone, Copy, Debug)]
+struct TailProbe {
+    end: u64,
+    retransmission: bool,
+}
+
+/// State of the sending side. Offsets are those of [`TcpStack`](crate::TcpStack).
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) buffer: SendBuffer,
+    pub(super) flight: Flight,
+    pub(super) control: Box<dyn CongestionControl>,
+    pub(super) rtt: RttEstimator,
+    pub(super) pacer: Pacer,
+    rack: Rack,
+    repair: Repair,
+    evidence: Evidence,
+    tail_probe: Option<TailProbe>,
+    /// Initial sequence number (ISS).
+    pub(super) iss: u32,
+    /// Everything before is acknowledged.
+    pub(super) una: u64,
+    /// Next offset to be sent for the first time.
+    pub(super) nxt: u64,
+    pub(super) fin: Fin,
+    /// Window of the peer, from `una` on, in bytes.
+    pub(super) window: u64,
+    /// Largest window that the peer has advertised.
+    pub(super) max_window: u64,
+    /// Offsets of the segment that changed the window last (WL1 and WL2 of RFC 9293).
+    window_seq: u64,
+    window_ack: u64,
+    /// Scale of the windows that we receive.
+    pub(super) window_shift: u8,
+    /// The peer takes selective acknowledgements, and sends them.
+    pub(super) sack: bool,
+    /// Payload of a full segment beside the options that data segments carry.
+    pub(super) mss: u32,
+    /// Duplicate acknowledgements in a row, for peers without SACK.
+    duplicates: u32,
+    /// What the window has limited: an acknowledgement before this offset may open it.
+    limited_until: u64,
+    /// The next segment with new data tells the peer that the window was reduced (CWR, RFC 3168).
+    pub(super) tell_reduced: bool,
+    /// A tail loss probe is to leave.
+    probing: bool,
+    rto_at: Instant,
+    probe_at: Instant,
+    reorder_at: Instant,
+    persist_at: Instant,
+    /// Probes of a closed window in a row.
+    persists: u32,
+    /// Since when nothing was acknowledged though something is outstanding.
+    stalled_since: Option<Instant>,
+    last_sent_at: Instant,
+    delivery_rate: Option<u64>,
+    pub(super) stats: SendStats,
+}
+
+/// Counters of the sending side.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SendStats {
+    pub(super) bytes_sent: u64,
+    pub(super) bytes_retransmitted: u64,
+    pub(super) retransmissions: u64,
+    pub(super) losses: u64,
+}
+
+/// A time that never comes.
+pub(super) const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+impl Sender {
+    pub(super) fn new(config: &NativeConfig, control: Box<dyn CongestionControl>, iss: u32, mss: u32) -> Self {
+        Self {
+            buffer: SendBuffer::default(),
+            flight: Flight::default(),
+            control,
+            rtt: RttEstimator::new(config.min_rto, config.max_rto),
+            pacer: Pacer::new(),
+            rack: Rack::default(),
+            repair: Repair::Open,
+            evidence: Evidence::NONE,
+            tail_probe: None,
+            iss,
+            una: 0,
+            nxt: 0,
+            fin: Fin::None,
+            window: 0,
+            max_window: 0,
+            window_seq: 0,
+            window_ack: 0,
+            window_shift: 0,
+            sack: false,
+            mss,
+            duplicates: 0,
+            limited_until: 0,
+            tell_reduced: false,
+            probing: false,
+            rto_at: NEVER,
+            probe_at: NEVER,
+            reorder_at: NEVER,
+            persist_at: NEVER,
+            persists: 0,
+            stalled_since: None,
+            last_sent_at: Instant::ZERO,
+            delivery_rate: None,
+            stats: SendStats::default(),
+        }
+    }
+
+    /// The sequence number of an offset.
+    pub(super) fn seq(&self, offset: u64) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "sequence numbers are modulo 2^32 (RFC 9293 section 3.4)")]
+        let low = offset as u32;
+        self.iss.wrapping_add(1).wrapping_add(low)
+    }
+
+    /// The offset that an acknowledgement number stands for, near what is outstanding: negative if it is before the first byte.
+    pub(super) fn offset(&self, seq: u32) -> i64 {
+        let difference = seq.wrapping_sub(self.seq(self.una)).cast_signed();
+        self.una.cast_signed() + i64::from(difference)
+    }
+
+    /// Bytes sent and not acknowledged, a FIN included.
+    pub(super) fn outstanding(&self) -> u64 {
+        self.nxt - self.una
+    }
+
+    /// Bytes to be sent for the first time.
+    pub(super) fn unsent(&self) -> u64 {
+        self.buffer.end().saturating_sub(self.nxt)
+    }
+
+    /// Whether a FIN is to leave for the first time.
+    pub(super) fn fin_due(&self) -> bool {
+        self.fin == Fin::Queued && self.nxt == self.buffer.end()
+    }
+
+    /// The payload of a full segment has changed.
+    pub(super) fn set_mss(&mut self, mss: u32) {
+        if mss != self.mss {
+            self.mss = mss.max(1);
+            self.control.set_mss(u64::from(self.mss));
+        }
+    }
+
+    /// Gives the connection another congestion control.
+    pub(super) fn set_control(&mut self, control: Box<dyn CongestionControl>) {
+        self.control = control;
+        self.control.set_mss(u64::from(self.mss));
+        self.update_pace();
+    }
+
+    /// Takes the window of a segment if it is news (RFC 9293 section 3.10.7.4). Returns whether it has changed.
+    pub(super) fn update_window(&mut self, seq: u64, ack: u64, window: u64) -> bool {
+        let news = self.window_seq < seq
+            || (self.window_seq == seq && self.window_ack <= ack)
+            // A window of less is not news, but one of more always is.
+            || (ack >= self.window_ack && window > self.window);
+        if !news {
+            return false;
+        }
+        let changed = window != self.window;
+        (self.window, self.window_seq, self.window_ack) = (window, seq.max(self.window_seq), ack);
+        self.max_window = self.max_window.max(window);
+        changed
+    }
+
+    /// Bytes leave. `start..end` counts a FIN, `payload` does not.
+    pub(super) fn on_sent(&mut self, now: Instant, plan: &Plan, end: u64, payload: u64, segment: u32, timestamp: Option<u32>) {
+        let start = plan.start();
+        let retransmission = plan.is_retransmission();
+        let app_limited = self.flight.delivery.is_app_limited();
+        let sent = Sent {
+            now,
+            bytes: payload,
+            in_flight: self.flight.in_flight(),
+            delivered: self.flight.delivery.total(),
+            snd_nxt: self.nxt.max(end),
+            retransmission,
+            app_limited,
+        };
+        if self.flight.is_empty() {
+            self.restart_after_idle(now);
+            self.stalled_since = Some(now);
+        }
+        self.control.on_sent(&sent);
+        if retransmission {
+            self.flight.resend(now, start, end, segment);
+            let segments = payload.div_ceil(u64::from(segment.max(1))).max(1);
+            self.stats.retransmissions += segments;
+            self.stats.bytes_retransmitted += payload;
+            self.evidence.note_resent(timestamp);
+        } else {
+            self.flight.send(now, start, end, segment);
+            self.nxt = end;
+        }
+        if let Repair::Fast { prr: Some(prr), .. } = &mut self.repair {
+            prr.on_sent(end - start);
+        }
+        self.stats.bytes_sent += payload;
+        self.pacer.on_sent(now, payload);
+        self.last_sent_at = now;
+        if self.fin == Fin::Queued && end > self.buffer.end() {
+            self.fin = Fin::Sent;
+        }
+        self.note_probe(plan, end);
+        self.arm_after_sending(now);
+    }
+
+    /// After a pause the window says nothing of the path any more (RFC 5681 section 4.1).
+    fn restart_after_idle(&mut self, now: Instant) {
+        if self.last_sent_at == Instant::ZERO {
+            return;
+        }
+        let idle = u64::try_from(now.saturating_since(self.last_sent_at).as_nanos()).unwrap_or(u64::MAX);
+        if idle > self.rtt.rto() {
+            self.control.on_restart(now, idle);
+        }
+    }
+
+    fn note_probe(&mut self, plan: &Plan, end: u64) {
+        if std::mem::take(&mut self.probing) {
+            self.tail_probe = Some(TailProbe { end, retransmission: plan.is_retransmission() });
+        }
+    }
+
+    /// The handshake is complete.
+    pub(super) fn start(&mut self, config: &NativeConfig) {
+        self.pacer.set_max_rate(config.max_pacing_rate);
+        self.update_pace();
+    }
+
+    /// Derives the pace from the window, or takes that of the congestion control.
+    fn update_pace(&mut self) {
+        let derived = || Pacer::rate_of(self.control.cwnd(), self.rtt.srtt(), self.control.in_slow_start());
+        let rate = self.control.pacing_rate().or_else(derived);
+        self.pacer.set_rate(rate);
+    }
+
+    /// Whether an acknowledgement may be true: not of what was never sent, nor so old that it could only be forged (RFC 5961
+    /// section 5.2).
+    pub(super) fn acknowledgement_is_acceptable(&self, acked: i64) -> bool {
+        let oldest = self.una.cast_signed() - self.max_window.cast_signed();
+        (oldest..=self.nxt.cast_signed()).contains(&acked)
+    }
+
+    /// Rate of delivery measured last, in bytes per second.
+    pub(super) fn delivery_rate(&self) -> Option<u64> {
+        self.delivery_rate
+    }
+
+    /// Segments have become shorter since the path does not carry longer ones: those leave again at once. That is no congestion (RFC
+    /// 1191 section 6.5).
+    pub(super) fn resend_too_big(&mut self, mss: u64) {
+        self.flight.lose_longer_than(mss);
+    }
+
+    /// Whether what is not acknowledged begins with a full segment of more than the smallest sizes.
+    pub(super) fn times_out_on_full_segments(&self) -> bool {
+        const LONG: u64 = 1100;
+        self.flight.head().is_some_and(|head| u64::from(head.segment) > LONG && head.end - head.start > LONG)
+    }
+
+    /// Timeouts in a row.
+    pub(super) fn timeouts(&self) -> u32 {
+        self.rtt.backoff().max(self.persists)
+    }
+
+    /// Gives back the memory of empty queues.
+    pub(super) fn trim(&mut self) {
+        self.buffer.trim();
+        self.flight.trim();
+    }
+
+    /// Whether nothing is outstanding or waits to be sent.
+    pub(super) fn is_idle(&self) -> bool {
+        self.flight.is_empty() && self.unsent() == 0 && !self.fin_due()
+    }
+}

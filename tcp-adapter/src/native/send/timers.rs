@@ -1,0 +1,170 @@
+//! When to act although nothing arrives.
+
+use std::time::Duration;
+
+use super::recovery::{Doubt, Evidence, Repair};
+use super::{NEVER, Sender};
+use crate::Instant;
+use crate::congestion::Cause;
+
+/// How much longer a probe waits for the answer to a lone segment, which the receiver may delay (RFC 8985 section 7.2,
+/// `WCDelAckT`). Less than the delays of today's receivers: a probe too early costs one segment, one too late the tail.
+const DELAYED_ANSWER: u64 = 5_000_000;
+
+/// Shortest time before a tail loss probe: that of two interrupts (as Linux has it).
+const MIN_PROBE_TIME: u64 = 2_000_000;
+
+/// What has become due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::native) enum Expired {
+    /// Nothing, or nothing that needs more than sending.
+    Nothing,
+    /// The closed window of the peer must be probed.
+    ProbeWindow,
+    /// Nothing has been acknowledged for too long.
+    GivenUp,
+}
+
+impl Sender {
+    /// The earliest deadline.
+    pub(in crate::native) fn deadline(&self) -> Instant {
+        self.rto_at.min(self.probe_at).min(self.reorder_at).min(self.persist_at)
+    }
+
+    /// Does what is due.
+    pub(in crate::native) fn on_timeout(&mut self, now: Instant, user_timeout: Duration) -> Expired {
+        if self.reorder_at <= now {
+            self.reorder_at = NEVER;
+            let in_flight = self.flight.in_flight();
+            let lost = self.detect_losses(now);
+            self.note_losses(now, lost, in_flight);
+        }
+        if self.probe_at <= now {
+            self.probe_at = NEVER;
+            self.probing = true;
+            self.rto_at = after(now, self.rtt.rto());
+        }
+        let given_up = self.stalled_since.is_some_and(|since| now.saturating_since(since) >= user_timeout);
+        if self.rto_at <= now {
+            if given_up {
+                return Expired::GivenUp;
+            }
+            self.on_rto(now);
+        }
+        if self.persist_at <= now {
+            if given_up {
+                return Expired::GivenUp;
+            }
+            self.persists = self.persists.saturating_add(1);
+            self.arm_persist(now);
+            return Expired::ProbeWindow;
+        }
+        Expired::Nothing
+    }
+
+    /// The window of the peer is closed, with nothing outstanding: it is asked whether it has opened (RFC 9293 section 3.8.6.1).
+    pub(in crate::native) fn watch_window(&mut self, now: Instant) {
+        if !self.waits_for_window() {
+            self.persist_at = NEVER;
+        } else if self.persist_at == NEVER {
+            self.stalled_since.get_or_insert(now);
+            self.arm_persist(now);
+        }
+    }
+
+    /// The peer has answered a probe of its closed window: it lives (RFC 9293 section 3.8.6.1 forbids to give up on it).
+    pub(in crate::native) fn window_probe_answered(&mut self, now: Instant) {
+        if self.persist_at != NEVER {
+            self.stalled_since = Some(now);
+        }
+    }
+
+    /// Starts over with everything that is outstanding, as if the timer had expired: for the caller who knows better.
+    pub(in crate::native) fn retransmit_all(&mut self, now: Instant) {
+        if !self.flight.is_empty() {
+            self.on_rto(now);
+        }
+    }
+
+    fn arm_persist(&mut self, now: Instant) {
+        let wait = self.rtt.rto().saturating_mul(1 << self.persists.min(8));
+        self.persist_at = after(now, wait.min(60_000_000_000));
+    }
+
+    /// RFC 6298 section 5.1 to 5.3.
+    pub(super) fn arm_after_sending(&mut self, now: Instant) {
+        if self.rto_at == NEVER {
+            self.rto_at = after(now, self.rtt.rto());
+        }
+        self.persist_at = NEVER;
+        self.arm_probe(now);
+    }
+
+    pub(super) fn arm_after_ack(&mut self, now: Instant, advanced: bool, progress: bool) {
+        if self.flight.is_empty() {
+            (self.rto_at, self.probe_at, self.reorder_at) = (NEVER, NEVER, NEVER);
+            self.tail_probe = None;
+            self.probing = false;
+            return;
+        }
+        if advanced || (progress && self.rtt.backoff() == 0) {
+            self.rto_at = after(now, self.rtt.rto());
+        }
+        self.arm_probe(now);
+    }
+
+    /// A tail loss probe is due two round trips after the last segment left (RFC 8985 section 7.2), not after the last
+    /// acknowledgement, which may be about older segments and tells nothing of the tail.
+    fn arm_probe(&mut self, now: Instant) {
+        let possible = self.sack
+            && self.tail_probe.is_none()
+            && !self.probing
+            && !self.repair.is_repairing()
+            && self.flight.sacked() == 0
+            && self.flight.lost() == 0
+            && self.rtt.srtt() > 0;
+        if !possible {
+            self.probe_at = NEVER;
+            return;
+        }
+        let lone = self.flight.in_flight() <= u64::from(self.mss);
+        let wait = (2 * self.rtt.srtt()).max(MIN_PROBE_TIME) + if lone { DELAYED_ANSWER } else { 0 };
+        let at = after(self.last_sent_at, wait).max(now);
+        self.probe_at = if at < self.rto_at { at } else { NEVER };
+    }
+
+    /// The retransmission timer has expired (RFC 6298 section 5.4 to 5.6).
+    fn on_rto(&mut self, now: Instant) {
+        let Some(head) = self.flight.head().copied() else {
+            self.rto_at = NEVER;
+            return;
+        };
+        let in_flight = self.flight.in_flight();
+        // The threshold is halved once for the same segment (RFC 5681 section 3.1).
+        let again = matches!(self.repair, Repair::Timeout { .. }) && head.resent();
+        // A head that the receiver claims to hold and does not acknowledge: it has thrown away what it held (RFC 2018 section 8).
+        let reneged = head.fate == super::flight::Fate::Sacked;
+        let lost = self.flight.lose_all(reneged);
+        self.stats.losses += lost.div_ceil(u64::from(self.mss));
+        if !again {
+            self.congested(now, Cause::Timeout, in_flight, lost);
+            // A second doubt about the same segments would be none (RFC 5682 section 2.1 step 1).
+            let fresh = !self.repair.is_repairing() && !reneged;
+            let doubt = if fresh { Doubt::Waiting } else { Doubt::Settled };
+            self.repair = Repair::Timeout { until: self.nxt, doubt };
+            self.evidence = Evidence::NONE;
+        } else if let Repair::Timeout { doubt, .. } = &mut self.repair {
+            *doubt = Doubt::Settled;
+        }
+        self.rtt.back_off();
+        self.update_pace();
+        (self.probe_at, self.reorder_at, self.probing, self.tail_probe) = (NEVER, NEVER, false, None);
+        self.duplicates = 0;
+        self.rto_at = after(now, self.rtt.rto());
+    }
+}
+
+/// The point `nanos` nanoseconds after `from`.
+fn after(from: Instant, nanos: u64) -> Instant {
+    Instant::from_nanos(from.as_nanos().saturating_add(nanos))
+}

@@ -1,0 +1,253 @@
+//! Connections that have something to do: timers, segments that leave, and the end.
+
+use super::connection::{Connection, Phase};
+use super::keep_alive::Due;
+use super::neighbours::{self, Lookup};
+use super::output::Output;
+use super::send::{Expired, Fin, NEVER};
+use super::time_wait::TimeWait;
+use super::wire::Segment;
+use super::{Context, Entry, Interface, NativeStack, State};
+use crate::{
+    CloseReason, Frame, Instant, InterfaceConfig, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut,
+    TcpEvent, TcpId,
+};
+
+/// Addresses and ports kept in TIME-WAIT at most, for each connection of
+/// [`NativeConfig::max_connections`](super::NativeConfig::max_connections); beyond that the oldest are let go early.
+const TIME_WAITS_PER_CONNECTION: usize = 4;
+
+impl NativeStack {
+    /// Does what is due.
+    pub(super) fn expire(&mut self) {
+        while let Some(&(at, tuple)) = self.time_waits.first()
+            && at <= self.now
+        {
+            self.time_waits.pop_first();
+            self.table.remove(&tuple);
+        }
+        while let Some(index) = self.wheel.pop_due(self.now) {
+            let Some((id, State::Live(conn))) = self.connections.at_mut(index) else { continue };
+            conn.deadline = NEVER;
+            let over = conn.on_due(self.now, &self.config);
+            if let Some(reason) = over {
+                self.end(id, reason);
+            } else {
+                self.wake(id);
+            }
+        }
+        for (index, interface) in self.interfaces.iter_mut().enumerate() {
+            let config = &self.interface_configs[index];
+            let ready = &mut self.ready;
+            interface.neighbours.on_timeout(self.now, config, &mut |frame| {
+                ready.push_back((InterfaceId(index), frame));
+            });
+        }
+    }
+
+    /// When something is due next.
+    pub(super) fn next_deadline(&mut self) -> Option<Instant> {
+        let waits = self.time_waits.first().map(|(at, _)| *at);
+        let neighbours = self.interfaces.iter().filter_map(|interface| interface.neighbours.poll_timeout());
+        self.wheel.next().into_iter().chain(waits).chain(neighbours).min()
+    }
+
+    /// Sends what can be sent.
+    pub(super) fn transmit(&mut self, hook: &mut dyn SegmentHook, sink: &mut dyn FnMut(InterfaceId, Frame)) {
+        for (interface, frame) in self.ready.drain(..) {
+            sink(interface, frame);
+        }
+        while let Some(id) = self.dirty.pop_front() {
+            self.serve(id, hook, sink);
+        }
+        // Questions for neighbours.
+        for (interface, frame) in self.ready.drain(..) {
+            sink(interface, frame);
+        }
+    }
+
+    /// Sends everything that a connection can send now, and sets its timer.
+    fn serve(&mut self, id: TcpId, hook: &mut dyn SegmentHook, sink: &mut dyn FnMut(InterfaceId, Frame)) {
+        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
+        conn.dirty = false;
+        let interface = &mut self.interfaces[conn.interface.0];
+        let config = &self.interface_configs[conn.interface.0];
+        let ready = &mut self.ready;
+        let interface_id = conn.interface;
+        let mut ask = |frame| ready.push_back((interface_id, frame));
+        if route(conn, interface, config, self.now, &mut ask) {
+            let mut cx = Context { now: self.now, config: &self.config, hook, events: &mut self.events };
+            let mut out = Output {
+                heads: &mut self.heads,
+                sink,
+                offload: interface.offload,
+                ident: &mut self.ident,
+            };
+            conn.transmit(&mut cx, &mut out);
+        }
+        if conn.no_longer_starved(&self.config) {
+            self.events.push_back(TcpEvent::Writable(id));
+        }
+        if conn.is_over() {
+            return self.finish(id);
+        }
+        let deadline = conn.next_deadline(self.now, &self.config);
+        if deadline != conn.deadline {
+            conn.deadline = deadline;
+            if deadline == NEVER {
+                self.wheel.cancel(id.index);
+            } else {
+                self.wheel.schedule(id.index, deadline);
+            }
+        }
+    }
+
+    /// Both FINs are acknowledged.
+    fn finish(&mut self, id: TcpId) {
+        let Some(conn) = self.live(id) else { return };
+        let tuple = conn.tuple;
+        let expires = self.now + self.config.time_wait;
+        // Whoever closed last has left LAST-ACK, and needs not wait.
+        let wait = (!conn.closed_by_peer).then(|| Box::new(TimeWait::new(conn, expires)));
+        self.end(id, CloseReason::Normal);
+        let Some(wait) = wait else { return };
+        self.table.insert(tuple, Entry::TimeWait(wait));
+        self.time_waits.insert((expires, tuple));
+        let limit = self.config.max_connections.saturating_mul(TIME_WAITS_PER_CONNECTION);
+        if self.time_waits.len() > limit
+            && let Some((_, oldest)) = self.time_waits.pop_first()
+        {
+            self.table.remove(&oldest);
+        }
+    }
+
+    /// Forgets a connection. Bytes that wait to be read delay the event.
+    pub(super) fn end(&mut self, id: TcpId, reason: CloseReason) {
+        let Some(State::Live(mut conn)) = self.connections.take(id) else { return };
+        self.wheel.cancel(id.index);
+        self.found = None;
+        if let Some(listener) = conn.backlog.take() {
+            self.listeners.end(listener);
+        }
+        if matches!(self.table.get(&conn.tuple), Some(Entry::Connection(known)) if *known == id) {
+            self.table.remove(&conn.tuple);
+        }
+        let received = conn.receive.drain();
+        if received.is_empty() || reason == CloseReason::Aborted {
+            self.close(id, reason);
+        } else {
+            self.connections.put(id, State::Ended { received, reason });
+        }
+    }
+
+    /// Releases a handle.
+    pub(super) fn close(&mut self, id: TcpId, reason: CloseReason) {
+        self.connections.release(id);
+        self.events.push_back(TcpEvent::Closed(id, reason));
+    }
+
+    /// Tells the peer that a connection is no more.
+    pub(super) fn reset_connection(&mut self, id: TcpId, options: &[u8]) {
+        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
+        // Before the SYN/ACK there is nobody to tell, and without a neighbour no way.
+        if matches!(conn.phase, Phase::SynSent(_)) || !conn.routed {
+            return;
+        }
+        let ready = &mut self.ready;
+        let mut sink = |interface, frame| ready.push_back((interface, frame));
+        let offload = self.interfaces[conn.interface.0].offload;
+        let mut out = Output { heads: &mut self.heads, sink: &mut sink, offload, ident: &mut self.ident };
+        conn.emit_reset(&mut out, options);
+    }
+
+    /// Answers a segment by a RST of a connection that ends: in SYN-SENT nothing of the peer's is known but that segment.
+    pub(super) fn reset_answering(&mut self, id: TcpId, segment: &Segment<'_>, options: &[u8]) {
+        let Some(conn) = self.live(id) else { return };
+        if matches!(conn.phase, Phase::SynSent(_)) {
+            let interface = conn.interface;
+            self.refuse(interface, segment, options);
+        } else {
+            self.reset_connection(id, options);
+        }
+    }
+
+    /// Answers a segment of another connection between the same ports by a RST; the hook may add options.
+    pub(super) fn refuse_with_hook(&mut self, id: TcpId, segment: &Segment<'_>, hook: &mut dyn SegmentHook) {
+        let Some(conn) = self.live(id) else { return };
+        let interface = conn.interface;
+        let out = SegmentOut {
+            kind: SegmentKind::Reset,
+            fin: false,
+            offset: 0,
+            len: 0,
+            chunk: None,
+            retransmission: false,
+            window_shift: 0,
+        };
+        let mut space = OptionSpace::new(OptionSpace::MAX);
+        let _ = hook.on_transmit(self.now, id, &out, &mut space);
+        self.refuse(interface, segment, space.as_slice());
+    }
+}
+
+/// Whether the next hop's link-layer address is known; if not, it is asked for.
+fn route(
+    conn: &mut Connection,
+    interface: &mut Interface,
+    config: &InterfaceConfig,
+    now: Instant,
+    ask: &mut dyn FnMut(Frame),
+) -> bool {
+    if conn.routed {
+        return true;
+    }
+    let Some(next_hop) = neighbours::next_hop(config, conn.tuple.remote.ip()) else { return false };
+    match interface.neighbours.lookup(now, config, next_hop, ask) {
+        Lookup::Known(mac) => {
+            conn.template.set_link_destination(mac);
+            conn.routed = true;
+            conn.waits_for_neighbour = false;
+            true
+        }
+        Lookup::Asked | Lookup::Unreachable => {
+            if !std::mem::replace(&mut conn.waits_for_neighbour, true) {
+                interface.waiting.push(conn.id);
+            }
+            false
+        }
+    }
+}
+
+impl Connection {
+    /// Does what is due; the reason if that is the end.
+    fn on_due(&mut self, now: Instant, config: &super::NativeConfig) -> Option<CloseReason> {
+        if let Phase::SynSent(handshake) | Phase::SynReceived(handshake) = &self.phase {
+            return (handshake.until <= now).then_some(CloseReason::TimedOut);
+        }
+        match self.send.on_timeout(now, config.user_timeout) {
+            Expired::Nothing => {}
+            Expired::ProbeWindow => self.probe = true,
+            Expired::GivenUp => return Some(CloseReason::TimedOut),
+        }
+        // Full segments that vanish again and again while the path is silent: perhaps they are too long for it.
+        if self.send.times_out_on_full_segments() && self.path_mtu.timed_out(now, self.send.rtt.backoff()) {
+            self.update_mss();
+        }
+        match self.keep_alive.poll(now, config, self.last_received, self.send.is_idle()) {
+            Due::Nothing => {}
+            Due::Ask => self.probe = true,
+            Due::GiveUp => return Some(CloseReason::TimedOut),
+        }
+        self.trim_if_idle(now);
+        None
+    }
+
+    pub(super) fn is_syn_sent(&self) -> bool {
+        matches!(self.phase, Phase::SynSent(_))
+    }
+
+    /// Our FIN has been queued or sent when the peer's arrives: then it is this side that closed first.
+    pub(super) fn note_peer_closed(&mut self) {
+        self.closed_by_peer = !matches!(self.send.fin, Fin::Sent | Fin::Acked);
+    }
+}
