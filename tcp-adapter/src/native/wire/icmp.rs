@@ -141,7 +141,7 @@ fn echo<'a>(head: &[u8], packet: &Packet, message: &'a [u8]) -> Option<IcmpMessa
     let link_source = MacAddr(array_at(head, 6)?);
     // A request to a group may be ignored (RFC 1122 section 3.2.2.6), and an answer needs an address to go to.
     let answerable =
-        ip::is_unicast(packet.source) && ip::is_unicast(packet.destination) && super::is_unicast(link_source);
+        ip::is_unicast(packet.source) && ip::is_unicast(packet.destination) && super::is_station(link_source);
     answerable.then_some(IcmpMessage::Echo(Echo {
         link_source,
         source: packet.source,

@@ -19,10 +19,10 @@ use std::ops::{BitOr, BitOrAssign};
 pub(in crate::native) use self::arp::{ArpMessage, ArpOperation};
 pub(in crate::native) use self::emit::{ChecksumMode, HeaderTemplate, SegmentFields};
 pub(in crate::native) use self::head_pool::HeadPool;
-pub(in crate::native) use self::icmp::{Echo, IcmpError, IcmpErrorKind, IcmpMessage, echo_reply};
-pub(in crate::native) use self::ndp::{NeighbourKind, NeighbourMessage, solicited_node};
+pub(in crate::native) use self::icmp::{IcmpError, IcmpErrorKind, IcmpMessage, echo_reply};
+pub(in crate::native) use self::ndp::{NeighbourKind, NeighbourMessage, group_mac, solicited_node};
 pub(in crate::native) use self::option_writer::OptionWriter;
-pub(in crate::native) use self::options::{Foreign, Options, SackBlocks};
+pub(in crate::native) use self::options::Options;
 pub(in crate::native) use self::parse::{Parsed, Segment, headers_are_linear, parse};
 pub(in crate::native) use self::reset::reset;
 use crate::MacAddr;
@@ -114,7 +114,7 @@ impl Ecn {
 }
 
 /// Whether the address is that of one station: neither a group (IEEE 802 section 8.2.2) nor zero.
-fn is_unicast(mac: MacAddr) -> bool {
+pub(in crate::native) fn is_station(mac: MacAddr) -> bool {
     mac.0[0] & 1 == 0 && mac.0 != [0; 6]
 }
 

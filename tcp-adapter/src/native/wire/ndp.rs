@@ -135,7 +135,7 @@ fn link_address(mut options: &[u8], wanted: u8) -> Option<Option<MacAddr>> {
             return None;
         }
         if kind == wanted && units == 1 {
-            link = Some(MacAddr(array_at(options, 2)?)).filter(|mac| super::is_unicast(*mac));
+            link = Some(MacAddr(array_at(options, 2)?)).filter(|mac| super::is_station(*mac));
         }
         options = &options[len..];
     }
