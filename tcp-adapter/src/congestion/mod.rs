@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use crate::Instant;
 
+mod bbr;
 mod cubic;
 mod dctcp;
 mod hystart;
@@ -19,6 +20,7 @@ mod reno;
 mod testing;
 mod window;
 
+pub use self::bbr::Bbr;
 pub use self::cubic::Cubic;
 pub use self::dctcp::Dctcp;
 pub use self::reno::Reno;
@@ -246,11 +248,11 @@ impl Algorithm {
 
     /// A new one, for a connection whose segments carry at most `mss` bytes. What it leaves to chance follows from `seed`.
     pub fn start(self, mss: u64, seed: u64) -> Box<dyn CongestionControl> {
-        let _ = seed;
         match self {
-            Self::Cubic | Self::Bbr => Box::new(Cubic::new(mss)),
+            Self::Cubic => Box::new(Cubic::new(mss)),
             Self::Reno => Box::new(Reno::new(mss)),
             Self::Dctcp => Box::new(Dctcp::new(mss)),
+            Self::Bbr => Box::new(Bbr::new(mss, seed)),
         }
     }
 }
