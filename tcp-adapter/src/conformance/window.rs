@@ -155,7 +155,7 @@ pub fn window_that_moves_back_loses_nothing(factory: Factory) {
     wire.listen();
     let budget = Budget::install(&mut wire, 1, 1_000_000);
     let [first, second] = wire.open(true);
-    wire.ends[0].pumps.insert(first, Pump::new(200_000));
+    wire.ends[0].pumps.insert(first, Pump::new(800_000));
     wire.run_until(Duration::from_secs(5), |wire| wire.inbox(1, second).len() > 50_000);
     // The next burst has left half a round trip later.
     wire.run_for(Duration::from_millis(15));
@@ -164,10 +164,10 @@ pub fn window_that_moves_back_loses_nothing(factory: Factory) {
     wire.run_for(Duration::from_millis(500));
     let info = wire.ends[0].stack.info(first).expect("open");
     assert_eq!((info.in_flight, info.retransmissions), (0, 0), "what was in flight was not taken");
-    assert!(wire.inbox(1, second).len() < 200_000, "the window never closed");
-    budget.extend(&mut wire, second, 1_000_000);
-    assert!(wire.run_until(Duration::from_secs(5), |wire| wire.inbox(1, second).len() == 200_000));
-    assert_pattern(wire.inbox(1, second), 200_000);
+    assert!(wire.inbox(1, second).len() < 800_000, "the window never closed");
+    budget.extend(&mut wire, second, 2_000_000);
+    assert!(wire.run_until(Duration::from_secs(5), |wire| wire.inbox(1, second).len() == 800_000));
+    assert_pattern(wire.inbox(1, second), 800_000);
 }
 
 /// A byte at a closed window is not taken, but answered, or the peer would not know of the window.

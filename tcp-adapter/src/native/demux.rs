@@ -9,12 +9,14 @@ use super::wire::{
 };
 use super::{Context, Entry, NativeStack, State, neighbours};
 use crate::table::FourTuple;
-use crate::{CloseReason, Frame, InterfaceId, SegmentHook, TcpId};
+use crate::{CloseReason, Frame, InterfaceId, MacAddr, SegmentHook, TcpEvent, TcpId};
 
 impl NativeStack {
     /// Takes a frame.
     pub(super) fn receive_frame(&mut self, interface: InterfaceId, mut frame: Frame, hook: &mut dyn SegmentHook) {
-        if interface.0 >= self.interfaces.len() {
+        let Some(config) = self.interface_configs.get(interface.0) else { return };
+        let Some(destination) = frame.head.first_chunk() else { return };
+        if !neighbours::accepts(config, MacAddr(*destination)) {
             return;
         }
         if !headers_are_linear(&frame) {
@@ -112,7 +114,12 @@ impl NativeStack {
         {
             self.listeners.end(listener);
         }
+        // Here rather than when the connection is served, since events are taken before that.
+        if conn.no_longer_starved(&self.config) {
+            self.events.push_back(TcpEvent::Writable(id));
+        }
         match disposition {
+            Disposition::Done if conn.is_over() => self.finish(id),
             Disposition::Done => {}
             Disposition::Take(take) => return Some((id, take)),
             Disposition::Ends(reason) => self.end(id, reason),

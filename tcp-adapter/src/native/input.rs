@@ -1,10 +1,10 @@
 //! Segments of a connection: what RFC 9293 section 3.10.7 has them do, with RFC 5961's answers to what may be forged.
 
+use super::Context;
 use super::connection::{Connection, Handshake, Phase};
 use super::receiver::Arrival;
 use super::send::Acknowledgement;
 use super::wire::{Ecn, Flags, Options, Segment};
-use super::Context;
 use crate::{CloseReason, OptionSpace, SegmentIn, TcpEvent, TcpFlags, Verdict};
 
 /// What is to be done about a segment.
@@ -52,6 +52,12 @@ impl Connection {
     pub(super) fn on_segment(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
         match self.phase {
             Phase::SynSent(handshake) => self.on_syn_sent(cx, segment, handshake),
+            Phase::SynReceived(_) if self.answers_both_syns(segment) => {
+                // Both have opened at the same time: without its SYN, which we have, it is the acknowledgement of ours.
+                let flags = Flags(segment.flags.0 & !Flags::SYN.0);
+                let segment = Segment { flags, seq: segment.seq.wrapping_add(1), ..segment.clone() };
+                self.on_synchronized(cx, &segment)
+            }
             Phase::SynReceived(_) | Phase::Open => self.on_synchronized(cx, segment),
         }
     }
@@ -210,7 +216,7 @@ impl Connection {
         };
         if rst {
             // Nothing is lost by a reset in CLOSING or LAST-ACK: the peer has left TIME-WAIT.
-            let over = self.receive.finished() && self.send.is_idle();
+            let over = self.receive.finished() && self.send.all_but_fin_acknowledged();
             return Disposition::Ends(if over { CloseReason::Normal } else { CloseReason::Reset });
         }
         self.last_received = cx.now;
@@ -230,6 +236,9 @@ impl Connection {
         if len == 0 && !fin {
             return Disposition::Done;
         }
+        if let Some((_, echo)) = options.timestamps.filter(|_| self.agreed.timestamps) {
+            self.receive.timed(self.timestamp(cx.now).wrapping_sub(echo));
+        }
         Disposition::Take(Take {
             offset,
             len,
@@ -237,6 +246,14 @@ impl Connection {
             segment: segment.segment_size.map_or(self.payload_limit(), |size| u32::from(size.get())),
             marked: self.agreed.ecn && segment.ecn == Ecn::Ce,
         })
+    }
+
+    /// A SYN/ACK of a peer whose SYN we have answered with one too (RFC 9293 section 3.5, figure 8).
+    fn answers_both_syns(&self, segment: &Segment<'_>) -> bool {
+        segment.flags.contains(Flags::SYN | Flags::ACK)
+            && segment.seq == self.receive.irs()
+            && segment.ack == self.send.seq(0)
+            && segment.payload_len == 0
     }
 
     /// A SYN that was seen before: the SYN/ACK may be lost. In SYN-RECEIVED it is repeated at once, which repairs sooner than its timer.

@@ -21,6 +21,7 @@ mod connection;
 mod demux;
 mod input;
 mod keep_alive;
+mod neighbours;
 mod opening;
 mod output;
 mod pacing;
@@ -33,7 +34,6 @@ mod send;
 mod serve;
 mod time_wait;
 mod timestamps;
-mod neighbours;
 mod wheel;
 mod wire;
 
@@ -210,11 +210,7 @@ impl TcpStack for NativeStack {
     }
 
     fn add_interface(&mut self, config: InterfaceConfig) -> InterfaceId {
-        assert!(
-            (576..=65_535).contains(&config.mtu),
-            "interface mtu is {}, but must be 576 to 65535",
-            config.mtu
-        );
+        assert!((576..=65_535).contains(&config.mtu), "interface mtu is {}, but must be 576 to 65535", config.mtu);
         assert!(config.mac.0[0] & 1 == 0, "interface mac is {}, but must be a unicast address", config.mac);
         let id = InterfaceId(self.interfaces.len());
         self.interfaces.push(Interface {

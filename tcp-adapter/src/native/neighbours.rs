@@ -126,15 +126,6 @@ impl Neighbours {
         }
     }
 
-    /// TCP makes progress over the next hop `addr`: it is there (RFC 4861 section 7.3.1).
-    pub(super) fn confirm(&mut self, now: Instant, addr: IpAddr) {
-        if let Ok(index) = self.find(addr)
-            && let Some(mac) = self.entries[index].state.mac()
-        {
-            self.set(index, State::reachable(mac, now));
-        }
-    }
-
     /// Learns from an ARP message; the answer, if it asks for one of our addresses.
     ///
     /// Hosts of any network are answered: RFC 826 has no condition on the sender, and multihomed hosts ask with the

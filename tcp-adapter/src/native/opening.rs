@@ -10,9 +10,7 @@ use super::send::{NEVER, Sender};
 use super::wire::{Flags, HeaderTemplate, Options, Segment};
 use super::{Context, Entry, NativeStack, State, normalized};
 use crate::table::FourTuple;
-use crate::{
-    ConnectError, ConnectRequest, Instant, InterfaceId, MacAddr, SegmentHook, SynSegment, SynVerdict, TcpId,
-};
+use crate::{ConnectError, ConnectRequest, Instant, InterfaceId, MacAddr, SegmentHook, SynSegment, SynVerdict, TcpId};
 
 /// Ports drawn for active opens (RFC 6335 section 6).
 const EPHEMERAL_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;

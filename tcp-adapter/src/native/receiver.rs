@@ -1,6 +1,7 @@
 //! The receiving side of a connection: what is acceptable, and what to tell the peer of it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -203,6 +204,16 @@ impl Receiver {
         }
     }
 
+    /// Data answers a segment of ours that left so many milliseconds ago (RFC 7323 section 4): how long a window takes, as
+    /// far as a receiver can tell.
+    pub(super) fn timed(&mut self, millis: u32) {
+        /// More is no round-trip time but a pause, or an echo of nothing.
+        const LONGEST: u32 = 4_000;
+        if millis <= LONGEST {
+            self.window.on_rtt(Duration::from_millis(millis.max(1).into()));
+        }
+    }
+
     /// When an acknowledgement must leave at the latest.
     pub(super) fn deadline(&self) -> Instant {
         self.policy.deadline().unwrap_or(NEVER)
@@ -249,7 +260,7 @@ impl Receiver {
         self.field = match wanted {
             Some(window) if syn => {
                 let field = u16::try_from(window).unwrap_or(u16::MAX);
-                self.window.advertise_told(now, next, field.into());
+                self.window.told_in_syn(field);
                 field
             }
             Some(window) => {

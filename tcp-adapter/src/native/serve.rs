@@ -17,6 +17,9 @@ use crate::{
 /// [`NativeConfig::max_connections`](super::NativeConfig::max_connections); beyond that the oldest are let go early.
 const TIME_WAITS_PER_CONNECTION: usize = 4;
 
+/// Timeouts in a row after which the next hop is looked up again: it may be another station by now (RFC 1122 section 3.3.1.4).
+const ROUTE_AGAIN: u32 = 2;
+
 impl NativeStack {
     /// Does what is due.
     pub(super) fn expire(&mut self) {
@@ -77,12 +80,7 @@ impl NativeStack {
         let mut ask = |frame| ready.push_back((interface_id, frame));
         if route(conn, interface, config, self.now, &mut ask) {
             let mut cx = Context { now: self.now, config: &self.config, hook, events: &mut self.events };
-            let mut out = Output {
-                heads: &mut self.heads,
-                sink,
-                offload: interface.offload,
-                ident: &mut self.ident,
-            };
+            let mut out = Output { heads: &mut self.heads, sink, offload: interface.offload, ident: &mut self.ident };
             conn.transmit(&mut cx, &mut out);
         }
         if conn.no_longer_starved(&self.config) {
@@ -103,7 +101,7 @@ impl NativeStack {
     }
 
     /// Both FINs are acknowledged.
-    fn finish(&mut self, id: TcpId) {
+    pub(super) fn finish(&mut self, id: TcpId) {
         let Some(conn) = self.live(id) else { return };
         let tuple = conn.tuple;
         let expires = self.now + self.config.time_wait;
@@ -232,6 +230,9 @@ impl Connection {
         // Full segments that vanish again and again while the path is silent: perhaps they are too long for it.
         if self.send.times_out_on_full_segments() && self.path_mtu.timed_out(now, self.send.rtt.backoff()) {
             self.update_mss();
+        }
+        if self.send.rtt.backoff() >= ROUTE_AGAIN {
+            self.routed = false;
         }
         match self.keep_alive.poll(now, config, self.last_received, self.send.is_idle()) {
             Due::Nothing => {}

@@ -38,10 +38,7 @@ impl TimeWait {
             seq: conn.send.seq(conn.send.nxt),
             ack: conn.receive.seq(conn.receive.next()),
             window: conn.receive.last_field(),
-            timestamps: conn
-                .agreed
-                .timestamps
-                .then(|| (conn.timestamp_offset, conn.receive.timestamps.recent())),
+            timestamps: conn.agreed.timestamps.then(|| (conn.timestamp_offset, conn.receive.timestamps.recent())),
         }
     }
 

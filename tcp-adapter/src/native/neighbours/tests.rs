@@ -148,21 +148,6 @@ fn an_owner_that_is_gone_is_forgotten() {
 }
 
 #[test]
-fn progress_above_confirms_an_address() {
-    let mut table = Table::resolved();
-    table.neighbours.confirm(at(20_000), ip("10.0.2.1"));
-    table.lookup(49_000, "10.0.2.1");
-    assert_eq!(table.neighbours.poll_timeout(), None);
-    table.lookup(50_000, "10.0.2.1");
-    table.neighbours.confirm(at(51_000), ip("10.0.2.1"));
-    assert_eq!(table.run_to(80_000), []);
-    table.neighbours.confirm(at(80_000), ip("10.0.2.99"));
-    assert_eq!(table.lookup(80_000, "10.0.2.99"), Lookup::Asked);
-    table.neighbours.confirm(at(80_001), ip("10.0.2.99"));
-    assert_eq!(table.lookup(80_002, "10.0.2.99"), Lookup::Asked, "an unknown address cannot be confirmed");
-}
-
-#[test]
 fn who_asks_for_us_is_answered_and_remembered() {
     let mut table = Table::new();
     let reply = table.arp(0, &arp(ArpOperation::Request, PEER, "10.0.2.1", "10.0.2.2")).unwrap();

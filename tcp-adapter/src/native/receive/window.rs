@@ -129,6 +129,11 @@ impl ReceiveWindow {
         window
     }
 
+    /// The SYN has carried this window, of the layer above: nothing else was permitted so far.
+    pub(crate) fn told_in_syn(&mut self, window: u16) {
+        self.edge = u64::from(window);
+    }
+
     /// Whether the application has read so much that the peer should be told without waiting for a segment to leave.
     ///
     /// A sender with half of its window left is not stopped yet, and one update for each half of a window is few.

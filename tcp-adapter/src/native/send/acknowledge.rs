@@ -32,8 +32,6 @@ pub(in crate::native) struct Acknowledgement<'a> {
 pub(in crate::native) struct Outcome {
     /// Something new is acknowledged in order.
     pub(in crate::native) advanced: bool,
-    /// Our FIN is acknowledged now, and was not before.
-    pub(in crate::native) fin_acked: bool,
 }
 
 impl Sender {
@@ -59,6 +57,10 @@ impl Sender {
         let tail_lost = self.judge_tail_probe(ack, duplicate, &newly);
         if duplicate {
             self.evidence.note_duplicate();
+            // A probe is sent on suspicion: its duplicate says nothing of reordering (RFC 8985 section 7.4.2).
+            if self.repair.is_repairing() {
+                self.rack.saw_duplicate(self.una, self.nxt);
+            }
         }
         self.judge_timeout(now, ack, advanced, &newly);
         self.judge_repair(now, ack, advanced);
@@ -71,11 +73,10 @@ impl Sender {
             self.stalled_since = (!self.flight.is_empty()).then_some(now);
         }
         self.arm_after_ack(now, advanced, progress);
-        let fin_acked = self.fin == super::Fin::Sent && self.una > self.buffer.end();
-        if fin_acked {
+        if self.fin == super::Fin::Sent && self.una > self.buffer.end() {
             self.fin = super::Fin::Acked;
         }
-        Outcome { advanced, fin_acked }
+        Outcome { advanced }
     }
 
     /// Enters selective acknowledgements; returns whether the first block reports a duplicate (RFC 2883).

@@ -134,11 +134,6 @@ impl Flight {
         self.records.front()
     }
 
-    /// What was sent last for the first time.
-    pub(in crate::native) fn tail(&self) -> Option<&Record> {
-        self.records.back()
-    }
-
     /// Bytes from `start` to `end` leave for the first time.
     pub(in crate::native) fn send(&mut self, now: Instant, start: u64, end: u64, segment: u32) {
         let len = end - start;
@@ -412,8 +407,7 @@ fn whole_segments(record: &Record, start: u64, end: u64) -> Option<(u64, u64)> {
     } else {
         record.start + (start - record.start).div_ceil(segment) * segment
     };
-    let to =
-        if end >= record.end { record.end } else { record.start + (end - record.start) / segment * segment };
+    let to = if end >= record.end { record.end } else { record.start + (end - record.start) / segment * segment };
     (from < to).then_some((from, to))
 }
 

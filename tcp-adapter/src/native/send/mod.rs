@@ -84,6 +84,8 @@ pub(super) struct Sender {
     pub(super) tell_reduced: bool,
     /// A tail loss probe is to leave.
     probing: bool,
+    /// What fits into the window leaves, however little it is.
+    silly: bool,
     rto_at: Instant,
     probe_at: Instant,
     reorder_at: Instant,
@@ -136,6 +138,7 @@ impl Sender {
             limited_until: 0,
             tell_reduced: false,
             probing: false,
+            silly: false,
             rto_at: NEVER,
             probe_at: NEVER,
             reorder_at: NEVER,
@@ -159,11 +162,6 @@ impl Sender {
     pub(super) fn offset(&self, seq: u32) -> i64 {
         let difference = seq.wrapping_sub(self.seq(self.una)).cast_signed();
         self.una.cast_signed() + i64::from(difference)
-    }
-
-    /// Bytes sent and not acknowledged, a FIN included.
-    pub(super) fn outstanding(&self) -> u64 {
-        self.nxt - self.una
     }
 
     /// Bytes to be sent for the first time.
@@ -207,7 +205,15 @@ impl Sender {
     }
 
     /// Bytes leave. `start..end` counts a FIN, `payload` does not.
-    pub(super) fn on_sent(&mut self, now: Instant, plan: &Plan, end: u64, payload: u64, segment: u32, timestamp: Option<u32>) {
+    pub(super) fn on_sent(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        end: u64,
+        payload: u64,
+        segment: u32,
+        timestamp: Option<u32>,
+    ) {
         let start = plan.start();
         let retransmission = plan.is_retransmission();
         let app_limited = self.flight.delivery.is_app_limited();
@@ -241,6 +247,7 @@ impl Sender {
         self.stats.bytes_sent += payload;
         self.pacer.on_sent(now, payload);
         self.last_sent_at = now;
+        self.silly = false;
         if self.fin == Fin::Queued && end > self.buffer.end() {
             self.fin = Fin::Sent;
         }
@@ -311,6 +318,11 @@ impl Sender {
     pub(super) fn trim(&mut self) {
         self.buffer.trim();
         self.flight.trim();
+    }
+
+    /// Whether the FIN has left, and everything before it is acknowledged.
+    pub(super) fn all_but_fin_acknowledged(&self) -> bool {
+        matches!(self.fin, Fin::Sent | Fin::Acked) && self.una >= self.buffer.end()
     }
 
     /// Whether nothing is outstanding or waits to be sent.

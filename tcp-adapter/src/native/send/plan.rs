@@ -157,7 +157,7 @@ impl Sender {
         let usable = wanted.min(window);
         // Silly windows are not filled (RFC 9293 section 3.8.6.2.1): a segment is full, or all there is, or a good part of what the peer
         // has room for at all. A chunk ends its segment, so what is left of one counts as full.
-        if usable < full && (usable == 0 || usable * 2 < self.max_window) {
+        if usable < full && (usable == 0 || (usable * 2 < self.max_window && !self.silly)) {
             return Err(Blocked::Window);
         }
         if limits.nagle && usable < mss && !self.flight.is_empty() && self.fin != Fin::Queued {

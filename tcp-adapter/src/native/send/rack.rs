@@ -69,11 +69,6 @@ impl Rack {
         self.reordering_seen = true;
     }
 
-    /// Whether the path reorders.
-    pub(in crate::native) fn reorders(&self) -> bool {
-        self.reordering_seen
-    }
-
     /// The receiver has got something twice: it was late, not lost, and the window too narrow.
     pub(in crate::native) fn saw_duplicate(&mut self, una: u64, snd_nxt: u64) {
         if self.dsack_round.is_some_and(|end| una < end) {

@@ -57,7 +57,9 @@ impl Sender {
             }
             self.persists = self.persists.saturating_add(1);
             self.arm_persist(now);
-            return Expired::ProbeWindow;
+            // The override timeout of RFC 9293 section 3.8.6.2.1: a little that fits is better than to wait for ever.
+            self.silly = self.window > 0;
+            return if self.silly { Expired::Nothing } else { Expired::ProbeWindow };
         }
         Expired::Nothing
     }
@@ -76,13 +78,6 @@ impl Sender {
     pub(in crate::native) fn window_probe_answered(&mut self, now: Instant) {
         if self.persist_at != NEVER {
             self.stalled_since = Some(now);
-        }
-    }
-
-    /// Starts over with everything that is outstanding, as if the timer had expired: for the caller who knows better.
-    pub(in crate::native) fn retransmit_all(&mut self, now: Instant) {
-        if !self.flight.is_empty() {
-            self.on_rto(now);
         }
     }
 
