@@ -17,11 +17,11 @@ const V6_PREFIX: usize = ETHERNET_HEADER + IPV6_HEADER + PORTS;
 const V4_HEADERS: usize = ETHERNET_HEADER + IPV4_HEADER + TCP_HEADER;
 const V6_HEADERS: usize = ETHERNET_HEADER + IPV6_HEADER + TCP_HEADER;
 
-/// What all segments of a connection start with, and what is known of their checksums. A cache line long.
+/// The headers of a connection's segments, as far as they are all alike, and what is known of their checksums.
 #[derive(Clone, Debug)]
 pub(in crate::native) struct HeaderTemplate {
-    /// Ethernet and IP header, and the ports.
-    prefix: [u8; V6_PREFIX],
+    /// Ethernet and IP header, the ports, and zeros for the rest of the TCP header.
+    headers: [u8; V6_HEADERS],
     /// Of the IPv4 header without its checksum.
     ip_sum: u16,
     /// Of the pseudo header without the length.
@@ -66,7 +66,7 @@ impl HeaderTemplate {
         source: SocketAddr,
         destination: SocketAddr,
     ) -> Self {
-        let mut template = Self { prefix: [0; V6_PREFIX], ip_sum: 0, pseudo_sum: 0, ipv6: source.is_ipv6() };
+        let mut template = Self { headers: [0; V6_HEADERS], ip_sum: 0, pseudo_sum: 0, ipv6: source.is_ipv6() };
         let end = match (source.ip(), destination.ip()) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
                 let mut header = ip::header_v4(from, to, PROTOCOL_TCP, HOP_LIMIT, 0);
@@ -77,39 +77,39 @@ impl HeaderTemplate {
                 sum.add_bytes(&header);
                 template.ip_sum = sum.fold();
                 template.pseudo_sum = Sum::pseudo_v4(from, to, PROTOCOL_TCP).fold();
-                template.prefix[..ETHERNET_HEADER].copy_from_slice(&ethernet_header(
+                template.headers[..ETHERNET_HEADER].copy_from_slice(&ethernet_header(
                     link_destination,
                     link_source,
                     ETHERTYPE_IPV4,
                 ));
-                template.prefix[ETHERNET_HEADER..ETHERNET_HEADER + IPV4_HEADER].copy_from_slice(&header);
+                template.headers[ETHERNET_HEADER..ETHERNET_HEADER + IPV4_HEADER].copy_from_slice(&header);
                 V4_PREFIX
             }
             (IpAddr::V6(from), IpAddr::V6(to)) => {
                 let header = ip::header_v6(from, to, PROTOCOL_TCP, HOP_LIMIT, 0);
                 template.pseudo_sum = Sum::pseudo_v6(from, to, PROTOCOL_TCP).fold();
-                template.prefix[..ETHERNET_HEADER].copy_from_slice(&ethernet_header(
+                template.headers[..ETHERNET_HEADER].copy_from_slice(&ethernet_header(
                     link_destination,
                     link_source,
                     ETHERTYPE_IPV6,
                 ));
-                template.prefix[ETHERNET_HEADER..ETHERNET_HEADER + IPV6_HEADER].copy_from_slice(&header);
+                template.headers[ETHERNET_HEADER..ETHERNET_HEADER + IPV6_HEADER].copy_from_slice(&header);
                 V6_PREFIX
             }
             _ => panic!("a segment from {source} to {destination}"),
         };
-        template.prefix[end - 4..end - 2].copy_from_slice(&source.port().to_be_bytes());
-        template.prefix[end - 2..end].copy_from_slice(&destination.port().to_be_bytes());
+        template.headers[end - 4..end - 2].copy_from_slice(&source.port().to_be_bytes());
+        template.headers[end - 2..end].copy_from_slice(&destination.port().to_be_bytes());
         template
     }
 
     /// Where frames go from now on.
     pub(in crate::native) fn set_link_destination(&mut self, destination: MacAddr) {
-        self.prefix[..6].copy_from_slice(&destination.0);
+        self.headers[..6].copy_from_slice(&destination.0);
     }
 
     pub(in crate::native) fn link_destination(&self) -> MacAddr {
-        let [a, b, c, d, e, f, ..] = self.prefix;
+        let [a, b, c, d, e, f, ..] = self.headers;
         MacAddr([a, b, c, d, e, f])
     }
 
@@ -141,28 +141,27 @@ impl HeaderTemplate {
         debug_assert!(tcp_len + IPV4_HEADER <= usize::from(u16::MAX), "an IP packet of at most 65,535 bytes");
         #[expect(clippy::cast_possible_truncation, reason = "the caller keeps to the MTU and to max_segmented")]
         let tcp_len = tcp_len as u16;
-        let tcp = self.tcp_fields(fields, payload, tcp_len, checksum);
+        // The fields are written where they are to stay: what is written in small pieces and read in large ones waits for
+        // the memory. For the same reason the checksums are those of numbers, not of bytes just written.
         if self.ipv6 {
-            let mut head = [0; V6_HEADERS];
-            head[..V6_PREFIX].copy_from_slice(&self.prefix);
-            head[15] |= (fields.ecn as u8) << 4;
-            head[18..20].copy_from_slice(&tcp_len.to_be_bytes());
-            head[V6_PREFIX..].copy_from_slice(&tcp);
-            buf.extend_from_slice(&head);
+            buf.extend_from_slice(&self.headers);
+            let Some((ip, tcp)) = buf.split_first_chunk_mut::<{ V6_HEADERS - TCP_HEADER }>() else { return };
+            ip[15] |= (fields.ecn as u8) << 4;
+            ip[18..20].copy_from_slice(&tcp_len.to_be_bytes());
+            self.write_tcp(tcp, fields, payload, tcp_len, checksum);
         } else {
-            let mut head = [0; V4_HEADERS];
-            head[..V4_PREFIX].copy_from_slice(&self.prefix[..V4_PREFIX]);
+            buf.extend_from_slice(&self.headers[..V4_HEADERS]);
+            let Some((ip, tcp)) = buf.split_first_chunk_mut::<{ V4_HEADERS - TCP_HEADER }>() else { return };
             let total_len = tcp_len.wrapping_add(IPV4_HEADER as u16);
             let mut sum = Sum::from_folded(self.ip_sum);
             sum.add_u16(u16::from(fields.ecn as u8));
             sum.add_u16(total_len);
             sum.add_u16(fields.ident);
-            head[15] |= fields.ecn as u8;
-            head[16..18].copy_from_slice(&total_len.to_be_bytes());
-            head[18..20].copy_from_slice(&fields.ident.to_be_bytes());
-            head[24..26].copy_from_slice(&sum.checksum());
-            head[V4_PREFIX..].copy_from_slice(&tcp);
-            buf.extend_from_slice(&head);
+            ip[15] |= fields.ecn as u8;
+            ip[16..18].copy_from_slice(&total_len.to_be_bytes());
+            ip[18..20].copy_from_slice(&fields.ident.to_be_bytes());
+            ip[24..26].copy_from_slice(&sum.checksum());
+            self.write_tcp(tcp, fields, payload, tcp_len, checksum);
         }
         if !fields.options.is_empty() {
             buf.extend_from_slice(fields.options);
@@ -171,40 +170,40 @@ impl HeaderTemplate {
 
     /// The TCP header behind the ports.
     #[inline]
-    fn tcp_fields(
+    fn write_tcp(
         &self,
+        tcp: &mut [u8],
         fields: &SegmentFields<'_>,
         payload: &[Bytes],
         tcp_len: u16,
         checksum: ChecksumMode,
-    ) -> [u8; TCP_HEADER - PORTS] {
+    ) {
+        let Some(tcp) = tcp.first_chunk_mut::<TCP_HEADER>() else { return };
         #[expect(clippy::cast_possible_truncation, reason = "15 words at most")]
         let words = ((TCP_HEADER + fields.options.len()) / 4) as u8;
-        let mut tcp = [0; TCP_HEADER - PORTS];
-        tcp[..4].copy_from_slice(&fields.seq.to_be_bytes());
-        tcp[4..8].copy_from_slice(&fields.ack.to_be_bytes());
-        tcp[8] = words << 4;
-        tcp[9] = fields.flags.0;
-        tcp[10..12].copy_from_slice(&fields.window.to_be_bytes());
-        tcp[14..16].copy_from_slice(&fields.urgent.to_be_bytes());
+        let offset_and_flags = u16::from_be_bytes([words << 4, fields.flags.0]);
         let mut sum = Sum::from_folded(self.pseudo_sum);
         sum.add_u16(tcp_len);
         let field = match checksum {
             ChecksumMode::Partial => sum.fold().to_ne_bytes(),
             ChecksumMode::Full => {
-                let ports = if self.ipv6 {
-                    &self.prefix[V6_PREFIX - PORTS..]
-                } else {
-                    &self.prefix[V4_PREFIX - PORTS..V4_PREFIX]
-                };
-                sum.add_bytes(ports);
-                sum.add_bytes(&tcp);
+                let ports = if self.ipv6 { V6_PREFIX } else { V4_PREFIX } - PORTS;
+                sum.add_bytes(&self.headers[ports..ports + PORTS]);
+                sum.add_u32(fields.seq);
+                sum.add_u32(fields.ack);
+                sum.add_u16(offset_and_flags);
+                sum.add_u16(fields.window);
+                sum.add_u16(fields.urgent);
                 sum.add_bytes(fields.options);
                 sum.add_slices(payload.iter().map(|slice| &slice[..]));
                 sum.checksum()
             }
         };
-        tcp[12..14].copy_from_slice(&field);
-        tcp
+        tcp[4..8].copy_from_slice(&fields.seq.to_be_bytes());
+        tcp[8..12].copy_from_slice(&fields.ack.to_be_bytes());
+        tcp[12..14].copy_from_slice(&offset_and_flags.to_be_bytes());
+        tcp[14..16].copy_from_slice(&fields.window.to_be_bytes());
+        tcp[16..18].copy_from_slice(&field);
+        tcp[18..20].copy_from_slice(&fields.urgent.to_be_bytes());
     }
 }

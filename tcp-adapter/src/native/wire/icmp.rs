@@ -93,7 +93,7 @@ pub(super) fn parse_v4<'a>(head: &'a [u8], packet: &Packet) -> Option<IcmpMessag
 
 pub(super) fn parse_v6<'a>(head: &'a [u8], packet: &Packet) -> Option<IcmpMessage<'a>> {
     let message = head.get(packet.start..packet.end)?;
-    let mut sum = packet.pseudo;
+    let mut sum = packet.pseudo_sum();
     sum.add_bytes(message);
     if message.len() < HEADER || !sum.is_valid() {
         return None;

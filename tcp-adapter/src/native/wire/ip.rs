@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::checksum::Sum;
 use super::{ETHERNET_HEADER, Ecn, IPV4_HEADER, IPV6_HEADER, array_at, u16_at};
+use crate::Frame;
 
 /// More fragments, and the fragment offset.
 const FRAGMENT_MASK: u16 = 0x3fff;
@@ -27,13 +28,28 @@ pub(super) struct Packet {
     pub(super) start: usize,
     /// Where it ends; Ethernet padding may follow.
     pub(super) end: usize,
-    /// Pseudo header, the length included.
-    pub(super) pseudo: Sum,
+}
+
+impl Packet {
+    /// The sum of the pseudo header.
+    pub(super) fn pseudo_sum(&self) -> Sum {
+        let mut sum = match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => Sum::pseudo_v4(source, destination, self.protocol),
+            (IpAddr::V6(source), IpAddr::V6(destination)) => Sum::pseudo_v6(source, destination, self.protocol),
+            // A packet is of one family.
+            _ => Sum::default(),
+        };
+        // Lengths in IP headers have 16 bits.
+        #[expect(clippy::cast_possible_truncation, reason = "an IP packet has at most 65,575 bytes, headers included")]
+        sum.add_u16((self.end - self.start) as u16);
+        sum
+    }
 }
 
 /// A whole IPv4 packet, no fragment, whose header checksum is right.
 #[inline]
-pub(super) fn parse_v4(head: &[u8], frame_len: usize) -> Option<Packet> {
+pub(super) fn parse_v4(frame: &Frame) -> Option<Packet> {
+    let head = &frame.head[..];
     let fixed: &[u8; IPV4_HEADER] = head.get(ETHERNET_HEADER..)?.first_chunk()?;
     let header_len = match fixed[0] {
         0x45 => IPV4_HEADER,
@@ -48,13 +64,11 @@ pub(super) fn parse_v4(head: &[u8], frame_len: usize) -> Option<Packet> {
     }
     let end = ETHERNET_HEADER + usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
     let is_fragment = u16::from_be_bytes([fixed[6], fixed[7]]) & FRAGMENT_MASK != 0;
-    if !sum.is_valid() || end < start || end > frame_len || is_fragment {
+    if !sum.is_valid() || end < start || !reaches(frame, end) || is_fragment {
         return None;
     }
     let source = Ipv4Addr::new(fixed[12], fixed[13], fixed[14], fixed[15]);
     let destination = Ipv4Addr::new(fixed[16], fixed[17], fixed[18], fixed[19]);
-    let mut pseudo = Sum::pseudo_v4(source, destination, fixed[9]);
-    pseudo.add_u16(u16::try_from(end - start).ok()?);
     Some(Packet {
         source: source.into(),
         destination: destination.into(),
@@ -63,23 +77,24 @@ pub(super) fn parse_v4(head: &[u8], frame_len: usize) -> Option<Packet> {
         ecn: Ecn::from_bits(fixed[1]),
         start,
         end,
-        pseudo,
     })
 }
 
 /// A whole IPv6 packet, no fragment.
 #[inline]
-pub(super) fn parse_v6(head: &[u8], frame_len: usize) -> Option<Packet> {
+pub(super) fn parse_v6(frame: &Frame) -> Option<Packet> {
+    let head = &frame.head[..];
     let fixed: &[u8; IPV6_HEADER] = head.get(ETHERNET_HEADER..)?.first_chunk()?;
     let end = ETHERNET_HEADER + IPV6_HEADER + usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
-    if fixed[0] >> 4 != 6 || end > frame_len {
+    if fixed[0] >> 4 != 6 || !reaches(frame, end) {
         return None;
     }
     let source = Ipv6Addr::from(*fixed[8..].first_chunk::<16>()?);
     let destination = Ipv6Addr::from(*fixed[24..].first_chunk::<16>()?);
     let (protocol, start) = skip_extensions(head, fixed[6])?;
-    let mut pseudo = Sum::pseudo_v6(source, destination, protocol);
-    pseudo.add_u16(u16::try_from(end.checked_sub(start)?).ok()?);
+    if end < start {
+        return None;
+    }
     Some(Packet {
         source: source.into(),
         destination: destination.into(),
@@ -88,8 +103,13 @@ pub(super) fn parse_v6(head: &[u8], frame_len: usize) -> Option<Packet> {
         ecn: Ecn::from_bits(fixed[1] >> 4),
         start,
         end,
-        pseudo,
     })
+}
+
+/// Whether the frame has so many bytes. The payload slices are only counted if it takes them.
+#[inline]
+fn reaches(frame: &Frame, end: usize) -> bool {
+    end <= frame.head.len() || end <= frame.len()
 }
 
 /// What follows the extension headers, and where. A fragment header is no header to look behind: nothing is

@@ -55,7 +55,7 @@ pub(super) fn parse(head: &[u8], packet: &Packet) -> Option<NeighbourMessage> {
         return None;
     }
     let target = Ipv6Addr::from(array_at::<16>(message, 8)?);
-    let mut sum = packet.pseudo;
+    let mut sum = packet.pseudo_sum();
     sum.add_bytes(message);
     if !sum.is_valid() || packet.hop_limit != ON_LINK || message[1] != 0 || target.is_multicast() {
         return None;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
-use super::checksum::Sum;
 use super::ip::{self, Packet};
 use super::{
     ArpMessage, ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ecn, Flags, IPV6_HEADER, IcmpMessage,
@@ -87,7 +86,7 @@ fn try_parse(frame: &Frame) -> Option<Parsed<'_>> {
     let ethernet: &[u8; ETHERNET_HEADER] = head.first_chunk()?;
     match [ethernet[12], ethernet[13]] {
         ETHERTYPE_IPV4 => {
-            let packet = ip::parse_v4(head, frame.len())?;
+            let packet = ip::parse_v4(frame)?;
             match packet.protocol {
                 PROTOCOL_TCP => tcp(frame, &packet).map(Parsed::Tcp),
                 PROTOCOL_ICMP => icmp::parse_v4(head, &packet).map(Parsed::Icmp),
@@ -95,7 +94,7 @@ fn try_parse(frame: &Frame) -> Option<Parsed<'_>> {
             }
         }
         ETHERTYPE_IPV6 => {
-            let packet = ip::parse_v6(head, frame.len())?;
+            let packet = ip::parse_v6(frame)?;
             match packet.protocol {
                 PROTOCOL_TCP => tcp(frame, &packet).map(Parsed::Tcp),
                 PROTOCOL_ICMPV6 => ndp::parse(head, &packet)
@@ -149,7 +148,7 @@ fn tcp<'a>(frame: &'a Frame, packet: &Packet) -> Option<Segment<'a>> {
 }
 
 fn is_valid(frame: &Frame, packet: &Packet) -> bool {
-    let mut sum: Sum = packet.pseudo;
+    let mut sum = packet.pseudo_sum();
     if packet.end <= frame.head.len() {
         sum.add_bytes(&frame.head[packet.start..packet.end]);
         return sum.is_valid();
