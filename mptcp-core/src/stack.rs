@@ -94,6 +94,7 @@ impl<T: TcpStack> Stack<T> {
             owners: Owners::default(),
             interfaces: tcp.interfaces().to_vec(),
             memory_held: 0,
+            stateless_secret: None,
         };
         Ok(Self { tcp, manager: SocketManager::new(shared) })
     }

@@ -54,7 +54,8 @@ pub trait TcpStack {
     /// Takes SYNs for `port` on `addr`, or on every local address if that is `None`.
     ///
     /// At most `backlog` connections of this listener are in the handshake at a time; a SYN
-    /// beyond that is dropped, as the peer will retransmit it.
+    /// beyond that is dropped, as the peer will retransmit it, or answered without being remembered
+    /// ([`SegmentHook::on_stateless_syn`]).
     fn listen(&mut self, addr: Option<IpAddr>, port: u16, backlog: usize) -> Result<ListenerId, ListenError>;
 
     /// Stops taking SYNs. Connections that came from the listener live on.
@@ -136,6 +137,21 @@ pub trait SegmentHook {
     /// another verdict the handle is never seen again. A hook must not accept a SYN
     /// with neither a listener nor a reason of its own (such as a join).
     fn on_syn(&mut self, now: Instant, conn: TcpId, syn: &SynSegment<'_>) -> SynVerdict;
+
+    /// A SYN that reached a listener whose backlog is full, if the stack can answer it without remembering anything (RFC 4987
+    /// section 3.6): whether it should, and the options of the SYN/ACK. [`on_cookie`](Self::on_cookie) follows if the
+    /// handshake is completed.
+    fn on_stateless_syn(&mut self, now: Instant, syn: &SynSegment<'_>, options: &mut OptionSpace) -> bool {
+        let _ = (now, syn, options);
+        true
+    }
+
+    /// The third segment of a handshake whose SYN was answered so, with the options that it carries. Verdicts mean what they mean
+    /// for a SYN; if it is accepted, the connection is in the handshake, and the segment is shown to
+    /// [`on_segment`](Self::on_segment).
+    fn on_cookie(&mut self, now: Instant, conn: TcpId, ack: &SynSegment<'_>) -> SynVerdict {
+        self.on_syn(now, conn, ack)
+    }
 
     /// A segment that passed the acceptance checks of RFC 9293 section 3.10.7.4 and RFC
     /// 5961, before the connection acts on it.

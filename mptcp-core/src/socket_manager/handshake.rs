@@ -92,17 +92,16 @@ pub(crate) fn reset_options(reason: ResetReason, shared: &mut Shared) -> OptionS
     space
 }
 
-/// Creates the connection that a SYN opens.
+/// Creates the connection that a SYN opens. `key` is what it is to use if that asks for MPTCP; without one it is a regular connection.
 pub(crate) fn passive_open(
     id: ConnId,
     tcp: TcpId,
     syn: &SynSegment<'_>,
     request: Option<CapableRequest>,
+    key: Option<KeyMaterial>,
     shared: &mut Shared,
 ) -> Connection {
-    let request = request.filter(|_| shared.config.mptcp);
     let offered = request.is_some();
-    let key = request.as_ref().and_then(|_| shared.draw_key(id));
     if offered && key.is_none() {
         shared.mib.bump(Counter::MPFallbackTokenInit);
     }

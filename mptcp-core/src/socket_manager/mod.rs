@@ -17,6 +17,7 @@ mod paths;
 mod receiver;
 mod sender;
 mod shared;
+mod stateless;
 mod subflow;
 mod table;
 mod timers;
@@ -276,7 +277,11 @@ impl SocketManager {
         }
         accepting.opening += 1;
         let shared = &mut self.shared;
-        self.conns.insert(|id| passive_open(id, tcp, syn, request, shared));
+        let request = request.filter(|_| shared.config.mptcp);
+        self.conns.insert(|id| {
+            let key = request.as_ref().and_then(|_| shared.draw_key(id));
+            passive_open(id, tcp, syn, request, key, shared)
+        });
         SynVerdict::Accept
     }
 }
@@ -298,6 +303,14 @@ impl SegmentHook for SocketManager {
                 }
             }
         }
+    }
+
+    fn on_stateless_syn(&mut self, _now: Instant, syn: &SynSegment<'_>, options: &mut OptionSpace) -> bool {
+        self.answer_stateless(syn, options)
+    }
+
+    fn on_cookie(&mut self, _now: Instant, conn: TcpId, ack: &SynSegment<'_>) -> SynVerdict {
+        self.resume(conn, ack)
     }
 
     fn on_segment(&mut self, now: Instant, conn: TcpId, segment: &SegmentIn<'_>) -> Verdict {

@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) interfaces: Vec<InterfaceConfig>,
     /// Bytes that all connections hold, sent and received.
     pub(crate) memory_held: usize,
+    /// What keys of handshakes without state are derived with, once there is one.
+    pub(crate) stateless_secret: Option<[u8; 32]>,
 }
 
 impl Shared {
@@ -178,6 +180,7 @@ mod tests {
             owners: Owners::default(),
             interfaces: Vec::new(),
             memory_held: 0,
+            stateless_secret: None,
         }
     }
 
@@ -206,7 +209,7 @@ mod tests {
         };
         let tcp = TcpId { index: 0, generation: 0 };
         let request = CapableRequest { checksum: false, deny_join_initial: false };
-        let mut conn = passive_open(two, tcp, &syn, Some(request), &mut shared);
+        let mut conn = passive_open(two, tcp, &syn, Some(request), None, &mut shared);
         let mut answer = OptionSpace::new(OptionSpace::MAX);
         let segment = SegmentOut {
             kind: SegmentKind::SynAck,

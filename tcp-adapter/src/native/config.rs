@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::receive::window::ReceiveWindow;
 use crate::congestion::Algorithm;
 
 /// Settings of a [`NativeStack`](super::NativeStack).
@@ -107,5 +108,10 @@ impl NativeConfig {
         self.delayed_ack = self.delayed_ack.min(Duration::from_millis(500));
         self.max_segmented = self.max_segmented.clamp(1, 65_000);
         self
+    }
+
+    /// Scale of the windows that we advertise (RFC 7323 section 2.2).
+    pub(super) fn window_shift(&self) -> u8 {
+        if self.window_scaling { ReceiveWindow::shift_for(self.recv_buffer) } else { 0 }
     }
 }

@@ -110,6 +110,13 @@ pub(super) struct Connection {
     pub(super) keep_alive: KeepAlive,
 }
 
+/// A clock of milliseconds, `offset` ahead.
+pub(super) fn timestamp(now: Instant, offset: u32) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "timestamps are modulo 2^32 (RFC 7323 section 4)")]
+    let millis = (now.as_nanos() / 1_000_000) as u32;
+    millis.wrapping_add(offset)
+}
+
 /// Bytes of the IP header of a packet between these two.
 pub(super) fn ip_header(tuple: &FourTuple) -> usize {
     if tuple.local.is_ipv4() { IPV4_HEADER } else { IPV6_HEADER }
@@ -135,9 +142,7 @@ impl Connection {
 
     /// Our timestamp (RFC 7323 section 4.1): milliseconds.
     pub(super) fn timestamp(&self, now: Instant) -> u32 {
-        #[expect(clippy::cast_possible_truncation, reason = "timestamps are modulo 2^32 (RFC 7323 section 4)")]
-        let millis = (now.as_nanos() / 1_000_000) as u32;
-        millis.wrapping_add(self.timestamp_offset)
+        timestamp(now, self.timestamp_offset)
     }
 
     pub(super) fn is_open(&self) -> bool {

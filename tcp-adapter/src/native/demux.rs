@@ -78,7 +78,7 @@ impl NativeStack {
     }
 
     /// A segment; what is to be done with its payload, if anything.
-    fn receive_segment(
+    pub(super) fn receive_segment(
         &mut self,
         interface: InterfaceId,
         tuple: FourTuple,
@@ -93,10 +93,7 @@ impl NativeStack {
                     self.receive_in_time_wait(interface, tuple, segment, hook);
                     return None;
                 }
-                None => {
-                    self.receive_unknown(interface, tuple, segment, hook);
-                    return None;
-                }
+                None => return self.receive_unknown(interface, tuple, segment, hook),
             },
         };
         let Some(State::Live(conn)) = self.connections.get_mut(id) else { return None };
@@ -182,24 +179,28 @@ impl NativeStack {
         }
     }
 
-    /// A segment of no connection (RFC 9293 section 3.10.7.1 and 3.10.7.2).
+    /// A segment of no connection (RFC 9293 section 3.10.7.1 and 3.10.7.2). It may be what brings one back whose SYN was answered by a
+    /// cookie, with payload.
     fn receive_unknown(
         &mut self,
         interface: InterfaceId,
         tuple: FourTuple,
         segment: &Segment<'_>,
         hook: &mut dyn SegmentHook,
-    ) {
+    ) -> Option<(TcpId, Take)> {
         let flags = segment.flags;
         let syn = flags.contains(Flags::SYN);
         if flags.contains(Flags::RST) || (syn && flags.contains(Flags::FIN)) {
-            return;
+            return None;
         }
         if syn && !flags.contains(Flags::ACK) {
             self.open_passive(interface, tuple, segment, hook);
+        } else if !syn && self.resume(interface, tuple, segment, hook) {
+            return self.receive_segment(interface, tuple, segment, hook);
         } else {
             self.refuse(interface, segment, &[]);
         }
+        None
     }
 
     /// Answers a segment with a RST that carries `options`.

@@ -142,12 +142,15 @@ impl Connection {
 
     /// The handshake is complete.
     fn open(&mut self, cx: &mut Context<'_>, handshake: Handshake) {
-        if handshake.sent == 1 {
-            let rtt = cx.now.saturating_since(handshake.first_at).as_nanos();
-            let rtt = u64::try_from(rtt).unwrap_or(u64::MAX);
-            self.send.rtt.sample(cx.now, rtt, rtt);
-        } else {
-            self.send.rtt.after_lost_syn();
+        match handshake.sent {
+            // When the SYN was answered by a cookie is not remembered.
+            0 => {}
+            1 => {
+                let rtt = cx.now.saturating_since(handshake.first_at).as_nanos();
+                let rtt = u64::try_from(rtt).unwrap_or(u64::MAX);
+                self.send.rtt.sample(cx.now, rtt, rtt);
+            }
+            _ => self.send.rtt.after_lost_syn(),
         }
         self.phase = Phase::Open;
         self.touch(cx.now);

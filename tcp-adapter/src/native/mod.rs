@@ -18,6 +18,7 @@
 mod challenge;
 mod config;
 mod connection;
+mod cookies;
 mod demux;
 mod input;
 mod keep_alive;
@@ -32,6 +33,7 @@ mod receiver;
 mod rtt;
 mod send;
 mod serve;
+mod stateless;
 mod time_wait;
 mod timestamps;
 mod wheel;
@@ -45,6 +47,7 @@ use hashbrown::HashMap;
 
 pub use self::config::NativeConfig;
 use self::connection::Connection;
+use self::cookies::Cookies;
 use self::neighbours::Neighbours;
 use self::send::Fin;
 use self::time_wait::TimeWait;
@@ -73,6 +76,7 @@ pub struct NativeStack {
     /// When each TIME-WAIT ends.
     time_waits: BTreeSet<(Instant, FourTuple)>,
     listeners: Listeners,
+    cookies: Cookies,
     wheel: Wheel,
     /// Connections that have something to do, each once.
     dirty: VecDeque<TcpId>,
@@ -133,6 +137,7 @@ impl NativeStack {
             found: None,
             time_waits: BTreeSet::new(),
             listeners: Listeners::default(),
+            cookies: Cookies::default(),
             wheel: Wheel::new(),
             dirty: VecDeque::new(),
             ready: VecDeque::new(),

@@ -64,22 +64,19 @@ impl NativeStack {
         segment: &Segment<'_>,
         hook: &mut dyn SegmentHook,
     ) {
-        let listener = self.listeners.find(tuple.local);
-        if listener.is_some_and(|(_, room)| !room) {
-            return;
-        }
-        let listener = listener.map(|(id, _)| id);
-        let Some(id) = self.connections.reserve() else { return };
         let options = Options::parse(segment.options);
+        let listener = match self.listeners.find(tuple.local) {
+            Some((listener, false)) => {
+                return self.answer_stateless(interface, tuple, segment, &options, listener, hook);
+            }
+            other => other.map(|(listener, _)| listener),
+        };
+        let Some(id) = self.connections.reserve() else { return };
         let syn =
             SynSegment { listener, local: tuple.local, remote: tuple.remote, options: options.foreign.as_slice() };
-        match hook.on_syn(self.now, id, &syn) {
-            SynVerdict::Accept => {}
-            SynVerdict::Drop => return self.connections.release(id),
-            SynVerdict::Reset(space) => {
-                self.connections.release(id);
-                return self.refuse(interface, segment, space.as_slice());
-            }
+        let verdict = hook.on_syn(self.now, id, &syn);
+        if !self.admit(interface, id, segment, verdict) {
+            return;
         }
         if let Some(listener) = listener {
             self.listeners.begin(listener);
@@ -96,13 +93,34 @@ impl NativeStack {
         self.wake(id);
     }
 
-    fn connection(&self, id: TcpId, interface: InterfaceId, tuple: FourTuple, phase: Phase) -> Connection {
+    /// Whether the layer above accepts a connection; if not, its handle is released and the segment refused or forgotten.
+    pub(super) fn admit(
+        &mut self,
+        interface: InterfaceId,
+        id: TcpId,
+        segment: &Segment<'_>,
+        verdict: SynVerdict,
+    ) -> bool {
+        match verdict {
+            SynVerdict::Accept => true,
+            SynVerdict::Drop => {
+                self.connections.release(id);
+                false
+            }
+            SynVerdict::Reset(space) => {
+                self.connections.release(id);
+                self.refuse(interface, segment, space.as_slice());
+                false
+            }
+        }
+    }
+
+    pub(super) fn connection(&self, id: TcpId, interface: InterfaceId, tuple: FourTuple, phase: Phase) -> Connection {
         let config = &self.interface_configs[interface.0];
         let link = u32::try_from(config.mtu).unwrap_or(u32::MAX);
         let path_mtu = PathMtu::new(link, tuple.local.is_ipv6());
         let control = self.config.congestion.start(u64::from(MIN_SEGMENT), self.keys.hash(HASH_CONTROL, &tuple));
-        #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of a hash do")]
-        let timestamp_offset = self.keys.hash(HASH_TIMESTAMP, &tuple) as u32;
+        let timestamp_offset = self.timestamp_offset(&tuple);
         let mut conn = Connection {
             id,
             interface,
@@ -133,6 +151,14 @@ impl NativeStack {
         };
         conn.update_mss();
         conn
+    }
+
+    /// What our timestamps are ahead of the clock: another amount for each connection, the same for the next one between the same
+    /// ports (RFC 7323 section 7.1).
+    pub(super) fn timestamp_offset(&self, tuple: &FourTuple) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "any 32 bits of a hash do")]
+        let offset = self.keys.hash(HASH_TIMESTAMP, tuple) as u32;
+        offset
     }
 
     /// RFC 6528 section 3: a clock, and a keyed hash of what identifies the connection.

@@ -52,7 +52,7 @@ pub(super) enum Arrival {
 
 impl Receiver {
     pub(super) fn new(now: Instant, config: &NativeConfig) -> Self {
-        let shift = if config.window_scaling { ReceiveWindow::shift_for(config.recv_buffer) } else { 0 };
+        let shift = config.window_shift();
         Self {
             irs: 0,
             data: Reassembly::new(config.sack),
@@ -81,6 +81,11 @@ impl Receiver {
         if !sack {
             self.data = Reassembly::new(false);
         }
+    }
+
+    /// Our SYN/ACK carried the initial window, though that is not remembered.
+    pub(super) fn permitted_in_syn(&mut self, config: &NativeConfig) {
+        self.window.told_in_syn(ReceiveWindow::syn_window(config.recv_buffer_initial));
     }
 
     pub(super) fn irs(&self) -> u32 {

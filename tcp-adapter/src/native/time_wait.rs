@@ -1,6 +1,6 @@
 //! TIME-WAIT (RFC 9293 section 3.6.1) after the connection itself is forgotten.
 
-use super::connection::Connection;
+use super::connection::{Connection, timestamp};
 use super::timestamps::is_before;
 use super::wire::{Ecn, Flags, HeaderTemplate, OptionWriter, Options, Segment, SegmentFields};
 use crate::{Instant, InterfaceId};
@@ -78,9 +78,7 @@ impl TimeWait {
         ident: u16,
     ) -> SegmentFields<'a> {
         if let Some((offset, recent)) = self.timestamps {
-            #[expect(clippy::cast_possible_truncation, reason = "timestamps are modulo 2^32 (RFC 7323 section 4)")]
-            let millis = (now.as_nanos() / 1_000_000) as u32;
-            options.timestamps(millis.wrapping_add(offset), recent);
+            options.timestamps(timestamp(now, offset), recent);
         }
         SegmentFields {
             seq: self.seq,
