@@ -61,10 +61,9 @@ impl SocketManager {
         });
         let derived = keys.map(|_| shared.derive_key(ack.local, ack.remote));
         let request = match (keys, derived) {
-            (Some((flags, key)), Some(derived)) if key == derived.key => Some(CapableRequest {
-                checksum: flags.checksum,
-                deny_join_initial: flags.deny_join_initial,
-            }),
+            (Some((flags, key)), Some(derived)) if key == derived.key => {
+                Some(CapableRequest { checksum: flags.checksum, deny_join_initial: flags.deny_join_initial })
+            }
             (Some(_), _) => return SynVerdict::Reset(reset_options(ResetReason::MptcpSpecific, shared)),
             (None, _) => None,
         };

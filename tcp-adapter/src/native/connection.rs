@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::challenge::Challenges;
 use super::config::NativeConfig;
 use super::keep_alive::KeepAlive;
+use super::memory::Memory;
 use super::path_mtu::PathMtu;
 use super::receiver::Receiver;
 use super::send::{Fin, NEVER, Sender};
@@ -102,6 +103,8 @@ pub(super) struct Connection {
     pub(super) peer_mss: u32,
     /// Added to the clock in our timestamps (RFC 7323 section 5.4).
     pub(super) timestamp_offset: u32,
+    /// Bytes that the stack knows it to hold.
+    pub(super) charged: usize,
     /// Deadline in the wheel.
     pub(super) deadline: Instant,
     pub(super) last_received: Instant,
@@ -211,6 +214,11 @@ impl Connection {
                 self.send.deadline().min(self.receive.deadline()).min(paced).min(idle).min(asked)
             }
         }
+    }
+
+    /// Tells the stack what it holds.
+    pub(super) fn settle_memory(&mut self, memory: &mut Memory) {
+        memory.charge(&mut self.charged, self.send.buffer.held() + self.receive.held());
     }
 
     /// Gives back the memory of empty queues if nothing has happened for a while.

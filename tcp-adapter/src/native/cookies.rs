@@ -47,7 +47,14 @@ pub(super) struct Cookies {
 
 impl Cookies {
     /// The initial sequence number that answers a SYN.
-    pub(super) fn make(&mut self, now: Instant, keys: &Keys, tuple: &FourTuple, segment: &Segment<'_>, mss: u16) -> u32 {
+    pub(super) fn make(
+        &mut self,
+        now: Instant,
+        keys: &Keys,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+        mss: u16,
+    ) -> u32 {
         self.made_at = Some(now);
         let period = now.as_nanos() / PERIOD;
         let size = SIZES.iter().rposition(|size| *size <= mss).unwrap_or(0);
@@ -163,8 +170,7 @@ mod tests {
             let options = echo(value);
             let ack = segment(901, cookie.wrapping_add(1), options.as_slice());
             let known = cookies.recognise(now, &keys, &tuple(), &ack, &Options::parse(ack.options)).unwrap();
-            let expected =
-                Remembered { mss: 1360, window_shift: shift, sack_permitted: sack, ecn, timestamps: true };
+            let expected = Remembered { mss: 1360, window_shift: shift, sack_permitted: sack, ecn, timestamps: true };
             assert_eq!(known, expected);
             let plain = cookies.recognise(now, &keys, &tuple(), &ack, &Options::default()).unwrap();
             assert_eq!((plain.window_shift, plain.sack_permitted, plain.timestamps), (None, false, false));

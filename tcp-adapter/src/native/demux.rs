@@ -101,8 +101,15 @@ impl NativeStack {
             return None;
         }
         self.found = Some((tuple, id));
-        let mut cx = Context { now: self.now, config: &self.config, hook, events: &mut self.events };
+        let mut cx = Context {
+            now: self.now,
+            config: &self.config,
+            memory: self.memory.level(),
+            hook,
+            events: &mut self.events,
+        };
         let disposition = conn.on_segment(&mut cx, segment);
+        conn.settle_memory(&mut self.memory);
         if !std::mem::replace(&mut conn.dirty, true) {
             self.dirty.push_back(id);
         }
@@ -138,11 +145,18 @@ impl NativeStack {
         hook: &mut dyn SegmentHook,
     ) {
         let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
-        let mut cx = Context { now: self.now, config: &self.config, hook, events: &mut self.events };
+        let mut cx = Context {
+            now: self.now,
+            config: &self.config,
+            memory: self.memory.level(),
+            hook,
+            events: &mut self.events,
+        };
         // The rest of the head, and the slices: shared from here on, never copied.
         let rest = if frame.head.len() > payload_at { frame.head.split_off(payload_at).freeze() } else { Bytes::new() };
         let mut pieces = std::iter::once(rest).chain(frame.payload).filter(|piece| !piece.is_empty());
         conn.take_payload(&mut cx, take, &mut pieces);
+        conn.settle_memory(&mut self.memory);
     }
 
     fn receive_in_time_wait(

@@ -322,7 +322,7 @@ impl Connection {
         pieces: &mut dyn Iterator<Item = bytes::Bytes>,
     ) {
         let was_readable = self.receive.is_readable();
-        self.receive.take(cx.now, take, pieces, cx.config);
+        self.receive.take(cx.now, take, pieces, cx.config, cx.memory);
         if !was_readable && self.receive.is_readable() {
             cx.events.push_back(TcpEvent::Readable(self.id));
         }

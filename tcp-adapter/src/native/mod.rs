@@ -22,6 +22,7 @@ mod cookies;
 mod demux;
 mod input;
 mod keep_alive;
+mod memory;
 mod neighbours;
 mod opening;
 mod output;
@@ -48,6 +49,7 @@ use hashbrown::HashMap;
 pub use self::config::NativeConfig;
 use self::connection::Connection;
 use self::cookies::Cookies;
+use self::memory::{Level, Memory};
 use self::neighbours::Neighbours;
 use self::send::Fin;
 use self::time_wait::TimeWait;
@@ -83,6 +85,7 @@ pub struct NativeStack {
     /// Frames that need nothing more.
     ready: VecDeque<(InterfaceId, Frame)>,
     events: VecDeque<TcpEvent>,
+    memory: Memory,
     heads: HeadPool,
     ident: u16,
     now: Instant,
@@ -117,6 +120,7 @@ enum Entry {
 struct Context<'a> {
     now: Instant,
     config: &'a NativeConfig,
+    memory: Level,
     hook: &'a mut dyn SegmentHook,
     events: &'a mut VecDeque<TcpEvent>,
 }
@@ -142,6 +146,7 @@ impl NativeStack {
             dirty: VecDeque::new(),
             ready: VecDeque::new(),
             events: VecDeque::new(),
+            memory: Memory::new(config.memory_limit),
             heads: HeadPool::new(),
             ident: 0,
             now: Instant::ZERO,
@@ -160,6 +165,11 @@ impl NativeStack {
     /// Pairs of addresses and ports that are known, those in TIME-WAIT included.
     pub fn table_len(&self) -> usize {
         self.table.len()
+    }
+
+    /// Payload bytes that the connections hold, received and to be sent.
+    pub fn memory_held(&self) -> usize {
+        self.memory.held()
     }
 
     fn live(&self, id: TcpId) -> Option<&Connection> {
@@ -258,13 +268,14 @@ impl TcpStack for NativeStack {
         if !live.may_send() {
             return Err(SendError::Closed);
         }
-        let room = self.config.send_buffer.saturating_sub(live.send.buffer.held());
+        let room = self.config.send_buffer.saturating_sub(live.send.buffer.held()).min(self.memory.room());
         if bytes.len() > room || u32::try_from(bytes.len()).is_err() {
             live.starved = true;
             return Err(SendError::Full);
         }
         live.touch(now);
         live.send.buffer.push(bytes, tag);
+        live.settle_memory(&mut self.memory);
         live.note_room(&self.config);
         if !std::mem::replace(&mut live.dirty, true) {
             self.dirty.push_back(conn);
@@ -273,13 +284,14 @@ impl TcpStack for NativeStack {
     }
 
     fn send_room(&self, conn: TcpId) -> usize {
-        self.live(conn).map_or(0, |conn| conn.send_room(&self.config))
+        self.live(conn).map_or(0, |conn| conn.send_room(&self.config).min(self.memory.room()))
     }
 
     fn recv(&mut self, conn: TcpId) -> Option<Received> {
         match self.connections.get_mut(conn)? {
             State::Live(live) => {
                 let received = live.receive.pop()?;
+                live.settle_memory(&mut self.memory);
                 if live.receive.window_has_opened(live.send.mss) {
                     live.ack_now = true;
                     self.wake(conn);

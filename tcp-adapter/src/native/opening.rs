@@ -83,7 +83,13 @@ impl NativeStack {
         }
         let phase = Phase::SynReceived(Handshake::new(self.now, self.config.handshake_timeout));
         let mut conn = self.connection(id, interface, tuple, phase);
-        let mut cx = Context { now: self.now, config: &self.config, hook, events: &mut self.events };
+        let mut cx = Context {
+            now: self.now,
+            config: &self.config,
+            memory: self.memory.level(),
+            hook,
+            events: &mut self.events,
+        };
         conn.backlog = listener;
         conn.take_peer_syn(&mut cx, segment, &options);
         // RFC 3168 section 6.1.1: both flags on a SYN ask for ECN. It is answered even if it is not asked for from here.
@@ -143,6 +149,7 @@ impl NativeStack {
             path_mtu,
             peer_mss: u32::MAX,
             timestamp_offset,
+            charged: 0,
             deadline: NEVER,
             last_received: Instant::ZERO,
             last_active: self.now,

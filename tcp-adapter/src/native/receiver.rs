@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::config::NativeConfig;
 use super::input::Take;
+use super::memory::Level;
 use super::receive::ack_policy::AckPolicy;
 use super::receive::reassembly::Reassembly;
 use super::receive::window::{ReceiveState, ReceiveWindow};
@@ -37,6 +38,8 @@ pub(super) struct Receiver {
     echo: bool,
     /// The window advertised last was the stack's own.
     own_window: bool,
+    /// The stack had little memory left when data arrived last.
+    pressure: bool,
     /// Window field of the last segment.
     field: u16,
 }
@@ -66,6 +69,7 @@ impl Receiver {
             news: false,
             echo: false,
             own_window: true,
+            pressure: false,
             field: 0,
         }
     }
@@ -143,6 +147,11 @@ impl Receiver {
         self.data.release();
     }
 
+    /// Bytes held, in order or not.
+    pub(super) fn held(&self) -> usize {
+        self.data.buffered() + self.data.out_of_order()
+    }
+
     pub(super) fn window_shift(&self) -> u8 {
         self.shift
     }
@@ -183,8 +192,16 @@ impl Receiver {
         take: &Take,
         pieces: &mut dyn Iterator<Item = Bytes>,
         config: &NativeConfig,
+        memory: Level,
     ) {
+        self.pressure = memory != Level::Plenty;
         let before = self.next();
+        let in_order = take.offset <= before;
+        if memory == Level::Exhausted || (memory == Level::Scarce && !in_order) {
+            // As if it had been lost; the acknowledgement tells what is missing.
+            self.policy.on_data(now, 0, u16::try_from(take.segment).unwrap_or(u16::MAX), true, config.delayed_ack);
+            return;
+        }
         let len = match self.fin {
             // What follows a FIN cannot be.
             Some(fin) => take.len.min(usize::try_from(fin.saturating_sub(take.offset)).unwrap_or(usize::MAX)),
@@ -295,7 +312,7 @@ impl Receiver {
 
     fn state(&self, mss: u32) -> ReceiveState {
         let rcv_nxt = self.data.rcv_nxt();
-        ReceiveState { rcv_nxt, read: rcv_nxt - self.data.buffered() as u64, mss, pressure: false }
+        ReceiveState { rcv_nxt, read: rcv_nxt - self.data.buffered() as u64, mss, pressure: self.pressure }
     }
 }
 
@@ -311,7 +328,7 @@ mod tests {
         receiver.window_field(Instant::ZERO, Some(200), true, 1000);
         receiver.window = ReceiveWindow::new(Instant::ZERO, 200, 200, 0);
         let take = Take { offset: 0, len: 100, fin: false, segment: 1000, marked: false };
-        receiver.take(Instant::ZERO, &take, &mut std::iter::once(Bytes::from(vec![0; 100])), &config);
+        receiver.take(Instant::ZERO, &take, &mut std::iter::once(Bytes::from(vec![0; 100])), &config, Level::Plenty);
         receiver
     }
 

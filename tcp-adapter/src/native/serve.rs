@@ -79,7 +79,13 @@ impl NativeStack {
         let interface_id = conn.interface;
         let mut ask = |frame| ready.push_back((interface_id, frame));
         if route(conn, interface, config, self.now, &mut ask) {
-            let mut cx = Context { now: self.now, config: &self.config, hook, events: &mut self.events };
+            let mut cx = Context {
+                now: self.now,
+                config: &self.config,
+                memory: self.memory.level(),
+                hook,
+                events: &mut self.events,
+            };
             let mut out = Output { heads: &mut self.heads, sink, offload: interface.offload, ident: &mut self.ident };
             conn.transmit(&mut cx, &mut out);
         }
@@ -123,6 +129,7 @@ impl NativeStack {
     pub(super) fn end(&mut self, id: TcpId, reason: CloseReason) {
         let Some(State::Live(mut conn)) = self.connections.take(id) else { return };
         self.wheel.cancel(id.index);
+        self.memory.charge(&mut conn.charged, 0);
         self.found = None;
         if let Some(listener) = conn.backlog.take() {
             self.listeners.end(listener);
