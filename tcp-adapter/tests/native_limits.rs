@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tcp_adapter::{TcpId, TcpStack};
 use tcp_adapter::conformance::packet::{ACK, Packet, SYN};
 use tcp_adapter::conformance::wire::{Link, Pump, Wire, assert_pattern};
 use tcp_adapter::native::{NativeConfig, NativeStack};
+use tcp_adapter::{TcpId, TcpStack};
 
 const MEMORY: usize = 1 << 20;
 

@@ -21,6 +21,8 @@ mod connection;
 mod cookies;
 mod demux;
 mod input;
+#[cfg(feature = "conformance")]
+mod invariants;
 mod keep_alive;
 mod memory;
 mod neighbours;

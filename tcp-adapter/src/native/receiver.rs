@@ -310,6 +310,15 @@ impl Receiver {
         self.policy.on_ack_sent(with_payload);
     }
 
+    #[cfg(feature = "conformance")]
+    pub(super) fn check_invariants(&self) {
+        let received = self.data.rcv_nxt();
+        assert!(self.acked <= self.next() && self.data.end_of_known() >= received);
+        assert!(self.fin.is_none_or(|fin| fin >= self.data.end_of_known()), "bytes after the FIN");
+        assert!(!self.finished || self.fin == Some(received));
+        assert!(self.window.edge().max(received) >= self.data.end_of_known(), "more than was permitted");
+    }
+
     fn state(&self, mss: u32) -> ReceiveState {
         let rcv_nxt = self.data.rcv_nxt();
         ReceiveState { rcv_nxt, read: rcv_nxt - self.data.buffered() as u64, mss, pressure: self.pressure }

@@ -351,6 +351,20 @@ impl Flight {
         }
     }
 
+    /// Checks sums and order of the records, which are what was sent from `una` to `nxt`.
+    #[cfg(feature = "conformance")]
+    pub(in crate::native) fn check(&self, una: u64, nxt: u64) {
+        let mut sums = [0; 3];
+        let mut at = una;
+        for record in &self.records {
+            assert!(record.start == at && record.start < record.end, "{record:?} after {at}");
+            at = record.end;
+            sums[record.fate as usize] += record.len();
+            assert!(record.fate != Fate::Lost || record.end > self.lost_from, "{record:?} is lost and not found");
+        }
+        assert_eq!((at, sums), (nxt, [self.in_flight, self.lost, self.sacked]));
+    }
+
     /// Whether bytes of a departure are on the way since then.
     fn is_outstanding(&self, departure: Departure) -> bool {
         let first = self.records.partition_point(|record| record.end <= departure.start);
