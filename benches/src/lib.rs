@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+mod simulation;
 mod stream;
 mod world;
 
+pub use simulation::bottleneck;
 pub use stream::{Altered, Position, pattern};
 pub use world::{Setup, World};
 

@@ -2,13 +2,43 @@
 
 use tcp_adapter::{Frame, Instant};
 
+/// Boxes of frames that have arrived, for those that are about to leave.
+#[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "what is kept is the boxes")]
+pub(crate) struct Boxes(Vec<Box<Frame>>);
+
+/// Boxes that are kept at most: links that duplicate let more arrive than leave.
+const MOST_BOXES: usize = 4096;
+
+impl Boxes {
+    /// Puts a frame into a box.
+    pub(crate) fn pack(&mut self, frame: Frame) -> Box<Frame> {
+        match self.0.pop() {
+            Some(mut packed) => {
+                *packed = frame;
+                packed
+            }
+            None => Box::new(frame),
+        }
+    }
+
+    /// Takes a frame out of its box, which is kept.
+    pub(crate) fn unpack(&mut self, mut packed: Box<Frame>) -> Frame {
+        let frame = std::mem::take(&mut *packed);
+        if self.0.len() < MOST_BOXES {
+            self.0.push(packed);
+        }
+        frame
+    }
+}
+
 /// A frame on its way.
 #[derive(Clone, Debug)]
 pub struct Packet {
     /// Unique within the run; a duplicate has the same as its original.
     pub id: u64,
-    /// The Ethernet frame, without frame check sequence.
-    pub frame: Frame,
+    /// The Ethernet frame, without frame check sequence. Boxed, since packets change places often.
+    pub frame: Box<Frame>,
     /// When its first sender gave it to a link.
     pub sent_at: Instant,
     /// When it was offered to the link that it is on.
@@ -17,14 +47,14 @@ pub struct Packet {
 
 impl Packet {
     /// A packet that its first sender gives to a link now.
-    pub const fn new(id: u64, frame: Frame, now: Instant) -> Self {
-        Self { id, frame, sent_at: now, offered_at: now }
+    pub fn new(id: u64, frame: impl Into<Box<Frame>>, now: Instant) -> Self {
+        Self { id, frame: frame.into(), sent_at: now, offered_at: now }
     }
 
     /// The same packet with other bytes.
     #[must_use]
-    pub const fn with_frame(&self, frame: Frame) -> Self {
-        Self { id: self.id, frame, sent_at: self.sent_at, offered_at: self.offered_at }
+    pub fn with_frame(&self, frame: Frame) -> Self {
+        Self { id: self.id, frame: Box::new(frame), sent_at: self.sent_at, offered_at: self.offered_at }
     }
 
     /// Bytes on the link: the frame from the Ethernet header on.

@@ -51,6 +51,7 @@ impl Frame {
     }
 
     /// Bytes of the frame, headers included.
+    #[inline]
     pub fn len(&self) -> usize {
         self.head.len() + self.payload.iter().map(Bytes::len).sum::<usize>()
     }

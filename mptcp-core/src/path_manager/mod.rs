@@ -173,6 +173,12 @@ impl PathState {
         }
     }
 
+    /// The address id of an endpoint: that of the first subflow's address is 0, whatever that of the endpoint (RFC 8684
+    /// section 3.2), and stays so when it was withdrawn and is back.
+    pub(crate) fn id_of_endpoint(&self, id: EndpointId, addr: IpAddr) -> AddrId {
+        if addr == self.local.ip() { AddrId(0) } else { id.into() }
+    }
+
     /// The address id of one of our addresses: 0 for the first subflow's, an endpoint's own id, or one
     /// drawn from the upper end for an address that is neither.
     pub(crate) fn local_id(&mut self, endpoints: &EndpointTable, addr: IpAddr) -> AddrId {

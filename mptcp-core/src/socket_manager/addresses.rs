@@ -18,8 +18,10 @@ impl Connection {
     /// Sends the ADD_ADDRs that are due.
     pub(crate) fn announce_addresses(&mut self, cx: &mut Cx<'_>) {
         for (id, endpoint) in cx.shared.endpoints.iter() {
-            let (id, addr) = (AddrId::from(id), endpoint.addr);
-            let new = endpoint.flags.signal && addr != self.paths.local.ip() && !self.paths.announced.contains(id);
+            let (id, addr) = (self.paths.id_of_endpoint(id, endpoint.addr), endpoint.addr);
+            // The peer knows the first address, unless it was told that it is gone.
+            let known = addr == self.paths.local.ip() && !self.paths.withdrawn.contains(id, addr);
+            let new = endpoint.flags.signal && !known && !self.paths.announced.contains(id);
             if new && !self.is_taken(id, addr) {
                 self.paths.announced.add(id, addr, endpoint.port);
                 self.reclaim_id(id, addr);
@@ -87,15 +89,12 @@ impl Connection {
     /// An endpoint is gone: withdraw it if it was announced or used, and close its subflows. As long as that would leave data
     /// that is not acknowledged without a subflow that works, it waits (RFC 8684 section 3.3.3).
     pub(crate) fn endpoint_removed(&mut self, id: EndpointId, addr: IpAddr, cx: &mut Cx<'_>) {
-        let announced = self.paths.announced.remove(id.into());
+        let id = self.paths.id_of_endpoint(id, addr);
+        let announced = self.paths.announced.remove(id);
         self.paths.forget_local(addr);
         if self.multipath().is_none() {
             return;
         }
-        let id = match addr == self.paths.local.ip() {
-            true => AddrId(0),
-            false => id.into(),
-        };
         let leaving = Leaving { id, addr, announced };
         if self.needs_address(addr) {
             self.paths.leaving.retain(|known| known.id != id);
@@ -109,7 +108,7 @@ impl Connection {
     pub(crate) fn leave_addresses(&mut self, cx: &mut Cx<'_>) {
         for leaving in std::mem::take(&mut self.paths.leaving) {
             let Leaving { id, addr, announced } = leaving;
-            let back = cx.shared.endpoints.by_addr(addr).map(|(id, _)| AddrId::from(id));
+            let back = cx.shared.endpoints.by_addr(addr).map(|(id, _)| self.paths.id_of_endpoint(id, addr));
             if self.needs_address(addr) {
                 self.paths.leaving.push(leaving);
             } else if back.is_none() {
@@ -170,6 +169,10 @@ impl Connection {
         match known {
             Learned::New => {
                 self.paths.changed = true;
+                if !self.subflows.iter().any(|subflow| subflow.remote == addr) {
+                    // It may be an address that was withdrawn and is back.
+                    self.paths.allow_again(addr);
+                }
                 for subflow in self.subflows.iter_mut().filter(|subflow| subflow.remote == addr) {
                     subflow.withdrawn = false;
                 }

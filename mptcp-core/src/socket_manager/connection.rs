@@ -4,6 +4,7 @@
 //! `sender`, `receiver`, `fallback`, `close`, `paths`, `timers`.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 use tcp_adapter::{Instant, ListenerId};
 
@@ -64,18 +65,21 @@ pub(crate) struct Plain {
     pub(crate) rx_base: u64,
     /// What the peer numbers its data from, should it not have fallen back.
     pub(crate) rx_idsn: Option<Idsn>,
-    /// The infinite mapping that the next new segment declares: subflow offset and absolute DSN of its start.
+    /// The infinite mapping that tells the peer.
     pub(crate) infinite: Option<Infinite>,
 }
 
 /// An infinite mapping to be sent on one last DSS option (RFC 8684 section 3.7).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Infinite {
+    /// Where it starts.
     pub(crate) dsn: u64,
     pub(crate) ssn: u32,
     pub(crate) checksum: bool,
-    /// Segments that start at or after this offset are new.
-    pub(crate) from_offset: u64,
+    /// Subflow offsets of the chunks that declare it on each of their segments, so that one that is lost takes it along
+    /// again. The last is that of the first new chunk; the FIN declares it if there is none.
+    pub(crate) tellers: RangeInclusive<u64>,
+    pub(crate) is_sent: bool,
 }
 
 /// What the application has done and was told.

@@ -30,7 +30,7 @@ impl Connection {
         tracing::debug!(conn = %self.id, %cause, "falling back to regular TCP");
         shared.mib.add(counter(cause), 1);
         self.forget_token(shared);
-        let infinite = self.final_mapping(cause, shared);
+        let infinite = self.final_mapping(cause);
         let was_multipath = matches!(self.protocol, Protocol::Multipath(_));
         let first = self.subflows.first();
         let (next_offset, read_offset) =
@@ -72,25 +72,21 @@ impl Connection {
 
     /// The infinite mapping that tells the peer, in case options still pass in this direction. It starts at the
     /// first byte that is not known to be delivered intact.
-    fn final_mapping(&self, cause: FallbackCause, shared: &mut Shared) -> Option<Infinite> {
+    fn final_mapping(&self, cause: FallbackCause) -> Option<Infinite> {
         let Protocol::Multipath(state) = &self.protocol else { return None };
-        let tells = matches!(
-            cause,
-            FallbackCause::AckWithoutDataAck
-                | FallbackCause::DataWithoutMapping
-                | FallbackCause::ChecksumFailed
-                | FallbackCause::PeerFailed
-        );
-        let subflow = self.subflows.first().filter(|_| tells)?;
-        shared.mib.bump(Counter::InfiniteMapTx);
+        let subflow = self.subflows.first()?;
         let una = self.sender.queue.una();
         let behind = self.sender.queue.nxt() - una;
-        Some(Infinite {
-            dsn: DataSeq::at(state.local.idsn, una).0,
-            ssn: SubflowSeq::from_offset(subflow.next_offset.saturating_sub(behind)).0,
-            checksum: state.checksum,
-            from_offset: subflow.next_offset,
-        })
+        let (start, new) = (subflow.next_offset.saturating_sub(behind), subflow.next_offset);
+        let tellers = match cause {
+            // Nothing says that the peer has noticed, and there may be nothing new to tell it with: so does what was
+            // given to TCP before and has not been sent, or is sent again.
+            FallbackCause::AckWithoutDataAck | FallbackCause::DataWithoutMapping => start..=new,
+            FallbackCause::ChecksumFailed | FallbackCause::PeerFailed => new..=new,
+            _ => return None,
+        };
+        let (dsn, ssn) = (DataSeq::at(state.local.idsn, una).0, SubflowSeq::from_offset(start).0);
+        Some(Infinite { dsn, ssn, checksum: state.checksum, tellers, is_sent: false })
     }
 }
 

@@ -269,11 +269,11 @@ impl Connection {
     }
 
     fn on_infinite(&mut self, id: SubflowId, shared: &mut Shared) -> Verdict {
-        shared.mib.bump(Counter::InfiniteMapRx);
         if self.can_fall_back() {
             self.fall_back(FallbackCause::InfiniteMapping, 0, shared);
             return Verdict::Accept;
         }
+        shared.mib.bump(Counter::InfiniteMapRx);
         shared.mib.bump(Counter::FallbackFailed);
         self.reset_subflow(id, ResetReason::MptcpSpecific, shared)
     }

@@ -89,14 +89,11 @@ impl Connection {
         let data_ack = self.receiver.ack_position();
         let data_fin = (self.sender.fin == Fin::Sent).then(|| self.sender.queue.end());
         let Some(index) = self.subflows.iter().position(|subflow| subflow.id == id) else { return };
-        let flags = match &self.protocol {
-            Protocol::Multipath(state) => self.flags(state.checksum, shared),
-            Protocol::Negotiating(_) => return,
-            Protocol::Plain(plain) => {
-                return plain_options(plain.infinite, &mut self.subflows[index], segment, space);
-            }
-        };
+        if let Protocol::Plain(plain) = &mut self.protocol {
+            return plain_options(plain.infinite.as_mut(), &mut self.subflows[index], segment, space, shared);
+        }
         let Protocol::Multipath(state) = &self.protocol else { return };
+        let flags = self.flags(state.checksum, shared);
         let subflow = &mut self.subflows[index];
         if let Stage::PreEstablished { hmac, .. } = subflow.stage {
             emit(&MptcpOption::Join(MpJoin::Ack { hmac }), space);
@@ -136,25 +133,31 @@ fn emit(option: &MptcpOption, space: &mut OptionSpace) {
 }
 
 /// After a fallback: the last MPTCP options of the connection, if any.
-fn plain_options(infinite: Option<Infinite>, subflow: &mut Subflow, segment: &SegmentOut, space: &mut OptionSpace) {
-    match segment.chunk {
-        None => {
-            if let Some(fail @ MptcpOption::Fail(_)) = subflow.control.pop_front() {
-                emit(&fail, space);
-            }
+fn plain_options(
+    infinite: Option<&mut Infinite>,
+    subflow: &mut Subflow,
+    segment: &SegmentOut,
+    space: &mut OptionSpace,
+    shared: &mut Shared,
+) {
+    if segment.chunk.is_none()
+        && !segment.fin
+        && let Some(fail @ MptcpOption::Fail(_)) = subflow.control.pop_front()
+    {
+        return emit(&fail, space);
+    }
+    let at = segment.chunk.map(|chunk| chunk.offset).or(segment.fin.then_some(segment.offset));
+    if let Some(infinite) = infinite.filter(|infinite| at.is_some_and(|at| infinite.tellers.contains(&at))) {
+        let mapping = DssMapping {
+            dsn: WireSeq::Long(infinite.dsn),
+            ssn: infinite.ssn,
+            len: 0,
+            checksum: infinite.checksum.then_some(0),
+        };
+        if !std::mem::replace(&mut infinite.is_sent, true) {
+            shared.mib.bump(Counter::InfiniteMapTx);
         }
-        Some(chunk) => {
-            // On the segments of the first chunk that is new, so that one that is lost takes it along again.
-            if let Some(infinite) = infinite.filter(|infinite| infinite.from_offset == chunk.offset) {
-                let mapping = DssMapping {
-                    dsn: WireSeq::Long(infinite.dsn),
-                    ssn: infinite.ssn,
-                    len: 0,
-                    checksum: infinite.checksum.then_some(0),
-                };
-                emit(&MptcpOption::Dss(Dss { data_ack: None, mapping: Some(mapping), data_fin: false }), space);
-            }
-        }
+        emit(&MptcpOption::Dss(Dss { data_ack: None, mapping: Some(mapping), data_fin: false }), space);
     }
 }
 

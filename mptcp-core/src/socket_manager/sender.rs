@@ -177,6 +177,9 @@ impl Connection {
     fn push_plain(&mut self, cx: &mut Cx<'_>) {
         let Some(index) = self.subflows.iter().position(|subflow| subflow.usable()) else { return };
         let tcp = self.subflows[index].tcp;
+        if self.sender.queue.unsent() == 0 || cx.tcp.send_room(tcp) == 0 {
+            return;
+        }
         let mss = cx.tcp.info(tcp).map_or(1, |info| info.mss.max(1));
         loop {
             let room = cx.tcp.send_room(tcp).min(MAX_MAPPING);
@@ -194,9 +197,14 @@ impl Connection {
         if self.sender.reinject.is_empty() && self.sender.queue.unsent() == 0 {
             return;
         }
-        let mut views = self.views(cx);
-        while self.push_again(&mut views, cx) {}
-        while self.push_new(&mut views, cx) {}
+        // Most of the time nothing can take more.
+        let open = self.sender.window_end > self.sender.queue.nxt();
+        let takes = |subflow: &Subflow| subflow.usable() && cx.tcp.send_room(subflow.tcp) > 0;
+        if !self.sender.reinject.is_empty() || (open && self.subflows.iter().any(takes)) {
+            let mut views = self.views(cx);
+            while self.push_again(&mut views, cx) {}
+            while self.push_new(&mut views, cx) {}
+        }
         if self.sender.queue.unsent() > 0 && self.sender.queue.nxt() >= self.sender.window_end {
             self.arm_window_probe(cx.now);
         }

@@ -9,6 +9,20 @@ use super::subflow::{Stage, Subflow};
 use crate::event::{CloseReason, SubflowId};
 use crate::wire::ResetReason;
 
+/// The earliest of some times. Deadlines are looked at after every segment, where a chain of iterators costs more than all
+/// that it goes through.
+#[derive(Default)]
+struct Earliest(Option<Instant>);
+
+impl Earliest {
+    #[inline]
+    fn or(&mut self, at: Option<Instant>) {
+        if let Some(at) = at {
+            self.0 = Some(self.0.map_or(at, |earliest| earliest.min(at)));
+        }
+    }
+}
+
 impl Connection {
     /// The next time at which something is due.
     pub(crate) fn deadline(&self, shared: &Shared) -> Option<Instant> {
@@ -16,34 +30,33 @@ impl Connection {
             return None;
         }
         let config = &shared.config;
-        let (wants_paths, tells) = (self.wants_paths(), self.tells_addresses());
-        let own = [
-            self.sender.data_rto_at,
-            self.sender.window_probe_at,
-            self.give_up_at,
-            self.paths.announced.deadline().filter(|_| tells && self.subflows.iter().any(Subflow::can_announce)),
-            self.paths.withdrawn.deadline().filter(|_| tells && self.subflows.iter().any(Subflow::can_withdraw)),
-            self.paths.retries.deadline().filter(|_| wants_paths),
-            self.paths.pace.deadline().filter(|_| wants_paths && self.paths.changed),
-            self.plain_silence().map(|since| since + config.subflow_timeout),
-        ];
-        let subflows = self.subflows.iter().flat_map(|subflow| {
-            let third_ack = match subflow.stage {
-                Stage::PreEstablished { again, .. } => Some(again),
-                _ => None,
-            };
-            [
-                third_ack,
-                subflow.stale.map(|stale| stale.probe_at),
-                subflow.remove_at,
-                subflow.watch.deadline(),
-                subflow.close_by,
-                subflow.signal_at,
-                subflow.unmapped_since.map(|since| since + config.unmapped_timeout),
-                subflow.stale.map(|stale| stale.since + config.subflow_timeout),
-            ]
-        });
-        own.into_iter().chain(subflows).flatten().min()
+        let mut earliest = Earliest::default();
+        earliest.or(self.sender.data_rto_at);
+        earliest.or(self.sender.window_probe_at);
+        earliest.or(self.give_up_at);
+        earliest.or(self.plain_silence().map(|since| since + config.subflow_timeout));
+        if self.tells_addresses() {
+            earliest.or(self.paths.announced.deadline().filter(|_| self.subflows.iter().any(Subflow::can_announce)));
+            earliest.or(self.paths.withdrawn.deadline().filter(|_| self.subflows.iter().any(Subflow::can_withdraw)));
+        }
+        if self.wants_paths() {
+            earliest.or(self.paths.retries.deadline());
+            earliest.or(self.paths.pace.deadline().filter(|_| self.paths.changed));
+        }
+        for subflow in &self.subflows {
+            if let Stage::PreEstablished { again, .. } = subflow.stage {
+                earliest.or(Some(again));
+            }
+            if let Some(stale) = subflow.stale {
+                earliest.or(Some(stale.probe_at.min(stale.since + config.subflow_timeout)));
+            }
+            earliest.or(subflow.remove_at);
+            earliest.or(subflow.watch.deadline());
+            earliest.or(subflow.close_by);
+            earliest.or(subflow.signal_at);
+            earliest.or(subflow.unmapped_since.map(|since| since + config.unmapped_timeout));
+        }
+        earliest.0
     }
 
     /// Does what is due.

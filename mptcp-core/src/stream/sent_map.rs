@@ -36,12 +36,15 @@ impl SentMapping {
 #[derive(Clone, Debug, Default)]
 pub struct SentMap {
     mappings: VecDeque<SentMapping>,
+    /// Offsets of the mappings whose positions are not all after those of the mapping before. Between two of them
+    /// positions are in order, so that a stretch can be looked up without a look at all.
+    breaks: VecDeque<u64>,
 }
 
 impl SentMap {
     /// No mappings.
     pub const fn new() -> Self {
-        Self { mappings: VecDeque::new() }
+        Self { mappings: VecDeque::new(), breaks: VecDeque::new() }
     }
 
     /// Adds the mapping of the next bytes of the subflow: not before the end of the last one.
@@ -50,6 +53,9 @@ impl SentMap {
             self.mappings.back().is_none_or(|last| last.end() <= mapping.offset),
             "mapped twice: {mapping:?}"
         );
+        if self.mappings.back().is_some_and(|last| last.positions().end > mapping.pos) {
+            self.breaks.push_back(mapping.offset);
+        }
         self.mappings.push_back(mapping);
     }
 
@@ -69,6 +75,9 @@ impl SentMap {
         while self.mappings.front().is_some_and(|first| first.end() <= offset) {
             self.mappings.pop_front();
         }
+        while self.breaks.front().is_some_and(|at| self.mappings.front().is_none_or(|first| *at <= first.offset)) {
+            self.breaks.pop_front();
+        }
     }
 
     /// The mappings in order of their offset.
@@ -76,15 +85,19 @@ impl SentMap {
         self.mappings.iter()
     }
 
-    /// Whether any position of `range` is on its way on this subflow. O(n).
+    /// Whether any position of `range` is on its way on this subflow. O(log n) for each time that positions went
+    /// back, as they do when bytes are sent again.
     pub fn holds(&self, range: Range<u64>) -> bool {
         self.first_held(range).is_some()
     }
 
-    /// The first stretch of `range` that is on its way on this subflow, as far as one mapping tells. O(n).
+    /// The first stretch of `range` that is on its way on this subflow, as far as one mapping tells. As expensive as
+    /// [`holds`](Self::holds).
     pub fn first_held(&self, range: Range<u64>) -> Option<Range<u64>> {
-        let held = self.unacked_ranges(range.start).filter(|held| held.start < range.end);
-        held.min_by_key(|held| held.start).map(|held| held.start..held.end.min(range.end))
+        let first = |run: Range<usize>| self.first_ending_after(range.start, run);
+        let held = self.runs().filter_map(first).map(|mapping| mapping.pos.max(range.start)..mapping.positions().end);
+        let held = held.filter(|held| held.start < range.end.min(held.end)).min_by_key(|held| held.start);
+        held.map(|held| held.start..held.end.min(range.end))
     }
 
     /// The positions not before `una` that are on their way on this subflow, in the order they were sent.
@@ -95,9 +108,31 @@ impl SentMap {
         self.mappings.iter().map(move |mapping| mapping.pos.max(una)..mapping.positions().end).filter(|r| !r.is_empty())
     }
 
-    /// The lowest position that is on its way on this subflow. O(n), as bytes sent again break the order.
+    /// The lowest position that is on its way on this subflow. As expensive as [`holds`](Self::holds).
     pub fn first_pos(&self) -> Option<u64> {
-        self.unacked_ranges(0).map(|range| range.start).min()
+        self.runs().filter_map(|run| self.mappings.get(run.start)).map(|mapping| mapping.pos).min()
+    }
+
+    /// Indices of mappings whose positions are in order, from one break to the next.
+    fn runs(&self) -> impl Iterator<Item = Range<usize>> {
+        let index = |at: &u64| self.mappings.partition_point(|mapping| mapping.offset < *at);
+        let starts = std::iter::once(0).chain(self.breaks.iter().map(index));
+        let ends = self.breaks.iter().map(index).chain([self.mappings.len()]);
+        starts.zip(ends).map(|(start, end)| start..end)
+    }
+
+    /// The first mapping of a run that ends after `pos`.
+    fn first_ending_after(&self, pos: u64, run: Range<usize>) -> Option<&SentMapping> {
+        let Range { mut start, mut end } = run.clone();
+        while start < end {
+            let middle = start.midpoint(end);
+            if self.mappings[middle].positions().end <= pos {
+                start = middle + 1;
+            } else {
+                end = middle;
+            }
+        }
+        self.mappings.get(start).filter(|_| start < run.end)
     }
 }
 
@@ -155,5 +190,51 @@ mod tests {
         assert_eq!(map.first_held(0..10_000), Some(200..300));
         assert_eq!(map.first_held(1_400..10_000), Some(1_400..1_500));
         assert_eq!(map.first_held(1_500..3_001), Some(3_000..3_001));
+    }
+
+    /// Mappings of one byte each, as a sender makes them that writes them one by one, all of which are asked for.
+    #[test]
+    fn many_small_mappings_are_looked_up_quickly() {
+        const EACH: u64 = 200_000;
+        let mut map = SentMap::new();
+        for offset in 0..2 * EACH {
+            map.push(mapping(offset, offset % EACH + offset / EACH * 7, 1));
+        }
+        // One after the other would be 10^10 steps, minutes even in a release build.
+        for pos in 0..EACH {
+            assert_eq!(map.first_held(pos..pos + 1000).map(|held| held.start), Some(pos));
+        }
+        map.ack(EACH + 5);
+        assert_eq!((map.first_pos(), map.holds(0..12), map.holds(0..13)), (Some(12), false, true));
+    }
+
+    #[test]
+    fn looking_up_agrees_with_looking_at_all() {
+        let mut state = 1_u64;
+        let mut below = |limit: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % limit
+        };
+        for _ in 0..200 {
+            let (mut map, mut offset) = (SentMap::new(), 0);
+            for _ in 0..30 {
+                let len = 1 + below(5) as u32;
+                map.push(mapping(offset, below(60), len));
+                offset += u64::from(len);
+                if below(8) == 0 {
+                    map.ack(below(offset + 1));
+                }
+                let start = below(64);
+                let range = start..start + below(9);
+                let held = map.unacked_ranges(range.start).map(|held| held.start..held.end.min(range.end));
+                let expected = held.filter(|held| !held.is_empty()).map(|held| held.start).min();
+                let found = map.first_held(range.clone());
+                assert_eq!(found.as_ref().map(|held| held.start), expected, "{range:?} of {map:?}");
+                assert!(found.is_none_or(|held| !held.is_empty()
+                    && map.unacked_ranges(0).any(|one| { one.start <= held.start && held.end <= one.end })));
+                let first = map.unacked_ranges(0).map(|held| held.start).min();
+                assert_eq!(map.first_pos(), first, "{map:?}");
+            }
+        }
     }
 }

@@ -403,3 +403,30 @@ fn attempts_to_join_what_refuses_are_not_repeated() {
     assert_eq!(world.mib(1, Counter::MPJoinRejected), 1);
     assert_eq!(world.subflows_up(0, conns[0]), 1);
 }
+
+/// What a listening host with two networks does whose links lose their carriers in turn.
+#[test]
+fn the_first_address_is_announced_again_once_it_is_back() {
+    let mut world = World::simple(31, 2);
+    let signal = EndpointFlags { signal: true, ..EndpointFlags::default() };
+    let first = world.endpoint(1, 0, true, signal);
+    let second = world.endpoint(1, 1, true, signal);
+    let conns = world.open();
+    assert!(world.run_until(5, |world| (0..2).all(|host| world.subflows_up(host, conns[host]) == 2)));
+    world.send(0, conns[0], 200_000, false);
+    assert!(world.run_until(30, |world| world.transferred(conns, false)));
+    let now = world.now;
+    world.hosts[1].stack.remove_endpoint(now, first).unwrap();
+    assert!(world.run_until(10, |world| world.subflows_up(0, conns[0]) == 1));
+    world.run_for(Duration::from_secs(5));
+    world.endpoint(1, 0, true, signal);
+    assert!(world.run_until(10, |world| (0..2).all(|host| world.subflows_up(host, conns[host]) == 2)));
+    let announced = Event::AddressAnnounced(conns[0], AddrId(0), address(1, 0, true), None);
+    assert!(world.saw(0, announced), "{:?}", world.hosts[0].events);
+    let now = world.now;
+    world.hosts[1].stack.remove_endpoint(now, second).unwrap();
+    world.send(0, conns[0], 200_000, true);
+    world.send(1, conns[1], 200_000, true);
+    assert!(world.run_until(30, |world| world.transferred(conns, true)));
+    world.close_all();
+}

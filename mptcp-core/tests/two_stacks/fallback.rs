@@ -259,3 +259,28 @@ fn a_dss_from_the_peer_before_any_data_does_not_prove_that_ours_arrive() {
     assert_eq!(world.hosts[1].flows[&conns[1]].received, 300_000);
     assert!(world.saw(0, Event::FellBack(conns[0], FallbackCause::AckWithoutDataAck)), "{:?}", world.hosts[0].events);
 }
+
+/// The server has given everything to TCP when an acknowledgement without DATA_ACK makes it fall back: the client, whose
+/// options do not arrive either, must learn of it from what is still to be sent, or from the FIN.
+#[test]
+fn a_peer_is_told_of_a_fallback_with_the_data_that_was_queued_before() {
+    for bytes in [10, 40_000] {
+        let mut keys_have_passed = false;
+        let mut world = with_middlebox(31, move |host, packet| {
+            host == 0 && !is_syn(packet) && std::mem::replace(&mut keys_have_passed, true)
+        });
+        let client = world.connect(true);
+        assert!(world.run_until(60, |world| world.server_conn().is_some()));
+        let conns = [client, world.server_conn().unwrap()];
+        world.send(1, conns[1], bytes, true);
+        world.run_for(std::time::Duration::from_secs(2));
+        assert!(world.hosts[0].flows[&client].finished, "{bytes} bytes");
+        assert_eq!(world.hosts[0].flows[&client].received, bytes);
+        assert!(world.saw(1, Event::FellBack(conns[1], FallbackCause::AckWithoutDataAck)), "{bytes} bytes");
+        assert!(world.saw(0, Event::FellBack(client, FallbackCause::InfiniteMapping)), "{bytes} bytes");
+        assert_eq!((world.mib(1, Counter::InfiniteMapTx), world.mib(0, Counter::InfiniteMapRx)), (1, 1));
+        world.send(0, client, 20_000, true);
+        assert!(world.run_until(30, |world| world.transferred(conns, true)));
+        world.close_all();
+    }
+}

@@ -40,7 +40,12 @@ impl Agenda {
         self.winners[node].0 = at;
         while node > 1 {
             node /= 2;
+            let before = self.winners[node];
             self.decide(node);
+            // What has not changed here changes nothing above.
+            if self.winners[node] == before {
+                break;
+            }
         }
     }
 
@@ -58,7 +63,9 @@ impl Agenda {
     }
 
     fn decide(&mut self, node: usize) {
-        self.winners[node] = self.winners[2 * node].min(self.winners[2 * node + 1]);
+        // Of equal ones the left: its slots are the lower ones.
+        let (left, right) = (self.winners[2 * node], self.winners[2 * node + 1]);
+        self.winners[node] = if right.0 < left.0 { right } else { left };
     }
 }
 

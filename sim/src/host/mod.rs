@@ -10,7 +10,7 @@ use rand::Rng;
 use tcp_adapter::smoltcp::{CongestionControl, SmoltcpConfig, SmoltcpStack};
 use tcp_adapter::{Frame, Instant, InterfaceId, ListenerId, TcpStack};
 
-use crate::network::{self, Arrival, CarrierChange};
+use crate::network::{self, CarrierChange};
 use crate::random::Streams;
 use crate::scenario::{self, Congestion, EndpointFlag, Endpoints, Scenario, Transport};
 use crate::traffic::datagram;
@@ -162,15 +162,14 @@ impl Host {
     }
 
     /// Takes a packet from the network.
-    pub(crate) fn receive(&mut self, now: Instant, arrival: Arrival) {
-        let Arrival { interface, packet, .. } = arrival;
+    pub(crate) fn receive(&mut self, now: Instant, interface: InterfaceId, frame: Frame) {
         if self.processor.is_free_of_charge() {
-            self.take(now, interface, packet.frame);
+            self.take(now, interface, frame);
         } else if self.ring_use[interface.0] >= self.ring_size {
             self.ring_drops += 1;
         } else {
             self.ring_use[interface.0] += 1;
-            self.ring.push_back((interface, packet.frame));
+            self.ring.push_back((interface, frame));
         }
     }
 
@@ -262,17 +261,19 @@ impl Host {
     }
 
     /// Gives the frames to `sink` that the processor has readied.
-    pub(crate) fn give_ready(&mut self, now: Instant, sink: &mut Vec<(InterfaceId, Frame)>) {
+    pub(crate) fn give_ready(&mut self, now: Instant, sink: &mut impl FnMut(InterfaceId, Frame)) {
         while self.leaving.front().is_some_and(|(at, ..)| *at <= now) {
-            sink.extend(self.leaving.pop_front().map(|(_, interface, frame)| (interface, frame)));
+            if let Some((_, interface, frame)) = self.leaving.pop_front() {
+                sink(interface, frame);
+            }
         }
     }
 
     /// Has the stack send what it can. What takes the processor no time goes to `sink`.
-    pub(crate) fn give_out(&mut self, now: Instant, sink: &mut Vec<(InterfaceId, Frame)>) {
+    pub(crate) fn give_out(&mut self, now: Instant, sink: &mut impl FnMut(InterfaceId, Frame)) {
         let Self { stack, processor, leaving, outgoing, .. } = self;
         let mut send = |interface, frame: Frame| match processor.send(now, interface, &frame) {
-            None => sink.push((interface, frame)),
+            None => sink(interface, frame),
             Some(at) => leaving.push_back((at, interface, frame)),
         };
         outgoing.drain(..).for_each(|(interface, frame)| send(interface, frame));

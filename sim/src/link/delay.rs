@@ -231,6 +231,11 @@ impl DelaySampler {
         }
     }
 
+    /// The delay of all packets, if they have the same.
+    pub(super) fn constant(&self) -> Option<Duration> {
+        (self.model.jitter == Jitter::None).then_some(self.model.base)
+    }
+
     /// The delay of a packet that is sent at `now`.
     pub(super) fn sample(&mut self, now: Instant) -> Duration {
         let base = self.model.base.as_nanos() as i64;

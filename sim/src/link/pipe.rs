@@ -2,7 +2,7 @@
 
 use tcp_adapter::Instant;
 
-use super::chance::Dice;
+use super::chance::{Dice, Probability};
 use super::config::{Change, Composition, LinkState, PipeConfig, Reorder};
 use super::delay::DelaySampler;
 use super::headers::{Damage, damage, longest_ip_packet, mark_congestion, wire_len};
@@ -10,7 +10,7 @@ use super::line::DelayLine;
 use super::loss::Losses;
 use super::queue::{Queue, QueueConfig};
 use super::serializer::Serializer;
-use super::stats::{Fates, Output, PipeStats};
+use super::stats::{Count, Fates, Output, PipeStats};
 use super::{DropReason, LinkError};
 use crate::packet::Packet;
 use crate::random::{Stream, Streams};
@@ -24,6 +24,10 @@ use crate::random::{Stream, Streams};
 /// Any number of senders may offer packets. The caller passes time on: it calls [`Pipe::handle_timeout`] at the time that
 /// [`Pipe::poll_timeout`] names, and asks again after every call. What is due at the same instant at which a packet
 /// is offered happens first, so that a packet that leaves makes room for the one that comes.
+///
+/// What nobody outside can see, such as the end of a transmission, need not be waited for: it happens in the next call, as
+/// of its own time. So books and queue are those of the last call, and who wants to see them as they are at a time calls
+/// [`Pipe::handle_timeout`] first.
 #[derive(Debug)]
 pub struct Pipe {
     config: PipeConfig,
@@ -34,6 +38,7 @@ pub struct Pipe {
     state: LinkState,
     /// The latest time that has been handed in or that something was due at.
     clock: Instant,
+    acted_at: Instant,
     losses: Losses,
     duplicate: Dice,
     corrupt: Dice,
@@ -78,6 +83,7 @@ impl Pipe {
             generation: 0,
             state: LinkState::Up,
             clock: Instant::ZERO,
+            acted_at: Instant::ZERO,
             losses: Losses::new(Vec::new(), config.loss_unit),
             duplicate: Dice::new(config.duplicate, stream("duplicate")),
             corrupt: Dice::new(config.corrupt, stream("corrupt")),
@@ -112,18 +118,22 @@ impl Pipe {
             None => self.impair(now, packet, true, out),
         }
         self.advance(now, out);
-        self.count_in_flight();
     }
 
-    /// When [`Pipe::handle_timeout`] has something to do; never if the pipe is empty.
+    /// When [`Pipe::handle_timeout`] may have something to say; never if the pipe is empty.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_due().map(|(at, _)| at)
+        let (at, due) = self.next_due()?;
+        let sent = due == Due::Sent && !self.queue.drops_late() && !self.reorder.is_possible();
+        match self.delay.constant().filter(|_| sent) {
+            // Nothing comes out before what is being sent has travelled, or another packet arrives.
+            Some(delay) => Some(self.line.next().map_or(at + delay, |arrival| arrival.min(at + delay))),
+            None => Some(at),
+        }
     }
 
     /// Does everything that is due at `now` or before.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Output) {
         self.advance(now, out);
-        self.count_in_flight();
     }
 
     /// Changes the link at `now`.
@@ -161,13 +171,17 @@ impl Pipe {
             Change::LossEcn(_) | Change::Mtu(_) => {}
         }
         self.advance(now, out);
-        self.count_in_flight();
         Ok(())
     }
 
     /// The books, up to the last call.
-    pub const fn stats(&self) -> &PipeStats {
-        &self.stats
+    pub fn stats(&self) -> PipeStats {
+        let sending = self.sending.as_ref().map(|sending| sending.packet.len());
+        let packets = self.queue.packets() + self.line.packets() + usize::from(sending.is_some());
+        let bytes = self.queue.bytes() + self.line.bytes() + sending.unwrap_or(0);
+        let mut stats = self.stats;
+        stats.in_flight = Count { packets: packets as u64, bytes: bytes as u64 };
+        stats
     }
 
     /// Packets and bytes that wait: on a [`Composition::Netem`] link, all that have not left.
@@ -176,6 +190,11 @@ impl Pipe {
             Composition::Wire => (self.queue.packets(), self.queue.bytes()),
             Composition::Netem => (self.line.packets(), self.line.bytes()),
         }
+    }
+
+    /// When a packet last moved inside it by itself.
+    pub(crate) const fn acted_at(&self) -> Instant {
+        self.acted_at
     }
 
     /// Whether it forwards.
@@ -286,6 +305,7 @@ impl Pipe {
     fn advance(&mut self, now: Instant, out: &mut Output) {
         while let Some((at, due)) = self.next_due().filter(|(at, _)| *at <= now) {
             self.clock = self.clock.max(at);
+            self.acted_at = at;
             match due {
                 Due::Sent => self.finish_sending(at),
                 Due::Dequeue => self.begin_sending(at, out),
@@ -316,14 +336,6 @@ impl Pipe {
             let at = now + self.delay.sample(now);
             self.travel(at, packet);
         }
-    }
-
-    fn count_in_flight(&mut self) {
-        let sending = self.sending.as_ref().map(|sending| sending.packet.len());
-        let packets = self.queue.packets() + self.line.packets() + usize::from(sending.is_some());
-        let bytes = self.queue.bytes() + self.line.bytes() + sending.unwrap_or(0);
-        self.stats.in_flight.packets = packets as u64;
-        self.stats.in_flight.bytes = bytes as u64;
     }
 
     fn lose_everything(&mut self, now: Instant, out: &mut Output) {
@@ -382,6 +394,10 @@ impl Reordering {
     fn change(&mut self, config: Reorder) {
         self.dice.chance = config.chance;
         self.gap = config.gap;
+    }
+
+    fn is_possible(&self) -> bool {
+        self.dice.chance.probability != Probability::NEVER
     }
 
     fn overtakes(&mut self) -> bool {

@@ -129,7 +129,7 @@ pub struct PipeStats {
     pub duplicated: Count,
     /// Came out.
     pub delivered: Count,
-    /// Counted afresh from what the pipe holds: waiting, being sent, and on the way.
+    /// Counted afresh, whenever the books are read, from what the pipe holds: waiting, being sent, and on the way.
     pub in_flight: Count,
     /// Packets of which a bit was flipped.
     pub corrupted: u64,

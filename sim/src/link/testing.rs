@@ -72,5 +72,5 @@ fn ipv4(id: u64, protocol: u8, transport: &[u8], port: u16, payload: usize, ecn:
 }
 
 fn packet(id: u64, bytes: &[u8]) -> Packet {
-    Packet { id, frame: Frame::linear(BytesMut::from(bytes)), sent_at: Instant::ZERO, offered_at: Instant::ZERO }
+    Packet::new(id, Frame::linear(BytesMut::from(bytes)), Instant::ZERO)
 }

@@ -74,7 +74,7 @@ impl Coalesce {
 
     fn hold(&mut self, now: Instant, key: Key, mut first: Packet, layout: Layout, next: u32) {
         let deadline = now + self.hold;
-        first.frame = Frame::linear(BytesMut::from(&first.frame.head[..layout.end]));
+        *first.frame = Frame::linear(BytesMut::from(&first.frame.head[..layout.end]));
         self.held.insert(key, Held { first, layout, next, deadline });
         self.deadlines.push_back((deadline, key));
     }

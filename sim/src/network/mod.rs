@@ -231,7 +231,7 @@ impl Network {
         &mut self,
         host: usize,
         interface: InterfaceId,
-        frame: Frame,
+        frame: Box<Frame>,
         cx: &mut NetworkContext<'_>,
     ) -> Option<Frame> {
         let port = self.ports[host][interface.0];
@@ -257,21 +257,29 @@ impl Network {
         None
     }
 
+    /// Brings the books and queues of all pipes up to `now`, up to which nothing is due any more; says when something last
+    /// moved in one.
+    pub(crate) fn catch_up(&mut self, now: Instant) -> Instant {
+        for segment in &mut self.pipes {
+            segment.pipe.handle_timeout(now, &mut self.output);
+            debug_assert!(self.output.delivered.is_empty() && self.output.dropped.is_empty(), "{}", segment.name);
+        }
+        self.pipes.iter().map(|segment| segment.pipe.acted_at()).max().unwrap_or_default()
+    }
+
     /// Does what is due in a slot, counted from the first one.
     pub(crate) fn work(&mut self, slot: usize, cx: &mut NetworkContext<'_>) {
         match slot.checked_sub(1) {
             None => self.change_links(cx),
             Some(chain) if chain >= self.pipes.len() => {
                 let link = chain - self.pipes.len();
-                let mut output = std::mem::take(&mut self.passed);
-                self.chains[link].handle_timeout(cx.now, &mut output);
-                self.take_passed(link, output, cx);
+                self.chains[link].handle_timeout(cx.now, &mut self.passed);
+                self.take_passed(link, cx);
                 self.carry(cx);
             }
             Some(pipe) => {
-                let mut output = std::mem::take(&mut self.output);
-                self.pipes[pipe].pipe.handle_timeout(cx.now, &mut output);
-                self.take_output(pipe, output, cx);
+                self.pipes[pipe].pipe.handle_timeout(cx.now, &mut self.output);
+                self.take_output(pipe, cx);
                 self.carry(cx);
             }
         }
@@ -282,12 +290,11 @@ impl Network {
             while self.timetables[index].next_at().is_some_and(|at| at <= cx.now) {
                 let Some((_, changes)) = self.timetables[index].next() else { break };
                 for change in changes {
-                    let mut output = std::mem::take(&mut self.output);
                     let segment = &mut self.pipes[index];
                     // Every change was tried when the timetable was made, and one that fails changes nothing.
-                    let _ = segment.pipe.apply(cx.now, &change, &mut output);
+                    let _ = segment.pipe.apply(cx.now, &change, &mut self.output);
                     cx.observer.link_changed(cx.now, &segment.name, &describe(&change));
-                    self.take_output(index, output, cx);
+                    self.take_output(index, cx);
                 }
             }
         }
@@ -316,14 +323,12 @@ impl Network {
         while let Some((station, packet)) = self.moving.pop_front() {
             match station {
                 Station::Chain(link, direction) => {
-                    let mut output = std::mem::take(&mut self.passed);
-                    self.chains[link].handle(cx.now, packet, direction, &mut output);
-                    self.take_passed(link, output, cx);
+                    self.chains[link].handle(cx.now, packet, direction, &mut self.passed);
+                    self.take_passed(link, cx);
                 }
                 Station::Pipe(index) => {
-                    let mut output = std::mem::take(&mut self.output);
-                    self.pipes[index].pipe.offer(cx.now, packet, &mut output);
-                    self.take_output(index, output, cx);
+                    self.pipes[index].pipe.offer(cx.now, packet, &mut self.output);
+                    self.take_output(index, cx);
                 }
                 Station::Host(host, interface) => {
                     let mut packet = packet;
@@ -337,17 +342,19 @@ impl Network {
         }
     }
 
-    fn take_output(&mut self, index: usize, mut output: Output, cx: &mut NetworkContext<'_>) {
+    fn take_output(&mut self, index: usize, cx: &mut NetworkContext<'_>) {
         let segment = &self.pipes[index];
-        for (packet, reason) in output.dropped.drain(..) {
+        for (packet, reason) in self.output.dropped.drain(..) {
             cx.observer.dropped(cx.now, &segment.name, &packet, reason.as_str());
         }
-        self.moving.extend(output.delivered.drain(..).map(|packet| (segment.next, packet)));
+        for packet in self.output.delivered.drain(..) {
+            self.moving.push_back((segment.next, packet));
+        }
         cx.agenda.set(self.first_slot + 1 + index, segment.pipe.poll_timeout());
-        self.output = output;
     }
 
-    fn take_passed(&mut self, link: usize, mut output: Passed, cx: &mut NetworkContext<'_>) {
+    fn take_passed(&mut self, link: usize, cx: &mut NetworkContext<'_>) {
+        let output = &mut self.passed;
         for dropped in output.dropped.drain(..) {
             cx.observer.dropped(cx.now, &dropped.by, &dropped.packet, dropped.reason.as_str());
         }
@@ -355,7 +362,6 @@ impl Network {
         self.moving.extend(output.up.drain(..).map(|packet| (beyond, packet)));
         self.moving.extend(output.down.drain(..).map(|packet| (back, packet)));
         cx.agenda.set(self.first_slot + 1 + self.pipes.len() + link, self.chains[link].poll_timeout());
-        self.passed = output;
     }
 
     fn forward(&mut self, index: usize, mut packet: Packet, cx: &mut NetworkContext<'_>) {

@@ -135,6 +135,7 @@ pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) 
     let mut world = World::new(scenario, seed)?;
     let mut sampler = Sampler::new(scenario, &world, observer.series);
     simulate(scenario, &mut world, &mut sampler, &mut observer)?;
+    world.catch_up(world.now);
     world.traffic.conclude(world.now);
     sampler.finish(&world, &mut observer);
     check(scenario, &world, seed)?;
@@ -165,6 +166,7 @@ fn simulate(
         }
         // A sample shows what has happened up to its time.
         while sampler.next_at() < next {
+            world.catch_up(sampler.next_at());
             sampler.sample(world, observer);
             let now = (0..scenario.traffic.len()).map(|traffic| world.traffic.delivered(traffic)).sum();
             if delivered != now {
@@ -175,8 +177,10 @@ fn simulate(
             }
         }
         world.step(observer)?;
-        for flow in world.traffic.ended.split_off(0) {
-            sampler.look_at(world, flow, observer);
+        if !world.traffic.ended.is_empty() {
+            for flow in std::mem::take(&mut world.traffic.ended) {
+                sampler.look_at(world, flow, observer);
+            }
         }
     }
     world.now = end.unwrap_or(world.now);

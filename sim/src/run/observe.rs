@@ -32,7 +32,7 @@ struct Capturing {
     /// Interfaces that have sent the packets that are under way.
     origins: BTreeMap<u64, CaptureId>,
     /// A frame that a host is just giving to the network. Whether it is lost at once is known in a moment.
-    pending: Option<(u64, CaptureId, Frame)>,
+    pending: Option<(u64, CaptureId, Box<Frame>)>,
 }
 
 /// Marks of a run at most: a link that flaps without end would fill memory.

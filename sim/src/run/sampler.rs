@@ -23,6 +23,8 @@ pub(super) struct Sampler {
     interval: std::time::Duration,
     /// Samples that have been taken.
     taken: usize,
+    /// When the next sample is.
+    next_at: Instant,
     /// Whether series are kept at all.
     series: bool,
     flows: Vec<FlowSeries>,
@@ -62,6 +64,7 @@ impl Sampler {
         Self {
             interval: scenario.report.interval,
             taken: 0,
+            next_at: Instant::ZERO,
             series,
             flows: world.traffic.flows.iter().map(|_| FlowSeries::default()).collect(),
             links: world.network.link_names().map(link).collect(),
@@ -71,7 +74,7 @@ impl Sampler {
 
     /// When the next sample is.
     pub(super) fn next_at(&self) -> Instant {
-        self.time_of(self.taken)
+        self.next_at
     }
 
     /// When the last sample was.
@@ -97,6 +100,7 @@ impl Sampler {
             }
         }
         self.taken += 1;
+        self.next_at = self.time_of(self.taken);
     }
 
     /// Notes the state of a flow.

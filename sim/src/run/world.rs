@@ -6,6 +6,7 @@ use super::{Observer, RunError};
 use crate::engine::Agenda;
 use crate::host::Host;
 use crate::network::{Arrival, Network, NetworkContext};
+use crate::packet::Boxes;
 use crate::random::Streams;
 use crate::scenario::Scenario;
 use crate::traffic::TrafficSet;
@@ -23,7 +24,8 @@ pub(super) struct World {
     /// How many of them at this instant.
     events_now: u64,
     arrivals: Vec<Arrival>,
-    frames: Vec<(InterfaceId, Frame)>,
+    frames: Vec<(InterfaceId, Box<Frame>)>,
+    boxes: Boxes,
     touched: Vec<usize>,
 }
 
@@ -53,6 +55,7 @@ impl World {
             events_now: 0,
             arrivals: Vec::new(),
             frames: Vec::new(),
+            boxes: Boxes::default(),
             touched: Vec::new(),
         })
     }
@@ -60,6 +63,11 @@ impl World {
     /// When something happens next.
     pub(super) fn next(&self) -> Option<Instant> {
         self.agenda.next().map(|(at, _)| at)
+    }
+
+    /// Has what nobody has waited for happen up to `at`, a time before the next thing that somebody waits for.
+    pub(super) fn catch_up(&mut self, at: Instant) {
+        self.now = self.now.max(self.network.catch_up(at));
     }
 
     /// Does the one thing that happens next.
@@ -80,7 +88,7 @@ impl World {
                 &mut NetworkContext { now: self.now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };
             self.network.work(slot, cx);
             self.hand_over();
-            for change in std::mem::take(&mut self.network.carrier_changes) {
+            for change in self.network.carrier_changes.drain(..) {
                 self.hosts[change.host].carrier(self.now, change);
                 self.agenda.hurry(traffic_slot + 1 + change.host, self.now);
             }
@@ -99,9 +107,8 @@ impl World {
     /// Gives packets to the hosts that they have reached.
     fn hand_over(&mut self) {
         let first = self.network.slots() + 1;
-        for arrival in self.arrivals.drain(..) {
-            let host = arrival.host;
-            self.hosts[host].receive(self.now, arrival);
+        for Arrival { host, interface, packet } in self.arrivals.drain(..) {
+            self.hosts[host].receive(self.now, interface, self.boxes.unpack(packet.frame));
             self.agenda.hurry(first + host, self.now);
         }
     }
@@ -110,8 +117,10 @@ impl World {
     fn host(&mut self, index: usize, observer: &mut Observer) {
         let now = self.now;
         let mut frames = std::mem::take(&mut self.frames);
+        let boxes = &mut self.boxes;
+        let mut send = |interface, frame| frames.push((interface, boxes.pack(frame)));
         let host = &mut self.hosts[index];
-        host.give_ready(now, &mut frames);
+        host.give_ready(now, &mut send);
         if host.take_in(now) {
             while let Some(frame) = host.poll_datagram() {
                 self.traffic.take_datagram(now, index, &frame);
@@ -119,7 +128,7 @@ impl World {
             while let Some(event) = host.poll_event() {
                 self.traffic.serve(now, event, host);
             }
-            host.give_out(now, &mut frames);
+            host.give_out(now, &mut send);
         }
         for (interface, frame) in frames.drain(..) {
             let cx = &mut NetworkContext { now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };

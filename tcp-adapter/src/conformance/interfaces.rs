@@ -6,8 +6,8 @@ use bytes::BytesMut;
 
 use super::Factory;
 use super::hook::TestHook;
-use super::packet::{Packet, SYN};
-use crate::{ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, MacAddr, Route, TcpStack};
+use super::packet::{ACK, Packet, SYN};
+use crate::{ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, MacAddr, Route, TcpId, TcpStack};
 
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
 const OWN: [u8; 6] = [2, 0, 0, 0, 1, 0];
@@ -31,18 +31,58 @@ fn frames(stack: &mut dyn TcpStack, now: Instant) -> Vec<(InterfaceId, Frame)> {
 /// what comes in elsewhere.
 pub fn connections_keep_to_their_interface(factory: Factory) {
     let mut stack = factory(90);
+    let mut now = Instant::from_millis(5_000);
+    let (conn, answer) = connect_over_router(&mut *stack, now);
+    let mut hook = TestHook::default();
+    now += Duration::from_millis(1);
+    stack.handle_frame(now, InterfaceId(0), answer.to_frame(), &mut hook);
+    let elsewhere = Packet { link: [ROUTER, ROUTER], ..answer.clone() };
+    stack.handle_frame(now, InterfaceId(1), elsewhere.to_frame(), &mut hook);
+    assert!(hook.segments.is_empty(), "a frame for somebody else was taken");
+    stack.handle_frame(now, InterfaceId(1), answer.to_frame(), &mut hook);
+    assert_eq!(hook.segments.len(), 1);
+    let info = stack.info(conn).expect("open");
+    assert!(info.established && info.interface == InterfaceId(1));
+}
+
+/// Everything that was received is acknowledged, although the router has to be asked for again in between.
+pub fn acknowledgements_survive_resolution(factory: Factory) {
+    let mut stack = factory(91);
+    let mut now = Instant::from_millis(5_000);
+    let (conn, answer) = connect_over_router(&mut *stack, now);
+    let hook = &mut TestHook::default();
+    stack.handle_frame(now, InterfaceId(1), answer.to_frame(), hook);
+    assert!(matches!(&frames(&mut *stack, now)[..], [(_, frame)] if Packet::parse(frame).is_some()));
+    // Nobody keeps the router's address for so long.
+    now += Duration::from_secs(3600);
+    let first = answer.seq.wrapping_add(1);
+    for (seq, payload) in [(first.wrapping_add(10), vec![1; 10]), (first, vec![2; 5])] {
+        let data = Packet { seq, flags: ACK, options: Vec::new(), payload, ..answer.clone() };
+        stack.handle_frame(now, InterfaceId(1), data.to_frame(), hook);
+        frames(&mut *stack, now);
+    }
+    now += Duration::from_millis(1);
+    stack.handle_frame(now, InterfaceId(1), resolution(), hook);
+    stack.ack_now(now, conn);
+    let sent = frames(&mut *stack, now);
+    let last = sent.iter().filter_map(|(_, frame)| Packet::parse(frame)).next_back().expect("an acknowledgement");
+    assert_eq!(last.ack.wrapping_sub(first), 5);
+}
+
+/// Adds two interfaces, the second of which has a router, and connects over it: the connection, and the SYN-ACK
+/// that it waits for.
+fn connect_over_router(stack: &mut dyn TcpStack, now: Instant) -> (TcpId, Packet) {
     assert_eq!(stack.add_interface(interface(0, Vec::new())), InterfaceId(0));
     let routes = vec![Route::default_via([10, 0, 1, 254].into())];
     assert_eq!(stack.add_interface(interface(1, routes)), InterfaceId(1));
     assert_eq!(stack.interfaces().len(), 2);
-    let mut now = Instant::from_millis(5_000);
     let request = ConnectRequest { local: [10, 0, 1, 1].into(), local_port: None, remote: ([192, 0, 2, 7], 80).into() };
     let conn = stack.connect(now, &request).expect("a default route");
-    let asked = frames(&mut stack, now);
+    let asked = frames(stack, now);
     assert!(matches!(&asked[..], [(InterfaceId(1), frame)] if frame.head[12..14] == [0x08, 0x06]), "{asked:?}");
     assert_eq!(asked[0].1.head[38..42], [10, 0, 1, 254], "the router is asked for, not the destination");
     stack.handle_frame(now, InterfaceId(1), resolution(), &mut TestHook::default());
-    let sent = frames(&mut stack, now);
+    let sent = frames(stack, now);
     let syn = match &sent[..] {
         [(InterfaceId(1), frame)] => Packet::parse(frame).expect("a SYN"),
         other => panic!("{other:?}"),
@@ -55,23 +95,14 @@ pub fn connections_keep_to_their_interface(factory: Factory) {
         destination: syn.source,
         seq: 7_000,
         ack: syn.seq.wrapping_add(1),
-        flags: 0x12,
+        flags: SYN | ACK,
         window: 1_000,
         urgent: 0,
         ecn: 0,
         options: vec![2, 4, 5, 0xb4],
         payload: Vec::new(),
     };
-    let mut hook = TestHook::default();
-    now += Duration::from_millis(1);
-    stack.handle_frame(now, InterfaceId(0), answer.to_frame(), &mut hook);
-    let elsewhere = Packet { link: [ROUTER, ROUTER], ..answer.clone() };
-    stack.handle_frame(now, InterfaceId(1), elsewhere.to_frame(), &mut hook);
-    assert!(hook.segments.is_empty(), "a frame for somebody else was taken");
-    stack.handle_frame(now, InterfaceId(1), answer.to_frame(), &mut hook);
-    assert_eq!(hook.segments.len(), 1);
-    let info = stack.info(conn).expect("open");
-    assert!(info.established && info.interface == InterfaceId(1));
+    (conn, answer)
 }
 
 /// The router's answer to an ARP request (RFC 826).

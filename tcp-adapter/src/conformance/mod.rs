@@ -56,6 +56,7 @@ macro_rules! tcp_conformance_tests {
             hostile::syn_in_an_open_connection_is_challenged,
             hostile::unacceptable_acknowledgements_never_reach_the_hook,
             hostile::wrong_checksums_never_reach_the_hook,
+            interfaces::acknowledgements_survive_resolution,
             interfaces::connections_keep_to_their_interface,
             options::arrive_as_pushed,
             options::chunks_stay_apart_when_segments_are_lost,

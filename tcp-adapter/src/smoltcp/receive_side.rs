@@ -10,7 +10,7 @@ pub(super) struct ReceiveSide {
     /// Everything before has been received in order; one past the last byte once the FIN is.
     pub(super) next: u64,
     pub(super) finished: bool,
-    /// Acknowledgement of smoltcp's last segment.
+    /// Acknowledgement of the last segment that was sent.
     pub(super) acked: u64,
     /// End of the largest window that has been advertised.
     pub(super) edge: u64,

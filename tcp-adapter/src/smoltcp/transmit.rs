@@ -265,7 +265,11 @@ impl SmoltcpStack {
     }
 
     /// Sends a segment without payload that smoltcp knows nothing of.
+    ///
+    /// It acknowledges all that has been received. What smoltcp has acknowledged on the wire may be less: it takes an
+    /// acknowledgement for sent that it has dropped since its neighbour had to be asked for first.
     fn forge(&self, conn: &mut Connection, seq: u32, output: &mut Output<'_>) {
+        conn.receive.acked = conn.receive.acked.max(conn.receive.next);
         let out = SegmentOut {
             kind: SegmentKind::Established,
             fin: false,

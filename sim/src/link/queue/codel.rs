@@ -81,6 +81,10 @@ impl Queue for CoDel {
         self.state.dequeue(self.control, &mut self.fifo, now, fates)
     }
 
+    fn drops_late(&self) -> bool {
+        true
+    }
+
     fn packets(&self) -> usize {
         self.fifo.packets()
     }

@@ -32,6 +32,10 @@ impl Queue for DropTail {
         self.fifo.pop().map(|(_, packet)| packet)
     }
 
+    fn drops_late(&self) -> bool {
+        false
+    }
+
     fn packets(&self) -> usize {
         self.fifo.packets()
     }

@@ -169,6 +169,10 @@ impl Queue for FqCoDel {
         }
     }
 
+    fn drops_late(&self) -> bool {
+        true
+    }
+
     fn packets(&self) -> usize {
         self.packets
     }

@@ -108,6 +108,9 @@ pub(super) trait Queue: Debug + Send {
     /// The packet to send next. It may drop packets, even all of them.
     fn dequeue(&mut self, now: Instant, fates: &mut Fates<'_>) -> Option<Packet>;
 
+    /// Whether [`dequeue`](Self::dequeue) may drop packets.
+    fn drops_late(&self) -> bool;
+
     /// Packets that wait.
     fn packets(&self) -> usize;
 

@@ -146,6 +146,10 @@ impl Queue for Pie {
         self.fifo.pop().map(|(_, packet)| packet)
     }
 
+    fn drops_late(&self) -> bool {
+        false
+    }
+
     fn packets(&self) -> usize {
         self.fifo.packets()
     }

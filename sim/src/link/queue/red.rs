@@ -173,6 +173,10 @@ impl Queue for Red {
         packet
     }
 
+    fn drops_late(&self) -> bool {
+        false
+    }
+
     fn packets(&self) -> usize {
         self.fifo.packets()
     }

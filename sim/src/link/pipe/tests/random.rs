@@ -185,7 +185,7 @@ fn outcome(config: PipeConfig, steps: &[(u64, Step)], seed: u64) -> impl Partial
     }
     run.finish();
     let arrivals: Vec<_> = run.arrivals.into_iter().map(|(at, packet)| (at, packet.id, packet.frame)).collect();
-    (arrivals, run.drops, *run.pipe.stats())
+    (arrivals, run.drops, run.pipe.stats())
 }
 
 proptest! {
