@@ -141,7 +141,6 @@ mod tests {
             ack,
             flags: Flags::ACK,
             window: 1000,
-            urgent: 0,
             ecn: Ecn::NotEct,
             options,
             payload_at: 0,

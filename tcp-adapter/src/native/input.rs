@@ -5,6 +5,7 @@ use super::connection::{Connection, Handshake, Phase};
 use super::receiver::Arrival;
 use super::send::Acknowledgement;
 use super::wire::{Ecn, Flags, Options, Segment};
+use crate::congestion::EcnResponse;
 use crate::{CloseReason, OptionSpace, SegmentIn, TcpEvent, TcpFlags, Verdict};
 
 /// What is to be done about a segment.
@@ -154,6 +155,10 @@ impl Connection {
         }
         self.phase = Phase::Open;
         self.touch(cx.now);
+        if self.agreed.ecn && self.send.control.ecn() == EcnResponse::Proportional {
+            // Both ends of a data centre are alike (RFC 8257 section 5).
+            self.receive.echo_exactly();
+        }
         self.send.start(cx.config);
         cx.events.push_back(TcpEvent::Established(self.id));
     }

@@ -22,6 +22,8 @@ pub(super) struct Output<'a> {
 /// What a segment says besides its payload.
 struct Header<'a> {
     seq: u32,
+    /// What is acknowledged and whether a mark is echoed, if not what has arrived last.
+    acknowledges: Option<(u64, bool)>,
     flags: Flags,
     window: u16,
     ecn: Ecn,
@@ -98,12 +100,15 @@ impl Connection {
         }
         let window = self.receive.window_field(cx.now, window, true, self.send.mss);
         let seq = self.send.iss;
-        let header = Header { seq, flags, window, ecn: Ecn::NotEct, options: &options };
+        let header = Header { seq, acknowledges: None, flags, window, ecn: Ecn::NotEct, options: &options };
         self.emit(out, &header, SmallVec::new(), 0, None);
     }
 
     fn transmit_open(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>) {
         let segmented = out.offload.segmentation && out.offload.checksum;
+        if let Some(before) = self.receive.take_before_mark() {
+            self.emit_bare(cx, out, self.send.nxt, Some(before));
+        }
         let mut carried_ack = false;
         loop {
             let burst = if segmented { cx.config.max_segmented as u64 } else { u64::from(self.send.mss) };
@@ -118,11 +123,11 @@ impl Connection {
             self.ack_now = false;
         }
         if std::mem::take(&mut self.ack_now) || self.receive.ack_is_due(cx.now) {
-            self.emit_bare(cx, out, self.send.nxt, true);
+            self.emit_bare(cx, out, self.send.nxt, None);
         }
         if std::mem::take(&mut self.probe) {
             // The number before the first that the peer may not have: not acceptable, so it must be answered (RFC 9293 section 3.8.4).
-            self.emit_bare(cx, out, self.send.una.wrapping_sub(1), false);
+            self.emit_bare(cx, out, self.send.una.wrapping_sub(1), None);
         }
     }
 
@@ -168,7 +173,8 @@ impl Connection {
         let end = end_of_data + u64::from(fin);
         self.send.on_sent(cx.now, plan, end, payload.len() as u64, size, timestamp);
         let window = self.receive.window_field(cx.now, window, false, self.send.mss);
-        let header = Header { seq: self.send.seq(plan.start()), flags, window, ecn, options: &options };
+        let header =
+            Header { seq: self.send.seq(plan.start()), acknowledges: None, flags, window, ecn, options: &options };
         let cut = (payload.len() > size as usize).then_some(size);
         let payload_len = payload.len();
         let mut pieces = SmallVec::new();
@@ -192,8 +198,14 @@ impl Connection {
         bytes
     }
 
-    /// A segment without payload; with `blocks` it tells what has arrived out of order.
-    fn emit_bare(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>, offset: u64, blocks: bool) {
+    /// A segment without payload, which tells what has arrived out of order unless it `acknowledges` something special.
+    fn emit_bare(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Output<'_>,
+        offset: u64,
+        acknowledges: Option<(u64, bool)>,
+    ) {
         let mut options = self.own_options(cx);
         let segment = SegmentOut {
             kind: SegmentKind::Established,
@@ -205,12 +217,18 @@ impl Connection {
             window_shift: self.receive.window_shift(),
         };
         let window = self.add_foreign_options(cx, &segment, &mut options);
-        if blocks && self.send.sack {
+        if acknowledges.is_none() && self.send.sack {
             self.receive.write_blocks(&mut options);
         }
         let window = self.receive.window_field(cx.now, window, false, self.send.mss);
-        let header =
-            Header { seq: self.send.seq(offset), flags: Flags::ACK, window, ecn: Ecn::NotEct, options: &options };
+        let header = Header {
+            seq: self.send.seq(offset),
+            acknowledges,
+            flags: Flags::ACK,
+            window,
+            ecn: Ecn::NotEct,
+            options: &options,
+        };
         self.receive.on_ack_sent(false);
         self.emit(out, &header, SmallVec::new(), 0, None);
     }
@@ -258,12 +276,14 @@ impl Connection {
         *out.ident = out.ident.wrapping_add(1);
         let acknowledging = header.flags.contains(Flags::ACK);
         let mut flags = header.flags;
-        if acknowledging && !flags.contains(Flags::SYN) && self.receive.echoes_mark() {
+        let (acknowledged, marked) =
+            header.acknowledges.unwrap_or_else(|| (self.receive.next(), self.receive.echoes_mark()));
+        if acknowledging && !flags.contains(Flags::SYN) && marked {
             flags |= Flags::ECE;
         }
         let fields = SegmentFields {
             seq: header.seq,
-            ack: if acknowledging { self.receive.seq(self.receive.next()) } else { 0 },
+            ack: if acknowledging { self.receive.seq(acknowledged) } else { 0 },
             flags,
             window: header.window,
             urgent: 0,
@@ -295,7 +315,7 @@ impl Connection {
                 self.send.seq(self.send.nxt)
             }
         };
-        let header = Header { seq, flags, window: 0, ecn: Ecn::NotEct, options: &writer };
+        let header = Header { seq, acknowledges: None, flags, window: 0, ecn: Ecn::NotEct, options: &writer };
         self.emit(out, &header, SmallVec::new(), 0, None);
     }
 }

@@ -36,6 +36,10 @@ pub(super) struct Receiver {
     news: bool,
     /// Congestion is echoed until the peer says that it has reduced its window (RFC 3168 section 6.1.3).
     echo: bool,
+    /// Marks are echoed one by one (RFC 8257 section 3.2).
+    exact: bool,
+    /// An acknowledgement up to here must leave before any other, with the echo of before.
+    before_mark: Option<u64>,
     /// The window advertised last was the stack's own.
     own_window: bool,
     /// The stack had little memory left when data arrived last.
@@ -68,6 +72,8 @@ impl Receiver {
             finished: false,
             news: false,
             echo: false,
+            exact: false,
+            before_mark: None,
             own_window: true,
             pressure: false,
             field: 0,
@@ -195,6 +201,9 @@ impl Receiver {
         memory: Level,
     ) {
         self.pressure = memory != Level::Plenty;
+        if self.pressure {
+            self.data.compact();
+        }
         let before = self.next();
         let in_order = take.offset <= before;
         if memory == Level::Exhausted || (memory == Level::Scarce && !in_order) {
@@ -207,6 +216,9 @@ impl Receiver {
             Some(fin) => take.len.min(usize::try_from(fin.saturating_sub(take.offset)).unwrap_or(usize::MAX)),
             None => take.len,
         };
+        if self.exact && self.policy.is_pending() && self.policy.ece() != take.marked {
+            self.before_mark = Some(before);
+        }
         let inserted = self.data.insert(take.offset, pieces, len);
         if take.fin && self.fin.is_none() && take.offset + len as u64 >= self.data.end_of_known() {
             self.fin = Some(take.offset + len as u64);
@@ -267,7 +279,17 @@ impl Receiver {
 
     /// Whether segments tell the peer that it should reduce its window (ECE).
     pub(super) fn echoes_mark(&self) -> bool {
-        self.echo
+        if self.exact { self.policy.ece() } else { self.echo }
+    }
+
+    /// Lets marks be echoed one by one, for a peer that counts them.
+    pub(super) fn echo_exactly(&mut self) {
+        self.exact = true;
+    }
+
+    /// The acknowledgement that must leave before any other since the mark has changed (RFC 8257 section 3.2), and whether it echoes one.
+    pub(super) fn take_before_mark(&mut self) -> Option<(u64, bool)> {
+        Some((self.before_mark.take()?, !self.policy.ece()))
     }
 
     /// The peer has reduced its window (CWR).

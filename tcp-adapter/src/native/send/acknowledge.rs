@@ -7,6 +7,7 @@ use super::{NEVER, Sender};
 use crate::Instant;
 use crate::congestion::{Ack, Cause, CongestionEvent, EcnResponse};
 use crate::native::prr::Prr;
+use crate::native::timestamps::is_before;
 
 /// Duplicate acknowledgements that mean a loss to a sender without SACK (RFC 5681 section 3.2).
 const DUP_THRESHOLD: u32 = 3;
@@ -126,8 +127,11 @@ impl Sender {
         if !probe.retransmission || duplicate {
             return false;
         }
-        // An answer to the first transmission comes back sooner than the probe could; only the probe's tells of a loss.
-        newly.newest.is_none_or(|(_, resent)| resent)
+        match (probe.timestamp, ack.echo) {
+            (Some(sent), Some(echo)) => !is_before(echo, sent),
+            // Nothing tells: better one reduction too many than one too few.
+            _ => newly.newest.is_none_or(|(_, resent)| resent),
+        }
     }
 
     /// F-RTO (RFC 5682 section 3.1): what arrives after a timeout without having been sent again was on its way.

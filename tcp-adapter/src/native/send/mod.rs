@@ -42,6 +42,8 @@ pub(super) enum Fin {
 struct TailProbe {
     end: u64,
     retransmission: bool,
+    /// Our timestamp on it.
+    timestamp: Option<u32>,
 }
 
 /// State of the sending side. Offsets are those of [`TcpStack`](crate::TcpStack).
@@ -251,7 +253,9 @@ impl Sender {
         if self.fin == Fin::Queued && end > self.buffer.end() {
             self.fin = Fin::Sent;
         }
-        self.note_probe(plan, end);
+        if std::mem::take(&mut self.probing) {
+            self.tail_probe = Some(TailProbe { end, retransmission, timestamp });
+        }
         self.arm_after_sending(now);
     }
 
@@ -263,12 +267,6 @@ impl Sender {
         let idle = u64::try_from(now.saturating_since(self.last_sent_at).as_nanos()).unwrap_or(u64::MAX);
         if idle > self.rtt.rto() {
             self.control.on_restart(now, idle);
-        }
-    }
-
-    fn note_probe(&mut self, plan: &Plan, end: u64) {
-        if std::mem::take(&mut self.probing) {
-            self.tail_probe = Some(TailProbe { end, retransmission: plan.is_retransmission() });
         }
     }
 

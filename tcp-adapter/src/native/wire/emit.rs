@@ -108,6 +108,7 @@ impl HeaderTemplate {
         self.headers[..6].copy_from_slice(&destination.0);
     }
 
+    #[cfg(test)]
     pub(in crate::native) fn link_destination(&self) -> MacAddr {
         let [a, b, c, d, e, f, ..] = self.headers;
         MacAddr([a, b, c, d, e, f])

@@ -57,7 +57,6 @@ impl Flags {
     pub(in crate::native) const RST: Self = Self(0x04);
     pub(in crate::native) const PSH: Self = Self(0x08);
     pub(in crate::native) const ACK: Self = Self(0x10);
-    pub(in crate::native) const URG: Self = Self(0x20);
     /// ECN-Echo (RFC 3168 section 6.1).
     pub(in crate::native) const ECE: Self = Self(0x40);
     /// Congestion window reduced (RFC 3168 section 6.1).

@@ -1,8 +1,6 @@
 //! TCP options to send.
 
-use super::options::{
-    FAST_OPEN, MAX_OPTIONS, MAXIMUM_SEGMENT_SIZE, NO_OPERATION, SACK, SACK_PERMITTED, TIMESTAMPS, WINDOW_SCALE,
-};
+use super::options::{MAX_OPTIONS, MAXIMUM_SEGMENT_SIZE, NO_OPERATION, SACK, SACK_PERMITTED, TIMESTAMPS, WINDOW_SCALE};
 
 /// The options of a header, written one after another.
 ///
@@ -76,14 +74,6 @@ impl OptionWriter {
         fitting
     }
 
-    /// A cookie of at most 16 bytes; an empty one asks for a cookie (RFC 7413 section 4.1.1).
-    pub(in crate::native) fn fast_open(&mut self, cookie: &[u8]) -> bool {
-        let Some(len) = u8::try_from(2 + cookie.len()).ok().filter(|len| usize::from(*len) <= self.room()) else {
-            return false;
-        };
-        self.raw(&[FAST_OPEN, len]) && self.raw(cookie)
-    }
-
     /// Whole options as they are.
     #[inline]
     pub(in crate::native) fn raw(&mut self, options: &[u8]) -> bool {
@@ -114,12 +104,12 @@ mod tests {
     fn options_round_trip() {
         let mut writer = OptionWriter::default();
         assert!(writer.mss(8960) && writer.sack_permitted() && writer.timestamps(0x8000_0001, 7));
-        assert!(writer.window_scale(9) && writer.fast_open(&[1, 2, 3, 4]) && writer.raw(&[30, 4, 1, 2]));
+        assert!(writer.window_scale(9) && writer.raw(&[30, 4, 1, 2]));
         writer.pad();
-        assert_eq!(writer.len(), 32);
+        assert_eq!(writer.len(), 28);
         let options = Options::parse(writer.as_slice());
         assert_eq!((options.mss, options.window_shift, options.sack_permitted), (Some(8960), Some(9), true));
-        assert_eq!((options.timestamps, options.fast_open), (Some((0x8000_0001, 7)), Some(&[1, 2, 3, 4][..])));
+        assert_eq!(options.timestamps, Some((0x8000_0001, 7)));
         assert_eq!(options.foreign.as_slice(), &[30, 4, 1, 2]);
         assert!(!options.malformed);
     }
@@ -140,8 +130,7 @@ mod tests {
     fn what_does_not_fit_changes_nothing() {
         let mut writer = OptionWriter::default();
         assert!(writer.raw(&[NO_OPERATION; 37]));
-        assert!(!writer.mss(1460) && !writer.timestamps(1, 2) && !writer.fast_open(&[0; 4]) && !writer.raw(&[0; 300]));
-        assert!(!writer.fast_open(&[0; 255]));
+        assert!(!writer.mss(1460) && !writer.timestamps(1, 2) && !writer.raw(&[0; 300]));
         assert_eq!(writer.len(), 37);
         assert!(writer.window_scale(3));
         assert_eq!(writer.room(), 0);

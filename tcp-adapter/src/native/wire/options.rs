@@ -14,8 +14,6 @@ pub(super) const SACK_PERMITTED: u8 = 4;
 pub(super) const SACK: u8 = 5;
 /// Timestamps (RFC 7323 section 3.2).
 pub(super) const TIMESTAMPS: u8 = 8;
-/// Fast Open cookie (RFC 7413 section 4.1.1).
-pub(super) const FAST_OPEN: u8 = 34;
 
 /// Largest shift of RFC 7323 section 2.3.
 const MAX_SHIFT: u8 = 14;
@@ -36,8 +34,6 @@ pub(in crate::native) struct Options<'a> {
     /// Value and echo reply.
     pub(in crate::native) timestamps: Option<(u32, u32)>,
     pub(in crate::native) sack: SackBlocks,
-    /// The cookie; empty if one is asked for.
-    pub(in crate::native) fast_open: Option<&'a [u8]>,
     /// The options of the layer above.
     pub(in crate::native) foreign: Foreign<'a>,
     /// An option had an impossible length; what came before it counts.
@@ -56,6 +52,7 @@ impl SackBlocks {
         &self.blocks[..usize::from(self.len)]
     }
 
+    #[cfg(test)]
     pub(in crate::native) fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -184,10 +181,6 @@ impl<'a> Options<'a> {
                     self.sack.push(pair(block));
                 }
             }
-            // RFC 7413 section 4.1.1: none, or an even number of 4 to 16.
-            (FAST_OPEN, _) if value.is_empty() || (4..=16).contains(&value.len()) && value.len().is_multiple_of(2) => {
-                self.fast_open = Some(value);
-            }
             _ => {}
         }
     }
@@ -196,14 +189,7 @@ impl<'a> Options<'a> {
 fn is_foreign(kind: u8) -> bool {
     !matches!(
         kind,
-        END_OF_LIST
-            | NO_OPERATION
-            | MAXIMUM_SEGMENT_SIZE
-            | WINDOW_SCALE
-            | SACK_PERMITTED
-            | SACK
-            | TIMESTAMPS
-            | FAST_OPEN
+        END_OF_LIST | NO_OPERATION | MAXIMUM_SEGMENT_SIZE | WINDOW_SCALE | SACK_PERMITTED | SACK | TIMESTAMPS
     )
 }
 
@@ -256,8 +242,7 @@ mod tests {
         let options = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7, 34, 6, 1, 2, 3, 4];
         let parsed = Options::parse(&options);
         assert_eq!((parsed.mss, parsed.window_shift, parsed.sack_permitted), (Some(1460), Some(7), true));
-        assert_eq!((parsed.timestamps, parsed.fast_open), (Some((9, 0)), Some(&[1, 2, 3, 4][..])));
-        assert_eq!(Options::parse(&[34, 2]).fast_open, Some(&[][..]));
+        assert_eq!((parsed.timestamps, parsed.foreign.as_slice()), (Some((9, 0)), &[34, 6, 1, 2, 3, 4][..]));
     }
 
     #[test]
@@ -286,10 +271,10 @@ mod tests {
 
     #[test]
     fn known_options_of_a_wrong_length_are_ignored() {
-        let options = [2, 3, 1, 3, 2, 4, 3, 0, 8, 4, 0, 0, 34, 3, 0, 34, 5, 0, 0, 0, 30, 2];
+        let options = [2, 3, 1, 3, 2, 4, 3, 0, 8, 4, 0, 0, 30, 2];
         let parsed = Options::parse(&options);
         assert_eq!((parsed.mss, parsed.window_shift, parsed.sack_permitted), (None, None, false));
-        assert_eq!((parsed.timestamps, parsed.fast_open), (None, None));
+        assert_eq!(parsed.timestamps, None);
         assert_eq!(parsed.foreign.as_slice(), &[30, 2]);
         assert!(!parsed.malformed);
     }

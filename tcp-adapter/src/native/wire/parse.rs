@@ -34,7 +34,6 @@ pub(in crate::native) struct Segment<'a> {
     pub(in crate::native) flags: Flags,
     /// Not scaled.
     pub(in crate::native) window: u16,
-    pub(in crate::native) urgent: u16,
     pub(in crate::native) ecn: Ecn,
     pub(in crate::native) options: &'a [u8],
     /// Where the payload starts in the head of the frame. It is the rest of the head and the payload slices, up to
@@ -138,7 +137,6 @@ fn tcp<'a>(frame: &'a Frame, packet: &Packet) -> Option<Segment<'a>> {
         ack: u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]]),
         flags: Flags(fixed[13]),
         window: u16::from_be_bytes([fixed[14], fixed[15]]),
-        urgent: u16::from_be_bytes([fixed[18], fixed[19]]),
         ecn: packet.ecn,
         options,
         payload_at,
