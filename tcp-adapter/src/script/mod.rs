@@ -43,6 +43,7 @@
 //! | `event NAME` | has been reported since it was last asked for: `established`, `readable`, `writable`, `finished`, `closed normal`, `refused`, `reset`, `timed-out`, `aborted` |
 //! | `event no NAME` | has not |
 //! | `info FIELD VALUE...`, `info gone` | fields of [`TcpInfo`](crate::TcpInfo), and `room` |
+//! | `open [mss N] [sackOK] [wscale N] [ts] [win N] [rtt TIME]` | short for a handshake that the peer begins, after `app listen` for peer 1; `win` is that of its third segment, `rtt` how long after the SYN that comes (10 ms) |
 //! | `peer new [+N]` | the peer forgets the connection; its next initial sequence number is this far from the old one |
 //!
 //! # Segments

@@ -53,11 +53,45 @@ pub(super) fn parse(text: &str, first: u32) -> Result<Script, (u32, String)> {
                 script.settings.stack.push((key.to_owned(), value.to_owned()));
                 Ok(())
             }
+            [when, open, ref words @ ..] if open.trim_end_matches(|c: char| c.is_ascii_digit()) == "open" => {
+                expand_open(number, line, when, &open["open".len()..], words).map(|lines| script.lines.extend(lines))
+            }
             _ => Line::parse(number, line).map(|line| script.lines.push(line)),
         };
         parsed.map_err(|wrong| (number, format!("{wrong}\n    {line}")))?;
     }
     Ok(script)
+}
+
+/// A handshake that the peer begins, as the lines that it is short for.
+fn expand_open(number: u32, text: &str, when: &str, peer: &str, words: &[&str]) -> Result<Vec<Line>, String> {
+    let (mut syn, mut ack, mut round_trip) = (String::new(), String::new(), "10ms");
+    let mut words = words.iter();
+    while let Some(&word) = words.next() {
+        let mut value = || words.next().copied().ok_or_else(|| format!("'{word}' needs a value"));
+        match word {
+            "rtt" => round_trip = value()?,
+            "win" => ack += &format!(" win {}", value()?),
+            "ts" => {
+                syn += " ts 1000/0";
+                ack += " ts 1001/last";
+            }
+            "sackOK" => syn += " sackOK",
+            word => syn += &format!(" {word} {}", value()?),
+        }
+    }
+    let listen = if peer.is_empty() { vec![format!("{when} app listen")] } else { Vec::new() };
+    let when = if peer.is_empty() { "+0" } else { when };
+    let handshake = [
+        format!("{when} <<{peer} S 0:0 win 65535{syn}"),
+        format!("+0 >>{peer} S. 0:0 ack 1"),
+        format!("+{round_trip} <<{peer} . 1:1 ack 1{ack}"),
+        format!("+0 event{peer} established"),
+    ];
+    let lines = listen.into_iter().chain(handshake);
+    lines
+        .map(|line| Line::parse(number, &line).map_err(|wrong| format!("{wrong} in '{line}', of\n    {text}")))
+        .collect()
 }
 
 impl Settings {

@@ -35,6 +35,19 @@ const OPEN: &str = "
 ";
 
 #[test]
+fn open_is_short_for_a_handshake() {
+    passes(
+        "0      open  mss 1000 wscale 2 win 4000 rtt 20ms
+         +0     open2 mss 1000
+         30ms   none
+         +0     <<2   F.  1:1     ack 1
+         +0     >>2   .   1:1     ack 2
+         +0     event no finished
+         +0     event2 finished",
+    );
+}
+
+#[test]
 fn stack_listens_and_receives() {
     passes(&format!(
         "{OPEN}

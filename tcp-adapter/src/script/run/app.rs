@@ -63,7 +63,7 @@ impl Runner {
         match command {
             &Command::Send { len, chunk, tag } => {
                 let end = self.peer(index).sent + len;
-                while self.peer(index).sent < end {
+                loop {
                     let start = self.peer(index).sent;
                     let bytes: Bytes = (start..end.min(start + chunk)).map(stack_byte).collect();
                     let len = bytes.len() as u64;
@@ -71,6 +71,9 @@ impl Runner {
                         return Ok(Err(format!("{wrong:?}")));
                     }
                     self.peer(index).sent += len;
+                    if self.peer(index).sent == end {
+                        break;
+                    }
                 }
             }
             Command::Receive(receive) => self.receive(index, conn, *receive)?,
