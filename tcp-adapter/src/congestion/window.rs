@@ -46,11 +46,13 @@ impl Window {
 
     /// Bytes by whose arrival the window may grow: none while a recovery holds it, and none if it was not used (RFC 7661).
     ///
-    /// Bytes count when they arrive, selectively or not, so that reordering changes nothing.
+    /// What is acknowledged selectively counts when the gap before it is filled: a gap may be a loss, and until that is known only
+    /// limited transmit may send more (RFC 5681 section 3.2, step 1).
     pub(super) fn earned(&mut self, ack: &Ack) -> u64 {
         self.used = ack.cwnd_limited;
         match ack.recovery {
-            Recovery::Open | Recovery::Timeout if ack.cwnd_limited => ack.delivered,
+            Recovery::Open if ack.cwnd_limited => ack.acked,
+            Recovery::Timeout if ack.cwnd_limited => ack.delivered,
             _ => 0,
         }
     }

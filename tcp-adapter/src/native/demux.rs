@@ -211,7 +211,7 @@ impl NativeStack {
             self.open_passive(interface, tuple, segment, hook);
         } else if !syn && self.resume(interface, tuple, segment, hook) {
             return self.receive_segment(interface, tuple, segment, hook);
-        } else {
+        } else if flags.contains(Flags::ACK) || self.listeners.find(tuple.local).is_none() {
             self.refuse(interface, segment, &[]);
         }
         None

@@ -183,6 +183,9 @@ impl Connection {
         let Arrival::Acceptable { offset, len, fin, cut } = self.receive.check(segment.seq, segment.payload_len, fin)
         else {
             if !rst {
+                if !syn {
+                    self.receive.note_duplicate(segment.seq, segment.payload_len);
+                }
                 self.challenge(cx, has_data && !syn);
             }
             return Disposition::Done;
@@ -301,7 +304,7 @@ impl Connection {
             count += 1;
         }
         if bare && acked == self.send.una && count == 0 && self.send.flight.is_empty() {
-            self.send.window_probe_answered(cx.now);
+            self.send.window_probe_answered();
             return;
         }
         let outcome = self.send.on_ack(

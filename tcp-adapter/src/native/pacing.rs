@@ -56,6 +56,9 @@ impl Pacer {
     /// Never sends faster than `bytes_per_second`, whatever [`set_rate`](Self::set_rate) says. Holds from its next call.
     pub(super) fn set_max_rate(&mut self, bytes_per_second: Option<u64>) {
         self.max_rate = bytes_per_second.unwrap_or(u64::MAX).max(1);
+        if bytes_per_second.is_some() {
+            self.unpaced = 0;
+        }
     }
 
     /// Sends `bytes_per_second` from now on.

@@ -47,6 +47,11 @@ impl Prr {
         self.allowance
     }
 
+    /// Lets `bytes` out at least.
+    pub(super) fn allow(&mut self, bytes: u64) {
+        self.allowance = self.allowance.max(bytes);
+    }
+
     /// Bytes have left, for the first time or again.
     pub(super) fn on_sent(&mut self, bytes: u64) {
         self.out = self.out.saturating_add(bytes);

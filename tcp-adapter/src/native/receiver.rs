@@ -191,6 +191,15 @@ impl Receiver {
         Arrival::Acceptable { offset, len: kept, fin: fin_kept && !self.finished, cut: kept < len || fin != fin_kept }
     }
 
+    /// A segment that is not acceptable has brought what is there already: the next acknowledgement says so (RFC 2883 section 4.1).
+    pub(super) fn note_duplicate(&mut self, seq: u32, len: usize) {
+        let next = self.data.rcv_nxt();
+        let distance = u64::from(self.seq(next).wrapping_sub(seq));
+        if let Some(start) = next.checked_sub(distance).filter(|_| len as u64 <= distance) {
+            self.data.note_duplicate(start..start + len as u64);
+        }
+    }
+
     /// Takes the payload of an acceptable segment.
     pub(super) fn take(
         &mut self,

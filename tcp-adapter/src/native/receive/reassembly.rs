@@ -118,6 +118,13 @@ impl Reassembly {
 
     /// Whether [`sack_blocks`](Self::sack_blocks) would return any.
     #[inline]
+    /// `range`, all of which had arrived before, has arrived again: the peer is to be told (RFC 2883 section 4.1).
+    pub(crate) fn note_duplicate(&mut self, range: Range<u64>) {
+        if self.sack && !range.is_empty() && range.end <= self.rcv_nxt {
+            self.beyond.get_or_insert_default().sack.on_duplicate(range);
+        }
+    }
+
     pub(crate) fn has_sack_blocks(&self) -> bool {
         self.sack && self.beyond.is_some()
     }

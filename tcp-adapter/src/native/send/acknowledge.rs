@@ -41,10 +41,14 @@ impl Sender {
         let prior_una = self.una;
         let prior_in_flight = self.flight.in_flight();
         let advanced = ack.una > prior_una;
+        let mut newly = Newly::default();
         if !advanced && self.flight.is_empty() {
+            // That something arrived twice may be told when nothing is outstanding any more.
+            let duplicate = self.sack && self.take_blocks(now, ack.sack, prior_una, &mut newly);
+            self.learn_from_duplicate(duplicate);
+            self.judge_tail_probe(ack, duplicate, advanced);
             return Outcome::default();
         }
-        let mut newly = Newly::default();
         if advanced {
             self.flight.acknowledge(now, ack.una, &mut newly);
             self.una = ack.una;
@@ -55,14 +59,8 @@ impl Sender {
         }
         let duplicate = self.sack && self.take_blocks(now, ack.sack, prior_una, &mut newly);
         self.measure(now, &newly);
-        let tail_lost = self.judge_tail_probe(ack, duplicate, &newly);
-        if duplicate {
-            self.evidence.note_duplicate();
-            // A probe is sent on suspicion: its duplicate says nothing of reordering (RFC 8985 section 7.4.2).
-            if self.repair.is_repairing() {
-                self.rack.saw_duplicate(self.una, self.nxt);
-            }
-        }
+        self.learn_from_duplicate(duplicate);
+        let tail_lost = self.judge_tail_probe(ack, duplicate, advanced);
         self.judge_timeout(now, ack, advanced, &newly);
         self.judge_repair(now, ack, advanced);
         let lost = self.find_losses(now, ack, advanced, &newly);
@@ -88,9 +86,8 @@ impl Sender {
             let below = end <= self.una;
             let inside = blocks.get(1).is_some_and(|&(from, to)| from <= start && end.cast_signed() <= to);
             if index == 0 && (below || inside) {
-                // Only what was sent again can have arrived twice; older history proves nothing.
-                duplicate = end + self.max_window > prior_una && self.evidence.resent > 0
-                    || self.tail_probe.is_some_and(|probe| probe.retransmission);
+                // Only what was sent again can have arrived twice, which may be told after the repair has ended.
+                duplicate = end + self.max_window > prior_una && self.stats.duplicates < self.stats.retransmissions;
                 continue;
             }
             let start = u64::try_from(start).unwrap_or(0);
@@ -117,21 +114,34 @@ impl Sender {
         }
     }
 
-    /// Whether a tail loss probe has repaired a loss that nothing else would tell of (RFC 8985 section 7.4.2).
-    fn judge_tail_probe(&mut self, ack: &Acknowledgement<'_>, duplicate: bool, newly: &Newly) -> bool {
-        let Some(probe) = self.tail_probe else { return false };
-        if ack.una < probe.end {
-            return false;
+    /// The receiver has got something twice.
+    fn learn_from_duplicate(&mut self, duplicate: bool) {
+        if !duplicate {
+            return;
         }
-        self.tail_probe = None;
-        if !probe.retransmission || duplicate {
-            return false;
+        self.stats.duplicates += 1;
+        self.evidence.note_duplicate();
+        // A probe is sent on suspicion: its duplicate says nothing of reordering.
+        if !self.tail_probe.is_some_and(|probe| probe.retransmission && probe.end <= self.una) {
+            self.rack.saw_duplicate(self.una, self.nxt);
         }
-        match (probe.timestamp, ack.echo) {
-            (Some(sent), Some(echo)) => !is_before(echo, sent),
-            // Nothing tells: better one reduction too many than one too few.
-            _ => newly.newest.is_none_or(|(_, resent)| resent),
+    }
+
+    /// Whether a tail loss probe has repaired a loss that nothing else would tell of (RFC 8985 section 7.4.2). The echo of its timestamp
+    /// tells; else only what is acknowledged beyond it shows that it has not arrived twice, which the receiver would have
+    /// said by then.
+    fn judge_tail_probe(&mut self, ack: &Acknowledgement<'_>, duplicate: bool, advanced: bool) -> bool {
+        let Some(probe) = self.tail_probe.filter(|probe| ack.una >= probe.end) else { return false };
+        let beyond = ack.una > probe.end;
+        let answered_twice = duplicate || (!advanced && ack.may_be_duplicate && ack.sack.is_empty());
+        let repaired = match (probe.timestamp, ack.echo) {
+            (Some(sent), Some(echo)) if advanced => Some(!is_before(echo, sent)),
+            _ => beyond.then_some(true),
+        };
+        if !probe.retransmission || answered_twice || repaired.is_some() {
+            self.tail_probe = None;
         }
+        probe.retransmission && !answered_twice && repaired == Some(true)
     }
 
     /// F-RTO (RFC 5682 section 3.1): what arrives after a timeout without having been sent again was on its way.
@@ -266,6 +276,11 @@ impl Sender {
             let duplicate = !self.sack && newly.acked == 0 && ack.may_be_duplicate;
             let delivered = if duplicate { mss } else { newly.delivered };
             prr.on_ack(delivered, in_flight, safe, mss);
+            // What a partial acknowledgement shows to be lost leaves at once (RFC 6582 section 3.2 step 3), as no
+            // other sign of it will come.
+            if !self.sack && newly.acked > 0 && lost > 0 {
+                prr.allow(mss);
+            }
         }
         if newly.delivered == 0 && lost == 0 {
             return;

@@ -108,6 +108,8 @@ pub(super) struct SendStats {
     pub(super) bytes_retransmitted: u64,
     pub(super) retransmissions: u64,
     pub(super) losses: u64,
+    /// Times that the receiver told of something that arrived twice.
+    duplicates: u64,
 }
 
 /// A time that never comes.

@@ -100,7 +100,18 @@ impl Sender {
         if let Repair::Fast { prr: Some(prr), .. } = &self.repair {
             return prr.allowance();
         }
-        self.control.cwnd().saturating_sub(self.flight.in_flight())
+        self.control.cwnd().saturating_sub(self.flight.in_flight()) + self.inflation()
+    }
+
+    /// Without SACK, duplicates tell that the segments sent to learn more after a timeout have left the path (RFC 5682 section 2.1
+    /// step 3a: up to three segments), or what was really lost would wait for another timeout.
+    fn inflation(&self) -> u64 {
+        match self.repair {
+            Repair::Timeout { doubt: Doubt::Settled, .. } if !self.sack => {
+                u64::from(self.duplicates.min(2)) * u64::from(self.mss)
+            }
+            _ => 0,
+        }
     }
 
     /// While it is in doubt whether anything was lost, new data is sent instead (RFC 5682 section 2.1 step 2b).

@@ -55,6 +55,7 @@ impl Sender {
             if given_up {
                 return Expired::GivenUp;
             }
+            self.stalled_since.get_or_insert(now);
             self.persists = self.persists.saturating_add(1);
             self.arm_persist(now);
             // The override timeout of RFC 9293 section 3.8.6.2.1: a little that fits is better than to wait for ever.
@@ -69,15 +70,15 @@ impl Sender {
         if !self.waits_for_window() {
             self.persist_at = NEVER;
         } else if self.persist_at == NEVER {
-            self.stalled_since.get_or_insert(now);
             self.arm_persist(now);
         }
     }
 
-    /// The peer has answered a probe of its closed window: it lives (RFC 9293 section 3.8.6.1 forbids to give up on it).
-    pub(in crate::native) fn window_probe_answered(&mut self, now: Instant) {
+    /// The peer has answered a probe of its closed window: it lives (RFC 9293 section 3.8.6.1 forbids to give up on it), however
+    /// long it takes until the next one.
+    pub(in crate::native) fn window_probe_answered(&mut self) {
         if self.persist_at != NEVER {
-            self.stalled_since = Some(now);
+            self.stalled_since = None;
         }
     }
 
@@ -98,7 +99,6 @@ impl Sender {
     pub(super) fn arm_after_ack(&mut self, now: Instant, advanced: bool, progress: bool) {
         if self.flight.is_empty() {
             (self.rto_at, self.probe_at, self.reorder_at) = (NEVER, NEVER, NEVER);
-            self.tail_probe = None;
             self.probing = false;
             return;
         }
@@ -112,7 +112,7 @@ impl Sender {
     /// acknowledgement, which may be about older segments and tells nothing of the tail.
     fn arm_probe(&mut self, now: Instant) {
         let possible = self.sack
-            && self.tail_probe.is_none()
+            && self.tail_probe.is_none_or(|probe| probe.end <= self.una)
             && !self.probing
             && !self.repair.is_repairing()
             && self.flight.sacked() == 0
