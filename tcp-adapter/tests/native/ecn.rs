@@ -1,0 +1,118 @@
+//! Explicit congestion notification (RFC 3168 section 6.1).
+
+// Section 6.1.1: a SYN with both flags is answered with ECE alone, and neither is marked.
+script!(
+    a_peer_that_asks_is_answered,
+    "
+    0       app   listen
+    0       <<    SEW  0:0     win 65535 mss 1000
+    +0      >>    S.E  0:0     ack 1 notect
+    +10ms   <<    .   1:1      ack 1
+    +0      app   send 1000
+    +0      >>    .   1:1001   ack 1 ect0          # section 6.1.2
+    +10ms   <<    .   1:1001   ack 1001 ect0
+    +0..40ms >>   .   1001:1001 ack 1001 notect    # section 6.1.4
+"
+);
+
+script!(
+    a_peer_that_does_not_ask_is_not_told,
+    "
+    0       app   listen
+    0       <<    S   0:0      win 65535 mss 1000
+    +0      >>    S.  0:0      ack 1 notect
+    +10ms   <<    .   1:1      ack 1
+    +0      app   send 1000
+    +0      >>    .   1:1001   ack 1 notect
+    +10ms   <<    .E  1:1001   ack 1001 ce         # means nothing here
+    +0..40ms >>   .   1001:1001 ack 1001 notect
+    +0      <<2   SE  0:0      win 65535           # one flag is no question
+    +0      >>2   S.  0:0      ack 1
+"
+);
+
+script!(
+    it_is_asked_for_if_configured,
+    "
+    stack ecn on
+    0       app   connect
+    +0      >>    SEW 0:0      notect
+    +10ms   <<    S.E 0:0      ack 1 win 65535 mss 1000
+    +0      >>    .   1:1      ack 1 notect
+    +0      app   send 1000
+    +0      >>    .   1:1001   ack 1 ect0
+    +0      app2  connect
+    +0      >>2   SEW 0:0
+    +10ms   <<2   S.EW 0:0     ack 1 win 65535 mss 1000   # a peer that reflects flags
+    +0      >>2   .   1:1      ack 1
+    +0      app2  send 1000
+    +0      >>2   .   1:1001   ack 1 notect
+    +0      app3  connect
+    +0      >>3   SEW 0:0
+    +10ms   <<3   S.  0:0      ack 1 win 65535 mss 1000
+    +0      >>3   .   1:1      ack 1
+    +0      app3  send 1000
+    +0      >>3   .   1:1001   ack 1 notect
+"
+);
+
+// Section 6.1.3: ECE until CWR.
+script!(
+    marks_are_told_until_the_sender_has_reduced,
+    "
+    0       app   listen
+    0       <<    SEW  0:0     win 65535 mss 1000
+    +0      >>    S.E  0:0     ack 1
+    +10ms   <<    .   1:1      ack 1
+    +0      <<    .   1:1001   ack 1 ect0
+    +0      >>    .   1:1      ack 1001
+    +0      <<    .   1001:2001 ack 1 ce
+    +0      >>    .E  1:1      ack 2001
+    +0      <<    .   2001:3001 ack 1 ect0
+    +0      >>    .E  1:1      ack 3001
+    +0      app   send 100
+    +0      >>    .E  1:101    ack 3001
+    +0      <<    .W  3001:4001 ack 101 ect0
+    +0      >>    .   101:101  ack 4001
+    +0      <<    .W  4001:5001 ack 101 ce
+    +0      >>    .E  101:101  ack 5001
+"
+);
+
+// Section 6.1.2: one reduction in a round trip, told with CWR on the first new data.
+script!(
+    the_window_is_reduced_once_a_round_trip,
+    "
+    stack congestion reno
+    0       app   listen
+    0       <<    SEW  0:0     win 65535 mss 1000
+    +0      >>    S.E  0:0     ack 1
+    +10ms   <<    .   1:1      ack 1
+    +0      app   send 60000
+    +0      >>    .   1:10001  by 1000 ack 1 ect0
+    +10ms   <<    .E  1:1      ack 1001
+    +0      info  cwnd 5000 ssthresh 5000 retransmissions 0
+    +0      <<    .E  1:1      ack 3001
+    +0      <<    .E  1:1      ack 5001
+    +0      info  cwnd 5000
+    +0      <<    .E  1:1      ack 6001
+    +0      >>    .W  10001:11001 ack 1 ect0
+    +0      <<    .   1:1      ack 8001
+    +0      >>    .   11001:13001 by 1000 ack 1 ect0
+    +0      info  cwnd 5000
+"
+);
+
+// Section 6.1.5: what is sent again is not marked.
+script!(
+    retransmissions_are_not_capable,
+    "
+    0       app   listen
+    0       <<    SEW  0:0     win 65535 mss 1000
+    +0      >>    S.E  0:0     ack 1
+    +10ms   <<    .   1:1      ack 1
+    +0      app   send 1000
+    +0      >>    .   1:1001   ack 1 ect0
+    +200ms..215ms >> . 1:1001  ack 1 notect
+"
+);

@@ -1,0 +1,189 @@
+//! Loss detection by time, and tail loss probes (RFC 8985).
+
+// Section 7.2 and 7.3: two round trips after the last segment, the last one again.
+script!(
+    a_tail_is_probed_after_two_round_trips,
+    "
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 5000
+    +0      >>    .   1:5001     by 1000 ack 1
+    +200ms  >>    .   4001:5001  ack 1
+    +0      info  retransmissions 1 timeouts 0
+    +100ms  <<    .   1:1        ack 5001 sack 4001:5001
+    +60s    none
+"
+);
+
+// A lone segment may wait for a delayed acknowledgement.
+script!(
+    a_lone_segment_is_probed_a_little_later,
+    "
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 500
+    +0      >>    .   1:501      ack 1
+    +200ms..250ms >> . 1:501     ack 1
+    +100ms  <<    .   1:1        ack 501
+    +60s    none
+"
+);
+
+// Section 7.3: new data if there is any that the peer's window has room for.
+script!(
+    a_probe_is_new_data_if_there_is_any,
+    "
+    stack congestion reno
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 20000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +200ms  >>    .   10001:11001 ack 1
+    +100ms  <<    .   1:1        ack 11001
+    +0      >>    .   11001:20001 by 1000 ack 1
+    +0      info  cwnd >=10000 retransmissions 0
+"
+);
+
+// Section 7.2: once; then the retransmission timeout, which starts anew.
+script!(
+    there_is_one_probe_before_the_timeout,
+    "
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 5000
+    +0      >>    .   1:5001     by 1000 ack 1
+    +200ms  >>    .   4001:5001  ack 1
+    +300ms  >>    .   1:1001     ack 1
+    +0      info  timeouts 1
+"
+);
+
+// The tail of a flight is lost: repaired by the probe and what it shows, without a timeout.
+script!(
+    a_lost_tail_is_repaired_without_a_timeout,
+    "
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 5000
+    +0      >>    .   1:5001     by 1000 ack 1
+    +100ms  <<    .   1:1        ack 1001        # 1001 to 5001 are lost
+    +100ms..110ms >> . 4001:5001 ack 1
+    +100ms  <<    .   1:1        ack 1001 sack 4001:5001
+    +0..50ms >>   .   1001:2001  ack 1
+    +0      >>*   .   *          ack 1           # as far as the window of the recovery lets them
+    +100ms  <<    .   1:1        ack 2001 sack 4001:5001
+    +0      >>*   .   *          ack 1
+    +100ms  <<    .   1:1        ack 5001
+    +0      info  timeouts 0 in_flight 0
+    +60s    none
+"
+);
+
+// Section 7.4.2: a probe that repaired the only loss is a loss; one whose original had arrived is none.
+script!(
+    a_repair_by_a_probe_reduces_the_window,
+    "
+    stack congestion reno
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +100ms  <<    .   1:1        ack 9001
+    +100ms..150ms >> . 9001:10001 ack 1
+    +100ms  <<    .   1:1        ack 10001
+    +0      info  cwnd >=10000                               # it may have arrived twice
+    +10ms   app   send 1000
+    +0      >>    .   10001:11001 ack 1
+    +100ms  <<    .   1:1        ack 11001                   # no, or that would have been reported
+    +0      info  ssthresh >0 cwnd <10000
+"
+);
+
+script!(
+    a_probe_that_was_not_needed_does_not_reduce_the_window,
+    "
+    stack congestion reno
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +200ms  >>    .   9001:10001 ack 1
+    +10ms   <<    .   1:1        ack 10001
+    +90ms   <<    .   1:1        ack 10001 sack 9001:10001
+    +0      info  cwnd >=10000
+    +60s    none
+"
+);
+
+// Section 6.2: a segment that is late by a little is waited for, a quarter of the smallest round trip.
+script!(
+    a_late_segment_is_waited_for,
+    "
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +100ms  <<    .   1:1        ack 1 sack 1001:2001
+    +20ms   <<    .   1:1        ack 2001
+    +5ms    none
+    +0      info  retransmissions 0
+"
+);
+
+script!(
+    a_segment_that_is_later_is_lost,
+    "
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +100ms  <<    .   1:1        ack 1 sack 1001:2001
+    +25ms   >>    .   1:1001     ack 1
+"
+);
+
+// Section 6.2, step 3 and 4: once the path is known to reorder, three segments are no proof, time is.
+script!(
+    reordering_makes_patient,
+    "
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +100ms  <<    .   1:1        ack 1 sack 1001:3001
+    +10ms   <<    .   1:1        ack 3001           # late, not lost
+    +0      <<    .   1:1        ack 3001 sack 4001:8001
+    +0      none
+    +1ms..30ms >> .   3001:4001  ack 1
+"
+);
+
+// Section 6.2, step 4: each round trip with a DSACK widens the window by a quarter of the smallest round trip.
+script!(
+    dsack_widens_the_reordering_window,
+    "
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +100ms  <<    .   1:1        ack 1 sack 1001:4001
+    +0      >>    .   1:1001     ack 1
+    +5ms    <<    .   1:1        ack 10001                  # the original was late
+    +95ms   <<    .   1:1        ack 10001 sack 1:1001      # and is there twice
+    +1s     app   send 5000
+    +0      >>    .   10001:15001 by 1000 ack 1
+    +100ms  <<    .   1:1        ack 10001 sack 11001:15001
+    +45ms   none
+    +1ms..60ms >> .   10001:11001 ack 1
+"
+);
+
+// Section 3.1: a retransmission that is lost is noticed by what was sent after it.
+script!(
+    a_lost_retransmission_is_sent_again,
+    "
+    stack congestion reno
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 20000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +100ms  <<    .   1:1        ack 1 sack 1001:4001
+    +0      >>    .   1:1001     ack 1                       # lost too
+    +0      >>    .   10001:11001 ack 1                      # RFC 6937: ceil(3 * 5 / 10) - 1
+    +0      <<    .   1:1        ack 1 sack 1001:10001
+    +0      >>    .   11001:14001 by 1000 ack 1              # and up to the threshold
+    +100ms  <<    .   1:1        ack 1 sack 1001:14001
+    +0..30ms >>   .   1:1001     ack 1
+    +0      >>*   .   *          ack 1
+    +0      info  timeouts 0
+"
+);

@@ -1,0 +1,73 @@
+//! Segments that were late, not lost (RFC 4015, RFC 5682, RFC 3708).
+
+// RFC 4015 section 3.2: the acknowledgement echoes the original, so the window is what it was.
+script!(
+    a_timeout_is_undone_by_its_echo,
+    "
+    stack congestion reno
+    0       open  mss 1000 ts rtt 100ms
+    +0      app   send 9880
+    +0      >>    .   1:9881     by 988 ack 1 ts 100/1001
+    +300ms  >>    .   1:989      ack 1 ts 400/1001
+    +0      info  cwnd 988
+    +10ms   <<    .   1:1        ack 989 ts 1410/100
+    +0      info  cwnd >=9880
+    +0      <<    .   1:1        ack 9881 ts 1410/100
+    +60s    none
+    +0      info  retransmissions 1
+"
+);
+
+// RFC 5682 section 3.1: two acknowledgements of segments that were not sent again.
+script!(
+    a_timeout_is_undone_by_the_acknowledgements_that_follow,
+    "
+    stack congestion reno
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 40000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +200ms  >>    .   10001:11001 ack 1               # the probe of RFC 8985
+    +300ms  >>    .   1:1001     ack 1
+    +10ms   <<    .   1:1        ack 1001             # all of the flight was late
+    +0      >>    .   11001:12001 ack 1               # step 2b: new data
+    +0      >>    .   12001:13001 ack 1
+    +10ms   <<    .   1:1        ack 2001
+    +0      info  cwnd >=10000 retransmissions 1
+    +0      >>*   .   *          ack 1
+"
+);
+
+// RFC 5682 section 3.1, step 3a: a block beyond the hole without progress says that the timeout was right.
+script!(
+    a_timeout_that_was_right_is_not_undone,
+    "
+    stack congestion reno
+    0       open  mss 1000 rtt 100ms
+    +0      app   send 20000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +300ms  >>    .   1:1001     ack 1
+    +100ms  <<    .   1:1        ack 1001
+    +0      >>    .   10001:12001 by 1000 ack 1
+    +100ms  <<    .   1:1        ack 1001              # the others were lost
+    +0      >>    .   1001:2001  ack 1
+    +0      >>*   .   *          ack 1
+    +0      info  cwnd <=4000 ssthresh 5000
+"
+);
+
+// What was sent again has arrived twice: nothing was lost.
+script!(
+    a_recovery_is_undone_by_dsack,
+    "
+    stack congestion reno
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +100ms  <<    .   1:1        ack 1 sack 1001:4001
+    +0      >>    .   1:1001     ack 1
+    +0      info  ssthresh 5000
+    +10ms   <<    .   1:1        ack 4001
+    +90ms   <<    .   1:1        ack 4001 sack 1:1001
+    +0      info  cwnd >=10000
+"
+);
