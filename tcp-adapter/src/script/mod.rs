@@ -52,9 +52,9 @@
 //! numbers count from the sender's initial one, so that data starts at 1; `=N` is a number as in the header. Words:
 //! `ack N`, `win N` (in bytes), `rawwin N` (the field), `mss N`, `wscale N`, `sackOK`, `sack FROM:TO,FROM:TO`,
 //! `ts VALUE/ECHO` (the stack's count from its first; `last` echoes its last one), `opt KIND:BYTES`, `urg N`, `notect`,
-//! `ect0`, `ect1`, `ce`, `by N` (the range is a burst of segments of this size). Only of what is sent: `rawopt BYTES`,
-//! `fill BYTE` (instead of the pattern), `badsum`. Only of what is expected: `no OPTION`, `pieces N` (of a
-//! super-segment), `*` for flags or range. What an expectation does not state is not looked at, PSH included. Expected
+//! `ect0`, `ect1`, `ce`, `by N` (the range is a burst of segments of this size), `pieces N` (of a super-segment). Only of what is sent: `rawopt BYTES`,
+//! `fill BYTE` (instead of the pattern), `badsum`. Only of what is expected: `no OPTION`, `*` for flags or
+//! range. What an expectation does not state is not looked at, PSH included. Expected
 //! numbers can be `*`, `5..9`, `>=5`, `<=5`, `>5`, `<5`.
 
 mod command;

@@ -1,6 +1,7 @@
 //! The scripted end of a connection: what its numbers mean, and the frames it sends.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 
 use super::line::{IcmpKind, IcmpSpec};
 use super::options::{self, OptionSpec, Seq, Stamp, TcpOption};
@@ -118,6 +119,7 @@ impl Peer {
             return Err(format!("{} bytes of options do not fit", packet.options.len()));
         }
         let mut frame = packet.to_frame();
+        frame.meta.segment_size = spec.pieces.and_then(NonZeroU16::new);
         if spec.wrong_checksum {
             let field = frame.head.len() - packet.payload.len() - packet.options.len().next_multiple_of(4) - 4;
             frame.head[field] ^= 0x55;
