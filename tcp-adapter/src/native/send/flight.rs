@@ -1,5 +1,6 @@
 //! What has been sent and is not acknowledged: the scoreboard (RFC 6675 section 4, RFC 8985 section 5).
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use super::delivery::{Delivery, Snapshot};
@@ -185,7 +186,7 @@ impl Flight {
             if record.fate != Fate::Sacked {
                 // What was lost for us and arrived all the same was sent twice or late.
                 newly.reordered |= end <= self.highest && !record.resent();
-                newly.note(record, len);
+                newly.note(&Record { end, ..*record }, len);
                 self.delivery.delivered(now, record.at, &record.snapshot, len);
             }
             if end < record.end {
@@ -242,19 +243,25 @@ impl Flight {
     pub(in crate::native) fn detect(&mut self, now: Instant, newest: Newest, patience: u64) -> (u64, Option<Instant>) {
         let mut lost = 0;
         while let Some(&departure) = self.log.front() {
-            if !self.is_outstanding(departure) {
-                self.log.pop_front();
-                continue;
+            // The segments of a super-segment left one after the other, though all at the same time.
+            let older_end = match departure.at.cmp(&newest.at) {
+                Ordering::Less => departure.end,
+                Ordering::Equal => departure.end.min(newest.end),
+                Ordering::Greater => departure.start,
+            };
+            let older = Departure { end: older_end, ..departure };
+            if older_end > departure.start && self.is_outstanding(older) {
+                let deadline = Instant::from_nanos(departure.at.as_nanos().saturating_add(patience));
+                if deadline > now {
+                    return (lost, Some(deadline));
+                }
+                lost += self.lose_range(older);
             }
-            if (Newest { at: departure.at, end: departure.end }) >= newest {
+            if older_end < departure.end && self.is_outstanding(departure) {
+                self.log[0].start = older_end.max(departure.start);
                 break;
             }
-            let deadline = Instant::from_nanos(departure.at.as_nanos().saturating_add(patience));
-            if deadline > now {
-                return (lost, Some(deadline));
-            }
             self.log.pop_front();
-            lost += self.lose_range(departure.start, departure.end, departure.at);
         }
         (lost, None)
     }
@@ -332,14 +339,16 @@ impl Flight {
         Some(*record)
     }
 
-    /// The last bytes that are not known to have arrived, of one segment at most (RFC 8985 section 7.3).
-    pub(in crate::native) fn last_segment(&self) -> Option<Record> {
+    /// The last bytes that are not known to have arrived, of one segment at most (RFC 8985 section 7.3). A FIN, which has the offset
+    /// `data_end`, is part of the segment before it.
+    pub(in crate::native) fn last_segment(&self, data_end: u64) -> Option<Record> {
         let mut record = *self.records.iter().rev().find(|record| record.fate != Fate::Sacked)?;
-        let payload = record.end - record.start;
+        let end = record.end.min(data_end);
+        let payload = end.saturating_sub(record.start);
         let segment = u64::from(record.segment.max(1));
         if payload > segment {
             let rest = payload % segment;
-            record.start = record.end - if rest == 0 { segment } else { rest };
+            record.start = end - if rest == 0 { segment } else { rest };
         }
         Some(record)
     }
@@ -372,13 +381,16 @@ impl Flight {
         records.any(|record| record.fate == Fate::InFlight && record.at == departure.at)
     }
 
-    fn lose_range(&mut self, start: u64, end: u64, at: Instant) -> u64 {
+    fn lose_range(&mut self, departure: Departure) -> u64 {
         let mut lost = 0;
-        let mut index = self.records.partition_point(|record| record.end <= start);
+        let mut index = self.records.partition_point(|record| record.end <= departure.start);
         while let Some(record) = self.records.get(index)
-            && record.start < end
+            && record.start < departure.end
         {
-            if record.fate == Fate::InFlight && record.at == at {
+            if record.fate == Fate::InFlight && record.at == departure.at {
+                if record.end > departure.end {
+                    self.split(index, departure.end);
+                }
                 lost += self.lose(index);
             }
             index += 1;

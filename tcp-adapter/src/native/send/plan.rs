@@ -100,14 +100,14 @@ impl Sender {
         if let Repair::Fast { prr: Some(prr), .. } = &self.repair {
             return prr.allowance();
         }
-        self.control.cwnd().saturating_sub(self.flight.in_flight()) + self.inflation()
+        (self.control.cwnd() + self.inflation()).saturating_sub(self.flight.in_flight())
     }
 
     /// Without SACK, duplicates tell that the segments sent to learn more after a timeout have left the path (RFC 5682 section 2.1
     /// step 3a: up to three segments), or what was really lost would wait for another timeout.
     fn inflation(&self) -> u64 {
         match self.repair {
-            Repair::Timeout { doubt: Doubt::Settled, .. } if !self.sack => {
+            Repair::Timeout { until, doubt: Doubt::Settled } if !self.sack && self.nxt > until => {
                 u64::from(self.duplicates.min(2)) * u64::from(self.mss)
             }
             _ => 0,
@@ -144,7 +144,7 @@ impl Sender {
         if let Ok(Some(plan)) = self.new_data(mss, Limits { burst: mss, ..limits }) {
             return Some(plan);
         }
-        let record = self.flight.last_segment()?;
+        let record = self.flight.last_segment(self.buffer.end())?;
         let plan = self.again(record.start, record.end, mss, Limits { burst: mss, ..limits });
         if plan.is_none() {
             self.probing = false;

@@ -124,8 +124,8 @@ impl Sender {
         }
         let lone = self.flight.in_flight() <= u64::from(self.mss);
         let wait = (2 * self.rtt.srtt()).max(MIN_PROBE_TIME) + if lone { DELAYED_ANSWER } else { 0 };
-        let at = after(self.last_sent_at, wait).max(now);
-        self.probe_at = if at < self.rto_at { at } else { NEVER };
+        // On a long path the timeout may come first: the probe takes its place (RFC 8985 section 7.2).
+        self.probe_at = after(self.last_sent_at, wait).max(now).min(self.rto_at);
     }
 
     /// The retransmission timer has expired (RFC 6298 section 5.4 to 5.6).
