@@ -156,6 +156,45 @@ script!(
 "
 );
 
+// RFC 8985 section 7: a FIN is the tail of a flight too, alone or with data.
+script!(
+    a_lost_fin_is_probed,
+    "
+    0       open  mss 1000 sackOK rtt 100ms win 2000
+    +0      app   send 3000
+    +0      app   shutdown
+    +0      >>    .   1:2001   by 1000 ack 1
+    +100ms  <<    .   1:1      ack 2001 win 9000
+    +0      >>    F.  2001:3001 ack 1
+    +200ms..210ms >> F. 2001:3001 ack 1
+    +100ms  <<    .   1:1      ack 3002
+    +0      info  timeouts 0
+    +0      open2 mss 1000 sackOK rtt 100ms
+    +0      app2  shutdown
+    +0      >>2   F.  1:1      ack 1
+    +200ms..210ms >>2 F. 1:1   ack 1
+    +100ms  <<2   .   1:1      ack 2
+    +60s    none
+"
+);
+
+// What comes before the FIN may be acknowledged without it.
+script!(
+    a_fin_alone_is_sent_again,
+    "
+    0       open  mss 1000 rtt 100ms win 0
+    +0      app   send 500
+    +0      app   shutdown
+    +10ms   <<    .   1:1      ack 1 win 9000
+    +0      >>    F.  1:501    ack 1
+    +100ms  <<    .   1:1      ack 501
+    +200ms..500ms >> F. 501:501 ack 1
+    +100ms  <<    F.  1:1      ack 502
+    +0      >>    .   502:502  ack 2
+    +0      event closed normal
+"
+);
+
 // Nothing may come after the FIN of the peer.
 script!(
     data_after_the_fin_of_the_peer_is_not_delivered,

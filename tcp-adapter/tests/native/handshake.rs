@@ -282,6 +282,35 @@ script!(
 );
 
 script!(
+    data_on_a_syn_ack_arrives_in_the_end,
+    "
+    0       app   connect
+    +0      >>    S   0:0
+    +10ms   <<    S.  0:100  ack 1 win 65535 mss 1000
+    +0      >>    .   1:1    ack *
+    +0      event established
+    +300ms  <<    .   1:101  ack 1
+    +0      >>    .   1:1    ack 101
+    +0      app   recv 100
+"
+);
+
+// The third segment was lost, so the peer repeats its SYN/ACK.
+script!(
+    a_repeated_syn_ack_is_acknowledged_again,
+    "
+    0       app   connect
+    +0      >>    S   0:0
+    +10ms   <<    S.  0:0    ack 1 win 65535 mss 1000
+    +0      >>    .   1:1    ack 1
+    +1s     <<    S.  0:0    ack 1 win 65535 mss 1000
+    +0      >>    .   1:1    ack 1
+    +0      info  established 1
+    +60s    none
+"
+);
+
+script!(
     a_verdict_drops_or_refuses_a_syn,
     "
     0       app   listen

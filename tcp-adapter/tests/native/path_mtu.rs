@@ -35,6 +35,25 @@ script!(
 "
 );
 
+// In the middle of a repair: what is sent again is shorter at once, and acknowledgements may cut it anywhere.
+script!(
+    a_path_may_become_smaller_during_a_repair,
+    "
+    0       open  mss 1460 sackOK rtt 100ms
+    +0      app   send 14600
+    +0      >>    .   1:14601    by 1460 ack 1
+    +100ms  <<    .   1:1        ack 1 sack 1461:7301
+    +0      >>    .   1:1461     ack 1
+    +10ms   <<    icmp frag-needed mtu 1000 for 1:1461
+    +0      >>*   .   *          ack 1
+    +90ms   <<    .   1:1        ack 961 sack 1461:7301
+    +0      >>*   .   *          ack 1
+    +100ms  <<    .   1:1        ack 14601
+    +0      info  in_flight 0 timeouts 0 mss 960
+    +60s    none
+"
+);
+
 // RFC 1191 section 3: never more; RFC 5927 section 7: nor so little that it does harm.
 script!(
     reports_that_make_no_sense_are_ignored_or_limited,

@@ -55,6 +55,51 @@ script!(
 "
 );
 
+// Section 7.2: where two round trips are more than a timeout, the probe takes the place of the timeout.
+script!(
+    on_a_long_path_the_probe_takes_the_place_of_the_timeout,
+    "
+    0       open  mss 1000 sackOK rtt 300ms
+    +0      app   send 100
+    +0      >>    .   1:101     ack 1
+    +300ms  <<    .   1:1        ack 101
+    +0      app   send 100
+    +0      >>    .   101:201     ack 1
+    +300ms  <<    .   1:1        ack 201
+    +0      app   send 100
+    +0      >>    .   201:301     ack 1
+    +300ms  <<    .   1:1        ack 301
+    +0      app   send 100
+    +0      >>    .   301:401     ack 1
+    +300ms  <<    .   1:1        ack 401
+    +0      app   send 100
+    +0      >>    .   401:501     ack 1
+    +300ms  <<    .   1:1        ack 501
+    +0      app   send 100
+    +0      >>    .   501:601     ack 1
+    +300ms  <<    .   1:1        ack 601
+    +0      app   send 100
+    +0      >>    .   601:701     ack 1
+    +300ms  <<    .   1:1        ack 701
+    +0      app   send 100
+    +0      >>    .   701:801     ack 1
+    +300ms  <<    .   1:1        ack 801
+    +0      app   send 100
+    +0      >>    .   801:901     ack 1
+    +300ms  <<    .   1:1        ack 901
+    +0      app   send 100
+    +0      >>    .   901:1001     ack 1
+    +300ms  <<    .   1:1        ack 1001
+    +0      info  rto 500ms..510ms srtt 300ms
+    +0      app   send 5000
+    +0      >>    .   1001:6001  by 1000 ack 1
+    +500ms..510ms >> . 5001:6001 ack 1
+    +0      info  timeouts 0
+    +500ms..510ms >> . 1001:2001 ack 1
+    +0      info  timeouts 1
+"
+);
+
 // The tail of a flight is lost: repaired by the probe and what it shows, without a timeout.
 script!(
     a_lost_tail_is_repaired_without_a_timeout,
