@@ -154,6 +154,27 @@ script!(
 "
 );
 
+// With timestamps the echo tells at once which of the two has been answered.
+script!(
+    the_echo_tells_whether_a_probe_was_needed,
+    "
+    stack congestion reno
+    0       open  mss 1012 sackOK ts rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1 ts 100/1001
+    +200ms  >>    .   9001:10001 ack 1 ts 300/1001
+    +10ms   <<    .   1:1        ack 10001 ts 1310/100
+    +0      info  cwnd >=10000
+    +0      open2 mss 1012 sackOK ts rtt 100ms
+    +0      app2  send 10000
+    +0      >>2   .   1:10001    by 1000 ack 1 ts 100/1001
+    +100ms  <<2   .   1:1        ack 9001 ts 1200/100
+    +100ms..110ms >>2 . 9001:10001 ack 1
+    +100ms  <<2   .   1:1        ack 10001 ts 1400/last
+    +0      info2 cwnd <10000
+"
+);
+
 // Section 6.2: a segment that is late by a little is waited for, a quarter of the smallest round trip.
 script!(
     a_late_segment_is_waited_for,
