@@ -1,17 +1,23 @@
 //! What the benchmarks share: two whole stacks on a wire, in one process, on one thread and in virtual time.
 //!
-//! [`World`] holds the stacks and moves frames; it also is the application on both ends, which compares every byte
-//! that it reads with what the other end wrote. So no figure stands for bytes that did not arrive.
+//! [`World`] has MPTCP above the TCP stacks, [`Pair`] nothing. They hold the stacks and move frames, and are the
+//! application on both ends, which compares every byte that it reads with what the other end wrote. So no figure stands
+//! for bytes that did not arrive.
 
 use std::time::Duration;
 
+mod engine;
+mod pair;
+mod place;
 mod simulation;
 mod stream;
 mod world;
 
+pub use engine::{Engine, TcpSetup};
+pub use pair::Pair;
 pub use simulation::bottleneck;
 pub use stream::{Altered, Position, pattern};
-pub use world::{Setup, World};
+pub use world::{Setup, Wire, World};
 
 /// How long criterion measures: short, so that all benchmarks together take a few minutes.
 pub fn quick() -> criterion::Criterion {

@@ -1,21 +1,19 @@
 //! Two hosts, the wires between them, and an application on both.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mptcp_core::{
     ConnConfig, ConnId, Event, Limits, ListenConfig, Recv, SchedulerKind, Stack, StackConfig, SubflowState,
 };
-use tcp_adapter::smoltcp::{SmoltcpConfig, SmoltcpStack};
-use tcp_adapter::{ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, ListenerId, MacAddr};
+use tcp_adapter::{ConnectRequest, Frame, Instant, InterfaceId, ListenerId, Offload};
 
+use crate::engine::{Engine, TcpSetup};
+use crate::place::{DELAY, PORT, address, interface};
 use crate::stream::{Position, pattern};
 
-const PORT: u16 = 4420;
-
-/// One way, on every wire. Frames that leave in one turn arrive in the next one, so a longer delay would change
-/// no figure but those that the stacks measure themselves.
-const DELAY: Duration = Duration::from_micros(50);
+/// Connections to a port of host 1: not all ephemeral ports, among which a free one is looked for by chance.
+const PER_PORT: usize = 8_000;
 
 /// Turns without a byte read after which a transfer has failed: many retransmission timeouts.
 const PATIENCE: u32 = 1_000;
@@ -33,8 +31,52 @@ pub struct Setup {
     pub checksum: bool,
     /// Scheduler of the sender.
     pub scheduler: SchedulerKind,
+    /// What the wires do for the stacks, at both ends.
+    pub offload: Offload,
     /// Settings of TCP.
-    pub tcp: SmoltcpConfig,
+    pub tcp: TcpSetup,
+    /// Connections that are open besides and carry nothing, at most.
+    pub idle: usize,
+}
+
+/// Wires that figures are given for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Packets of 1500 bytes; the stacks compute and verify all checksums.
+    Mtu1500,
+    /// The same with 9000 bytes.
+    Mtu9000,
+    /// Packets of 1500 bytes in memory: no TCP checksum is computed or verified.
+    Partial1500,
+    /// The same with 9000 bytes.
+    Partial9000,
+    /// Frames of 64 KiB in memory: super-segments for an MTU of 1500, or packets of 65,535 bytes where the stack makes none.
+    Tso,
+}
+
+impl Wire {
+    /// Name in the groups of benchmarks.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mtu1500 => "mtu1500",
+            Self::Mtu9000 => "mtu9000",
+            Self::Partial1500 => "partial1500",
+            Self::Partial9000 => "partial9000",
+            Self::Tso => "tso",
+        }
+    }
+
+    /// `setup` over this wire, for the stack `T`.
+    pub fn under<T: Engine>(self, setup: Setup) -> Setup {
+        let mtu = match self {
+            Self::Mtu1500 | Self::Partial1500 => 1500,
+            Self::Mtu9000 | Self::Partial9000 => 9000,
+            Self::Tso if T::SEGMENTATION => 1500,
+            Self::Tso => 65_535,
+        };
+        let checksum = !matches!(self, Self::Mtu1500 | Self::Mtu9000);
+        Setup { mtu, offload: Offload { checksum, segmentation: self == Self::Tso }, ..setup }
+    }
 }
 
 impl Default for Setup {
@@ -45,22 +87,27 @@ impl Default for Setup {
             mptcp: true,
             checksum: false,
             scheduler: SchedulerKind::default(),
-            tcp: SmoltcpConfig::default(),
+            offload: Offload::default(),
+            tcp: TcpSetup::default(),
+            idle: 0,
         }
     }
 }
 
-/// Two hosts: 0 connects, 1 listens. At most one connection at a time.
-pub struct World {
+/// Two hosts: 0 connects, 1 listens. One connection at a time carries bytes.
+pub struct World<T> {
     now: Instant,
-    hosts: [Host; 2],
-    listener: ListenerId,
+    hosts: [Host<T>; 2],
+    /// Of host 1, one for each port.
+    listeners: Vec<ListenerId>,
+    /// Connections that are open besides.
+    idle: usize,
     /// Frames sent by each host so far.
     frames: [u64; 2],
 }
 
-struct Host {
-    stack: Stack<SmoltcpStack>,
+struct Host<T> {
+    stack: Stack<T>,
     conn: Option<ConnId>,
     /// Bytes written, and to be written in the end.
     sent: u64,
@@ -73,15 +120,18 @@ struct Host {
     arriving: Vec<(InterfaceId, Frame)>,
 }
 
-impl World {
+impl<T: Engine> World<T> {
     /// Two hosts that have not spoken yet.
     ///
     /// # Panics
     /// If the stacks refuse the set-up.
     pub fn new(setup: &Setup) -> Self {
         let mut hosts = [0, 1].map(|host| Host::new(host, setup));
-        let listener = hosts[1].stack.listen(None, PORT, ListenConfig::default()).expect("the port is free");
-        Self { now: Instant::from_millis(1000), hosts, listener, frames: [0; 2] }
+        let ports = 0..=u16::try_from(setup.idle / PER_PORT).expect("a number of ports");
+        let listen =
+            |port| hosts[1].stack.listen(None, PORT + port, ListenConfig::default()).expect("the port is free");
+        let listeners = ports.map(listen).collect();
+        Self { now: Instant::from_millis(1000), hosts, listeners, idle: 0, frames: [0; 2] }
     }
 
     /// Two hosts with a connection that has a subflow over each wire.
@@ -90,14 +140,44 @@ impl World {
     /// If the connection is not what the set-up asks for.
     pub fn connected(setup: &Setup) -> Self {
         let mut world = Self::new(setup);
-        world.connect();
-        for link in 1..setup.links {
-            world.join(link);
+        for _ in 0..setup.idle {
+            world.open_subflows(setup.links);
+            world.leave();
         }
+        world.open_subflows(setup.links);
         let client = &world.hosts[0];
         let info = client.conn.and_then(|conn| client.stack.info(conn)).expect("connected");
         assert_eq!((info.fallback.is_none(), info.checksum), (setup.mptcp, setup.checksum && setup.mptcp));
         world
+    }
+
+    /// The connection stays open and carries nothing more.
+    fn leave(&mut self) {
+        for host in &mut self.hosts {
+            host.conn = None;
+        }
+        self.idle += 1;
+    }
+
+    /// Lets time pass, and whatever is due happen.
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            self.turn();
+        }
+    }
+
+    /// Address and port of host 1 for the next connection.
+    fn remote(&self, link: u8) -> SocketAddr {
+        let port = u16::try_from(self.idle / PER_PORT).unwrap_or(u16::MAX);
+        SocketAddr::new(address(1, link), PORT + port)
+    }
+
+    fn open_subflows(&mut self, links: u8) {
+        self.connect();
+        for link in 1..links {
+            self.join(link);
+        }
     }
 
     /// Opens the connection and accepts it.
@@ -105,8 +185,7 @@ impl World {
     /// # Panics
     /// If it does not come about.
     pub fn connect(&mut self) {
-        let request =
-            ConnectRequest { local: address(0, 0), local_port: None, remote: SocketAddr::new(address(1, 0), PORT) };
+        let request = ConnectRequest { local: address(0, 0), local_port: None, remote: self.remote(0) };
         let conn = self.hosts[0].stack.connect(self.now, &request, ConnConfig::default()).expect("can connect");
         self.hosts[0].start(conn);
         self.run("no connection", |world| world.hosts[1].conn.is_some() && world.hosts[0].writable);
@@ -166,7 +245,7 @@ impl World {
         // A first exchange confirms the connection to the connecting side (RFC 8684 section 3.1).
         self.ping_pong(1, 1);
         let conn = self.hosts[0].conn.expect("connected");
-        let remote = SocketAddr::new(address(1, link), PORT);
+        let remote = self.remote(link);
         let made = self.hosts[0].stack.create_subflow(self.now, conn, address(0, link), remote, false);
         made.expect("a subflow can be added");
         self.run("no subflow", |world| {
@@ -196,7 +275,7 @@ impl World {
         for from in 0..2 {
             let [first, second] = &mut self.hosts;
             let (host, peer) = if from == 0 { (first, second) } else { (second, first) };
-            host.serve(self.now, self.listener);
+            host.serve(self.now);
             let before = peer.arriving.len();
             host.stack.poll_transmit(self.now, &mut |interface, frame| peer.arriving.push((interface, frame)));
             self.frames[from] += (peer.arriving.len() - before) as u64;
@@ -222,24 +301,22 @@ impl World {
     }
 }
 
-impl Host {
+impl<T: Engine> Host<T> {
     fn new(host: u8, setup: &Setup) -> Self {
         let config = StackConfig {
             mptcp: setup.mptcp,
             checksum: setup.checksum,
             scheduler: setup.scheduler,
+            max_connections: setup.idle + 16,
             limits: Limits { subflows: setup.links, ..Limits::default() },
             ..StackConfig::default()
         };
-        let tcp = SmoltcpStack::new(setup.tcp.clone(), u64::from(host));
+        let tcp =
+            T::build(&TcpSetup { max_connections: setup.idle * usize::from(setup.links) + 16, ..setup.tcp }, host);
         let mut stack = Stack::new(tcp, config, [host; 32]).expect("the configuration is sound");
         for link in 0..setup.links {
-            stack.add_interface(InterfaceConfig {
-                mac: MacAddr([2, 0, 0, 0, host, link]),
-                mtu: setup.mtu,
-                addrs: vec![IpCidr { addr: address(host, link), prefix: 24 }],
-                routes: Vec::new(),
-            });
+            let id = stack.add_interface(interface(host, link, setup.mtu));
+            stack.set_offload(id, setup.offload);
         }
         Self {
             stack,
@@ -260,10 +337,10 @@ impl Host {
     }
 
     /// The application hears what has happened, reads and writes.
-    fn serve(&mut self, now: Instant, listener: ListenerId) {
+    fn serve(&mut self, now: Instant) {
         while let Some(event) = self.stack.poll_event() {
             match event {
-                Event::Incoming(_) => {
+                Event::Incoming(listener) => {
                     if let Some(conn) = self.stack.accept(listener) {
                         self.start(conn);
                         self.writable = true;
@@ -292,35 +369,44 @@ impl Host {
     }
 }
 
-fn address(host: u8, link: u8) -> IpAddr {
-    Ipv4Addr::new(10, 0, link, host + 1).into()
-}
-
 #[cfg(test)]
 mod tests {
+    use tcp_adapter::native::NativeStack;
+    use tcp_adapter::smoltcp::SmoltcpStack;
+
     use super::*;
+
+    const DEVICE: Offload = Offload { checksum: true, segmentation: true };
+
+    fn passes<T: Engine>(setup: &Setup) {
+        let mut world = World::<T>::connected(setup);
+        world.transfer(1_000_000);
+        world.ping_pong(3, 64);
+        let segmented = setup.offload.segmentation && T::SEGMENTATION;
+        let least = 1_000_000 / if segmented { 65_536 } else { setup.mtu as u64 };
+        let most = if segmented { 10 * least } else { 2 * least };
+        assert!((least..most).contains(&world.frames_sent()), "{} frames, {setup:?}", world.frames_sent());
+        world.close();
+        world.connect();
+        world.transfer(10);
+        world.close();
+    }
 
     #[test]
     fn bytes_pass_in_every_set_up() {
         let plain = Setup { mptcp: false, ..Setup::default() };
         let checksum = Setup { checksum: true, ..Setup::default() };
         let jumbo = Setup { mtu: 9000, ..Setup::default() };
-        for setup in [Setup::default(), plain, checksum, jumbo] {
-            let mut world = World::connected(&setup);
-            world.transfer(1_000_000);
-            world.ping_pong(3, 64);
-            let least = 1_000_000 / setup.mtu as u64;
-            assert!((least..least * 2).contains(&world.frames_sent()), "{} frames, {setup:?}", world.frames_sent());
-            world.close();
-            world.connect();
-            world.transfer(10);
-            world.close();
+        let offloaded = Setup { offload: DEVICE, ..Setup::default() };
+        for setup in [Setup::default(), plain, checksum, jumbo, offloaded] {
+            passes::<SmoltcpStack>(&setup);
+            passes::<NativeStack>(&setup);
         }
     }
 
-    #[test]
-    fn all_subflows_carry_data() {
-        let mut world = World::connected(&Setup { links: 4, scheduler: SchedulerKind::RoundRobin, ..Setup::default() });
+    fn all_subflows_carry<T: Engine>() {
+        let setup = Setup { links: 4, scheduler: SchedulerKind::RoundRobin, ..Setup::default() };
+        let mut world = World::<T>::connected(&setup);
         world.transfer(4_000_000);
         let carried = world.bytes_by_subflow();
         assert_eq!(carried.len(), 4);
@@ -328,9 +414,22 @@ mod tests {
     }
 
     #[test]
+    fn all_subflows_carry_data() {
+        all_subflows_carry::<SmoltcpStack>();
+        all_subflows_carry::<NativeStack>();
+    }
+
+    #[test]
+    fn idle_connections_stay_open_beside_the_busy_one() {
+        let mut world = World::<NativeStack>::connected(&Setup { idle: 100, links: 2, ..Setup::default() });
+        world.transfer(1_000_000);
+        assert_eq!(world.hosts.each_ref().map(|host| host.stack.connections().count()), [101, 101]);
+    }
+
+    #[test]
     #[should_panic(expected = "bytes are missing")]
     fn what_does_not_arrive_is_noticed() {
-        let mut world = World::connected(&Setup::default());
+        let mut world = World::<NativeStack>::connected(&Setup::default());
         world.hosts[0].writable = false;
         world.transfer(1);
     }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tcp_adapter::{
-    ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, ListenError, ListenerId, TcpStack,
+    ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, ListenError, ListenerId, Offload,
+    TcpStack,
 };
 
 use crate::config::{ConfigError, ConnConfig, ListenConfig, StackConfig};
@@ -111,6 +112,11 @@ impl<T: TcpStack> Stack<T> {
         self.manager.shared.interfaces = self.tcp.interfaces().to_vec();
         self.replan(|paths| paths.retries.revive(|_| true));
         id
+    }
+
+    /// Lets frames that leave by an interface be completed by its device, as far as the TCP stack beneath can make use of it.
+    pub fn set_offload(&mut self, interface: InterfaceId, offload: Offload) {
+        self.tcp.set_offload(interface, offload);
     }
 
     /// Takes a frame that an interface has received. What follows from it, but for resets, waits for

@@ -53,6 +53,8 @@ pub(super) struct Connection {
     pub(super) received: ReceiveQueue,
     /// Whether a FIN is to follow what was queued.
     pub(super) shutdown: bool,
+    /// The device completes TCP checksums.
+    pub(super) partial_checksum: bool,
     pub(super) ack_pending: bool,
     pub(super) probe_pending: bool,
     /// Whether `send_room` was too small for the layer above.
@@ -137,6 +139,7 @@ impl Connection {
             local_mss: mtu - ip_header_len(tuple.local.ip()) - smoltcp::wire::TCP_HEADER_LEN,
             received: ReceiveQueue::default(),
             shutdown: false,
+            partial_checksum: false,
             ack_pending: false,
             probe_pending: false,
             starved: false,
@@ -353,6 +356,7 @@ impl Connection {
             psh: false,
             window: 0,
             options: PaddedOptions::default(),
+            partial: self.partial_checksum,
         })
     }
 }

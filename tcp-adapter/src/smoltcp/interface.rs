@@ -8,7 +8,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
 use super::port::{HEADROOM, Port};
 use super::segment;
-use crate::{Instant, InterfaceConfig};
+use crate::{Instant, InterfaceConfig, Offload};
 
 /// Smallest MTU: what every IPv4 host must take (RFC 9293 section 3.7.1).
 const MIN_MTU: usize = 576;
@@ -26,6 +26,7 @@ pub(super) struct Interface {
     no_sockets: SocketSet<'static>,
     /// Until when the answer to an address resolution may come.
     resolving_until: Instant,
+    pub(super) offload: Offload,
 }
 
 impl Interface {
@@ -66,7 +67,7 @@ impl Interface {
                 config.routes.truncate(fit);
             }
         });
-        Self { engine, port, no_sockets: SocketSet::new(Vec::new()), resolving_until: now }
+        Self { engine, port, no_sockets: SocketSet::new(Vec::new()), resolving_until: now, offload: Offload::default() }
     }
 
     /// Lets smoltcp take a frame for `sockets`. What it answers is in the port.

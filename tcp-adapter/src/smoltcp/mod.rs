@@ -56,7 +56,7 @@ use crate::listeners::Listeners;
 use crate::table::{FourTuple, Keys, Slab};
 use crate::{
     AbortError, Capabilities, CloseReason, ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId,
-    ListenError, ListenerId, Received, SegmentHook, SendError, TcpEvent, TcpId, TcpInfo, TcpStack,
+    ListenError, ListenerId, Offload, Received, SegmentHook, SendError, TcpEvent, TcpId, TcpInfo, TcpStack,
 };
 
 /// Ports drawn for active opens (RFC 6335 section 6).
@@ -434,6 +434,12 @@ impl TcpStack for SmoltcpStack {
         if let Some(live) = self.live_mut(conn) {
             live.probe_pending = true;
             self.wake(conn);
+        }
+    }
+
+    fn set_offload(&mut self, interface: InterfaceId, offload: Offload) {
+        if let Some(interface) = self.interfaces.get_mut(interface.0) {
+            interface.offload = offload;
         }
     }
 

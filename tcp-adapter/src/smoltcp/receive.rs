@@ -123,7 +123,7 @@ impl SmoltcpStack {
                         wait.expires = self.now + self.config.time_wait;
                         self.time_waits.insert((wait.expires, tuple));
                     }
-                    self.ready.push_back((interface, Frame::linear(header.with_payload(&[]))));
+                    self.ready.push_back((interface, header.frame(header.with_payload(&[]))));
                 }
                 Answer::Silence => {}
             },
@@ -432,8 +432,9 @@ impl SmoltcpStack {
             psh: false,
             window: 0,
             options: padded.padded(),
+            partial: false,
         };
-        self.ready.push_back((interface, Frame::linear(header.with_payload(&[]))));
+        self.ready.push_back((interface, header.frame(header.with_payload(&[]))));
     }
 
     /// Answers a segment whose acknowledgement is of another incarnation, leaving the connection as it is.
@@ -461,6 +462,6 @@ impl SmoltcpStack {
         header.rst = true;
         header.options.push(options);
         header.options = header.options.padded();
-        self.ready.push_back((conn.interface, Frame::linear(header.with_payload(&[]))));
+        self.ready.push_back((conn.interface, header.frame(header.with_payload(&[]))));
     }
 }

@@ -10,7 +10,7 @@ use smoltcp::wire::{
 };
 
 use super::options::PaddedOptions;
-use crate::{MacAddr, TcpFlags};
+use crate::{ChecksumState, Frame, FrameMeta, MacAddr, TcpFlags};
 
 /// Time to live of what is written here, as smoltcp's own (RFC 1700's 64).
 const HOP_LIMIT: u8 = 64;
@@ -195,6 +195,8 @@ pub(super) struct Header {
     pub(super) psh: bool,
     pub(super) window: u16,
     pub(super) options: PaddedOptions,
+    /// The device completes the checksum: the field gets the sum of the pseudo header only.
+    pub(super) partial: bool,
 }
 
 impl Header {
@@ -209,6 +211,12 @@ impl Header {
         frame[self.len()..].copy_from_slice(payload);
         self.write(&mut frame);
         frame
+    }
+
+    /// The frame that `bytes` are, which this was written to.
+    pub(super) fn frame(&self, bytes: BytesMut) -> Frame {
+        let checksum = if self.partial { ChecksumState::Partial } else { ChecksumState::Complete };
+        Frame { meta: FrameMeta { checksum, ..FrameMeta::default() }, ..Frame::linear(bytes) }
     }
 
     /// Writes the headers to the start of a frame whose payload is in place, checksums included.
@@ -258,6 +266,7 @@ impl Header {
 
     fn write_tcp(&self, segment: &mut [u8]) {
         let options = self.options.as_slice();
+        let pseudo_sum = pseudo_sum(self.source.ip(), self.destination.ip(), segment.len());
         segment[..TCP_HEADER_LEN].fill(0);
         segment[TCP_HEADER_LEN..TCP_HEADER_LEN + options.len()].copy_from_slice(options);
         let mut tcp = TcpPacket::new_unchecked(segment);
@@ -272,8 +281,28 @@ impl Header {
         tcp.set_rst(self.rst);
         tcp.set_psh(self.psh);
         tcp.set_window_len(self.window);
-        tcp.fill_checksum(&IpAddress::from(self.source.ip()), &IpAddress::from(self.destination.ip()));
+        if self.partial {
+            tcp.set_checksum(pseudo_sum);
+        } else {
+            tcp.fill_checksum(&IpAddress::from(self.source.ip()), &IpAddress::from(self.destination.ip()));
+        }
     }
+}
+
+/// Sum of the pseudo header of a segment of `len` bytes (RFC 9293 section 3.1), not complemented.
+fn pseudo_sum(source: IpAddr, destination: IpAddr, len: usize) -> u16 {
+    let add = |sum: u32, bytes: &[u8]| {
+        bytes.chunks_exact(2).fold(sum, |sum, pair| sum + u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+    };
+    let addresses = [source, destination].into_iter().fold(0, |sum, addr| match addr {
+        IpAddr::V4(addr) => add(sum, &addr.octets()),
+        IpAddr::V6(addr) => add(sum, &addr.octets()),
+    });
+    let mut sum = addresses + u32::from(u8::from(IpProtocol::Tcp)) + u32::try_from(len).unwrap_or(u32::MAX >> 1);
+    while let high @ 1.. = sum >> 16 {
+        sum = (sum & 0xffff) + high;
+    }
+    u16::try_from(sum).unwrap_or(u16::MAX)
 }
 
 /// Bytes of the IP header that this plug-in and smoltcp write.
@@ -313,6 +342,7 @@ mod tests {
             psh: false,
             window: 100,
             options,
+            partial: false,
         };
         let syn_options = PaddedOptions::syn(1200, None);
         for (syn_options, expected) in

@@ -61,6 +61,7 @@ impl SmoltcpStack {
     /// Sends everything that a connection can send now, and sets its timer.
     fn service(&mut self, mut conn: Box<Connection>, output: &mut Output<'_>) {
         let mut bare = false;
+        conn.partial_checksum = self.interfaces[conn.interface.0].offload.checksum;
         for frame in std::mem::take(&mut conn.replies) {
             bare |= self.emit(&mut conn, frame, output);
         }
@@ -170,7 +171,7 @@ impl SmoltcpStack {
         header.window = window;
         header.options = options.padded();
         conn.send.count(0, again);
-        (output.sink)(conn.interface, Frame::linear(header.with_payload(&[])));
+        (output.sink)(conn.interface, header.frame(header.with_payload(&[])));
     }
 
     fn emit_segment(
@@ -253,7 +254,7 @@ impl SmoltcpStack {
         } else {
             header.with_payload(&frame.as_ref()?[piece.start..piece.start + len])
         };
-        (output.sink)(conn.interface, Frame::linear(written));
+        (output.sink)(conn.interface, header.frame(written));
         (!last).then_some(Piece { offset: piece.offset + len as u64, start: piece.start + len, ..piece })
     }
 
@@ -287,7 +288,7 @@ impl SmoltcpStack {
         header.window = window;
         header.options.push(space.as_slice());
         header.options = header.options.padded();
-        (output.sink)(conn.interface, Frame::linear(header.with_payload(&[])));
+        (output.sink)(conn.interface, header.frame(header.with_payload(&[])));
     }
 }
 
