@@ -172,6 +172,26 @@ fn altered_payload_on_the_only_path_falls_back_as_the_rfc_says() {
 }
 
 #[test]
+fn a_join_that_the_peer_does_not_know_of_prevents_no_fallback() {
+    let mut world = checksummed(2, ChecksumFailure::FallBack);
+    // Neither the third ACK arrives, which makes it a subflow for the server too, nor the RST that follows.
+    world.middleboxes[1] = Some(on_packets(|_, packet| if is_syn(&packet) { vec![packet] } else { Vec::new() }));
+    world.mesh(true);
+    let conns = world.open();
+    let pending = |world: &World| world.hosts[0].stack.subflows(conns[0]).len() == 2;
+    assert!(world.run_until(5, pending));
+    world.run_for(std::time::Duration::from_millis(200));
+    altering(&mut world, 0, 50);
+    world.flow(1, conns[1]).unchecked = true;
+    for host in 0..2 {
+        world.send(host, conns[host], 500_000, true);
+    }
+    assert!(world.run_until(60, |world| world.transferred(conns, true)));
+    assert!(world.saw(0, Event::FellBack(conns[0], FallbackCause::PeerFailed)));
+    world.close_all();
+}
+
+#[test]
 fn altered_payload_on_the_only_path_aborts_if_so_configured() {
     let mut world = checksummed(1, ChecksumFailure::Abort);
     let conns = world.open();
