@@ -156,7 +156,8 @@ impl Connection {
             id,
             listener,
             protocol,
-            subflows: Vec::new(),
+            // Most have one for most of their lives, and there may be very many.
+            subflows: Vec::with_capacity(1),
             past: Vec::new(),
             next_subflow: 0,
             sender: Sender::new(),

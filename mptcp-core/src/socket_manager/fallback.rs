@@ -3,7 +3,7 @@
 use super::connection::{Connection, Doom, Infinite, Plain, Protocol};
 use super::sender::Fin;
 use super::shared::Shared;
-use super::subflow::Stage;
+use super::subflow::{Stage, Subflow};
 use crate::event::{Event, FallbackCause, SubflowId};
 use crate::mib::Counter;
 use crate::seq::{DataSeq, SubflowSeq};
@@ -14,7 +14,10 @@ impl Connection {
         match &self.protocol {
             Protocol::Negotiating(_) | Protocol::Plain(_) => true,
             Protocol::Multipath(state) => {
-                let alone = self.subflows.iter().all(|subflow| !subflow.is_join() || !subflow.connected);
+                // No data moves on a join that the peer has not confirmed, and the peer may know of none.
+                let pending = |subflow: &Subflow| matches!(subflow.stage, Stage::PreEstablished { .. });
+                let alone = |subflow: &Subflow| !subflow.is_join() || !subflow.connected || pending(subflow);
+                let alone = self.subflows.iter().all(alone);
                 state.single_path && alone && self.receiver.stream.out_of_order() == 0
             }
         }

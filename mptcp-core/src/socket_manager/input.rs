@@ -166,7 +166,9 @@ impl Connection {
         let data_acknowledged = segment.acked.is_some_and(|acked| acked.min(subflow.next_offset) > 0);
         // Not by what came before any data: a peer whose options arrive may have seen none of ours on the data.
         subflow.confirmed |= options_pass && data_acknowledged;
-        let stripped = !subflow.confirmed && data_acknowledged;
+        // A host in TIME-WAIT has no connection any more that could add options to its acknowledgements.
+        let may_be_time_wait = subflow.fin_received && segment.len == 0;
+        let stripped = !subflow.confirmed && data_acknowledged && !may_be_time_wait;
         let unmapped = !confirmed && segment.len > 0 && subflow.received.lookup(segment.offset).is_none();
         if stripped && can_fall_back {
             self.fall_back(FallbackCause::AckWithoutDataAck, 0, shared);

@@ -1,7 +1,7 @@
 //! Options stripped and payload altered on the way (RFC 8684 section 3.7): the data is intact or the error is clean.
 
 use mptcp_core::{ChecksumFailure, CloseReason, Counter, Event, FallbackCause, StackConfig};
-use tcp_adapter::conformance::packet::{ACK, Packet, SYN};
+use tcp_adapter::conformance::packet::{ACK, FIN, Packet, SYN};
 
 use crate::middlebox::{is_syn, on_packets, strip, subtypes};
 use crate::world::{World, config};
@@ -172,6 +172,26 @@ fn altered_payload_on_the_only_path_falls_back_as_the_rfc_says() {
 }
 
 #[test]
+fn a_join_that_the_peer_does_not_know_of_prevents_no_fallback() {
+    let mut world = checksummed(2, ChecksumFailure::FallBack);
+    // Neither the third ACK arrives, which makes it a subflow for the server too, nor the RST that follows.
+    world.middleboxes[1] = Some(on_packets(|_, packet| if is_syn(&packet) { vec![packet] } else { Vec::new() }));
+    world.mesh(true);
+    let conns = world.open();
+    let pending = |world: &World| world.hosts[0].stack.subflows(conns[0]).len() == 2;
+    assert!(world.run_until(5, pending));
+    world.run_for(std::time::Duration::from_millis(200));
+    altering(&mut world, 0, 50);
+    world.flow(1, conns[1]).unchecked = true;
+    for host in 0..2 {
+        world.send(host, conns[host], 500_000, true);
+    }
+    assert!(world.run_until(60, |world| world.transferred(conns, true)));
+    assert!(world.saw(0, Event::FellBack(conns[0], FallbackCause::PeerFailed)));
+    world.close_all();
+}
+
+#[test]
 fn altered_payload_on_the_only_path_aborts_if_so_configured() {
     let mut world = checksummed(1, ChecksumFailure::Abort);
     let conns = world.open();
@@ -283,4 +303,29 @@ fn a_peer_is_told_of_a_fallback_with_the_data_that_was_queued_before() {
         assert!(world.run_until(30, |world| world.transferred(conns, true)));
         world.close_all();
     }
+}
+
+#[test]
+fn a_bare_acknowledgement_from_time_wait_does_not_prove_that_options_are_stripped() {
+    // What the server sends over the first link arrives when the client has closed there, having received it over the
+    // other; and of the answers only those that the client gives in TIME-WAIT arrive.
+    let mut world = World::simple(32, 2);
+    let conns = world.open_mesh();
+    let mut fin_has_passed = false;
+    world.middleboxes[0] = Some(on_packets(move |host, packet| {
+        let lost = match host {
+            0 => fin_has_passed && !subtypes(&packet).is_empty(),
+            _ => !fin_has_passed && !packet.payload.is_empty(),
+        };
+        fin_has_passed |= host == 0 && packet.has(FIN);
+        if lost { Vec::new() } else { vec![packet] }
+    }));
+    for (host, bytes) in [(1, 1000), (0, 40_000)] {
+        world.send(host, conns[host], bytes, true);
+    }
+    assert!(world.run_until(60, |world| world.transferred(conns, true)));
+    world.run_for(std::time::Duration::from_secs(20));
+    assert_eq!(world.mib(1, Counter::FallbackFailed), 0);
+    assert!(world.saw(1, Event::Closed(conns[1], CloseReason::Normal)));
+    world.close_all();
 }

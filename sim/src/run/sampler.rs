@@ -131,6 +131,8 @@ impl Sampler {
                     let path = path_of(&self.scenario_links, sender, info);
                     let samples = Samples::starting_at(self.taken);
                     let last = SubflowSample::default();
+                    // Most have one, and there may be very many.
+                    series.subflows.reserve_exact(1);
                     series.subflows.push(SubflowSeries { id: info.id, path, samples, last, state: String::new() });
                     series.subflows.len() - 1
                 });
@@ -242,11 +244,9 @@ impl LaneSeries {
 
     /// The last state as the only sample.
     fn push_last(&mut self, index: usize) {
-        self.samples.first = index;
-        self.samples.push(self.last);
+        self.samples = Samples { first: index, values: vec![self.last] };
         for subflow in &mut self.subflows {
-            subflow.samples.first = index;
-            subflow.samples.push(subflow.last);
+            subflow.samples = Samples { first: index, values: vec![subflow.last] };
         }
     }
 }
