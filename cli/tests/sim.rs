@@ -90,6 +90,14 @@ fn mistakes_name_the_line_and_the_key() {
         ("[links.p1]\nrate = \"10 Mbps\"\n", ":2: links.p1.rate is \"10 Mbps\": 'Mbps' means bytes to tc"),
         ("[links.p1]\nrate = \"0bit\"\n", ":2: links.p1.rate is \"0bit\", but must be above 0"),
         ("[links.p1]\nrate = { trace = \"no-such.trace\" }\n", ":2: links.p1.rate.trace names the file '"),
+        (
+            "[links.p1]\nrate = { trace = \"/\" }\n",
+            ":2: links.p1.rate.trace names the file '/', which cannot be read: it is a f",
+        ),
+        (
+            "[links.p1]\n[report]\ninterval = \"1ns\"\n",
+            ":3: report.interval is 1ns: a run without run.time, which may be",
+        ),
         ("[hosts.a]\n[hosts.b]\n[links.p1]\nto = \"b\"\n", "links.p1.from is 'client', but there is no such host"),
         ("[links.p1\n", ":1: "),
     ];
@@ -225,4 +233,31 @@ fn random_scenarios_are_run_and_shown() {
     let drawn = printed(&["sim", "fuzz", "--seed", "77", "--show"]);
     let file = ScenarioFile::new("drawn", &drawn);
     assert!(printed(&["sim", "explain", file.path()]).contains("[[traffic]]"));
+}
+
+#[test]
+fn an_interrupted_sweep_keeps_what_is_done() {
+    // Many short runs and one that would take minutes, which must not be waited for.
+    let text =
+        SMALL.replace("1MB", "20kB") + "[sweep.size]\nkeys = [\"traffic.0.bytes\"]\nvalues = [\"20kB\", \"200GB\"]\n";
+    let file = ScenarioFile::new("interrupt", &text);
+    let out = OutFolder::new("interrupt");
+    let mut command = mptcp(["sim", "sweep", file.path(), "--repeat", "200", "--out", out.path()]);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    let pid = child.id().to_string();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let sent = std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let done = text.split(" of 400 runs done").next().and_then(|text| text.split_whitespace().last()).unwrap();
+    let done: usize = done.parse().unwrap();
+    assert!((1..400).contains(&done), "{text}");
+    let points = std::fs::read_to_string(out.0.join("points.csv")).unwrap();
+    assert_eq!(points.lines().count(), done + 1);
+    let page = std::fs::read_to_string(out.0.join("report.html")).unwrap();
+    assert!(page.contains(&format!("{done} of 400 runs are done")) && page.ends_with("</html>\n"));
+    assert!(out.has("summary.json") && text.contains("report: "));
 }

@@ -11,6 +11,7 @@ mod event;
 mod info;
 mod keys;
 mod mib;
+mod observe;
 mod path_manager;
 pub mod scheduler;
 mod seq;
@@ -26,6 +27,7 @@ pub use event::{CloseReason, ConnId, Event, FallbackCause, SubflowCloseReason, S
 pub use info::{ConnInfo, ConnState, SubflowInfo, SubflowState};
 pub use keys::{Idsn, Key, Token, add_addr_hmac, join_hmac, truncate_64, truncate_160, verify};
 pub use mib::{Counter, Mib};
+pub use observe::Observation;
 pub use path_manager::{Endpoint, EndpointError, EndpointFlags, EndpointId, Limits};
 pub use scheduler::SchedulerKind;
 pub use seq::{DataSeq, SubflowSeq};

@@ -15,6 +15,7 @@ use crate::config::{ConfigError, ConnConfig, ListenConfig, StackConfig};
 use crate::event::{ConnId, Event, FallbackCause, SubflowId};
 use crate::info::{ConnInfo, SubflowInfo};
 use crate::mib::{Counter, Mib};
+use crate::observe::{Observation, Observations};
 use crate::path_manager::{Endpoint, EndpointError, EndpointId, EndpointTable, Limits, PathState};
 use crate::socket_manager::{
     Connection, Cx, Negotiating, NewConnection, NewSubflow, Owners, Protocol, Shared, SocketManager, Stage,
@@ -90,6 +91,7 @@ impl<T: TcpStack> Stack<T> {
             rng: StdRng::from_seed(seed),
             mib: Mib::default(),
             events: std::collections::VecDeque::new(),
+            observations: Observations::default(),
             endpoints: EndpointTable::default(),
             tokens: TokenTable::default(),
             owners: Owners::default(),
@@ -153,6 +155,18 @@ impl<T: TcpStack> Stack<T> {
     /// The next thing that has happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.manager.shared.events.pop_front()
+    }
+
+    /// Notes what becomes of data for [`poll_observation`](Self::poll_observation), or stops to and forgets what is noted.
+    ///
+    /// For logs and debuggers: whoever asks must take the observations in every turn, since they have no bound.
+    pub fn watch(&mut self, wanted: bool) {
+        self.manager.shared.observations.want(wanted);
+    }
+
+    /// The next thing that was done with data; never any unless [`watch`](Self::watch) was called.
+    pub fn poll_observation(&mut self) -> Option<Observation> {
+        self.manager.shared.observations.take()
     }
 
     /// Accepts connections on `port` of `addr`, or of every address.

@@ -110,6 +110,7 @@ fn run(variant: &str, paths: &[Path]) -> RunRecord {
             to: "phone".into(),
             opened: Instant::ZERO,
             finished,
+            has_series: true,
             samples,
             subflows,
         }],
@@ -147,8 +148,8 @@ fn simulate(
     let (mut down, mut up) = (link("down"), link("up"));
     let mut cwnd = 14_480.0;
     let mut subflow = SubflowSample::default();
-    let mut state = LinkSample { rate: Some(rate * 1_000_000), ..LinkSample::default() };
-    let mut acks = LinkSample { rate: Some(20_000_000), ..LinkSample::default() };
+    let mut state = LinkSample { capacity: Some(0), ..LinkSample::default() };
+    let mut acks = LinkSample { capacity: Some(0), ..LinkSample::default() };
     let (mut full, mut lost) = (0, 0);
     for index in 0..CLOCK.len() {
         let second = index as f64 / 100.0;
@@ -168,12 +169,12 @@ fn simulate(
                 cwnd *= 0.7;
                 full += 1 + (noise.next() * 20.0) as u64;
                 subflow.retransmissions += 12;
-                subflow.losses += 12;
+                subflow.losses = subflow.losses.map(|losses| losses + 12);
             } else if noise.next() < 0.002 {
                 cwnd *= 0.7;
                 lost += 1;
                 subflow.retransmissions += 1;
-                subflow.losses += 1;
+                subflow.losses = subflow.losses.map(|losses| losses + 1);
             }
             cwnd = (cwnd + 1448.0 * 10.0 / rtt as f64 * if cwnd < bdp { 8.0 } else { 2.0 }).max(14_480.0);
             subflow.delivered += sent as u64;
@@ -197,6 +198,9 @@ fn simulate(
         }
         state.offered = state.delivered + state.in_flight + full + lost;
         acks.offered = acks.delivered;
+        // 100 samples a second.
+        state.capacity = state.capacity.map(|bits| bits + rate * 10_000);
+        acks.capacity = acks.capacity.map(|bits| bits + 200_000);
         down.push(state, [("queue full", full), ("random loss", lost)]);
         up.push(acks, []);
     }

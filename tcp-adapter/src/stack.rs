@@ -467,6 +467,8 @@ pub struct TcpInfo {
     pub snd_una: u64,
     /// Offset before which everything has been received in order.
     pub rcv_nxt: u64,
+    /// Payload bytes received beyond [`rcv_nxt`](Self::rcv_nxt), which wait for others before them.
+    pub out_of_order: Option<u64>,
     /// When a segment of this connection was last received.
     pub last_received: Option<Instant>,
 }

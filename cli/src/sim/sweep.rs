@@ -18,7 +18,8 @@ use crate::say;
 
 /// Run all points of a scenario's sweep on all cores, and write tables and heat maps
 ///
-/// Ctrl-C stops it and keeps what is done.
+/// Ctrl-C stops it: the runs that are done are written as if there were no others, and the exit code is 130. A second
+/// Ctrl-C leaves at once.
 #[derive(Args, Debug)]
 pub(super) struct SweepArgs {
     #[command(flatten)]
@@ -58,7 +59,7 @@ pub(super) fn run(args: &SweepArgs) -> Result<(), Failure> {
 /// A wish to stop, and whether it has come true.
 #[derive(Default)]
 pub(super) struct Stop {
-    pub(super) asked: AtomicBool,
+    pub(super) asked: Arc<AtomicBool>,
     written: Mutex<bool>,
     changed: Condvar,
 }

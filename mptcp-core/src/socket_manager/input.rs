@@ -8,6 +8,7 @@ use super::shared::Shared;
 use super::subflow::Stage;
 use crate::event::{CloseReason, Event, FallbackCause, SubflowId};
 use crate::mib::Counter;
+use crate::observe::Observation;
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::{MapInsert, ReceivedMapping};
 use crate::wire::{self, Dss, DssMapping, MpCapable, MptcpOption, ResetReason};
@@ -201,8 +202,14 @@ impl Connection {
             let near = DataSeq::at(local_idsn, self.sender.queue.una());
             let position = ack.resolve(near).position(local_idsn);
             // Relative to the DATA_ACK, and only together with one (section 3.3.2).
+            let before = self.sender.queue.una();
             if self.sender.acknowledged(position) {
                 self.sender.open_window(position.saturating_add(u64::from(segment.window)));
+            }
+            let (conn, una) = (self.id, self.sender.queue.una());
+            if una > before {
+                let data_ack = DataSeq::at(local_idsn, una);
+                shared.observations.note(|| Observation::Acknowledged { conn, subflow: id, data_ack });
             }
         }
         let Some(mapping) = dss.mapping else { return Verdict::Accept };

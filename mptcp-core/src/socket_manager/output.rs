@@ -9,6 +9,7 @@ use super::subflow::{MAX_SIGNALS_IN_A_ROW, Stage, Subflow};
 use crate::event::SubflowId;
 use crate::keys::{join_hmac, truncate_64};
 use crate::mib::Counter;
+use crate::observe::Observation;
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::SentMapping;
 use crate::wire::{self, AddAddrKind, CapableFlags, Dss, DssMapping, MpCapable, MpJoin, MptcpOption, WireSeq, room};
@@ -104,6 +105,11 @@ impl Connection {
         let introducing = subflow.initiator && !subflow.is_join() && !state.introduced;
         // The two do not fit together, and a peer without data may send no DSS before it has received one: in turns.
         let fin_has_its_turn = data_fin.is_some() && self.sender.timeouts % 2 == 1;
+        if let Some(mapping) = &chunk {
+            let (conn, dsn) = (self.id, DataSeq::at(state.local.idsn, mapping.pos));
+            let ssn = SubflowSeq::from_offset(mapping.offset).0;
+            shared.observations.note(|| Observation::Mapped { conn, subflow: id, dsn, ssn, len: mapping.len });
+        }
         match chunk {
             Some(mapping) if introducing && mapping.offset == 0 => {
                 emit(&introduction(state, flags, Some(&mapping)), space);

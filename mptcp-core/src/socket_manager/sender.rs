@@ -13,6 +13,7 @@ use super::subflow::{Stale, Subflow};
 use crate::event::{Event, SubflowId};
 use crate::keys::Idsn;
 use crate::mib::Counter;
+use crate::observe::Observation;
 use crate::scheduler::{DataView, SubflowView};
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::{ReinjectQueue, SendQueue, SentMapping};
@@ -250,9 +251,11 @@ impl Connection {
             return true;
         };
         let sent = bytes.len();
-        if !self.map(chosen.id, range.start, bytes, cx) {
-            return false;
-        }
+        let from = self.subflows.iter().find(|subflow| subflow.sent.holds(range.start..range.start + 1));
+        let from = from.map(|subflow| subflow.id);
+        let Some((dsn, len)) = self.map(chosen.id, range.start, bytes, cx) else { return false };
+        let (conn, to) = (self.id, chosen.id);
+        cx.shared.observations.note(|| Observation::Reinjected { conn, from, to, dsn, len });
         self.sender.reinject.taken(range.start..range.start + sent as u64);
         self.sender.bytes_reinjected += sent as u64;
         if let Some(multipath) = self.multipath_mut() {
@@ -284,21 +287,28 @@ impl Connection {
         // The scheduler has seen to it that there is room for a segment.
         let bytes = whole_segments(bytes, chosen.mss.max(1), usize::MAX, available);
         let sent = bytes.len();
-        if !self.map(chosen.id, position, bytes, cx) {
+        if self.map(chosen.id, position, bytes, cx).is_none() {
             return false;
         }
         shrink(views, chosen.id, sent);
         true
     }
 
-    /// Maps bytes to a subflow and gives them to its TCP.
-    fn map(&mut self, id: SubflowId, position: u64, bytes: Bytes, cx: &mut Cx<'_>) -> bool {
-        let Some(state) = self.multipath() else { return false };
+    /// Maps bytes to the subflow that the scheduler chose and gives them to its TCP. Tells where in the data they begin, and
+    /// their number; `None` if TCP does not take them.
+    fn map(&mut self, id: SubflowId, position: u64, bytes: Bytes, cx: &mut Cx<'_>) -> Option<(DataSeq, u32)> {
+        let state = self.multipath()?;
         let (idsn, checksum) = (state.local.idsn, state.checksum);
-        let Some(index) = self.subflows.iter().position(|subflow| subflow.id == id) else { return false };
+        let index = self.subflows.iter().position(|subflow| subflow.id == id)?;
         let offset = self.subflows[index].next_offset;
         let sum = checksum.then(|| mapping_checksum(idsn, position, offset, &bytes));
-        self.give(index, position, bytes, sum, cx)
+        let len = u32::try_from(bytes.len()).ok()?;
+        let conn = self.id;
+        self.give(index, position, bytes, sum, cx).then(|| {
+            let dsn = DataSeq::at(idsn, position);
+            cx.shared.observations.note(|| Observation::Scheduled { conn, subflow: id, dsn, len });
+            (dsn, len)
+        })
     }
 
     fn give(&mut self, index: usize, position: u64, bytes: Bytes, checksum: Option<u16>, cx: &mut Cx<'_>) -> bool {

@@ -10,6 +10,7 @@ use crate::config::StackConfig;
 use crate::event::{ConnId, Event, SubflowId};
 use crate::keys::{Idsn, Key, Token};
 use crate::mib::Mib;
+use crate::observe::Observations;
 use crate::path_manager::EndpointTable;
 
 /// A key of this host with what follows from it.
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) rng: StdRng,
     pub(crate) mib: Mib,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) observations: Observations,
     pub(crate) endpoints: EndpointTable,
     pub(crate) tokens: TokenTable,
     pub(crate) owners: Owners,
@@ -175,6 +177,7 @@ mod tests {
             rng: StdRng::seed_from_u64(seed),
             mib: Mib::default(),
             events: VecDeque::new(),
+            observations: Observations::default(),
             endpoints: EndpointTable::default(),
             tokens: TokenTable::default(),
             owners: Owners::default(),

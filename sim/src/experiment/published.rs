@@ -24,11 +24,16 @@ pub(super) fn figures(scenario: &Scenario, find: impl Fn(Metric, &str) -> Vec<Fo
         if !label.is_empty() {
             words.insert(0, label.clone());
         }
+        let (unit, one) = match (relative_to, value.unit()) {
+            (Some(_), _) => (Unit::Difference, 1.0),
+            (None, Some(("MiB/s", bits))) => (Unit::MebibytesPerSecond, bits as f64),
+            (None, _) => (amount_unit(*metric), 1.0),
+        };
         PublishedFigure {
             name: format!("{metric} of {of}: {}", words.join(", ")),
-            unit: if relative_to.is_some() { Unit::Fraction } else { amount_unit(*metric) },
-            published: amount_value(*value),
-            simulated,
+            unit,
+            published: amount_value(value.amount) / one,
+            simulated: simulated.map(|simulated| simulated / one),
             source: source.clone(),
             assumption: String::new(),
         }

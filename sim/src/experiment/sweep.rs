@@ -1,14 +1,14 @@
 //! Many runs at once.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
 use super::published::{self, Found};
 use super::{Experiment, ExperimentError, SEED};
 use crate::results::{Axis, Better, Metric as Column, SweepPoint, SweepRecord};
-use crate::run::{self, Effort, Measures, amount_unit, amount_value};
+use crate::run::{self, Effort, Measures, Observer, RunError, amount_unit, amount_value};
 use crate::scenario::{Amount, Metric, Point};
 
 /// Told of every run that is done, from several threads at once.
@@ -30,7 +30,7 @@ struct Line {
 /// Traffic of which all metrics are shown; of more, only that which the file has first.
 const MOST_TRAFFIC: usize = 3;
 
-/// Runs every point of an experiment on all cores, until `stop` is set. What the record says does not depend on
+/// Runs every point of an experiment on all cores, until `stop` is set: what is under way then is given up. What the record says does not depend on
 /// the number of cores, nor on the order in which runs end.
 ///
 /// # Errors
@@ -38,7 +38,7 @@ const MOST_TRAFFIC: usize = 3;
 pub fn run_sweep(
     experiment: &Experiment,
     progress: &impl Progress,
-    stop: &AtomicBool,
+    stop: &Arc<AtomicBool>,
 ) -> Result<SweepRecord, ExperimentError> {
     let columns = columns(experiment);
     let failure: Mutex<Option<(u64, ExperimentError)>> = Mutex::new(None);
@@ -46,11 +46,12 @@ pub fn run_sweep(
         if stop.load(Ordering::Relaxed) {
             return None;
         }
-        match line(experiment, &columns, number) {
+        match line(experiment, &columns, number, stop) {
             Ok((line, effort)) => {
                 progress.done(effort);
                 Some(line)
             }
+            Err(ExperimentError::Run(RunError::Stopped)) => None,
             Err(error) => {
                 let mut first = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 if first.as_ref().is_none_or(|(before, _)| number < *before) {
@@ -95,9 +96,15 @@ fn columns(experiment: &Experiment) -> Vec<Shown> {
     columns
 }
 
-fn line(experiment: &Experiment, columns: &[Shown], number: u64) -> Result<(Line, Effort), ExperimentError> {
+fn line(
+    experiment: &Experiment,
+    columns: &[Shown],
+    number: u64,
+    stop: &Arc<AtomicBool>,
+) -> Result<(Line, Effort), ExperimentError> {
     let point = experiment.point(number)?;
-    let outcome = run::run_for_figures(&point.scenario, point.scenario.run.seed)?;
+    let meta = run::meta(&point.scenario, point.scenario.run.seed);
+    let outcome = run::run_observed(&point.scenario, meta, Observer::none().until(stop))?;
     let measures = &outcome.measures;
     let value = |column: &Shown| measures.get(column.metric, &column.of).map(amount_value);
     let failed = outcome.record.expectations.iter().filter(|expectation| !expectation.passed);

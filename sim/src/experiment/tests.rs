@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
@@ -81,19 +82,19 @@ fn a_sweep_is_the_same_on_any_number_of_threads() {
     let sweep = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let counter = Counter::default();
-        let record = pool.install(|| run_sweep(&experiment, &counter, &AtomicBool::new(false))).unwrap();
+        let record = pool.install(|| run_sweep(&experiment, &counter, &Arc::default())).unwrap();
         assert_eq!(counter.0.into_inner(), 4);
         sweep_json(&record)
     };
     let one = sweep(1);
     assert_eq!(one, sweep(3));
-    assert!(one.contains("goodput of bulk >= 100Mbit"), "{one}");
+    assert!(one.contains("goodput of bulk >= 100 Mbit"), "{one}");
 }
 
 #[test]
 fn a_sweep_that_is_stopped_keeps_what_is_done() {
     let experiment = experiment(&[]).unwrap();
-    let record = run_sweep(&experiment, &Counter::default(), &AtomicBool::new(true)).unwrap();
+    let record = run_sweep(&experiment, &Counter::default(), &Arc::new(AtomicBool::new(true))).unwrap();
     assert_eq!((record.points.len(), record.planned), (0, 4));
 }
 
@@ -102,4 +103,39 @@ fn words_are_quoted_for_shells() {
     assert_eq!(quoted("links.p1.delay=5ms"), "links.p1.delay=5ms");
     assert_eq!(quoted("loss=1% bursty"), "'loss=1% bursty'");
     assert_eq!(quoted("it's"), "'it'\\''s'");
+}
+
+/// Gives up as soon as the first run is done.
+struct Impatient(Arc<AtomicBool>);
+
+impl Progress for Impatient {
+    fn done(&self, _: run::Effort) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn what_is_done_stays_and_what_is_under_way_is_given_up() {
+    let experiment = experiment(&[]).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let stop = Arc::default();
+    let record = pool.install(|| run_sweep(&experiment, &Impatient(Arc::clone(&stop)), &stop)).unwrap();
+    assert_eq!((record.points.len(), record.planned), (1, 4));
+    let point = experiment.point(0).unwrap();
+    let observer = run::Observer::none().until(&stop);
+    let stopped = run::run_observed(&point.scenario, run::meta(&point.scenario, 1), observer);
+    assert!(matches!(stopped, Err(run::RunError::Stopped)), "{stopped:?}");
+}
+
+#[test]
+fn expectations_speak_the_units_of_the_file() {
+    let text = TWO_BY_TWO.replace("min = \"100Mbit\"", "equals = \"12.5MiB/s\"\ntolerance = \"1%\"");
+    let scenario = Scenario::parse(&text, "file.toml").unwrap();
+    let chosen = [("links.p1.rate", "5Mbit"), ("variant", "mptcp")];
+    let chosen = chosen.map(|(name, label)| (name.to_owned(), label.to_owned())).to_vec();
+    let experiment = Experiment::new(scenario, "file.toml".to_owned(), chosen).unwrap();
+    let outcome = run::run(&experiment.point(0).unwrap().scenario, 1).unwrap();
+    let expectation = &outcome.record.expectations[0];
+    assert_eq!(expectation.wanted, "goodput of bulk = 12.5 MiB/s ± 1%");
+    assert!(expectation.found.ends_with(" MiB/s") && !expectation.passed, "{expectation:?}");
 }

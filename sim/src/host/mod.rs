@@ -5,7 +5,9 @@ mod processor;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
-use mptcp_core::{ConfigError, ConnId, Endpoint, EndpointFlags, Event, Limits, SchedulerKind, Stack, StackConfig};
+use mptcp_core::{
+    ConfigError, ConnId, Endpoint, EndpointFlags, Event, Limits, Observation, SchedulerKind, Stack, StackConfig,
+};
 use rand::Rng;
 use tcp_adapter::smoltcp::{CongestionControl, SmoltcpConfig, SmoltcpStack};
 use tcp_adapter::{Frame, Instant, InterfaceId, ListenerId, TcpStack};
@@ -256,6 +258,23 @@ impl Host {
             };
             if found.is_some() {
                 return found;
+            }
+        }
+    }
+
+    /// The next thing that the stack has done with data of one of the flows, if it is watched.
+    pub(crate) fn poll_observation(&mut self) -> Option<(usize, Observation)> {
+        loop {
+            let observation = self.stack.poll_observation()?;
+            let (Observation::Scheduled { conn, .. }
+            | Observation::Reinjected { conn, .. }
+            | Observation::Mapped { conn, .. }
+            | Observation::Acknowledged { conn, .. }) = observation
+            else {
+                continue;
+            };
+            if let Some((flow, _)) = self.conns.get(&conn) {
+                return Some((*flow, observation));
             }
         }
     }

@@ -102,6 +102,15 @@ impl Opportunities {
         Self { trace, epoch, next: 0, next_at, left: 0, at: epoch }
     }
 
+    /// Bits that can be delivered after one time and until a later one, as far as the trace was in effect.
+    pub(super) fn capacity(&self, from: Instant, to: Instant) -> u128 {
+        let until = |at: Instant| match at.as_nanos().checked_sub(self.epoch.as_nanos()) {
+            None => 0,
+            Some(at) => self.trace.first_from(at.saturating_add(1)),
+        };
+        u128::from(until(to).saturating_sub(until(from))) * OPPORTUNITY_BYTES as u128 * 8
+    }
+
     /// When a packet that waits at `now` can be taken up.
     pub(super) fn ready(&self, now: Instant) -> Instant {
         if self.left > 0 && self.at == now { now } else { self.upcoming(now).1 }
@@ -176,6 +185,16 @@ mod tests {
             at = link.send(at, OPPORTUNITY_BYTES);
             assert_eq!(at, Instant::from_millis(millisecond));
         }
+    }
+
+    #[test]
+    fn the_capacity_counts_opportunities() {
+        let link = opportunities("0\n3\n3\n");
+        let capacity = |from, to| link.capacity(Instant::from_millis(from), Instant::from_millis(to)) / 12_000;
+        // The end of a round and the beginning of the next are one time.
+        assert_eq!([capacity(0, 3), capacity(1, 2), capacity(3, 6), capacity(2, 7)], [3, 0, 3, 6]);
+        let late = Opportunities::new(MahimahiTrace::parse("1\n").unwrap(), Instant::from_millis(10));
+        assert_eq!(late.capacity(Instant::ZERO, Instant::from_millis(5)), 0);
     }
 
     #[test]

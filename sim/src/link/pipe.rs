@@ -52,6 +52,9 @@ pub struct Pipe {
     /// Latest arrival of a packet that did not overtake.
     last_arrival: Instant,
     stats: PipeStats,
+    /// When it was changed last, and what it could have carried until then, in bits.
+    changed_at: Instant,
+    capacity_before: u128,
 }
 
 /// The packet that the transmitter is busy with.
@@ -96,6 +99,8 @@ impl Pipe {
             line: DelayLine::default(),
             last_arrival: Instant::ZERO,
             stats: PipeStats::default(),
+            changed_at: Instant::ZERO,
+            capacity_before: 0,
             config,
         };
         pipe.renew_losses();
@@ -144,6 +149,8 @@ impl Pipe {
         let new = self.config.changed(change);
         new.validate()?;
         self.advance(now, out);
+        self.capacity_before += self.capacity_since(now);
+        self.changed_at = now;
         self.config = new;
         match change {
             Change::Up => self.state = LinkState::Up,
@@ -195,6 +202,17 @@ impl Pipe {
     /// When a packet last moved inside it by itself.
     pub(crate) const fn acted_at(&self) -> Instant {
         self.acted_at
+    }
+
+    /// Bits that its rate would have let through by `now`: none while it was down. `None` if it has no rate.
+    pub fn capacity(&self, now: Instant) -> Option<u64> {
+        let bits = self.capacity_before + self.capacity_since(now);
+        self.serializer.is_limited().then(|| u64::try_from(bits).unwrap_or(u64::MAX))
+    }
+
+    /// Bits since the last change.
+    fn capacity_since(&self, now: Instant) -> u128 {
+        if self.state == LinkState::Up { self.serializer.capacity(self.changed_at, now) } else { 0 }
     }
 
     /// Whether it forwards.

@@ -186,6 +186,16 @@ impl Clocked {
         (self.job, self.owed) = (0, 0);
     }
 
+    /// Bits that can be sent from one time to a later one, as far as the model was in effect.
+    pub(super) fn capacity(&self, from: Instant, to: Instant) -> u128 {
+        let (from, to) = (self.since_epoch(from), self.since_epoch(to));
+        let work = match &self.model {
+            ClockedModel::Constant(rate) => u128::from(rate.get()) * u128::from(to - from),
+            ClockedModel::Steps(steps) => steps.work_until(to) - steps.work_until(from),
+        };
+        work / 1_000_000_000
+    }
+
     fn finish(&self, at: Instant, need: Work) -> (Instant, Work) {
         match &self.model {
             ClockedModel::Constant(rate) => {
@@ -277,6 +287,16 @@ mod tests {
         assert_eq!(link.send(Instant::from_millis(12_500), 12_000_000_000), Instant::from_millis(15_500));
         let mut far = stepped(&[(Duration::ZERO, 1)], Some(Duration::from_nanos(1)));
         assert_eq!(far.send(Instant::ZERO, BITS_OF_1514), Instant::from_nanos(12_112_000_000_000));
+    }
+
+    #[test]
+    fn the_capacity_of_steps_is_that_of_their_parts() {
+        let second = Duration::from_secs(1);
+        let link = stepped(&[(Duration::ZERO, 8), (second, 0), (second * 3, 16)], Some(second * 4));
+        let capacity = |from, to| link.capacity(Instant::from_millis(from), Instant::from_millis(to));
+        assert_eq!([capacity(0, 1000), capacity(1000, 3000), capacity(500, 1500), capacity(0, 8000)], [8, 0, 4, 48]);
+        assert_eq!(capacity(2000, 2000), 0);
+        assert_eq!(constant(1000).capacity(Instant::ZERO, Instant::from_millis(5)), 5);
     }
 
     #[test]

@@ -79,6 +79,15 @@ impl Serializer {
         !matches!(self.model, Model::Unlimited)
     }
 
+    /// Bits that it can send from one time to a later one, as far as its rate was in effect; none if packets take no time.
+    pub(super) fn capacity(&self, from: Instant, to: Instant) -> u128 {
+        match &self.model {
+            Model::Unlimited => 0,
+            Model::Clocked(clocked) => clocked.capacity(from, to),
+            Model::Trace(opportunities) => opportunities.capacity(from, to),
+        }
+    }
+
     /// When a packet that waits at `now` can be taken from the queue.
     pub(super) fn ready(&self, now: Instant) -> Instant {
         match &self.model {

@@ -47,6 +47,7 @@ pub fn subflows(record: &RunRecord) -> String {
             for (index, sample) in subflow.samples.iter() {
                 let goodput = subflow.samples.bit_rate(&record.clock, index, |sample| sample.delivered);
                 let cwnd = sample.cwnd.map(|cwnd| cwnd.to_string()).unwrap_or_default();
+                let losses = sample.losses.map(|losses| losses.to_string()).unwrap_or_default();
                 let srtt = sample.srtt.map(|srtt| decimal(srtt.as_nanos() as u64, 6)).unwrap_or_default();
                 let _ = writeln!(
                     text,
@@ -55,7 +56,7 @@ pub fn subflows(record: &RunRecord) -> String {
                     sample.delivered,
                     sample.in_flight,
                     sample.queued,
-                    sample.losses,
+                    losses,
                     sample.retransmissions,
                     sample.reinjected,
                     sample.out_of_order
@@ -69,14 +70,14 @@ pub fn subflows(record: &RunRecord) -> String {
 /// Samples of the links.
 pub fn links(record: &RunRecord) -> String {
     let mut text =
-        "time_s,link,throughput_bps,rate_bps,offered,delivered,delivered_bytes,duplicated,dropped,in_flight,\
+        "time_s,link,throughput_bps,capacity_bps,offered,delivered,delivered_bytes,duplicated,dropped,in_flight,\
                     queue_packets,queue_bytes\n"
             .to_owned();
     for link in &record.links {
         let name = field(&link.name);
         for (index, sample) in link.samples.iter() {
             let throughput = link.samples.bit_rate(&record.clock, index, |sample| sample.delivered_bytes);
-            let rate = sample.rate.map(|rate| rate.to_string()).unwrap_or_default();
+            let rate = link.capacity(&record.clock, index).map(|rate| rate.to_string()).unwrap_or_default();
             let _ = writeln!(
                 text,
                 "{},{name},{throughput},{rate},{},{},{},{},{},{},{},{}",

@@ -77,6 +77,8 @@ pub enum Event<'a> {
     /// The congestion state of a subflow, under qlog's names.
     #[serde(rename = "recovery:metrics_updated")]
     MetricsUpdated {
+        /// The host whose end of the connection it is; subflows have its numbers.
+        host: &'a str,
         /// The connection.
         connection: &'a str,
         /// The subflow.
@@ -93,9 +95,11 @@ pub enum Event<'a> {
         /// Bytes sent and not acknowledged.
         bytes_in_flight: u64,
     },
-    /// A DSS option mapped bytes of a subflow to the connection (RFC 8684 section 3.3.1).
+    /// A segment left whose option maps bytes of the subflow to the connection (RFC 8684 section 3.3.1).
     #[serde(rename = "mptcp:dss_mapped")]
     DssMapped {
+        /// The host whose end of the connection it is; subflows have its numbers.
+        host: &'a str,
         /// The connection.
         connection: &'a str,
         /// The subflow.
@@ -104,12 +108,14 @@ pub enum Event<'a> {
         dsn: u64,
         /// Relative subflow sequence number of the first byte.
         ssn: u32,
-        /// Number of bytes.
+        /// Number of bytes of the mapping.
         length: u64,
     },
     /// The peer acknowledged data of the connection (RFC 8684 section 3.3.2).
     #[serde(rename = "mptcp:data_ack")]
     DataAck {
+        /// The host whose end of the connection it is; subflows have its numbers.
+        host: &'a str,
         /// The connection.
         connection: &'a str,
         /// The subflow that the acknowledgement came on.
@@ -120,6 +126,8 @@ pub enum Event<'a> {
     /// A subflow entered a new state.
     #[serde(rename = "mptcp:subflow_state")]
     SubflowState {
+        /// The host whose end of the connection it is; subflows have its numbers.
+        host: &'a str,
         /// The connection.
         connection: &'a str,
         /// The subflow.
@@ -134,6 +142,8 @@ pub enum Event<'a> {
     /// The packet scheduler chose a subflow for bytes.
     #[serde(rename = "mptcp:scheduler_choice")]
     SchedulerChoice {
+        /// The host whose end of the connection it is; subflows have its numbers.
+        host: &'a str,
         /// The connection.
         connection: &'a str,
         /// The subflow that was chosen.
@@ -146,10 +156,13 @@ pub enum Event<'a> {
     /// Bytes are sent again on another subflow.
     #[serde(rename = "mptcp:reinjected")]
     Reinjected {
+        /// The host whose end of the connection it is; subflows have its numbers.
+        host: &'a str,
         /// The connection.
         connection: &'a str,
-        /// The subflow that they were sent on first.
-        from: &'a str,
+        /// A subflow that they were sent on before, if it still holds them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<&'a str>,
         /// The subflow that sends them now.
         to: &'a str,
         /// Data sequence number of the first byte.
@@ -282,6 +295,7 @@ mod tests {
             (
                 Instant::from_millis(20),
                 Event::MetricsUpdated {
+                    host: "client",
                     connection: "bulk",
                     subflow: "1",
                     smoothed_rtt: Some(Duration::from_micros(10_500)),
@@ -301,15 +315,16 @@ mod tests {
         );
         assert_eq!(
             lines[2],
-            "{\"time\":20.0,\"name\":\"recovery:metrics_updated\",\"data\":{\"connection\":\"bulk\",\"subflow\":\"1\",\
-             \"smoothed_rtt\":10.5,\"congestion_window\":14480,\"bytes_in_flight\":2896}}"
+            "{\"time\":20.0,\"name\":\"recovery:metrics_updated\",\"data\":{\"host\":\"client\",\"connection\":\"bulk\",\
+             \"subflow\":\"1\",\"smoothed_rtt\":10.5,\"congestion_window\":14480,\"bytes_in_flight\":2896}}"
         );
     }
 
     #[test]
     fn nanoseconds_survive_a_day() {
         let time = Instant::from_nanos(86_400_000_000_001);
-        let text = log(&[(time, Event::DataAck { connection: "bulk", subflow: "1", data_ack: u64::MAX })]);
+        let text =
+            log(&[(time, Event::DataAck { host: "client", connection: "bulk", subflow: "1", data_ack: u64::MAX })]);
         assert!(text.contains("{\"time\":86400000.000001,\"name\":\"mptcp:data_ack\""), "{text}");
         assert!(text.contains("18446744073709551615"), "{text}");
     }

@@ -64,7 +64,7 @@ fn connection(clock: &SampleClock, variant: &str, paths: &[&str]) -> ConnectionR
             srtt: (index > 0).then_some(Duration::from_millis(20 * number - 10)),
             in_flight: 14_480 * index,
             queued: 1448 * index,
-            losses: index,
+            losses: Some(index),
             retransmissions: index,
             reinjected: 0,
             out_of_order: 2896 * index,
@@ -81,6 +81,7 @@ fn connection(clock: &SampleClock, variant: &str, paths: &[&str]) -> ConnectionR
         to: "server".into(),
         opened: Instant::ZERO,
         finished: Some(clock.end),
+        has_series: true,
         subflows: subflows.collect(),
         samples: Samples { first: 0, values: (0..count).map(sample).collect() },
     }
@@ -96,7 +97,7 @@ fn link(path: &str) -> LinkRecord {
             in_flight: if index == 0 { 0 } else { 2 },
             queue_packets: index,
             queue_bytes: index * 1514,
-            rate: Some(4_000_000),
+            capacity: Some(4_000_000 * index),
             duplicated: 0,
         };
         link.push(sample, [("queue full", dropped)]);

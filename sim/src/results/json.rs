@@ -70,6 +70,7 @@ fn run(run: &RunRecord) -> Value {
         "assumptions": run.meta.assumptions,
         "end": seconds(run.clock.end - tcp_adapter::Instant::ZERO),
         "delivered": summary.delivered,
+        "connections_with_series": run.with_series().count(),
         "goodput": number(summary.goodput),
         "fairness": number(summary.fairness),
         "connections": summary.connections.iter().map(connection).collect::<Vec<_>>(),

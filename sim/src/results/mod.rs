@@ -46,4 +46,5 @@ pub use summary::{ConnectionSummary, LinkSummary, PathSummary, RunSummary};
 pub use sweep::{Axis, Better, Cell, Metric, Spread, SweepPoint, SweepRecord, sweep_text};
 pub use table::{Align, Table};
 pub use tables::summary_text;
+pub(crate) use unit::significant;
 pub use unit::{Prefix, Unit};

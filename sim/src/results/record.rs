@@ -78,6 +78,8 @@ pub struct ConnectionRecord {
     pub opened: Instant,
     /// When the last byte was delivered; `None` if it had not been when the run ended.
     pub finished: Option<Instant>,
+    /// Whether there are samples of all its time; else there is only the last one.
+    pub has_series: bool,
     /// Samples of the whole.
     pub samples: Samples<ConnectionSample>,
     /// Its subflows; a plain TCP connection has one.
@@ -119,8 +121,8 @@ pub struct SubflowSample {
     pub in_flight: u64,
     /// Bytes bound to the subflow and not sent yet.
     pub queued: u64,
-    /// Segments taken for lost so far.
-    pub losses: u64,
+    /// Segments taken for lost so far, where the stack tells it.
+    pub losses: Option<u64>,
     /// Segments sent again on this subflow so far.
     pub retransmissions: u64,
     /// Bytes so far that were sent on another subflow before.
@@ -157,8 +159,8 @@ pub struct LinkSample {
     pub queue_packets: u64,
     /// Bytes in the queue.
     pub queue_bytes: u64,
-    /// Rate in bits per second at this time, if it has one.
-    pub rate: Option<u64>,
+    /// Bits that its rate would have let through so far, none while it was down; `None` if packets take no time.
+    pub capacity: Option<u64>,
 }
 
 /// Something that the scenario expects, and whether it came true.
@@ -204,6 +206,19 @@ impl RunRecord {
         self.connections.iter().map(|connection| connection.kind.as_str()).collect()
     }
 
+    /// The connections of which there are samples of all their time.
+    pub fn with_series(&self) -> impl Iterator<Item = &ConnectionRecord> {
+        self.connections.iter().filter(|connection| connection.has_series)
+    }
+
+    /// What to say if not all connections have series.
+    pub fn series_note(&self) -> Option<String> {
+        let (shown, all) = (self.with_series().count(), self.connections.len());
+        (0 < shown && shown < all).then(|| {
+            format!("Series and plots show the first {shown} of {all} connections; the tables count all of them.")
+        })
+    }
+
     /// Whether all expectations came true.
     pub fn passed(&self) -> bool {
         self.expectations.iter().all(|expectation| expectation.passed)
@@ -228,6 +243,14 @@ impl LinkRecord {
         }
     }
 
+    /// Bits per second that it could carry from the sample before `index` to that with `index`.
+    pub fn capacity(&self, clock: &SampleClock, index: usize) -> Option<u64> {
+        self.samples.get(index)?.capacity?;
+        let bits = u128::from(self.samples.growth(index, |sample| sample.capacity.unwrap_or(0)));
+        let rate = (bits * 1_000_000_000).checked_div(u128::from(clock.step(index)))?;
+        Some(u64::try_from(rate).unwrap_or(u64::MAX))
+    }
+
     /// Packets dropped until sample `index`.
     pub fn dropped(&self, index: usize) -> u64 {
         self.drops.values().map(|samples| samples.get(index).copied().unwrap_or(0)).sum()
@@ -243,8 +266,11 @@ impl LinkRecord {
 }
 
 impl PublishedFigure {
-    /// The figure found here as a fraction of the published one.
+    /// The figure found here as a fraction of the published one; says nothing of two differences.
     pub fn ratio(&self) -> Option<f64> {
+        if self.unit == Unit::Difference {
+            return None;
+        }
         self.simulated.map(|simulated| simulated / self.published).filter(|ratio| ratio.is_finite())
     }
 }

@@ -31,7 +31,7 @@ impl SampleClock {
     }
 
     /// Time between sample `index` and the one before it, in nanoseconds.
-    fn step(&self, index: usize) -> u64 {
+    pub(super) fn step(&self, index: usize) -> u64 {
         match index.checked_sub(1) {
             Some(before) => self.time(index).saturating_since(self.time(before)).as_nanos() as u64,
             None => 0,

@@ -54,8 +54,8 @@ pub struct PathSummary {
     pub delivered: u64,
     /// Average of the smoothed round-trip times of all samples.
     pub mean_srtt: Option<Duration>,
-    /// Segments taken for lost.
-    pub losses: u64,
+    /// Segments taken for lost, where the stack tells it.
+    pub losses: Option<u64>,
     /// Segments sent again on the same subflow.
     pub retransmissions: u64,
     /// Bytes that were sent on another subflow before.
@@ -151,7 +151,7 @@ fn paths(record: &RunRecord) -> Vec<PathSummary> {
                     subflows: 0,
                     delivered: 0,
                     mean_srtt: None,
-                    losses: 0,
+                    losses: None,
                     retransmissions: 0,
                     reinjected: 0,
                 };
@@ -161,7 +161,9 @@ fn paths(record: &RunRecord) -> Vec<PathSummary> {
             let last = subflow.samples.last().copied().unwrap_or_default();
             path.subflows += 1;
             path.delivered += last.delivered;
-            path.losses += last.losses;
+            if let Some(losses) = last.losses {
+                path.losses = Some(path.losses.unwrap_or(0) + losses);
+            }
             path.retransmissions += last.retransmissions;
             path.reinjected += last.reinjected;
             for srtt in subflow.samples.values.iter().filter_map(|sample| sample.srtt) {

@@ -22,6 +22,11 @@ pub fn summary_text(report: &Report) -> String {
     if let Some(first) = report.runs.first() {
         let _ = writeln!(text, "scenario {}, version {}", printable(&first.meta.scenario), first.meta.version);
     }
+    for run in &report.runs {
+        if let Some(note) = run.series_note() {
+            let _ = writeln!(text, "\n{}: {note}", printable(&run.meta.variant));
+        }
+    }
     for (heading, table) in tables(report) {
         if !table.rows.is_empty() {
             let _ = write!(text, "\n{heading}\n{table}");
@@ -106,7 +111,7 @@ fn path_table(summaries: &[(&RunRecord, RunSummary)]) -> Table {
                 Unit::Bytes.format(path.delivered as f64, 4),
                 Unit::Fraction.format(path.delivered as f64 / total.max(1) as f64, 3),
                 path.mean_srtt.map(seconds).unwrap_or_default(),
-                grouped(path.losses),
+                path.losses.map(grouped).unwrap_or_default(),
                 grouped(path.retransmissions),
                 Unit::Bytes.format(path.reinjected as f64, 3),
             ]);

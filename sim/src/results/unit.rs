@@ -14,6 +14,8 @@ pub enum Unit {
     Count,
     /// A fraction of one, shown in percent.
     Fraction,
+    /// How much more than something else, as a fraction of that; shown in percent.
+    Difference,
     /// 1,048,576 bytes per second, never with a prefix, as storage people count.
     MebibytesPerSecond,
     /// Without unit.
@@ -56,7 +58,7 @@ impl Unit {
             Self::BitsPerSecond => "bit/s",
             Self::Bytes => "B",
             Self::Seconds => "s",
-            Self::Fraction => "%",
+            Self::Fraction | Self::Difference => "%",
             Self::MebibytesPerSecond => "MiB/s",
             Self::Count | Self::Plain => "",
         }
@@ -70,7 +72,7 @@ impl Unit {
             Self::Bytes => &[(1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB"), (1e12, "TB")],
             Self::Seconds => &[(1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s")],
             Self::Count => &[(1.0, ""), (1e6, "million")],
-            Self::Fraction => &[(0.01, "%")],
+            Self::Fraction | Self::Difference => &[(0.01, "%")],
             Self::MebibytesPerSecond => &[(1.0, "MiB/s")],
             Self::Plain => &[(1.0, "")],
         }
@@ -89,7 +91,7 @@ impl Prefix {
 }
 
 /// A number with so many significant digits, but never fewer than those before the point.
-pub(super) fn significant(value: f64, digits: usize) -> String {
+pub(crate) fn significant(value: f64, digits: usize) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }

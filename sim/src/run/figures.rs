@@ -7,8 +7,8 @@ use tcp_adapter::Instant;
 
 use super::sampler::Sampler;
 use super::world::World;
-use crate::results::{self, Unit};
-use crate::scenario::{Amount, Dimension, Expectation, Metric, Rate, RateSpec, Scenario, Share, Size, Traffic};
+use crate::results::{self, Unit, significant};
+use crate::scenario::{Amount, Bound, Dimension, Expectation, Metric, Rate, RateSpec, Scenario, Share, Size, Traffic};
 use crate::traffic::{Figures, Flow, State};
 
 /// Parts of a whole in a [`Share`].
@@ -50,24 +50,25 @@ impl Measures {
     fn judge(&self, expectation: &Expectation) -> results::Expectation {
         let Expectation { metric, of, min, max, equals, tolerance, .. } = expectation;
         let found = self.get(*metric, of);
+        let like = [equals, min, max].into_iter().flatten().next();
         let mut conditions = Vec::new();
         let mut passed = found.is_some();
         let value = found.map_or(0, amount_number);
         if let Some(min) = min {
             conditions.push(format!(">= {min}"));
-            passed &= value >= amount_number(*min);
+            passed &= value >= amount_number(min.amount);
         }
         if let Some(max) = max {
             conditions.push(format!("<= {max}"));
-            passed &= value <= amount_number(*max);
+            passed &= value <= amount_number(max.amount);
         }
         if let Some(equals) = equals {
             let exact = tolerance.0 == 0;
             conditions.push(if exact { format!("= {equals}") } else { format!("= {equals} ± {tolerance}") });
-            let target = amount_number(*equals);
+            let target = amount_number(equals.amount);
             passed &= (value - target).abs() * WHOLE as i128 <= target.abs() * i128::from(tolerance.0);
         }
-        let found = found.map_or_else(|| "nothing".to_owned(), |amount| amount_text(*metric, amount));
+        let found = found.map_or_else(|| "nothing".to_owned(), |amount| amount_text(*metric, amount, like));
         let wanted = format!("{metric} of {of} {}", conditions.join(" and "));
         results::Expectation { wanted, found, passed }
     }
@@ -95,8 +96,12 @@ pub fn amount_unit(metric: Metric) -> Unit {
     }
 }
 
-fn amount_text(metric: Metric, amount: Amount) -> String {
-    amount_unit(metric).format(amount_value(amount), 5)
+/// An amount in the unit of that which it is compared with.
+fn amount_text(metric: Metric, amount: Amount, like: Option<&Bound>) -> String {
+    match like.and_then(Bound::unit) {
+        Some((unit, one)) => format!("{} {unit}", significant(amount_number(amount) as f64 / one as f64, 5)),
+        None => amount_unit(metric).format(amount_value(amount), 5),
+    }
 }
 
 /// Exact, for comparisons.

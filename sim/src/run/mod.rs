@@ -91,6 +91,9 @@ pub enum RunError {
         /// When.
         at: Instant,
     },
+    /// Somebody wanted it to end.
+    #[error("stopped")]
+    Stopped,
 }
 
 /// Without a time of its own a run ends when nothing has arrived for so long, though connections are still open.
@@ -133,6 +136,7 @@ pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) 
     let seed = meta.seed;
     observer.name(scenario);
     let mut world = World::new(scenario, seed)?;
+    world.hosts.iter_mut().for_each(|host| host.stack.watch(observer.logs()));
     let mut sampler = Sampler::new(scenario, &world, observer.series);
     simulate(scenario, &mut world, &mut sampler, &mut observer)?;
     world.catch_up(world.now);
@@ -175,6 +179,9 @@ fn simulate(
                 world.now = sampler.last_at();
                 return Ok(());
             }
+        }
+        if observer.is_stopped() {
+            return Err(RunError::Stopped);
         }
         world.step(observer)?;
         if !world.traffic.ended.is_empty() {

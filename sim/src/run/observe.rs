@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use mptcp_core::Observation;
 use tcp_adapter::{Frame, Instant, InterfaceId};
 
 use crate::packet::Packet;
@@ -21,6 +24,8 @@ pub struct Observer {
     pub(crate) marks: Vec<Mark>,
     /// Whether the record is to have series.
     pub(crate) series: bool,
+    /// Set by whoever wants the run to end.
+    stop: Option<Arc<AtomicBool>>,
     /// The first thing that could not be written.
     error: Option<io::Error>,
 }
@@ -47,6 +52,17 @@ impl Observer {
     /// Writes down the series of the report as well.
     pub fn with_series() -> Self {
         Self { series: true, ..Self::default() }
+    }
+
+    /// Gives the run up once this is set.
+    pub fn until(mut self, stop: &Arc<AtomicBool>) -> Self {
+        self.stop = Some(Arc::clone(stop));
+        self
+    }
+
+    /// Whether the run is to be given up.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
     /// Writes events to `log`.
@@ -91,6 +107,33 @@ impl Observer {
     pub(crate) fn event(&mut self, now: Instant, event: &Event<'_>) {
         if let Some(log) = &mut self.log {
             note(&mut self.error, log.write(now, event));
+        }
+    }
+
+    /// The stack of a host has done something with data of a connection.
+    pub(crate) fn observed(&mut self, now: Instant, host: &str, connection: &str, observation: &Observation) {
+        if !self.logs() {
+            return;
+        }
+        match *observation {
+            Observation::Scheduled { subflow, dsn, len, .. } => {
+                let (subflow, dsn, length) = (&*subflow.to_string(), dsn.0, len.into());
+                self.event(now, &Event::SchedulerChoice { host, connection, subflow, dsn, length });
+            }
+            Observation::Reinjected { from, to, dsn, len, .. } => {
+                let (from, to) = (from.map(|from| from.to_string()), &*to.to_string());
+                let (from, dsn, length) = (from.as_deref(), dsn.0, len.into());
+                self.event(now, &Event::Reinjected { host, connection, from, to, dsn, length });
+            }
+            Observation::Mapped { subflow, dsn, ssn, len, .. } => {
+                let (subflow, dsn, length) = (&*subflow.to_string(), dsn.0, len.into());
+                self.event(now, &Event::DssMapped { host, connection, subflow, dsn, ssn, length });
+            }
+            Observation::Acknowledged { subflow, data_ack, .. } => {
+                let (subflow, data_ack) = (&*subflow.to_string(), data_ack.0);
+                self.event(now, &Event::DataAck { host, connection, subflow, data_ack });
+            }
+            _ => {}
         }
     }
 

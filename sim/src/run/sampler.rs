@@ -6,17 +6,14 @@ use tcp_adapter::Instant;
 use super::Observer;
 use super::world::World;
 use crate::host::Side;
-use crate::link::{DropReason, Pipe, RateModel};
+use crate::link::{DropReason, Pipe};
 use crate::network::link_of;
 use crate::results::{
     ConnectionRecord, ConnectionSample, Event, LinkRecord, LinkSample, RunMeta, RunRecord, SampleClock, Samples,
     SubflowRecord, SubflowSample,
 };
-use crate::scenario::{Link, Scenario};
+use crate::scenario::{Link, MOST_SERIES, Scenario};
 use crate::traffic::{Flow, State};
-
-/// Connections whose series are kept; of the others there is the last state only.
-const SERIES: usize = 64;
 
 /// Takes samples at fixed times.
 pub(super) struct Sampler {
@@ -86,13 +83,17 @@ impl Sampler {
         SampleClock { interval: self.interval, end: Instant::from_nanos(u64::MAX) }.time(index)
     }
 
-    /// Takes a sample of everything.
+    /// Takes the sample that is next.
     pub(super) fn sample(&mut self, world: &World, observer: &mut Observer) {
+        self.sample_at(self.next_at(), world, observer);
+    }
+
+    fn sample_at(&mut self, at: Instant, world: &World, observer: &mut Observer) {
         if self.series {
             for (index, record) in self.links.iter_mut().enumerate() {
-                push_link(record, world.network.link_pipe(index));
+                push_link(record, world.network.link_pipe(index), at);
             }
-            for number in 0..self.flows.len().min(SERIES) {
+            for number in 0..self.flows.len().min(MOST_SERIES) {
                 if world.traffic.flows[number].opened().is_some() {
                     self.look_at(world, number, observer);
                     self.push_flow(&world.traffic.flows[number], number);
@@ -136,7 +137,8 @@ impl Sampler {
                     series.subflows.push(SubflowSeries { id: info.id, path, samples, last, state: String::new() });
                     series.subflows.len() - 1
                 });
-                series.subflows[at].update(world.now, &flow.name, info, peer, observer);
+                let host = world.hosts[flow.plan.hosts[sender.index()]].name();
+                series.subflows[at].update(world.now, [host, &flow.name], info, peer, observer);
             }
         }
     }
@@ -150,15 +152,15 @@ impl Sampler {
             }
         }
         while self.series && self.taken < clock.len() {
-            self.sample(world, observer);
+            self.sample_at(clock.time(self.taken), world, observer);
         }
         if !self.series {
             for (index, record) in self.links.iter_mut().enumerate() {
                 record.samples.first = clock.len() - 1;
-                push_link(record, world.network.link_pipe(index));
+                push_link(record, world.network.link_pipe(index), world.now);
             }
         }
-        for flow in self.flows.iter_mut().skip(if self.series { SERIES } else { 0 }) {
+        for flow in self.flows.iter_mut().skip(if self.series { MOST_SERIES } else { 0 }) {
             flow.lanes.iter_mut().for_each(|lane| lane.push_last(clock.len() - 1));
         }
     }
@@ -187,7 +189,7 @@ impl Sampler {
     pub(super) fn into_record(self, scenario: &Scenario, world: &World, meta: RunMeta) -> RunRecord {
         let clock = self.clock(world);
         let mut connections = Vec::new();
-        for (flow, series) in world.traffic.flows.iter().zip(self.flows) {
+        for (number, (flow, series)) in world.traffic.flows.iter().zip(self.flows).enumerate() {
             let traffic = &scenario.traffic[flow.traffic];
             let Some(opened) = flow.opened() else { continue };
             let both = flow.lanes.iter().all(|lane| lane.is_used());
@@ -212,6 +214,7 @@ impl Sampler {
                     to: to.clone(),
                     opened,
                     finished,
+                    has_series: self.series && number < MOST_SERIES,
                     samples: series.samples,
                     subflows: series.subflows.into_iter().map(SubflowSeries::into_record).collect(),
                 });
@@ -255,7 +258,7 @@ impl SubflowSeries {
     fn update(
         &mut self,
         now: Instant,
-        connection: &str,
+        [host, connection]: [&str; 2],
         info: &SubflowInfo,
         peer: Option<&SubflowInfo>,
         observer: &mut Observer,
@@ -265,23 +268,32 @@ impl SubflowSeries {
             self.last.srtt = tcp.srtt;
             self.last.in_flight = tcp.in_flight;
             self.last.queued = tcp.queued;
-            self.last.losses = tcp.losses.unwrap_or(0);
+            self.last.losses = tcp.losses;
             self.last.retransmissions = tcp.retransmissions;
         }
         self.last.reinjected = info.bytes_reinjected;
         self.last.delivered = peer.map_or(self.last.delivered, |peer| peer.bytes_received);
+        let receiving = peer.and_then(|peer| peer.tcp.as_ref());
+        self.last.out_of_order = receiving.and_then(|tcp| tcp.out_of_order).unwrap_or(0);
         if !observer.logs() {
             return;
         }
         let (subflow, state) = (self.id.to_string(), info.state.to_string());
         if state != self.state {
-            let event =
-                Event::SubflowState { connection, subflow: &subflow, path: &self.path, old: &self.state, new: &state };
+            let event = Event::SubflowState {
+                host,
+                connection,
+                subflow: &subflow,
+                path: &self.path,
+                old: &self.state,
+                new: &state,
+            };
             observer.event(now, &event);
             self.state = state;
         }
         if let Some(tcp) = &info.tcp {
             let event = Event::MetricsUpdated {
+                host,
                 connection,
                 subflow: &subflow,
                 smoothed_rtt: tcp.srtt,
@@ -308,13 +320,9 @@ fn path_of(links: &[Link], sender: Side, info: &SubflowInfo) -> String {
     link.map_or_else(|| client.ip().to_string(), |link| links[link].name.clone())
 }
 
-fn push_link(record: &mut LinkRecord, pipe: &Pipe) {
+fn push_link(record: &mut LinkRecord, pipe: &Pipe, at: Instant) {
     let stats = pipe.stats();
     let (queue_packets, queue_bytes) = pipe.queue_len();
-    let rate = match &pipe.config().rate {
-        Some(RateModel::Constant(rate)) => Some(rate.get()),
-        _ => None,
-    };
     let sample = LinkSample {
         offered: stats.offered.packets,
         delivered: stats.delivered.packets,
@@ -323,7 +331,7 @@ fn push_link(record: &mut LinkRecord, pipe: &Pipe) {
         in_flight: stats.in_flight.packets,
         queue_packets: queue_packets as u64,
         queue_bytes: queue_bytes as u64,
-        rate,
+        capacity: pipe.capacity(at),
     };
     let drops = DropReason::ALL.map(|reason| (reason.as_str(), stats.dropped(reason).packets));
     record.push(sample, drops);

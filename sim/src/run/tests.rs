@@ -346,3 +346,140 @@ fn a_link_that_goes_down_is_left_at_once() {
     let hole = run(&scenario(&text("blackhole")), 1).unwrap();
     assert!(value(&hole, Metric::LongestStall, "bulk") > stall);
 }
+
+/// A sink that is read while the log still has it.
+#[derive(Clone, Default)]
+struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_event_log_follows_the_data() {
+    let scenario = scenario(
+        r#"
+        [links.p1]
+        rate = "10Mbit"
+        delay = "10ms"
+        events = [{ at = "300ms", action = "blackhole" }]
+        [links.p2]
+        rate = "5Mbit"
+        delay = "20ms"
+        [[traffic]]
+        name = "bulk"
+        bytes = "1MiB"
+        "#,
+    );
+    let sink = Shared::default();
+    let header = crate::results::EventLogHeader { scenario: "s", variant: "v", seed: 1, version: "1" };
+    let log = crate::results::EventLog::new(sink.clone(), header).unwrap();
+    let outcome = run_observed(&scenario, meta(&scenario, 1), Observer::none().with_log(log.boxed())).unwrap();
+    let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+    let events: Vec<serde_json::Value> = text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str| {
+        let data = events.iter().filter(|event| event["name"] == name).map(|event| &event["data"]);
+        data.filter(|data| data["host"] == "client").cloned().collect::<Vec<_>>()
+    };
+    let number = |data: &serde_json::Value, key: &str| data[key].as_u64().unwrap();
+    let lengths = |data: &[serde_json::Value]| data.iter().map(|data| number(data, "length")).sum::<u64>();
+    let [choices, mapped, again] = ["mptcp:scheduler_choice", "mptcp:dss_mapped", "mptcp:reinjected"].map(of);
+    let reinjected: u64 =
+        outcome.record.connections[0].subflows.iter().map(|one| one.samples.last().unwrap().reinjected).sum();
+    assert!(reinjected > 0, "the black hole holds something");
+    assert_eq!(lengths(&again), reinjected);
+    assert_eq!(lengths(&choices), (1 << 20) + reinjected, "every byte was given to a subflow once, or again");
+    assert!(again.iter().any(|data| data["from"] == "0" && data["to"] == "1"), "{again:?}");
+    let first = choices.iter().map(|data| number(data, "dsn")).min().unwrap();
+    let mut left = 0;
+    for choice in &choices {
+        let same = |data: &&serde_json::Value| ["dsn", "subflow", "length"].iter().all(|key| data[key] == choice[key]);
+        left += mapped.iter().find(same).map_or(0, |data| number(data, "length"));
+    }
+    // What waits behind the black hole never leaves.
+    assert!((1 << 20..=lengths(&choices)).contains(&left), "{left} bytes were mapped");
+    let acks: Vec<u64> = of("mptcp:data_ack").iter().map(|data| number(data, "data_ack")).collect();
+    assert!(acks.is_sorted() && acks.last() == Some(&(first + (1 << 20))), "{acks:?} from {first}");
+}
+
+#[test]
+fn what_waits_out_of_order_is_seen() {
+    let text = |loss: &str| {
+        format!(
+            "[links.p1]\nrate = \"20Mbit\"\ndelay = \"10ms\"\nloss = \"{loss}\"\n[[traffic]]\nname = \"t\"\n\
+             bytes = \"4MiB\"\n[report]\ninterval = \"5ms\"\n"
+        )
+    };
+    let most = |loss: &str| {
+        let outcome = run(&scenario(&text(loss)), 1).unwrap();
+        let subflow = &outcome.record.connections[0].subflows[0];
+        subflow.samples.values.iter().map(|sample| sample.out_of_order).max().unwrap()
+    };
+    assert_eq!(most("0%"), 0);
+    // At least what follows a lost segment within a round trip, in part.
+    assert!(most("1%") > 10_000, "{}", most("1%"));
+}
+
+#[test]
+fn the_capacity_of_a_link_follows_its_steps() {
+    let scenario = scenario(
+        r#"
+        [links.p1]
+        rate.steps = [
+          { for = "1s", rate = "4Mbit" },
+          { for = "500ms", rate = "0bit" },
+          { for = "500ms", rate = "16Mbit" },
+        ]
+        delay = "5ms"
+        events = [{ at = "3s", action = "down" }]
+        [links.p2]
+        delay = "5ms"
+        [[traffic]]
+        name = "t"
+        kind = "paced"
+        rate = "1Mbit"
+        [run]
+        time = "4s"
+        [report]
+        interval = "500ms"
+        "#,
+    );
+    let outcome = run(&scenario, 1).unwrap();
+    let rates = |link: usize| -> Vec<Option<u64>> {
+        let link = &outcome.record.links[link];
+        (1..=8).map(|index| Some(link.capacity(&outcome.record.clock, index)? / 1_000_000)).collect()
+    };
+    assert_eq!(rates(0), [4, 4, 0, 16, 4, 4, 0, 0].map(Some));
+    assert!(rates(2).iter().all(Option::is_none));
+}
+
+#[test]
+fn series_of_the_first_connections_only_are_told() {
+    let scenario = scenario(
+        r#"
+        [links.p1]
+        rate = "100Mbit"
+        delay = "1ms"
+        [[traffic]]
+        name = "many"
+        transport = "tcp"
+        connections = 70
+        bytes = "10KiB"
+        "#,
+    );
+    let record = run(&scenario, 1).unwrap().record;
+    let note = "Series and plots show the first 64 of 70 connections; the tables count all of them.";
+    assert_eq!(record.series_note().as_deref(), Some(note));
+    assert!(scenario.explain().contains("\n# Of the 70 connections the first 64 have series and plots"));
+    let report = Report { title: "test".into(), description: String::new(), runs: vec![record], published: Vec::new() };
+    assert!(
+        crate::results::summary_text(&report).contains(note) && crate::results::html::report(&report).contains(note)
+    );
+    assert_eq!(run_for_figures(&scenario, 1).unwrap().record.series_note(), None);
+}

@@ -129,6 +129,9 @@ impl World {
                 self.traffic.serve(now, event, host);
             }
             host.give_out(now, &mut send);
+            while let Some((flow, observation)) = host.poll_observation() {
+                observer.observed(now, host.name(), &self.traffic.flows[flow].name, &observation);
+            }
         }
         for (interface, frame) in frames.drain(..) {
             let cx = &mut NetworkContext { now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };

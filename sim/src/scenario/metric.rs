@@ -123,6 +123,41 @@ pub struct Condition {
     pub parameters: Vec<(String, String)>,
 }
 
+/// An amount with the text that gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// How much.
+    pub amount: Amount,
+    /// As it is written, which is how people want to read it.
+    pub text: String,
+}
+
+impl Bound {
+    /// The unit that it is written in, and what one of it is in bits per second, nanoseconds or bytes; `None` for what
+    /// has no units to choose from.
+    pub fn unit(&self) -> Option<(&str, u64)> {
+        let unit = self.text.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '_')).trim();
+        let one = format!("1{unit}");
+        let one = match self.amount {
+            Amount::Rate(_) => Rate::parse(&one).ok()?.0,
+            Amount::Size(_) => Size::parse(&one).ok()?.0,
+            Amount::Time(_) => u64::try_from(Duration::parse(&one).ok()?.as_nanos()).ok()?,
+            Amount::Share(_) | Amount::Count(_) => return None,
+        };
+        (!unit.is_empty()).then_some((unit, one))
+    }
+}
+
+/// The number and its unit, apart.
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.unit() {
+            Some((unit, _)) => write!(f, "{} {unit}", self.text.trim_end_matches(unit).trim_end()),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
 /// `[[expect]]`: what a run must show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
@@ -133,11 +168,11 @@ pub struct Expectation {
     /// At which points of a sweep.
     pub when: Condition,
     /// The least that it may be.
-    pub min: Option<Amount>,
+    pub min: Option<Bound>,
     /// The most that it may be.
-    pub max: Option<Amount>,
+    pub max: Option<Bound>,
     /// What it should be.
-    pub equals: Option<Amount>,
+    pub equals: Option<Bound>,
     /// How far from `equals` it may be, as a share of it.
     pub tolerance: Share,
 }
@@ -156,7 +191,7 @@ pub struct Published {
     /// The points that it compares with; `None`: nothing here compares, and it is shown alone.
     pub when: Option<Condition>,
     /// The figure: with `relative_to` the difference in percent.
-    pub value: Amount,
+    pub value: Bound,
     /// The points that a difference refers to.
     pub relative_to: Option<Condition>,
 }
@@ -168,9 +203,9 @@ pub(crate) fn read_expectation(cx: &mut Context, node: &mut Node, path: &str) ->
     let metric = read_metric(&mut section)?;
     let Text(of) = section.require("of", "the name of the traffic")?;
     let (min, max, equals) = (
-        read_amount(&mut section, "min", metric)?,
-        read_amount(&mut section, "max", metric)?,
-        read_amount(&mut section, "equals", metric)?,
+        read_bound(&mut section, "min", metric)?,
+        read_bound(&mut section, "max", metric)?,
+        read_bound(&mut section, "equals", metric)?,
     );
     if min.is_none() && max.is_none() && equals.is_none() {
         let (place, key) = (section.place.clone(), section.path.clone());
@@ -198,8 +233,10 @@ pub(crate) fn read_published(cx: &mut Context, node: &mut Node, path: &str) -> R
         return Err(section.invalid("value", "the published figure"));
     }
     let value = match relative_to {
-        None => read_amount(&mut section, "value", metric)?,
-        Some(_) => section.optional("value")?.map(Amount::Share),
+        None => read_bound(&mut section, "value", metric)?,
+        Some(_) => section
+            .optional("value")?
+            .map(|share: Share| Bound { text: share.to_string(), amount: Amount::Share(share) }),
     };
     let Some(value) = value else { return Err(section.invalid("value", "a figure")) };
     let Text(label) = section.get("label", "")?;
@@ -227,6 +264,12 @@ fn read_amount(section: &mut Section<'_>, key: &str, metric: Metric) -> Result<O
         Dimension::Share => section.optional(key)?.map(Amount::Share),
         Dimension::Count => section.optional(key)?.map(|Thousandths(count)| Amount::Count(count)),
     })
+}
+
+fn read_bound(section: &mut Section<'_>, key: &str, metric: Metric) -> Result<Option<Bound>, ScenarioError> {
+    let Some(amount) = read_amount(section, key, metric)? else { return Ok(None) };
+    let text = section.table.get(key).map_or_else(|| amount.to_string(), Node::label);
+    Ok(Some(Bound { amount, text }))
 }
 
 /// A count that need not be whole, as a mean is not.

@@ -65,6 +65,7 @@ mod traffic;
 mod tree;
 mod units;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 pub use error::{At, ScenarioError, UnitError};
@@ -72,11 +73,11 @@ pub use event::{Action, Change, DirectionChoice, Event};
 pub use host::{Congestion, Cpu, Host, Nic, Router, StackChoice};
 pub use link::{Link, LinkSpec};
 pub use loss::{Chance, Loss, LossModel, LossUnit, Reorder};
-pub use metric::{Amount, Condition, Dimension, Expectation, Metric, Published};
+pub use metric::{Amount, Bound, Condition, Dimension, Expectation, Metric, Published};
 pub use middlebox::{Behaviour, Middlebox, OptionChoice, OptionMatch, Segments};
 pub use pace::{Distribution, Draw, Jitter, Order, RateSpec, Steps, Timing};
 pub use queue::Queue;
-pub use settings::{EndpointFlag, EndpointSpec, Endpoints, Heatmap, Meta, Mptcp, Report, Run};
+pub use settings::{EndpointFlag, EndpointSpec, Endpoints, Heatmap, MOST_SERIES, Meta, Mptcp, Report, Run};
 pub use shipped::{SHIPPED, Shipped};
 pub use sweep::{Axis, POINT_LIMIT, Point, Sweep};
 pub use topology::Hop;
@@ -224,7 +225,15 @@ impl Scenario {
         let mut complete = self.source.complete.clone();
         let order = |key: &str| SECTIONS.iter().position(|section| *section == key);
         complete.entries.sort_by_key(|entry| order(&entry.key));
-        complete.print()
+        let mut text = complete.print();
+        let connections: u64 = self.traffic.iter().map(|traffic| traffic.connections).sum();
+        if connections > MOST_SERIES as u64 {
+            let _ = writeln!(
+                text,
+                "\n# Of the {connections} connections the first {MOST_SERIES} have series and plots; the tables count all."
+            );
+        }
+        text
     }
 
     /// The points of the sweep; of a scenario without one, one point.

@@ -4,6 +4,7 @@
 //! scenario with all its defaults. A list where one value belongs is a sweep over its elements; the first
 //! is read.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::{At, Place, ScenarioError, nearest};
@@ -230,7 +231,8 @@ impl<'a> Section<'a> {
     pub(crate) fn file(&mut self, key: &str) -> Result<PathBuf, ScenarioError> {
         let Text(text) = self.require(key, "the name of a file")?;
         let path = self.cx.dir.join(Path::new(&text));
-        match std::fs::File::open(&path) {
+        // A folder can be opened, but not read.
+        match std::fs::File::open(&path).and_then(|mut file| file.read(&mut [0])) {
             Ok(_) => Ok(path),
             Err(error) => Err(ScenarioError::MissingFile {
                 at: self.cx.at(&self.place_of(key)),

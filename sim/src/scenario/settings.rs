@@ -10,6 +10,9 @@ use super::metric::Metric;
 use super::section::{Context, Section};
 use super::tree::{Node, Value};
 
+/// Connections whose series a run keeps, the first ones; of the others there is the last state only.
+pub const MOST_SERIES: usize = 64;
+
 /// `[meta]`: what people should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {

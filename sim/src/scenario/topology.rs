@@ -1,6 +1,7 @@
 //! Ways through the network, and whether everything that is named exists.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use super::error::{Place, ScenarioError};
 use super::event::{Action, DirectionChoice};
@@ -10,6 +11,7 @@ use super::section::Context;
 use super::settings::Endpoints;
 use super::traffic::{Traffic, Work};
 use super::tree::{Node, Table, Value};
+use super::units::Unit;
 use super::{Link, LinkSpec, Scenario};
 
 /// One link of a way.
@@ -86,7 +88,28 @@ struct Check<'a> {
     tree: &'a Table,
 }
 
+/// Samples of a run at most: beyond, they fill memory, and a plot shows no more.
+const MOST_SAMPLES: u128 = 1_000_000;
+
+/// How long a run without a time of its own is taken to be for this.
+const OPEN_END: Duration = Duration::from_secs(1000);
+
 impl Check<'_> {
+    /// The series must have an end.
+    fn samples(&self) -> Result<(), ScenarioError> {
+        let Scenario { run, report, .. } = self.scenario;
+        let samples = run.time.unwrap_or(OPEN_END).as_nanos() / report.interval.as_nanos().max(1);
+        if samples <= MOST_SAMPLES {
+            return Ok(());
+        }
+        let of = match run.time {
+            Some(time) => format!("a run of {}", time.print()),
+            None => "a run without run.time, which may be long,".to_owned(),
+        };
+        let problem = format!("is {}: {of} would have more than {MOST_SAMPLES} samples", report.interval.print());
+        Err(self.cx.contradiction(&self.place(&["report", "interval"]), "report.interval", problem))
+    }
+
     fn run(&self) -> Result<(), ScenarioError> {
         let Scenario { hosts, routers, links, middleboxes, traffic, .. } = self.scenario;
         if let Some(router) = routers.iter().find(|router| hosts.iter().any(|host| host.name == router.name)) {
@@ -100,6 +123,7 @@ impl Check<'_> {
             let path = format!("middlebox.{}", middlebox.name);
             self.known(&path, "link", "link", &middlebox.link, || links.iter().map(|link| link.name.as_str()))?;
         }
+        self.samples()?;
         if traffic.is_empty() {
             return Err(self.cx.contradiction(
                 &Place::Default,

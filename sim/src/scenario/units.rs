@@ -278,7 +278,8 @@ impl Range<'_> {
 /// Units of one kind.
 struct Family {
     kind: &'static str,
-    /// Each with its size in base units. Printing takes the first that divides exactly.
+    /// Each with its size in base units. Printing takes the first that divides exactly, unless that makes a number nobody
+    /// can read and another makes a shorter one.
     units: &'static [(&'static str, u64)],
     listed: &'static str,
     base: &'static str,
@@ -333,10 +334,17 @@ impl Family {
 
     fn print(&self, value: u64) -> String {
         let exact = |(_, scale): &&(&str, u64)| value.is_multiple_of(*scale) && (value > 0 || *scale == 1);
-        let (unit, scale) = self.units.iter().find(exact).unwrap_or(&("", 1));
+        let mut choices = self.units.iter().filter(exact).copied();
+        let first = choices.next().unwrap_or(("", 1));
+        let is_readable = value / first.1 <= READABLE;
+        let shortest = choices.chain([first]).max_by_key(|(_, scale)| *scale).unwrap_or(first);
+        let (unit, scale) = if is_readable { first } else { shortest };
         format!("{}{unit}", value / scale)
     }
 }
+
+/// The largest number that is read at a glance.
+const READABLE: u64 = 99_999;
 
 fn print_percent(billionths: u64) -> String {
     let (whole, rest) = (billionths / 10_000_000, billionths % 10_000_000);

@@ -264,6 +264,7 @@ impl Connection {
             self.receive.next += bytes.len() as u64;
             self.received.push(Received { offset, bytes });
         }
+        self.receive.early.delivered(self.receive.next);
         if was_empty && !self.received.is_empty() {
             events.push_back(TcpEvent::Readable(self.id));
         }
@@ -337,6 +338,7 @@ impl Connection {
             timeouts: send.timeouts,
             snd_una: send.una,
             rcv_nxt: self.receive.next,
+            out_of_order: Some(self.receive.early.bytes()),
             last_received: self.last_received,
         }
     }

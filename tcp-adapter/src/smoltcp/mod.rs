@@ -31,6 +31,7 @@
 mod arp;
 mod config;
 mod connection;
+mod early;
 mod interface;
 mod options;
 mod port;

@@ -340,6 +340,9 @@ impl SmoltcpStack {
                 payload_len: len,
                 syn_options: PaddedOptions::default(),
             };
+            if offset > conn.receive.next {
+                conn.receive.early.arrived(offset..offset + len as u64);
+            }
             self.ingest(conn, segment, frame, &view);
         }
         self.observe(conn)

@@ -1,5 +1,6 @@
 //! What the shim knows of the bytes that a connection receives, and which segments are acceptable.
 
+use super::early::Early;
 use super::segment::Segment;
 use super::send_side::low;
 
@@ -9,6 +10,8 @@ pub(super) struct ReceiveSide {
     irs: u32,
     /// Everything before has been received in order; one past the last byte once the FIN is.
     pub(super) next: u64,
+    /// What smoltcp holds beyond.
+    pub(super) early: Early,
     pub(super) finished: bool,
     /// Acknowledgement of the last segment that was sent.
     pub(super) acked: u64,

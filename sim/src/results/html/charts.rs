@@ -98,7 +98,7 @@ pub(super) fn of_run(run: &RunRecord, palette: &Palette) -> Vec<Chart<'static>> 
     let others: [(&str, Unit, Kind, Quantity); 5] = [
         ("Bytes out of order within subflows", Unit::Bytes, Kind::Gauge, |sample| sample.out_of_order),
         ("Bytes waiting in subflows", Unit::Bytes, Kind::Gauge, |sample| sample.queued),
-        ("Segments taken for lost, so far", Unit::Count, Kind::Counter, |sample| sample.losses),
+        ("Segments taken for lost, so far", Unit::Count, Kind::Counter, |sample| sample.losses.unwrap_or(0)),
         ("Segments retransmitted, so far", Unit::Count, Kind::Counter, |sample| sample.retransmissions),
         ("Bytes re-injected, so far", Unit::Bytes, Kind::Counter, |sample| sample.reinjected),
     ];
@@ -114,7 +114,7 @@ pub(super) fn of_run(run: &RunRecord, palette: &Palette) -> Vec<Chart<'static>> 
 
 fn groups<'a>(run: &'a RunRecord, palette: &Palette) -> Vec<Group<'a>> {
     let mut subflows: BTreeMap<(&str, &str), Vec<&SubflowRecord>> = BTreeMap::new();
-    for connection in &run.connections {
+    for connection in run.with_series() {
         for subflow in &connection.subflows {
             subflows.entry((&connection.kind, &subflow.path)).or_default().push(subflow);
         }
@@ -233,16 +233,65 @@ fn throughput(run: &RunRecord, palette: &Palette) -> Option<Chart<'static>> {
         let points = averages(&rate_points(&run.clock, rate), group);
         curves.push(Curve { label: link.name.clone(), colour, stroke, points });
     }
-    let note = average_note(&run.clock);
+    let (capacities, left_out) = capacities(run, palette, &curves);
+    curves.extend(capacities);
+    let mut note = average_note(&run.clock);
+    if left_out {
+        note.push_str("; capacities far above are left out");
+    }
     (!curves.is_empty())
         .then(|| Chart { note, ..time_chart(run, "Throughput of the links", Unit::BitsPerSecond, curves) })
+}
+
+/// What the links of these curves can carry, as steps, and whether some are left out: one far above all that is carried
+/// would leave nothing else to see.
+fn capacities(run: &RunRecord, palette: &Palette, throughput: &[Curve]) -> (Vec<Curve>, bool) {
+    const FAR: f64 = 4.0;
+    let group = bin(&run.clock);
+    let most = throughput.iter().flat_map(|curve| &curve.points).map(|(_, rate)| *rate).fold(0.0, f64::max);
+    let mut curves: Vec<Curve> = Vec::new();
+    let mut left_out = false;
+    for (link, colour, _) in link_styles(run, palette).into_iter().take(throughput.len()) {
+        if link.samples.last().is_none_or(|sample| sample.capacity.is_none()) {
+            continue;
+        }
+        let rate = |index| link.capacity(&run.clock, index).map_or(f64::NAN, |rate| rate as f64);
+        let points = steps(&averages(&rate_points(&run.clock, rate), group));
+        // Both directions of a link often have the same one.
+        let name = link.name.trim_end_matches(" up").trim_end_matches(" down");
+        let twin = curves.iter_mut().find(|curve| curve.points == points && curve.label.starts_with(name));
+        if let Some(twin) = twin {
+            twin.label = format!("{name} capacity");
+        } else if points.iter().all(|(_, rate)| *rate > FAR * most) {
+            left_out = true;
+        } else {
+            curves.push(Curve { label: format!("{} capacity", link.name), colour, stroke: Stroke::Thin, points });
+        }
+    }
+    (curves, left_out)
+}
+
+/// Values that each hold since the point before, as a line with steps.
+fn steps(points: &[Point]) -> Vec<Point> {
+    let mut line: Vec<Point> = Vec::new();
+    let mut since = 0.0;
+    for (time, value) in points {
+        match line.last_mut() {
+            Some(last) if last.1 == *value => last.0 = *time,
+            _ => line.extend([(since, *value), (*time, *value)]),
+        }
+        since = *time;
+    }
+    line
 }
 
 fn drops(run: &RunRecord, palette: &Palette) -> Option<Chart<'static>> {
     let group = bin(&run.clock);
     let mut curves = Vec::new();
     for (link, colour, _) in link_styles(run, palette) {
-        for (number, (reason, samples)) in link.drops.iter().enumerate() {
+        for (reason, samples) in &link.drops {
+            // Whether of one direction or of both, those of a path differ.
+            let number = curves.iter().filter(|known: &&Curve| known.colour == colour).count();
             let stroke = [Stroke::Solid, Stroke::Dashed, Stroke::Dotted][number % 3];
             let points =
                 averages(&rate_points(&run.clock, |index| samples.growth(index, |count| *count) as f64), group);
@@ -260,7 +309,7 @@ fn reordering(run: &RunRecord) -> Vec<Chart<'static>> {
     let kinds = run.kinds();
     let curves = |value: fn(&crate::results::ConnectionSample) -> u64| {
         let curve = |(colour, kind): (usize, &&str)| {
-            let connections: Vec<_> = run.connections.iter().filter(|connection| connection.kind == **kind).collect();
+            let connections: Vec<_> = run.with_series().filter(|connection| connection.kind == **kind).collect();
             let sum = |index| {
                 let values = connections.iter().filter_map(|connection| connection.samples.get(index).map(value));
                 values.sum::<u64>() as f64

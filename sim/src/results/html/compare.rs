@@ -21,7 +21,7 @@ fn goodput_of_runs(report: &Report) -> Option<Chart<'static>> {
     let longest = report.runs.iter().max_by_key(|run| run.clock.end)?;
     let curve = |(colour, run): (usize, &RunRecord)| {
         let rate = |index| {
-            let connections = run.connections.iter();
+            let connections = run.with_series();
             let rates = connections.map(|one| one.samples.bit_rate(&run.clock, index, |sample| sample.delivered));
             rates.sum::<u64>() as f64
         };
@@ -37,7 +37,7 @@ fn delivered_by_runs(report: &Report) -> Option<Chart<'static>> {
     let longest = report.runs.iter().max_by_key(|run| run.clock.end)?;
     let curve = |(colour, run): (usize, &RunRecord)| {
         let sum = |index| {
-            let delivered = run.connections.iter().filter_map(|connection| connection.samples.latest(index));
+            let delivered = run.with_series().filter_map(|connection| connection.samples.latest(index));
             delivered.map(|sample| sample.delivered).sum::<u64>() as f64
         };
         Curve { label: run.meta.variant.clone(), colour, stroke: Stroke::Solid, points: points(&run.clock, sum) }

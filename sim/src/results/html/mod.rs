@@ -92,6 +92,9 @@ fn published(out: &mut Markup, figures: &[PublishedFigure]) {
     out.open("section", &[]);
     out.element("h2", &[], PUBLISHED);
     table(out, &published_table(figures));
+    if figures.iter().any(|figure| figure.simulated.is_none()) {
+        out.element("p", &[("class", "note")], "–: no run here compares with it.");
+    }
     out.close();
 }
 

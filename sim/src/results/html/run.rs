@@ -98,6 +98,9 @@ fn run_heading(out: &mut Markup, run: &RunRecord) {
         out.close();
     }
     out.close();
+    if let Some(note) = run.series_note() {
+        out.element("p", &[("class", "note")], &note);
+    }
 }
 
 fn mark_list(out: &mut Markup, run: &RunRecord) {

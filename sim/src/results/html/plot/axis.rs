@@ -74,7 +74,8 @@ impl Axis {
         Self { min, max, ticks, symbol: "", readout, scale: Scale::Logarithmic }
     }
 
-    /// Names side by side, the first at 0, the next at 1 and so on. Where there are many, some are not labelled.
+    /// Names side by side, the first at 0, the next at 1 and so on, each with its half of the way to its neighbours, so that
+    /// long ones stay within the chart. Where there are many, some are not labelled.
     pub(in crate::results::html) fn of_names(names: &[String]) -> Self {
         const LABELS: usize = 10;
         let every = names.len().div_ceil(LABELS).max(1);
@@ -83,9 +84,9 @@ impl Axis {
             Tick { value: index as f64, label }
         };
         let ticks = names.iter().enumerate().map(label).collect();
-        let max = names.len().saturating_sub(1).max(1) as f64;
+        let max = names.len().max(1) as f64 - 0.5;
         let readout = Unit::Plain.prefix(1.0);
-        Self { min: 0.0, max, ticks, symbol: "", readout, scale: Scale::Linear }
+        Self { min: -0.5, max, ticks, symbol: "", readout, scale: Scale::Linear }
     }
 
     /// Where a value lies: 0 at the beginning, 1 at the end; never outside.

@@ -48,6 +48,8 @@ pub(in crate::results::html) enum Stroke {
     Solid,
     Dashed,
     Dotted,
+    /// For what stands behind the others.
+    Thin,
 }
 
 /// Colours of the palette, `--c0` and so on in the style sheet.
@@ -238,6 +240,7 @@ impl Curve {
             Stroke::Solid => "",
             Stroke::Dashed => " dashed",
             Stroke::Dotted => " dotted",
+            Stroke::Thin => " thin",
         };
         format!("curve c{}{stroke}", self.colour % COLOURS)
     }
