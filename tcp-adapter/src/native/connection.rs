@@ -263,6 +263,7 @@ impl Connection {
             timeouts: send.timeouts(),
             snd_una: send.una,
             rcv_nxt: self.receive.next(),
+            out_of_order: Some(self.receive.out_of_order() as u64),
             last_received: (self.last_received > Instant::ZERO).then_some(self.last_received),
         }
     }

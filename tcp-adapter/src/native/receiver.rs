@@ -158,6 +158,11 @@ impl Receiver {
         self.data.buffered() + self.data.out_of_order()
     }
 
+    /// Bytes held that cannot be handed up yet.
+    pub(super) fn out_of_order(&self) -> usize {
+        self.data.out_of_order()
+    }
+
     pub(super) fn window_shift(&self) -> u8 {
         self.shift
     }

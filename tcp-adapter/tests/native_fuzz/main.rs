@@ -4,6 +4,8 @@
 //! The test draws its inputs from the number of the round, so that every run sees the same ones. `cargo bolero test segments` looks for others
 //! by coverage.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod game;
 mod step;
 
