@@ -6,7 +6,7 @@ use std::time::Duration;
 use mptcp_core::{
     ConnConfig, ConnId, Event, Limits, ListenConfig, Recv, SchedulerKind, Stack, StackConfig, SubflowState,
 };
-use tcp_adapter::{ConnectRequest, Frame, Instant, InterfaceId, ListenerId, Offload};
+use tcp_adapter::{ConnectRequest, Frame, Instant, InterfaceId, Offload};
 
 use crate::engine::{Engine, TcpSetup};
 use crate::place::{DELAY, PORT, address, interface};
@@ -98,8 +98,6 @@ impl Default for Setup {
 pub struct World<T> {
     now: Instant,
     hosts: [Host<T>; 2],
-    /// Of host 1, one for each port.
-    listeners: Vec<ListenerId>,
     /// Connections that are open besides.
     idle: usize,
     /// Frames sent by each host so far.
@@ -128,10 +126,10 @@ impl<T: Engine> World<T> {
     pub fn new(setup: &Setup) -> Self {
         let mut hosts = [0, 1].map(|host| Host::new(host, setup));
         let ports = 0..=u16::try_from(setup.idle / PER_PORT).expect("a number of ports");
-        let listen =
-            |port| hosts[1].stack.listen(None, PORT + port, ListenConfig::default()).expect("the port is free");
-        let listeners = ports.map(listen).collect();
-        Self { now: Instant::from_millis(1000), hosts, listeners, idle: 0, frames: [0; 2] }
+        for port in ports {
+            hosts[1].stack.listen(None, PORT + port, ListenConfig::default()).expect("the port is free");
+        }
+        Self { now: Instant::from_millis(1000), hosts, idle: 0, frames: [0; 2] }
     }
 
     /// Two hosts with a connection that has a subflow over each wire.

@@ -28,7 +28,9 @@ impl NativeStack {
                     return;
                 }
                 let tuple = FourTuple { local: segment.destination, remote: segment.source };
-                let Some((id, take)) = self.receive_segment(interface, tuple, &segment, hook) else { return };
+                let Some((id, take)) = self.receive_segment(interface, tuple, &segment, hook) else {
+                    return self.heads.give_back(frame.head);
+                };
                 let payload_at = segment.payload_at;
                 self.take_payload(id, &take, frame, payload_at, hook);
             }
@@ -153,7 +155,12 @@ impl NativeStack {
             events: &mut self.events,
         };
         // The rest of the head, and the slices: shared from here on, never copied.
-        let rest = if frame.head.len() > payload_at { frame.head.split_off(payload_at).freeze() } else { Bytes::new() };
+        let rest = if frame.head.len() > payload_at {
+            frame.head.split_off(payload_at).freeze()
+        } else {
+            self.heads.give_back(frame.head);
+            Bytes::new()
+        };
         let mut pieces = std::iter::once(rest).chain(frame.payload).filter(|piece| !piece.is_empty());
         conn.take_payload(&mut cx, take, &mut pieces);
         conn.settle_memory(&mut self.memory);
