@@ -7,7 +7,7 @@ use super::time_wait::Answer;
 use super::wire::{
     self, ChecksumMode, Flags, IcmpErrorKind, IcmpMessage, OptionWriter, Parsed, Segment, headers_are_linear, parse,
 };
-use super::{Context, Entry, NativeStack, State, neighbours};
+use super::{Context, Entry, FOUND, NativeStack, State, neighbours};
 use crate::table::FourTuple;
 use crate::{CloseReason, Frame, InterfaceId, MacAddr, SegmentHook, TcpEvent, TcpId};
 
@@ -24,10 +24,11 @@ impl NativeStack {
         }
         match parse(&frame) {
             Parsed::Tcp(segment) => {
-                if !self.is_for_us(interface, &frame, &segment) {
+                let tuple = FourTuple { local: segment.destination, remote: segment.source };
+                // What a connection was found for before has been looked at.
+                if self.found_before(&tuple).is_none() && !self.is_for_us(interface, &frame, &segment) {
                     return;
                 }
-                let tuple = FourTuple { local: segment.destination, remote: segment.source };
                 let Some((id, take)) = self.receive_segment(interface, tuple, &segment, hook) else {
                     return self.heads.give_back(frame.head);
                 };
@@ -56,6 +57,12 @@ impl NativeStack {
             Parsed::Icmp(IcmpMessage::Error(error)) => self.receive_error(&error),
             Parsed::Nothing => {}
         }
+    }
+
+    /// The connection, if it is one of those found lately.
+    #[inline]
+    fn found_before(&self, tuple: &FourTuple) -> Option<TcpId> {
+        self.found[found_slot(tuple)].filter(|(known, _)| known == tuple).map(|(_, id)| id)
     }
 
     fn is_for_us(&self, interface: InterfaceId, frame: &Frame, segment: &Segment<'_>) -> bool {
@@ -87,9 +94,9 @@ impl NativeStack {
         segment: &Segment<'_>,
         hook: &mut dyn SegmentHook,
     ) -> Option<(TcpId, Take)> {
-        let id = match self.found {
-            Some((known, id)) if known == tuple => id,
-            _ => match self.table.get(&tuple) {
+        let id = match self.found_before(&tuple) {
+            Some(id) => id,
+            None => match self.table.get(&tuple) {
                 Some(Entry::Connection(id)) => *id,
                 Some(Entry::TimeWait(_)) => {
                     self.receive_in_time_wait(interface, tuple, segment, hook);
@@ -102,7 +109,7 @@ impl NativeStack {
         if conn.interface != interface {
             return None;
         }
-        self.found = Some((tuple, id));
+        self.found[found_slot(&tuple)] = Some((tuple, id));
         let mut cx = Context {
             now: self.now,
             config: &self.config,
@@ -252,4 +259,10 @@ impl NativeStack {
         }
         self.wake(id);
     }
+}
+
+/// Where a connection is kept that was found.
+#[inline]
+fn found_slot(tuple: &FourTuple) -> usize {
+    usize::from(tuple.local.port().wrapping_add(tuple.remote.port())) % FOUND
 }

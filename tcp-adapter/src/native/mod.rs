@@ -16,6 +16,7 @@
 //! No IP fragments, no urgent data (the pointer is ignored, RFC 6093 section 6), no source routes.
 
 mod challenge;
+mod coalesce;
 mod config;
 mod connection;
 mod cookies;
@@ -48,6 +49,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use hashbrown::HashMap;
 
+pub use self::coalesce::Coalescer;
 pub use self::config::NativeConfig;
 use self::connection::Connection;
 use self::cookies::Cookies;
@@ -75,8 +77,8 @@ pub struct NativeStack {
     interface_configs: Vec<InterfaceConfig>,
     connections: Slab<State>,
     table: HashMap<FourTuple, Entry, Keys>,
-    /// The connection that was found last: segments come in bursts.
-    found: Option<(FourTuple, TcpId)>,
+    /// Connections that were found lately, by what their ports add up to: segments come in bursts.
+    found: [Option<(FourTuple, TcpId)>; FOUND],
     /// When each TIME-WAIT ends.
     time_waits: BTreeSet<(Instant, FourTuple)>,
     listeners: Listeners,
@@ -93,6 +95,9 @@ pub struct NativeStack {
     now: Instant,
     ports_drawn: u64,
 }
+
+/// Connections that are found without a look into the table.
+const FOUND: usize = 8;
 
 /// What the engine keeps of an interface besides its configuration.
 struct Interface {
@@ -140,7 +145,7 @@ impl NativeStack {
             interface_configs: Vec::new(),
             connections: Slab::new(config.max_connections),
             table: HashMap::with_hasher(keys.clone()),
-            found: None,
+            found: [None; FOUND],
             time_waits: BTreeSet::new(),
             listeners: Listeners::default(),
             cookies: Cookies::default(),

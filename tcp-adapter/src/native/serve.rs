@@ -7,7 +7,7 @@ use super::output::Output;
 use super::send::{Expired, Fin, NEVER};
 use super::time_wait::TimeWait;
 use super::wire::Segment;
-use super::{Context, Entry, Interface, NativeStack, State};
+use super::{Context, Entry, FOUND, Interface, NativeStack, State};
 use crate::{
     CloseReason, Frame, Instant, InterfaceConfig, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut,
     TcpEvent, TcpId,
@@ -57,14 +57,14 @@ impl NativeStack {
 
     /// Sends what can be sent.
     pub(super) fn transmit(&mut self, hook: &mut dyn SegmentHook, sink: &mut dyn FnMut(InterfaceId, Frame)) {
-        for (interface, frame) in self.ready.drain(..) {
+        while let Some((interface, frame)) = self.ready.pop_front() {
             sink(interface, frame);
         }
         while let Some(id) = self.dirty.pop_front() {
             self.serve(id, hook, sink);
         }
         // Questions for neighbours.
-        for (interface, frame) in self.ready.drain(..) {
+        while let Some((interface, frame)) = self.ready.pop_front() {
             sink(interface, frame);
         }
     }
@@ -130,7 +130,7 @@ impl NativeStack {
         let Some(State::Live(mut conn)) = self.connections.take(id) else { return };
         self.wheel.cancel(id.index);
         self.memory.charge(&mut conn.charged, 0);
-        self.found = None;
+        self.found = [None; FOUND];
         if let Some(listener) = conn.backlog.take() {
             self.listeners.end(listener);
         }

@@ -242,7 +242,13 @@ impl Flight {
     /// The log is in order of departure, so that each departure is looked at once.
     pub(in crate::native) fn detect(&mut self, now: Instant, newest: Newest, patience: u64) -> (u64, Option<Instant>) {
         let mut lost = 0;
+        let una = self.records.front().map_or(u64::MAX, |first| first.start);
         while let Some(&departure) = self.log.front() {
+            // Most often it is acknowledged, which shows without a search.
+            if departure.end <= una {
+                self.log.pop_front();
+                continue;
+            }
             // The segments of a super-segment left one after the other, though all at the same time.
             let older_end = match departure.at.cmp(&newest.at) {
                 Ordering::Less => departure.end,

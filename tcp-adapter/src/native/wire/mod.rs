@@ -6,6 +6,7 @@ mod emit;
 mod head_pool;
 mod icmp;
 mod ip;
+pub(in crate::native) mod lengthen;
 mod ndp;
 mod option_writer;
 mod options;
@@ -57,6 +58,7 @@ impl Flags {
     pub(in crate::native) const RST: Self = Self(0x04);
     pub(in crate::native) const PSH: Self = Self(0x08);
     pub(in crate::native) const ACK: Self = Self(0x10);
+    pub(in crate::native) const URG: Self = Self(0x20);
     /// ECN-Echo (RFC 3168 section 6.1).
     pub(in crate::native) const ECE: Self = Self(0x40);
     /// Congestion window reduced (RFC 3168 section 6.1).

@@ -106,8 +106,8 @@ impl<'a> Options<'a> {
         };
         match *rest {
             [] => parsed,
-            [kind, len, ..] if usize::from(len) == rest.len() && is_foreign(kind) && len >= 2 => {
-                parsed.foreign = Foreign::Adjacent(rest);
+            [kind, len, ..] if is_foreign(kind) && len >= 2 && is_padded(rest, len) => {
+                parsed.foreign = Foreign::Adjacent(&rest[..usize::from(len)]);
                 parsed
             }
             _ => parsed.parse_list(rest),
@@ -186,6 +186,17 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Whether only padding up to the end of a word follows an option of so many bytes at the start of an area.
+#[inline]
+fn is_padded(area: &[u8], len: u8) -> bool {
+    match area.get(usize::from(len)..) {
+        Some([]) => true,
+        Some(padding @ ([_] | [_, _] | [_, _, _])) => padding.iter().all(|byte| *byte == NO_OPERATION),
+        _ => false,
+    }
+}
+
+#[inline]
 fn is_foreign(kind: u8) -> bool {
     !matches!(
         kind,
