@@ -154,6 +154,7 @@ impl<T: TcpStack> Stack<T> {
 
     /// The next thing that has happened.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.manager.read(&mut self.tcp);
         self.manager.shared.events.pop_front()
     }
 
@@ -269,6 +270,7 @@ impl<T: TcpStack> Stack<T> {
     /// # Errors
     /// The connection ended before the peer had closed its side. What was received before can be read first.
     pub fn recv(&mut self, now: Instant, id: ConnId, max: usize) -> Result<Recv, RecvError> {
+        self.manager.read(&mut self.tcp);
         let received = self.with(now, id, |conn, cx| {
             if let Some(bytes) = conn.read(max, cx) {
                 return Ok(Recv::Data(bytes));

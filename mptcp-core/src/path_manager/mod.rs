@@ -145,6 +145,14 @@ impl PathState {
         learned
     }
 
+    /// Gives back memory that is not needed.
+    pub(crate) fn trim(&mut self) {
+        self.leaving.shrink_to_fit();
+        self.tried.shrink_to_fit();
+        self.implicit.shrink_to_fit();
+        self.remotes.trim();
+    }
+
     /// Lets a pair be tried again: the peer has refreshed its address, or it was closed on purpose.
     pub(crate) fn allow_again(&mut self, remote: SocketAddr) {
         self.tried.retain(|(_, tried)| *tried != remote);

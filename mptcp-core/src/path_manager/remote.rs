@@ -39,6 +39,12 @@ pub(crate) struct RemoteAddrs {
 }
 
 impl RemoteAddrs {
+    /// Gives back memory that is not needed.
+    pub(crate) fn trim(&mut self) {
+        self.list.shrink_to_fit();
+        self.joined.shrink_to_fit();
+    }
+
     /// Takes an announcement, accepting at most `limit` addresses.
     pub(crate) fn learn(&mut self, id: AddrId, addr: SocketAddr, limit: usize) -> Learned {
         if let Some(known) = self.list.iter_mut().find(|known| known.id == id) {

@@ -126,6 +126,8 @@ pub(crate) struct Connection {
     pub(crate) memory_counted: usize,
     /// Subflows to reset as soon as TCP can be reached: a hook cannot.
     pub(crate) doomed: Vec<(SubflowId, Doom)>,
+    /// When to look whether queues that were in use are empty.
+    pub(crate) trim_at: Option<Instant>,
 }
 
 /// How a subflow is to be reset.
@@ -170,6 +172,7 @@ impl Connection {
             dirty: false,
             memory_counted: 0,
             doomed: Vec::new(),
+            trim_at: None,
         }
     }
 
@@ -195,12 +198,24 @@ impl Connection {
         }
     }
 
+    #[inline]
     pub(crate) fn subflow(&self, id: SubflowId) -> Option<&Subflow> {
-        self.subflows.iter().find(|subflow| subflow.id == id)
+        self.subflow_index(id).map(|index| &self.subflows[index])
     }
 
+    #[inline]
     pub(crate) fn subflow_mut(&mut self, id: SubflowId) -> Option<&mut Subflow> {
-        self.subflows.iter_mut().find(|subflow| subflow.id == id)
+        self.subflow_index(id).map(|index| &mut self.subflows[index])
+    }
+
+    /// Where a subflow is: at the place of its number as long as none before it has gone.
+    #[inline]
+    pub(crate) fn subflow_index(&self, id: SubflowId) -> Option<usize> {
+        let place = id.0 as usize;
+        if self.subflows.get(place).is_some_and(|subflow| subflow.id == id) {
+            return Some(place);
+        }
+        self.subflows.iter().position(|subflow| subflow.id == id)
     }
 
     /// The handshake of the first subflow is complete, so that the application can use the connection.

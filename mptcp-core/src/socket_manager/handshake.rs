@@ -150,6 +150,8 @@ impl Connection {
     /// Enters a subflow and makes its TCP connection known as ours.
     pub(crate) fn add_subflow(&mut self, new: NewSubflow, shared: &mut Shared) {
         shared.owners.set(new.tcp, Owner { conn: self.id, subflow: new.id });
+        // They are large, and there are few.
+        self.subflows.reserve_exact(1);
         self.subflows.push(Subflow::new(new));
     }
 

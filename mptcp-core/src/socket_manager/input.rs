@@ -119,6 +119,9 @@ impl Connection {
 
     /// A segment of a subflow that carries data.
     pub(crate) fn on_established(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
+        if self.on_usual(id, segment, shared).is_some() {
+            return Verdict::Accept;
+        }
         let mut signal = false;
         let mut options_pass = false;
         for option in wire::options(segment.options) {
@@ -150,6 +153,57 @@ impl Connection {
             return verdict;
         }
         if signal && segment.len == 0 { Verdict::AcceptSignal } else { Verdict::Accept }
+    }
+
+    /// What nearly all segments are, with the effects that they have: a DATA_ACK on a subflow whose options are known to pass,
+    /// and the mapping of their payload, which an earlier segment of the same mapping has declared. `None`, with nothing
+    /// done, if it is anything else.
+    #[inline]
+    fn on_usual(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Option<()> {
+        let dss = wire::lone_dss(segment.options).filter(|dss| !dss.data_fin())?;
+        let index = self.subflow_index(id)?;
+        let Protocol::Multipath(state) = &self.protocol else { return None };
+        let subflow = &self.subflows[index];
+        // Whether options pass shows once data of ours is acknowledged.
+        let shows = !subflow.confirmed && segment.acked.is_some_and(|acked| acked.min(subflow.next_offset) > 0);
+        if shows || !state.confirmed || !state.introduced {
+            return None;
+        }
+        if let Some(mapping) = dss.mapping() {
+            let near = DataSeq::at(state.remote.idsn, self.receiver.stream.rcv_nxt());
+            let declared = ReceivedMapping {
+                offset: SubflowSeq(mapping.ssn).to_offset(segment.offset)?,
+                pos: mapping.dsn.resolve(near).position(state.remote.idsn),
+                len: mapping.len.into(),
+                checksum: mapping.checksum,
+                data_fin: false,
+            };
+            if !subflow.received.is_last(&declared) {
+                return None;
+            }
+        }
+        if let Some(ack) = dss.data_ack() {
+            let idsn = state.local.idsn;
+            let near = DataSeq::at(idsn, self.sender.queue.una());
+            self.data_acknowledged(id, ack.resolve(near).position(idsn), segment, shared);
+        }
+        Some(())
+    }
+
+    /// Takes a DATA_ACK and the window, which is relative to it and counts only together with one (RFC 8684 section 3.3.2).
+    #[inline]
+    fn data_acknowledged(&mut self, id: SubflowId, position: u64, segment: &SegmentIn<'_>, shared: &mut Shared) {
+        let before = self.sender.queue.una();
+        if self.sender.acknowledged(position) {
+            self.sender.open_window(position.saturating_add(u64::from(segment.window)));
+        }
+        let (conn, una) = (self.id, self.sender.queue.una());
+        if una > before
+            && let Some(state) = self.multipath()
+        {
+            let data_ack = DataSeq::at(state.local.idsn, una);
+            shared.observations.note(|| Observation::Acknowledged { conn, subflow: id, data_ack });
+        }
     }
 
     /// Options that got through the SYNs may be stripped from later segments (RFC 8684 section 3.7).
@@ -200,17 +254,7 @@ impl Connection {
         }
         if let Some(ack) = dss.data_ack {
             let near = DataSeq::at(local_idsn, self.sender.queue.una());
-            let position = ack.resolve(near).position(local_idsn);
-            // Relative to the DATA_ACK, and only together with one (section 3.3.2).
-            let before = self.sender.queue.una();
-            if self.sender.acknowledged(position) {
-                self.sender.open_window(position.saturating_add(u64::from(segment.window)));
-            }
-            let (conn, una) = (self.id, self.sender.queue.una());
-            if una > before {
-                let data_ack = DataSeq::at(local_idsn, una);
-                shared.observations.note(|| Observation::Acknowledged { conn, subflow: id, data_ack });
-            }
+            self.data_acknowledged(id, ack.resolve(near).position(local_idsn), segment, shared);
         }
         let Some(mapping) = dss.mapping else { return Verdict::Accept };
         if mapping.len == 0 {

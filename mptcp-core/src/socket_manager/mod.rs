@@ -10,6 +10,7 @@ mod connection;
 mod deadlines;
 mod fallback;
 mod handshake;
+mod idle;
 mod input;
 mod keepalive;
 mod output;
@@ -43,6 +44,9 @@ use crate::event::{ConnId, Event, SubflowId};
 use crate::mib::Counter;
 use crate::wire::ResetReason;
 
+/// Segments after which TCP is read from even if more follow: a burst without end must not wait.
+const PATIENCE: u32 = 64;
+
 /// A listener's connections that are not the application's yet.
 #[derive(Debug)]
 pub(crate) struct Accepting {
@@ -62,6 +66,12 @@ pub(crate) struct SocketManager {
     dirty: Vec<u32>,
     /// One of them has a subflow to reset.
     resets_due: bool,
+    /// TCP connections that have something to read, which is read once for a burst of segments.
+    readable: Vec<TcpId>,
+    /// Segments that may still come before it is.
+    patience: u32,
+    /// When something was last heard.
+    heard_at: Instant,
     pub(crate) deadlines: Deadlines,
 }
 
@@ -73,6 +83,9 @@ impl SocketManager {
             listeners: HashMap::new(),
             dirty: Vec::new(),
             resets_due: false,
+            readable: Vec::new(),
+            patience: PATIENCE,
+            heard_at: Instant::ZERO,
             deadlines: Deadlines::default(),
         }
     }
@@ -104,7 +117,7 @@ impl SocketManager {
 
     /// Whether the application has something to hear, or a connection is to be looked at.
     pub(crate) fn has_work(&self) -> bool {
-        !self.shared.events.is_empty() || !self.dirty.is_empty()
+        !self.shared.events.is_empty() || !self.dirty.is_empty() || !self.readable.is_empty()
     }
 
     /// Has a connection looked at in the next [`process`](Self::process).
@@ -126,17 +139,42 @@ impl SocketManager {
     /// Takes what TCP tells after a segment. What follows from it waits for [`process`](Self::process), so that a
     /// burst of segments is followed up once. Resets do not wait: no more is to be heard of their subflows.
     pub(crate) fn hear(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
+        self.heard_at = now;
         while let Some(event) = tcp.poll_event() {
-            self.on_tcp_event(event, now, tcp);
+            if let TcpEvent::Readable(handle) = event {
+                self.readable.push(handle);
+            } else {
+                // In the order in which they happened.
+                self.read(tcp);
+                self.on_tcp_event(event, now, tcp);
+            }
+        }
+        self.patience -= 1;
+        if self.patience == 0 {
+            self.read(tcp);
         }
         if std::mem::take(&mut self.resets_due) {
             self.settle_all(now, tcp);
         }
     }
 
+    /// Takes what TCP has to read.
+    pub(crate) fn read(&mut self, tcp: &mut dyn TcpStack) {
+        self.patience = PATIENCE;
+        if self.readable.is_empty() {
+            return;
+        }
+        let mut readable = std::mem::take(&mut self.readable);
+        for handle in readable.drain(..) {
+            self.on_tcp_event(TcpEvent::Readable(handle), self.heard_at, tcp);
+        }
+        self.readable = readable;
+    }
+
     /// Acts on what happened since the last call.
     pub(crate) fn process(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
         self.hear(now, tcp);
+        self.read(tcp);
         while let Some(slot) = self.deadlines.pop_due(now) {
             let Some(conn) = self.conns.in_slot(slot) else { continue };
             conn.on_timers(&mut Cx { now, tcp, shared: &mut self.shared });

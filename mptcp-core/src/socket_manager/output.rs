@@ -89,7 +89,7 @@ impl Connection {
     fn segment_options(&mut self, id: SubflowId, segment: &SegmentOut, space: &mut OptionSpace, shared: &mut Shared) {
         let data_ack = self.receiver.ack_position();
         let data_fin = (self.sender.fin == Fin::Sent).then(|| self.sender.queue.end());
-        let Some(index) = self.subflows.iter().position(|subflow| subflow.id == id) else { return };
+        let Some(index) = self.subflow_index(id) else { return };
         if let Protocol::Plain(plain) = &mut self.protocol {
             return plain_options(plain.infinite.as_mut(), &mut self.subflows[index], segment, space, shared);
         }
@@ -100,8 +100,8 @@ impl Connection {
             emit(&MptcpOption::Join(MpJoin::Ack { hmac }), space);
             return;
         }
-        let chunk = segment.chunk.and_then(|chunk| subflow.sent.find(chunk.offset).copied());
-        let acknowledging = WireSeq::Long(DataSeq::at(state.remote.idsn, data_ack).0);
+        let chunk = segment.chunk.and_then(|chunk| subflow.sent.find_next(chunk.offset));
+        let data_ack_seq = DataSeq::at(state.remote.idsn, data_ack).0;
         let introducing = subflow.initiator && !subflow.is_join() && !state.introduced;
         // The two do not fit together, and a peer without data may send no DSS before it has received one: in turns.
         let fin_has_its_turn = data_fin.is_some() && self.sender.timeouts % 2 == 1;
@@ -121,12 +121,15 @@ impl Connection {
             }
             Some(mapping) => {
                 subflow.signals_in_a_row = 0;
-                let mapping = Some(mapped(state, &mapping));
-                emit(&MptcpOption::Dss(Dss { data_ack: Some(acknowledging), mapping, data_fin: false }), space);
+                let dsn = DataSeq::at(state.local.idsn, mapping.pos).0;
+                let ssn = SubflowSeq::from_offset(mapping.offset).0;
+                if !wire::emit_mapping(data_ack_seq, dsn, ssn, data_len(&mapping), mapping.checksum, space) {
+                    tracing::debug!(room = space.remaining(), "no room for a mapping");
+                }
             }
             None => {
                 let fin = data_fin.map(|position| lone_fin(state, position));
-                unmapped_options(subflow, acknowledging, fin, space, shared);
+                unmapped_options(subflow, WireSeq::Long(data_ack_seq), fin, space, shared);
             }
         }
     }
@@ -181,15 +184,6 @@ fn introduction(state: &Multipath, flags: CapableFlags, mapping: Option<&SentMap
             checksum: mapping.checksum,
         },
     })
-}
-
-fn mapped(state: &Multipath, mapping: &SentMapping) -> DssMapping {
-    DssMapping {
-        dsn: WireSeq::Long(DataSeq::at(state.local.idsn, mapping.pos).0),
-        ssn: SubflowSeq::from_offset(mapping.offset).0,
-        len: data_len(mapping),
-        checksum: mapping.checksum,
-    }
 }
 
 fn data_len(mapping: &SentMapping) -> u16 {

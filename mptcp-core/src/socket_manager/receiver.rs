@@ -78,9 +78,14 @@ impl Connection {
                 Protocol::Negotiating(_) | Protocol::Multipath(_) => None,
             };
             let Some(subflow) = self.subflow_mut(id) else { return };
-            subflow.bytes_received += received.bytes.len() as u64;
+            let len = received.bytes.len();
+            subflow.bytes_received += len as u64;
             match rx_base {
-                None => subflow.reader.push(received.offset, received.bytes),
+                None if subflow.altered => subflow.reader.push(received.offset, received.bytes),
+                None => match subflow.reader.pass(&mut subflow.received, received.offset, len) {
+                    Some(position) => self.deliver(position, received.bytes, cx),
+                    None => subflow.reader.push(received.offset, received.bytes),
+                },
                 // What a join carried when the connection fell back has no place in the stream.
                 Some(_) if subflow.is_join() => {}
                 Some(base) => self.deliver(received.offset.wrapping_add(base), received.bytes, cx),
@@ -113,6 +118,7 @@ impl Connection {
 
     /// Puts bytes at their position of the stream.
     fn deliver(&mut self, position: u64, bytes: Bytes, cx: &mut Cx<'_>) {
+        self.uses_queues(cx.now);
         let len = bytes.len();
         let receiver = &mut self.receiver;
         // Bytes after the DATA_FIN do not belong to the stream.

@@ -151,6 +151,7 @@ impl Connection {
         let taken = room.min(bytes.len());
         self.app.wants_room = taken < bytes.len();
         if taken > 0 {
+            self.uses_queues(cx.now);
             self.sender.queue.push(bytes.split_to(taken));
         }
         taken
@@ -299,7 +300,7 @@ impl Connection {
     fn map(&mut self, id: SubflowId, position: u64, bytes: Bytes, cx: &mut Cx<'_>) -> Option<(DataSeq, u32)> {
         let state = self.multipath()?;
         let (idsn, checksum) = (state.local.idsn, state.checksum);
-        let index = self.subflows.iter().position(|subflow| subflow.id == id)?;
+        let index = self.subflow_index(id)?;
         let offset = self.subflows[index].next_offset;
         let sum = checksum.then(|| mapping_checksum(idsn, position, offset, &bytes));
         let len = u32::try_from(bytes.len()).ok()?;

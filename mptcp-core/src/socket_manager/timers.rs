@@ -34,6 +34,7 @@ impl Connection {
         earliest.or(self.sender.data_rto_at);
         earliest.or(self.sender.window_probe_at);
         earliest.or(self.give_up_at);
+        earliest.or(self.trim_at);
         earliest.or(self.plain_silence().map(|since| since + config.subflow_timeout));
         if self.tells_addresses() {
             earliest.or(self.paths.announced.deadline().filter(|_| self.subflows.iter().any(Subflow::can_announce)));
@@ -65,6 +66,7 @@ impl Connection {
         if self.closed.is_some() {
             return;
         }
+        self.trim_if_due(now);
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.give_up_at) {
             self.give_up_at = None;

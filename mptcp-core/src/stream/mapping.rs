@@ -133,6 +133,18 @@ impl ReceivedMap {
         MapInsert::New
     }
 
+    /// Whether this is the mapping of the highest offsets, exactly.
+    #[inline]
+    pub fn is_last(&self, mapping: &ReceivedMapping) -> bool {
+        self.mappings.back() == Some(mapping)
+    }
+
+    /// The mapping of the first bytes that are mapped and not consumed.
+    #[inline]
+    pub fn first(&self) -> Option<&ReceivedMapping> {
+        self.mappings.front()
+    }
+
     /// The mapping of the subflow byte at `offset`. O(log n).
     pub fn lookup(&self, offset: u64) -> Option<&ReceivedMapping> {
         let index = self.mappings.partition_point(|mapping| mapping.end() <= offset);
@@ -145,6 +157,11 @@ impl ReceivedMap {
         while self.mappings.front().is_some_and(|first| first.end() <= self.consumed) {
             self.mappings.pop_front();
         }
+    }
+
+    /// Gives back the memory of empty queues.
+    pub fn trim(&mut self) {
+        self.mappings.shrink_to_fit();
     }
 
     /// The number of mappings held.

@@ -52,6 +52,21 @@ impl MappedReader {
         self.waiting.push(bytes);
     }
 
+    /// Lets the next bytes pass that need not wait: those before them were taken, and a mapping without checksum covers all of
+    /// them. Gives their position of the stream; `None`, with nothing changed, if they must be [`push`](Self::push)ed.
+    #[inline]
+    pub fn pass(&mut self, maps: &mut ReceivedMap, offset: u64, len: usize) -> Option<u64> {
+        let end = offset + len as u64;
+        let mapping = maps.first().filter(|_| self.waiting.is_empty() && offset == self.offset)?;
+        if mapping.checksum.is_some() || offset < mapping.offset || end > mapping.end() {
+            return None;
+        }
+        let pos = mapping.pos_at(offset);
+        self.offset = end;
+        maps.consumed(end);
+        Some(pos)
+    }
+
     /// The next piece; `None` until more bytes or mappings arrive.
     ///
     /// `verify` is called once for each mapping with a checksum, when all its bytes are there, and says whether
@@ -98,6 +113,11 @@ impl MappedReader {
     /// All bytes that wait, for a mapping or for the rest of one with a checksum.
     pub const fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Gives back the memory of empty queues.
+    pub fn trim(&mut self) {
+        self.waiting.trim();
     }
 
     /// Subflow offset of the first waiting byte.

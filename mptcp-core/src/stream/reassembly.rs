@@ -61,7 +61,19 @@ impl Reassembly {
 
     /// Stores `bytes`, the first of which has position `pos`, as far as they are new and
     /// before `window_end`.
-    pub fn insert(&mut self, pos: u64, mut bytes: Bytes, window_end: u64) -> Inserted {
+    #[inline]
+    pub fn insert(&mut self, pos: u64, bytes: Bytes, window_end: u64) -> Inserted {
+        let end = pos.saturating_add(bytes.len() as u64);
+        if pos == self.rcv_nxt && end <= window_end && self.fragments.is_empty() && !bytes.is_empty() {
+            let inserted = Inserted { new: bytes.len(), advanced: true, ..Inserted::default() };
+            self.rcv_nxt = end;
+            self.ready.push(bytes);
+            return inserted;
+        }
+        self.insert_anywhere(pos, bytes, window_end)
+    }
+
+    fn insert_anywhere(&mut self, pos: u64, mut bytes: Bytes, window_end: u64) -> Inserted {
         let mut inserted = Inserted::default();
         let before = self.rcv_nxt;
         let old = clamp_len(self.rcv_nxt.saturating_sub(pos), bytes.len());
@@ -104,6 +116,11 @@ impl Reassembly {
     /// Bytes that wait for earlier ones.
     pub const fn out_of_order(&self) -> usize {
         self.out_of_order
+    }
+
+    /// Gives back the memory of empty queues.
+    pub fn trim(&mut self) {
+        self.ready.trim();
     }
 
     /// Bytes held: readable ones and those out of order.

@@ -41,8 +41,17 @@ impl Run {
     }
 
     /// Appends `bytes`; an empty slice changes nothing.
+    #[inline]
     pub(super) fn push(&mut self, bytes: Bytes) {
         self.len += bytes.len();
+        if bytes.len() >= COPIED_BELOW && self.slices.back().is_none_or(|back| back.len() >= COPIED_BELOW) {
+            return self.slices.push_back(bytes);
+        }
+        self.push_small(bytes);
+    }
+
+    /// Appends `bytes`, that are few or come after few.
+    fn push_small(&mut self, bytes: Bytes) {
         let small = bytes.len() < COPIED_BELOW;
         match self.slices.back_mut() {
             _ if bytes.is_empty() => {}
@@ -75,6 +84,11 @@ impl Run {
         } else {
             self.slices.append(&mut next.slices);
         }
+    }
+
+    /// Gives back the memory of empty slices.
+    pub(super) fn trim(&mut self) {
+        self.slices.shrink_to_fit();
     }
 
     /// Takes at most `max` bytes from the front, without copying; `None` if there are none to take.

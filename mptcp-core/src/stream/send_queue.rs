@@ -92,6 +92,11 @@ impl SendQueue {
         Some(self.coalesce(index, skip, max))
     }
 
+    /// Gives back the memory of empty queues.
+    pub fn trim(&mut self) {
+        self.slices.shrink_to_fit();
+    }
+
     /// Marks everything before `to` as given to a subflow; never goes back, nor beyond `end`.
     pub fn advance(&mut self, to: u64) {
         self.nxt = self.nxt.max(to.min(self.end));

@@ -39,12 +39,14 @@ pub struct SentMap {
     /// Offsets of the mappings whose positions are not all after those of the mapping before. Between two of them
     /// positions are in order, so that a stretch can be looked up without a look at all.
     breaks: VecDeque<u64>,
+    /// Index of the mapping that was looked up last.
+    found: usize,
 }
 
 impl SentMap {
     /// No mappings.
     pub const fn new() -> Self {
-        Self { mappings: VecDeque::new(), breaks: VecDeque::new() }
+        Self { mappings: VecDeque::new(), breaks: VecDeque::new(), found: 0 }
     }
 
     /// Adds the mapping of the next bytes of the subflow: not before the end of the last one.
@@ -59,6 +61,12 @@ impl SentMap {
         self.mappings.push_back(mapping);
     }
 
+    /// Gives back the memory of empty queues.
+    pub fn trim(&mut self) {
+        self.mappings.shrink_to_fit();
+        self.breaks.shrink_to_fit();
+    }
+
     /// Whether everything sent is acknowledged by TCP.
     pub fn is_empty(&self) -> bool {
         self.mappings.is_empty()
@@ -70,10 +78,22 @@ impl SentMap {
         self.mappings.get(index).filter(|mapping| mapping.offset <= offset)
     }
 
+    /// The same, beginning with the mapping that was found last: segments leave in order.
+    #[inline]
+    pub fn find_next(&mut self, offset: u64) -> Option<SentMapping> {
+        let holds = |mapping: &SentMapping| mapping.offset <= offset && offset < mapping.end();
+        if let Some(found) = self.mappings.get(self.found).copied().filter(holds) {
+            return Some(found);
+        }
+        self.found = self.mappings.partition_point(|mapping| mapping.end() <= offset);
+        self.mappings.get(self.found).copied().filter(holds)
+    }
+
     /// The subflow's peer has acknowledged everything before `offset`: forgets the mappings that lie before it.
     pub fn ack(&mut self, offset: u64) {
         while self.mappings.front().is_some_and(|first| first.end() <= offset) {
             self.mappings.pop_front();
+            self.found = self.found.saturating_sub(1);
         }
         while self.breaks.front().is_some_and(|at| self.mappings.front().is_none_or(|first| *at <= first.offset)) {
             self.breaks.pop_front();

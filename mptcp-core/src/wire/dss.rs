@@ -1,8 +1,11 @@
 //! DSS (RFC 8684 section 3.3, Figure 9) as a value.
 
+use tcp_adapter::OptionSpace;
+
 use super::emit::Writer;
 use super::room::{self, Width};
 use super::view::DssView;
+use super::{KIND, Subtype};
 use crate::seq::DataSeq;
 
 /// `A`: there is a DATA_ACK.
@@ -110,6 +113,32 @@ impl Dss {
         };
         data_ack | mapping | if self.data_fin { DATA_FIN } else { 0 }
     }
+}
+
+/// Appends a DSS with a DATA_ACK and a mapping in their long forms, as nearly every segment with data has it; false,
+/// changing nothing, if there is no room.
+#[must_use]
+#[inline]
+pub(crate) fn emit_mapping(
+    data_ack: u64,
+    dsn: u64,
+    ssn: u32,
+    len: u16,
+    checksum: Option<u16>,
+    out: &mut OptionSpace,
+) -> bool {
+    const FLAGS: u8 = DATA_ACK | DATA_ACK_LONG | MAPPING | DSN_LONG;
+    let mut option = [0; room::MAX_DSS];
+    let length = room::dss_len(Some(Width::Long), Some((Width::Long, checksum.is_some())));
+    #[expect(clippy::cast_possible_truncation, reason = "at most 28")]
+    let header = [KIND, length as u8, (Subtype::Dss as u8) << 4, FLAGS];
+    option[..4].copy_from_slice(&header);
+    option[4..12].copy_from_slice(&data_ack.to_be_bytes());
+    option[12..20].copy_from_slice(&dsn.to_be_bytes());
+    option[20..24].copy_from_slice(&ssn.to_be_bytes());
+    option[24..26].copy_from_slice(&len.to_be_bytes());
+    option[26..].copy_from_slice(&checksum.unwrap_or(0).to_be_bytes());
+    out.push(&option[..length])
 }
 
 impl From<DssView<'_>> for Dss {

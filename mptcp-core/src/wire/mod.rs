@@ -24,10 +24,12 @@ pub use address::{AddAddr, AddAddrKind, AddrId, RemoveAddr};
 pub use capable::{CapableFlags, MpCapable};
 pub use checksum::{ChecksumAccumulator, dss_checksum, verify_dss_checksum};
 pub use control::{MpFail, MpFastclose, MpPrio, MpTcprst, ResetReason};
+pub(crate) use dss::emit_mapping;
 pub use dss::{Dss, DssMapping, WireSeq};
 use emit::Writer;
 pub use error::WireError;
 pub use join::MpJoin;
+pub(crate) use view::lone_dss;
 pub use view::{DssView, OptionView, Views, views};
 
 /// Kind of the TCP option that carries all of MPTCP (RFC 8684 section 7.1).

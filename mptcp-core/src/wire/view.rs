@@ -164,6 +164,18 @@ impl<'a> OptionView<'a> {
     }
 }
 
+/// The DSS that an option area consists of, if it is one and nothing else: so it is in nearly all segments.
+#[inline]
+pub(crate) fn lone_dss(area: &[u8]) -> Option<DssView<'_>> {
+    match *area {
+        [KIND, length, subtype, _, ..] if usize::from(length) == area.len() && subtype >> 4 == Subtype::Dss as u8 => {
+            let view = DssView { bytes: area };
+            view.check_length().is_ok().then_some(view)
+        }
+        _ => None,
+    }
+}
+
 /// A DSS (RFC 8684 Figure 9) read in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DssView<'a> {
@@ -172,11 +184,13 @@ pub struct DssView<'a> {
 
 impl DssView<'_> {
     /// The DATA_ACK, if there is one.
+    #[inline]
     pub fn data_ack(&self) -> Option<WireSeq> {
         self.data_ack_width().map(|width| self.seq(room::DSS_HEADER, width))
     }
 
     /// The mapping, if there is one.
+    #[inline]
     pub fn mapping(&self) -> Option<DssMapping> {
         let width = self.dsn_width()?;
         let at = room::dss_len(self.data_ack_width(), None);
@@ -191,10 +205,12 @@ impl DssView<'_> {
     }
 
     /// Whether the mapping ends with the DATA_FIN.
+    #[inline]
     pub fn data_fin(&self) -> bool {
         self.flag(DATA_FIN)
     }
 
+    #[inline]
     fn check_length(&self) -> Result<(), WireError> {
         let length = self.bytes.len();
         let ack = self.data_ack_width();
@@ -211,22 +227,27 @@ impl DssView<'_> {
 
     // "a" and "m" have a meaning beside "A" and "M" only (section 3.3).
 
+    #[inline]
     fn data_ack_width(&self) -> Option<Width> {
         self.flag(DATA_ACK).then(|| Width::of(self.flag(DATA_ACK_LONG)))
     }
 
+    #[inline]
     fn dsn_width(&self) -> Option<Width> {
         self.flag(MAPPING).then(|| Width::of(self.flag(DSN_LONG)))
     }
 
+    #[inline]
     fn has_checksum(&self, dsn: Width) -> bool {
         self.bytes.len() == room::dss_len(self.data_ack_width(), Some((dsn, true)))
     }
 
+    #[inline]
     fn flag(&self, flag: u8) -> bool {
         self.bytes[3] & flag != 0
     }
 
+    #[inline]
     fn seq(&self, at: usize, width: Width) -> WireSeq {
         match width {
             Width::Short => WireSeq::Short(u32::from_be_bytes(field(self.bytes, at))),
@@ -235,6 +256,7 @@ impl DssView<'_> {
     }
 }
 
+#[inline]
 fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut field = [0; N];
     field.copy_from_slice(&bytes[at..at + N]);
