@@ -164,7 +164,7 @@ impl Connection {
             flags |= Flags::FIN;
         }
         let fresh = !plan.is_retransmission() && !payload.is_empty();
-        if fresh && std::mem::take(&mut self.send.tell_reduced) {
+        if fresh && std::mem::take(&mut self.send.tell_reduced) && self.agreed.ecn {
             flags |= Flags::CWR;
         }
         // Retransmissions are not marked (RFC 3168 section 6.1.5).

@@ -78,6 +78,11 @@ impl Pacer {
         self.fraction = self.fraction.min(rate.saturating_sub(1));
     }
 
+    /// The window begins anew after a pause: its first burst may leave at once, as that of a new connection (RFC 6928 section 2).
+    pub(super) fn restart(&mut self) {
+        self.unpaced = UNPACED;
+    }
+
     /// The rate; `None` if there is none.
     pub(super) fn rate(&self) -> Option<u64> {
         (self.rate > 0).then_some(self.rate)
@@ -177,6 +182,21 @@ mod tests {
             assert_eq!(pacer.ready_at(now), Some(now + Duration::from_micros(500)));
             assert_eq!(pacer.allowance(now, 0), 0);
         }
+    }
+
+    #[test]
+    fn a_window_that_begins_anew_leaves_at_once() {
+        let mut pacer = paced();
+        pacer.set_rate(Some(1_000_000));
+        let now = Instant::from_nanos(SECOND);
+        pacer.restart();
+        for _ in 0..10 {
+            assert_eq!(pacer.ready_at(now), None);
+            pacer.on_sent(now, MSS);
+        }
+        assert_eq!(pacer.allowance(now, 0), 2 * MSS);
+        pacer.on_sent(now, 2 * MSS);
+        assert!(pacer.ready_at(now).is_some());
     }
 
     #[test]

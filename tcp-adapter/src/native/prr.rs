@@ -37,7 +37,8 @@ impl Prr {
                 self.proportional(mss)
             } else {
                 let limit = self.delivered.saturating_sub(self.out).max(delivered);
-                (self.ssthresh - in_flight).min(if safe { limit + mss } else { limit })
+                // Where nothing is on the way, there is no queue either that could be overflowing.
+                (self.ssthresh - in_flight).min(if safe || in_flight == 0 { limit + mss } else { limit })
             };
         }
         // The fast retransmission that begins the recovery never waits.
@@ -102,6 +103,12 @@ mod tests {
             let (_, sent) = recover(1, 19, safe);
             assert_eq!(sent, [1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 0, 1, 1]);
         }
+    }
+
+    #[test]
+    fn a_tail_of_which_a_probe_tells_leaves_two_at_a_time() {
+        let mut prr = Prr::start(3 * MSS, 7 * MSS);
+        assert_eq!(prr.on_ack(MSS, 0, false, MSS), 2 * MSS);
     }
 
     #[test]

@@ -50,6 +50,10 @@ impl NativeStack {
 
     /// When something is due next.
     pub(super) fn next_deadline(&mut self) -> Option<Instant> {
+        // Whoever asks before all was sent is told to send it.
+        if !(self.dirty.is_empty() && self.ready.is_empty()) {
+            return Some(self.now);
+        }
         let waits = self.time_waits.first().map(|(at, _)| *at);
         let neighbours = self.interfaces.iter().filter_map(|interface| interface.neighbours.poll_timeout());
         self.wheel.next().into_iter().chain(waits).chain(neighbours).min()

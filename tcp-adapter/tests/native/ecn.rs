@@ -100,6 +100,30 @@ script!(
     +0      <<    .   1:1      ack 8001
     +0      >>    .   11001:13001 by 1000 ack 1 ect0
     +0      info  cwnd 5000
+    +0      <<    .E  1:1      ack 10001           # left before the CWR arrived
+    +0      info  cwnd 5000
+    +0      >>    .   13001:15001 by 1000 ack 1 ect0
+    +0      <<    .E  1:1      ack 11001           # another mark
+    +0      info  cwnd 2500
+"
+);
+
+// Section 6.1.2: after a loss too the peer is told, which may be echoing a mark of the same round trip.
+script!(
+    a_reduction_for_a_loss_is_told,
+    "
+    stack congestion reno
+    0       app   listen
+    0       <<    SEW  0:0     win 65535 mss 1000 sackOK
+    +0      >>    S.E  0:0     ack 1
+    +10ms   <<    .   1:1      ack 1
+    +0      app   send 60000
+    +0      >>    .   1:10001  by 1000 ack 1 ect0
+    +10ms   <<    .   1:1      ack 1 sack 1001:4001
+    +0      >>    .   1:1001   ack 1 notect
+    +0      >>    .W  10001:11001 ack 1 ect0
+    +10ms   <<    .   1:1      ack 10001
+    +0      >>    .   11001:16001 by 1000 ack 1 ect0
 "
 );
 

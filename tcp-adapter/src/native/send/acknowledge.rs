@@ -218,7 +218,7 @@ impl Sender {
         tail_lost: bool,
         prior_in_flight: u64,
     ) {
-        if self.repair.until().is_some_and(|until| ack.una >= until) {
+        if self.repair.is_over(ack.una) {
             let repaired = self.repair.is_repairing();
             self.repair = Repair::Open;
             self.evidence = Evidence::NONE;
@@ -233,7 +233,6 @@ impl Sender {
             let cause = if tail_lost { Cause::Loss } else { Cause::Mark };
             self.congested(now, cause, prior_in_flight, 0);
             self.repair = Repair::Reduced { until: self.nxt };
-            self.tell_reduced = marked;
         }
     }
 
@@ -256,6 +255,8 @@ impl Sender {
     }
 
     pub(super) fn congested(&mut self, now: Instant, cause: Cause, in_flight: u64, lost: u64) {
+        // Whatever the reason (RFC 3168 section 6.1.2).
+        self.tell_reduced = true;
         self.control.on_congestion(&CongestionEvent { now, cause, in_flight, lost, snd_nxt: self.nxt });
     }
 

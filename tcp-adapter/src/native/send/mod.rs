@@ -269,6 +269,10 @@ impl Sender {
         let idle = u64::try_from(now.saturating_since(self.last_sent_at).as_nanos()).unwrap_or(u64::MAX);
         if idle > self.rtt.rto() {
             self.control.on_restart(now, idle);
+            // A congestion control that knows the rate of the path keeps it.
+            if self.control.pacing_rate().is_none() {
+                self.pacer.restart();
+            }
         }
     }
 

@@ -44,11 +44,15 @@ impl Repair {
         matches!(self, Self::Fast { .. } | Self::Timeout { .. })
     }
 
-    /// What must be acknowledged for it to end.
-    pub(in crate::native) fn until(&self) -> Option<u64> {
+    /// Whether it ends with everything before `una` acknowledged.
+    ///
+    /// A mark is echoed until the peer has seen CWR, on the first new segment after the reduction (RFC 3168 section 6.1.3): before
+    /// that is acknowledged too, an echo tells of no other mark.
+    pub(in crate::native) fn is_over(&self, una: u64) -> bool {
         match *self {
-            Self::Open => None,
-            Self::Reduced { until } | Self::Fast { until, .. } | Self::Timeout { until, .. } => Some(until),
+            Self::Open => false,
+            Self::Reduced { until } => una > until,
+            Self::Fast { until, .. } | Self::Timeout { until, .. } => una >= until,
         }
     }
 }
