@@ -7,6 +7,7 @@ use crate::link::{
     BitRate, Chance, CoDelConfig, Composition, DelayModel, DelayTrace, DeliveryOrder, DistTable, FourState,
     FqCoDelConfig, Framing, GilbertElliott, Jitter, Limit, LinkError, LossList, LossModel, LossTrace, LossUnit,
     MahimahiTrace, Periodic, PieConfig, PipeConfig, Probability, QueueConfig, RateModel, RateSteps, RedConfig, Reorder,
+    StepConfig,
 };
 use crate::scenario::{self, Link, LinkSpec, RateSpec};
 
@@ -160,6 +161,9 @@ pub(super) fn queue(spec: scenario::Queue) -> QueueConfig {
         }
         Spec::Pie { packets: limit, target, tupdate, max_burst, ecn } => {
             QueueConfig::Pie(PieConfig { target, update: tupdate, max_burst, limit: packets(limit), ecn })
+        }
+        Spec::Step { packets: limit, mark } => {
+            QueueConfig::Step(StepConfig { limit: packets(limit), mark: size(mark.0) })
         }
     }
 }

@@ -81,8 +81,12 @@ impl Pen {
         for host in ["client", "server"] {
             let recv = self.between(16, 1024);
             let send = recv + self.between(0, 1024);
-            let congestion = self.pick(&["cubic", "reno", "cubic", "none"]);
-            let _ = writeln!(self.text, "[hosts.{host}]\ncongestion = \"{congestion}\"");
+            let stack = self.pick(&["native", "native", "smoltcp"]);
+            let congestion = match stack {
+                "native" => self.pick(&["cubic", "reno", "dctcp", "bbr"]),
+                _ => self.pick(&["cubic", "reno", "cubic", "none"]),
+            };
+            let _ = writeln!(self.text, "[hosts.{host}]\nstack = \"{stack}\"\ncongestion = \"{congestion}\"");
             let _ = writeln!(self.text, "send_buffer = \"{send}KiB\"\nrecv_buffer = \"{recv}KiB\"");
             if self.chance(10) {
                 let (packet, byte, ring) = (self.between(1, 20), self.between(1, 20), self.between(64, 1024));
@@ -165,12 +169,13 @@ impl Pen {
     }
 
     fn queue(&mut self) -> String {
-        match self.stream.below(7) {
+        match self.stream.below(8) {
             0 => "{ kind = \"codel\" }".to_owned(),
             1 => "{ kind = \"fq-codel\" }".to_owned(),
             2 => "{ kind = \"pie\" }".to_owned(),
             3 => "{ kind = \"red\", limit = \"200KiB\", min = \"20KiB\", max = \"100KiB\" }".to_owned(),
-            4 => format!("{{ bytes = \"{}KiB\" }}", self.between(16, 512)),
+            4 => format!("{{ kind = \"step\", mark = \"{}KiB\" }}", self.between(3, 100)),
+            5 => format!("{{ bytes = \"{}KiB\" }}", self.between(16, 512)),
             _ => {
                 let in_flight = self.chance(30);
                 format!("{{ packets = {}, count_in_flight = {in_flight} }}", self.between(20, 1000))

@@ -1,6 +1,8 @@
 //! A host: a whole stack, and the machine beneath it.
 
+mod offload;
 mod processor;
+mod tcp;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -9,12 +11,11 @@ use mptcp_core::{
     ConfigError, ConnId, Endpoint, EndpointFlags, Event, Limits, Observation, SchedulerKind, Stack, StackConfig,
 };
 use rand::Rng;
-use tcp_adapter::smoltcp::{CongestionControl, SmoltcpConfig, SmoltcpStack};
-use tcp_adapter::{Frame, Instant, InterfaceId, ListenerId, TcpStack};
+use tcp_adapter::{Frame, Instant, InterfaceId, ListenerId, Offload, TcpStack};
 
 use crate::network::{self, CarrierChange};
 use crate::random::Streams;
-use crate::scenario::{self, Congestion, EndpointFlag, Endpoints, Scenario, Transport};
+use crate::scenario::{self, EndpointFlag, Endpoints, Scenario, Transport};
 use crate::traffic::datagram;
 use processor::Processor;
 
@@ -100,11 +101,13 @@ impl Host {
         let mut random = streams.stream(&format!("host.{}", host.name));
         let mut seed = [0; 32];
         random.fill_bytes(&mut seed);
-        let tcp: Box<dyn TcpStack> = Box::new(SmoltcpStack::new(tcp_config(scenario, host), random.next_u64()));
+        let tcp = tcp::stack(scenario, host, random.next_u64());
         let mut stack = Stack::new(tcp, stack_config(scenario, host), seed)?;
         let interfaces = network::interfaces(scenario, &host.name);
         for interface in &interfaces {
-            stack.add_interface(interface.clone());
+            let id = stack.add_interface(interface.clone());
+            let offload = Offload { checksum: host.nic.tso, segmentation: host.nic.tso };
+            stack.set_offload(id, offload);
         }
         for endpoint in endpoints(scenario, host) {
             // Addresses are those of interfaces and differ from one another. Contradictory flags in a scenario would be
@@ -291,9 +294,10 @@ impl Host {
     /// Has the stack send what it can. What takes the processor no time goes to `sink`.
     pub(crate) fn give_out(&mut self, now: Instant, sink: &mut impl FnMut(InterfaceId, Frame)) {
         let Self { stack, processor, leaving, outgoing, .. } = self;
+        // A super-segment costs the processor as much as one packet; what the link gets is what the interface cuts it into.
         let mut send = |interface, frame: Frame| match processor.send(now, interface, &frame) {
-            None => sink(interface, frame),
-            Some(at) => leaving.push_back((at, interface, frame)),
+            None => offload::complete(frame, |frame| sink(interface, frame)),
+            Some(at) => offload::complete(frame, |frame| leaving.push_back((at, interface, frame))),
         };
         outgoing.drain(..).for_each(|(interface, frame)| send(interface, frame));
         stack.poll_transmit(now, &mut send);
@@ -306,28 +310,6 @@ impl Host {
         let waiting = if idle { self.stack.poll_timeout() } else { Some(now) };
         let waiting = waiting.map(|at| self.processor.free_at(at.max(now)));
         [leaving, waiting].into_iter().flatten().min()
-    }
-}
-
-fn tcp_config(scenario: &Scenario, host: &scenario::Host) -> SmoltcpConfig {
-    let mine = || scenario.traffic.iter().filter(|traffic| [&traffic.from, &traffic.to].contains(&&host.name));
-    let connections: u64 = mine().map(|traffic| traffic.connections).sum();
-    let links = scenario.links_of(&host.name).count() as u64;
-    let multipath = mine().any(|traffic| traffic.transport == Transport::Mptcp);
-    let default = SmoltcpConfig::default();
-    SmoltcpConfig {
-        send_buffer: bytes(host.send_buffer),
-        recv_buffer: bytes(host.recv_buffer),
-        // Twice as many: what is closed stays for a while.
-        max_connections: usize::try_from(2 * connections * links.max(1) + 64).unwrap_or(usize::MAX),
-        // Plain TCP uses no options that would make segments smaller.
-        option_reserve: if multipath { default.option_reserve } else { 0 },
-        congestion_control: match host.congestion {
-            Congestion::Cubic => CongestionControl::Cubic,
-            Congestion::Reno => CongestionControl::Reno,
-            Congestion::None => CongestionControl::None,
-        },
-        ..default
     }
 }
 
@@ -382,6 +364,7 @@ fn endpoints(scenario: &Scenario, host: &scenario::Host) -> Vec<Endpoint> {
     }
 }
 
+/// Bytes of a size.
 fn bytes(size: scenario::Size) -> usize {
     usize::try_from(size.0).unwrap_or(usize::MAX)
 }

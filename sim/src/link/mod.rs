@@ -33,7 +33,7 @@ pub use error::{LinkError, TraceError};
 pub use loss::{FourState, GilbertElliott, LossList, LossModel, LossTrace, Periodic};
 pub use mahimahi::{MahimahiTrace, OPPORTUNITY_BYTES};
 pub use pipe::Pipe;
-pub use queue::{CoDelConfig, FqCoDelConfig, Limit, PieConfig, QueueConfig, RedConfig};
+pub use queue::{CoDelConfig, FqCoDelConfig, Limit, PieConfig, QueueConfig, RedConfig, StepConfig};
 pub use rate::{BitRate, RateModel, RateSteps};
 pub use serializer::Framing;
 pub use stats::{Count, DropReason, Output, PipeStats};

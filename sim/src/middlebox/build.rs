@@ -1,10 +1,9 @@
 //! Segments that a middlebox makes.
 
 use bytes::BytesMut;
-use tcp_adapter::Frame;
+use tcp_adapter::{ChecksumState, Frame};
 
-use super::segment::{ACK, ETHERNET, FIN, Layout, PSH, RST, Segment, seal_ipv4, seal_tcp};
-use crate::packet::Packet;
+use super::segment::{ACK, CWR, ETHERNET, FIN, Layout, PSH, RST, Segment, seal_ipv4, seal_tcp};
 
 const TCP_HEADER: usize = 20;
 
@@ -41,7 +40,7 @@ pub(super) fn seal(bytes: &mut BytesMut, layout: &Layout, number: u16) {
     seal_tcp(bytes, layout);
 }
 
-/// Cuts an intact segment into pieces of `size` bytes with all its options; FIN and PSH go with the last.
+/// Cuts an intact segment into pieces of `size` bytes with all its options; FIN and PSH go with the last, CWR with the first.
 pub(super) fn pieces(segment: &Segment<'_>, size: usize) -> Vec<Frame> {
     let count = segment.payload().len().div_ceil(size);
     let mut skipped = 0;
@@ -50,8 +49,9 @@ pub(super) fn pieces(segment: &Segment<'_>, size: usize) -> Vec<Frame> {
         .chunks(size)
         .zip(0_u16..)
         .map(|(payload, number)| {
-            let last = usize::from(number) + 1 == count;
-            let flags = if last { segment.flags() } else { segment.flags() & !(FIN | PSH) };
+            let not_last = if usize::from(number) + 1 == count { 0 } else { FIN | PSH };
+            let not_first = if number == 0 { 0 } else { CWR };
+            let flags = segment.flags() & !(not_last | not_first);
             let frame = piece(segment, payload, skipped, flags, number);
             // A payload is shorter than 2^16 bytes.
             skipped += payload.len() as u32;
@@ -60,13 +60,17 @@ pub(super) fn pieces(segment: &Segment<'_>, size: usize) -> Vec<Frame> {
         .collect()
 }
 
-/// Cuts what a device would cut before it sends; `None` for what is one packet.
-pub(super) fn cut_super_segment(packet: &mut Packet) -> Option<Vec<Packet>> {
-    let size = usize::from(packet.frame.meta.segment_size?.get());
-    let segment = Segment::open(&mut packet.frame)?;
-    let frames = if segment.payload().len() > size { pieces(&segment, size) } else { Vec::new() };
-    packet.frame.meta.segment_size = None;
-    (!frames.is_empty()).then(|| frames.into_iter().map(|frame| packet.with_frame(frame)).collect())
+/// Cuts what a device would cut before it sends, and makes the checksum that it would make; `None` for what is one packet.
+pub(crate) fn cut_super_segment(frame: &mut Frame) -> Option<Vec<Frame>> {
+    let size = frame.meta.segment_size.map(|size| usize::from(size.get()));
+    if size.is_none() && frame.meta.checksum != ChecksumState::Partial {
+        return None;
+    }
+    // To open it completes the checksum.
+    let segment = Segment::open(frame)?;
+    let frames = size.filter(|size| segment.payload().len() > *size).map(|size| pieces(&segment, size));
+    frame.meta.segment_size = None;
+    frames
 }
 
 /// A reset that the sender of a segment takes for its peer's answer to it (RFC 9293 section 3.5.2).
@@ -115,23 +119,36 @@ mod tests {
     #[test]
     fn a_super_segment_is_cut_as_a_device_would() {
         for family in Family::BOTH {
-            let mut packet = tcp(family).seq(u32::MAX - 1).flags(ACK | PSH | FIN).options(&DSS).payload(&[7; 10]).up();
+            let flags = ACK | PSH | FIN | CWR;
+            let mut packet = tcp(family).seq(u32::MAX - 1).flags(flags).options(&DSS).payload(&[7; 10]).up();
             packet.frame.meta.segment_size = NonZeroU16::new(4);
-            let pieces = cut_super_segment(&mut packet).unwrap();
+            let pieces = cut_super_segment(&mut packet.frame).unwrap();
+            let pieces: Vec<_> = pieces.into_iter().map(|piece| packet.with_frame(piece)).collect();
             assert!(pieces.iter().all(is_intact));
             let summaries: Vec<(u32, u8, usize)> = pieces.iter().map(summary).collect();
-            assert_eq!(summaries, [(u32::MAX - 1, ACK, 4), (2, ACK, 4), (6, ACK | PSH | FIN, 2)]);
-            assert!(pieces.iter().all(|piece| piece.id == packet.id && piece.len() <= packet.len() - 6));
+            assert_eq!(summaries, [(u32::MAX - 1, ACK | CWR, 4), (2, ACK, 4), (6, ACK | PSH | FIN, 2)]);
+            assert!(pieces.iter().all(|piece| piece.len() <= packet.len() - 6));
         }
     }
 
     #[test]
     fn an_ordinary_packet_is_not_cut() {
         let mut packet = tcp(Family::V4).payload(&[7; 10]).up();
-        assert!(cut_super_segment(&mut packet).is_none());
+        assert!(cut_super_segment(&mut packet.frame).is_none());
         packet.frame.meta.segment_size = NonZeroU16::new(10);
-        assert!(cut_super_segment(&mut packet).is_none());
+        assert!(cut_super_segment(&mut packet.frame).is_none());
         assert!(packet.frame.meta.segment_size.is_none());
+    }
+
+    #[test]
+    fn a_checksum_that_was_left_to_the_device_is_made() {
+        let mut packet = tcp(Family::V6).payload(b"odd").up();
+        let made = packet.frame.clone();
+        let at = 14 + 40 + 16;
+        packet.frame.head[at..at + 2].fill(0);
+        packet.frame.meta.checksum = ChecksumState::Partial;
+        assert!(cut_super_segment(&mut packet.frame).is_none());
+        assert_eq!(packet.frame, made);
     }
 
     #[test]

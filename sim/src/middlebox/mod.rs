@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 use tcp_adapter::Instant;
 
+pub(crate) use build::cut_super_segment;
 pub use chain::Chain;
 pub use stats::{DropReason, Dropped, MiddleboxStats, Output};
 
@@ -131,12 +132,12 @@ impl Middlebox {
             return;
         }
         // On a real link there would be no super-segments.
-        match build::cut_super_segment(&mut packet) {
+        match cut_super_segment(&mut packet.frame) {
             None => behaviour.handle(now, packet, direction, &mut passage),
             Some(pieces) => {
                 passage.stats.made += (pieces.len() as u64).saturating_sub(1);
                 for piece in pieces {
-                    behaviour.handle(now, piece, direction, &mut passage);
+                    behaviour.handle(now, packet.with_frame(piece), direction, &mut passage);
                 }
             }
         }

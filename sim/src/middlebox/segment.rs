@@ -20,6 +20,7 @@ pub(super) const RST: u8 = 0x04;
 pub(super) const PSH: u8 = 0x08;
 pub(super) const ACK: u8 = 0x10;
 pub(super) const URG: u8 = 0x20;
+pub(super) const CWR: u8 = 0x80;
 
 /// An undamaged TCP segment.
 #[derive(Debug)]

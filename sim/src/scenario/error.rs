@@ -180,18 +180,6 @@ pub enum ScenarioError {
         /// Why not.
         reason: String,
     },
-    /// Something that is planned.
-    #[error("{at}: {key} is '{found}', which is not built yet; use {instead}")]
-    NotBuilt {
-        /// Where.
-        at: At,
-        /// The key, with the path to it.
-        key: String,
-        /// What is there.
-        found: String,
-        /// What to use now.
-        instead: &'static str,
-    },
     /// Values that exclude each other.
     #[error("{at}: {key} {problem}")]
     Contradiction {
@@ -227,7 +215,6 @@ impl ScenarioError {
             | Self::UnknownName { at, .. }
             | Self::Unreachable { at, .. }
             | Self::MissingFile { at, .. }
-            | Self::NotBuilt { at, .. }
             | Self::Contradiction { at, .. }
             | Self::TooManyPoints { at, .. } => Some(at),
         }

@@ -15,6 +15,8 @@ pub struct Host {
     pub stack: StackChoice,
     /// Congestion control of every subflow and TCP connection.
     pub congestion: Congestion,
+    /// It asks for explicit congestion notification (RFC 3168) when it connects; it answers whoever asks in any case.
+    pub ecn: bool,
     /// Bytes that a connection's send queue holds at most.
     pub send_buffer: Size,
     /// Bytes that a connection's receive buffer holds at most.
@@ -42,8 +44,38 @@ words! {
         Cubic = "cubic",
         /// RFC 5681.
         Reno = "reno",
+        /// RFC 8257; it asks for explicit congestion notification.
+        Dctcp = "dctcp",
+        /// draft-ietf-ccwg-bbr.
+        Bbr = "bbr",
         /// Sends what the peer's window allows.
         None = "none",
+    }
+}
+
+/// `[tcp]`: what hosts do that do not say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tcp {
+    /// The TCP that they run.
+    pub stack: StackChoice,
+    /// Congestion control.
+    pub congestion: Congestion,
+    /// Whether they ask for explicit congestion notification.
+    pub ecn: bool,
+}
+
+impl Tcp {
+    /// What the stack must be or the other keys must not say; `None` if they go together.
+    fn contradiction(self) -> Option<&'static str> {
+        match (self.stack, self.congestion) {
+            (StackChoice::Smoltcp, Congestion::Dctcp | Congestion::Bbr) => {
+                Some(r#""cubic", "reno" or "none" with stack = "smoltcp""#)
+            }
+            (StackChoice::Native, Congestion::None) => {
+                Some(r#""cubic", "reno", "dctcp" or "bbr" with stack = "native""#)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -76,9 +108,40 @@ pub struct Router {
     pub forwarding: Picoseconds,
 }
 
+/// Reads what holds for all hosts that say nothing else.
+pub(crate) fn read_tcp(root: &mut Section<'_>) -> Result<Tcp, ScenarioError> {
+    let mut section = root.block("tcp", &["stack", "congestion", "ecn"])?;
+    let tcp = Tcp {
+        stack: section.get("stack", "native")?,
+        congestion: section.get("congestion", "cubic")?,
+        ecn: section.get("ecn", false)?,
+    };
+    check_tcp(&section, tcp)?;
+    Ok(tcp)
+}
+
 /// Reads the hosts.
-pub(crate) fn read_hosts(root: &mut Section<'_>) -> Result<Vec<Host>, ScenarioError> {
-    named(root, "hosts", read_host)
+pub(crate) fn read_hosts(root: &mut Section<'_>, tcp: Tcp) -> Result<Vec<Host>, ScenarioError> {
+    named(root, "hosts", |cx, name, node, path| read_host(cx, name, node, path, tcp))
+}
+
+/// What one stack cannot do must not be asked of it.
+fn check_tcp(section: &Section<'_>, tcp: Tcp) -> Result<(), ScenarioError> {
+    if let Some(expected) = tcp.contradiction() {
+        return Err(if section.has("congestion") {
+            section.invalid("congestion", expected)
+        } else {
+            section.invalid("stack", format!("another with congestion = \"{}\", which [tcp] says", tcp.congestion))
+        });
+    }
+    if tcp.ecn && tcp.stack == StackChoice::Smoltcp {
+        return Err(if section.has("ecn") {
+            section.invalid("ecn", r#"false with stack = "smoltcp""#)
+        } else {
+            section.invalid("stack", r#""native" with ecn = true, which [tcp] says"#)
+        });
+    }
+    Ok(())
 }
 
 /// Reads the routers.
@@ -112,24 +175,22 @@ pub(crate) fn named<T>(
     Ok(all)
 }
 
-fn read_host(cx: &mut Context, name: &str, node: &mut Node, path: &str) -> Result<Host, ScenarioError> {
-    let keys = ["stack", "congestion", "send_buffer", "recv_buffer", "cpu", "nic"];
+fn read_host(cx: &mut Context, name: &str, node: &mut Node, path: &str, default: Tcp) -> Result<Host, ScenarioError> {
+    let keys = ["stack", "congestion", "ecn", "send_buffer", "recv_buffer", "cpu", "nic"];
     let mut section = Section::open(cx, node, path, &keys)?;
-    let stack: StackChoice = section.get("stack", "smoltcp")?;
-    if stack == StackChoice::Native {
-        return Err(ScenarioError::NotBuilt {
-            at: section.cx.at(&section.place_of("stack")),
-            key: section.key("stack"),
-            found: stack.to_string(),
-            instead: "\"smoltcp\"",
-        });
-    }
+    let tcp = Tcp {
+        stack: section.own("stack")?.unwrap_or(default.stack),
+        congestion: section.own("congestion")?.unwrap_or(default.congestion),
+        ecn: section.own("ecn")?.unwrap_or(default.ecn),
+    };
+    check_tcp(&section, tcp)?;
     let buffer = |size: &Size| (4096..=1 << 30).contains(&size.0);
     let expected = "from 4KiB to 1GiB";
     let host = Host {
         name: name.to_owned(),
-        stack,
-        congestion: section.get("congestion", "cubic")?,
+        stack: tcp.stack,
+        congestion: tcp.congestion,
+        ecn: tcp.ecn,
         send_buffer: section.get_if("send_buffer", "4MiB", expected, buffer)?,
         recv_buffer: section.get_if("recv_buffer", "4MiB", expected, buffer)?,
         cpu: section.get("cpu", Value::Table(Table::default()))?,

@@ -18,6 +18,7 @@
 //! | Section | What it says |
 //! |---|---|
 //! | `[meta]` | `name`, `description`, `assumptions`, for people |
+//! | `[tcp]` | [`Tcp`]: the stack, its congestion control and ECN, for all hosts that say nothing else |
 //! | `[hosts.NAME]` | [`Host`]; without any there are `client` and `server` |
 //! | `[routers.NAME]` | [`Router`]; links join hosts and routers, so that several paths can share a link |
 //! | `[links.NAME]` | [`Link`]: `from`, `to`, conditions for both directions |
@@ -36,7 +37,7 @@
 //!
 //! Where one value belongs, a list or a range (`"5ms..250ms step 5ms"`, `"1Mbit..1000Mbit x 10"`) is an
 //! [`Axis`] named by the path of its key; where a list belongs, a list of lists is. `[sweep.NAME]` is one that
-//! sets several keys, and `[run] seeds` one over seeds. The axes are nested in this order: those of hosts, links,
+//! sets several keys, and `[run] seeds` one over seeds. The axes are nested in this order: those of `[tcp]`, hosts, links,
 //! middleboxes and traffic as the file has them, `[mptcp]`, `[run]`, `[sweep]`, seeds; the last is the fastest.
 //! What names a variant (`kind`, `model`) cannot be swept over, as other keys come and go with it, but a whole
 //! table can (`loss = ["none", { model = "random", p = "1%" }]`).
@@ -70,7 +71,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{At, ScenarioError, UnitError};
 pub use event::{Action, Change, DirectionChoice, Event};
-pub use host::{Congestion, Cpu, Host, Nic, Router, StackChoice};
+pub use host::{Congestion, Cpu, Host, Nic, Router, StackChoice, Tcp};
 pub use link::{Link, LinkSpec};
 pub use loss::{Chance, Loss, LossModel, LossUnit, Reorder};
 pub use metric::{Amount, Bound, Condition, Dimension, Expectation, Metric, Published};
@@ -94,6 +95,8 @@ use tree::{Node, Table, Value};
 pub struct Scenario {
     /// For people.
     pub meta: Meta,
+    /// What hosts do that do not say otherwise.
+    pub tcp: Tcp,
     /// Hosts, in the order of the file.
     pub hosts: Vec<Host>,
     /// Routers, in the order of the file.
@@ -140,8 +143,9 @@ impl PartialEq for Source {
 impl Eq for Source {}
 
 /// Sections, in the order in which they are printed.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "meta",
+    "tcp",
     "hosts",
     "routers",
     "links",
@@ -296,9 +300,11 @@ impl Scenario {
             root.cx.swept_keys.extend_from_slice(axis.keys());
             axis.apply(0, root.cx, root.table)?;
         }
+        let tcp = host::read_tcp(&mut root)?;
         let mut scenario = Self {
             meta: settings::read_meta(&mut root)?,
-            hosts: host::read_hosts(&mut root)?,
+            tcp,
+            hosts: host::read_hosts(&mut root, tcp)?,
             routers: host::read_routers(&mut root)?,
             links: link::read_links(&mut root)?,
             middleboxes: host::named(&mut root, "middlebox", middlebox::read_middlebox)?,

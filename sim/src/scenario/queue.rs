@@ -76,6 +76,13 @@ pub enum Queue {
         /// Marks instead of dropping.
         ecn: bool,
     },
+    /// Marks from a fixed length on (RFC 8257 section 3.1).
+    Step {
+        /// Packets that it holds.
+        packets: u64,
+        /// Bytes beyond which a packet that arrives is marked if it understands that.
+        mark: Size,
+    },
 }
 
 /// netem's default.
@@ -104,6 +111,8 @@ words! {
         FqCodel = "fq-codel",
         /// [`Queue::Pie`].
         Pie = "pie",
+        /// [`Queue::Step`].
+        Step = "step",
     }
 }
 
@@ -116,6 +125,7 @@ impl Field for Queue {
             Kind::DropTail => read_droptail(&mut section),
             Kind::Red => read_red(&mut section),
             Kind::Codel | Kind::FqCodel | Kind::Pie => read_delay_based(&mut section, kind),
+            Kind::Step => read_step(&mut section),
         }
     }
 }
@@ -127,6 +137,7 @@ fn keys(kind: Kind) -> &'static [&'static str] {
         Kind::Codel => &["kind", "packets", "target", "interval", "ecn"],
         Kind::FqCodel => &["kind", "packets", "flows", "quantum", "target", "interval", "ecn"],
         Kind::Pie => &["kind", "packets", "target", "tupdate", "max_burst", "ecn"],
+        Kind::Step => &["kind", "packets", "mark"],
     }
 }
 
@@ -165,6 +176,14 @@ fn read_red(section: &mut Section<'_>) -> Result<Queue, ScenarioError> {
         packet_time: section.get_if("packet_time", "12us", "a time above 0", |time: &Duration| !time.is_zero())?,
         ecn: section.get("ecn", false)?,
     })
+}
+
+fn read_step(section: &mut Section<'_>) -> Result<Queue, ScenarioError> {
+    let mark: Size = section.require("mark", "the bytes beyond which packets are marked")?;
+    if mark.0 == 0 {
+        return Err(section.invalid("mark", "a size above 0"));
+    }
+    Ok(Queue::Step { packets: section.count("packets", DEFAULT_PACKETS, 1..=MOST_PACKETS)?, mark })
 }
 
 fn read_delay_based(section: &mut Section<'_>, kind: Kind) -> Result<Queue, ScenarioError> {

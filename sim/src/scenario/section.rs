@@ -148,6 +148,13 @@ impl<'a> Section<'a> {
         self.get(key, NONE)
     }
 
+    /// A value that says something only if it is written: it has no default here.
+    pub(crate) fn own<T: Field>(&mut self, key: &str) -> Result<Option<T>, ScenarioError> {
+        let path = self.key(key);
+        let Some(node) = self.table.get_mut(key) else { return Ok(None) };
+        read_swept(self.cx, node, &path, "", &|_| true).map(Some)
+    }
+
     /// A count in a range.
     pub(crate) fn count(
         &mut self,

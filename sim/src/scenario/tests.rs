@@ -76,7 +76,8 @@ fn defaults_are_filled_in() {
     assert_eq!(scenario.traffic[0].name, "bulk-0");
     assert_eq!(scenario.traffic[0].transport, Transport::Mptcp);
     let explained = scenario.explain();
-    for line in ["[hosts.client]", "stack = \"smoltcp\"", "jitter = \"none\"", "scheduler = \"lowest-rtt\"", "seed = 1"]
+    for line in
+        ["[hosts.client]", "[tcp]", "stack = \"native\"", "jitter = \"none\"", "scheduler = \"lowest-rtt\"", "seed = 1"]
     {
         assert!(explained.lines().any(|found| found == line), "{line} in\n{explained}");
     }
@@ -331,7 +332,7 @@ fn mistakes_are_one_sentence_with_the_line() {
         ),
         (
             "[rnu]\ntime = \"1s\"",
-            "test.toml:5: the file has no key 'rnu' (did you mean 'run'?); its keys are meta, hosts, routers, links, middlebox, traffic, mptcp, run, report, sweep, expect, published",
+            "test.toml:5: the file has no key 'rnu' (did you mean 'run'?); its keys are meta, tcp, hosts, routers, links, middlebox, traffic, mptcp, run, report, sweep, expect, published",
         ),
         (
             "[run]\ntime = \"1Mbit\"",
@@ -445,8 +446,28 @@ fn mistakes_are_one_sentence_with_the_line() {
         ),
         ("[links.\"a b\"]", "test.toml:5: links.a b must be named by letters, digits, '-' and '_'"),
         (
-            "[hosts.client]\n[hosts.server]\nstack = \"native\"",
-            "test.toml:7: hosts.server.stack is 'native', which is not built yet; use \"smoltcp\"",
+            "[hosts.client]\n[hosts.server]\nstack = \"linux\"",
+            "test.toml:7: hosts.server.stack is \"linux\", but must be one of smoltcp, native",
+        ),
+        (
+            "[hosts.client]\n[hosts.server]\nstack = \"smoltcp\"\ncongestion = \"bbr\"",
+            "test.toml:8: hosts.server.congestion is \"bbr\", but must be \"cubic\", \"reno\" or \"none\" with stack = \"smoltcp\"",
+        ),
+        (
+            "[tcp]\ncongestion = \"dctcp\"\n[hosts.client]\n[hosts.server]\nstack = \"smoltcp\"",
+            "test.toml:9: hosts.server.stack is \"smoltcp\", but must be another with congestion = \"dctcp\", which [tcp] says",
+        ),
+        (
+            "[tcp]\ncongestion = \"none\"",
+            "test.toml:6: tcp.congestion is \"none\", but must be \"cubic\", \"reno\", \"dctcp\" or \"bbr\" with stack = \"native\"",
+        ),
+        (
+            "[tcp]\nstack = \"smoltcp\"\necn = true",
+            "test.toml:7: tcp.ecn is true, but must be false with stack = \"smoltcp\"",
+        ),
+        (
+            "[links.p2]\nqueue = { kind = \"step\" }",
+            "test.toml:6: links.p2.queue lacks 'mark', the bytes beyond which packets are marked",
         ),
         (
             "[hosts.client]",

@@ -6,6 +6,7 @@ mod fifo;
 mod fq_codel;
 mod pie;
 mod red;
+mod step;
 #[cfg(test)]
 mod testing;
 
@@ -17,6 +18,7 @@ pub use codel::CoDelConfig;
 pub use fq_codel::FqCoDelConfig;
 pub use pie::PieConfig;
 pub use red::RedConfig;
+pub use step::StepConfig;
 
 use super::LinkError;
 use super::stats::Fates;
@@ -36,6 +38,8 @@ pub enum QueueConfig {
     FqCoDel(FqCoDelConfig),
     /// Proportional integral controller enhanced.
     Pie(PieConfig),
+    /// Marks from a fixed length on.
+    Step(StepConfig),
 }
 
 impl Default for QueueConfig {
@@ -53,6 +57,7 @@ impl QueueConfig {
             Self::CoDel(config) => config.validate(),
             Self::FqCoDel(config) => config.validate(),
             Self::Pie(config) => config.validate(),
+            Self::Step(config) => config.validate(),
         }
     }
 
@@ -64,6 +69,7 @@ impl QueueConfig {
             Self::CoDel(config) => Box::new(codel::CoDel::new(config)),
             Self::FqCoDel(config) => Box::new(fq_codel::FqCoDel::new(config, stream)),
             Self::Pie(config) => Box::new(pie::Pie::new(config, now, stream)),
+            Self::Step(config) => Box::new(step::Step::new(config)),
         }
     }
 }
