@@ -71,9 +71,18 @@ fn print_subflow(subflow: &Subflow) {
         (false, false) => "",
     };
     let rtt = subflow.srtt_us.map_or_else(String::new, |us| format!(", rtt {:.3} ms", us as f64 / 1000.0));
-    let window = subflow.cwnd.map_or_else(String::new, |cwnd| format!(", cwnd {}", bytes(cwnd)));
+    let figure = |name: &str, unit: &str, value: Option<u64>| {
+        value.map_or_else(String::new, |value| format!(", {name} {}{unit}", bytes(value)))
+    };
+    let control = [
+        figure("cwnd", "", subflow.cwnd),
+        figure("ssthresh", "", subflow.ssthresh),
+        figure("pacing", "/s", subflow.pacing_rate),
+        figure("delivery", "/s", subflow.delivery_rate),
+    ]
+    .concat();
     say(&format!(
-        "       #{id:<3} {state:<15} {local} -> {remote}  (ids {local_id}/{remote_id}{backup}) sent {}, received {}{rtt}{window}, \
+        "       #{id:<3} {state:<15} {local} -> {remote}  (ids {local_id}/{remote_id}{backup}) sent {}, received {}{rtt}{control}, \
          {} segments sent again",
         bytes(subflow.bytes_sent),
         bytes(subflow.bytes_received),

@@ -253,7 +253,15 @@ fn mistakes_in_paths_are_told_in_one_sentence() {
     let allowed = "an address of another host on one of the interface's networks";
     assert_mistake(&gateway, 2, &format!("interfaces[0].gateways is 10.9.9.9, but must be {allowed}"));
     let stack = cat(&["--path", "unix:/tmp/x,10.0.0.2/24,peer=/tmp/y", "--stack", "lwip"]);
-    assert_mistake(&stack, 2, "there is no TCP plug-in 'lwip': choose smoltcp");
+    assert_mistake(&stack, 2, "there is no TCP plug-in 'lwip': choose native or smoltcp");
+    let path = ["--path", "unix:/tmp/x,10.0.0.2/24,peer=/tmp/y"];
+    let congestion = cat(&[&path[..], &["--congestion", "vegas"]].concat());
+    assert_eq!(congestion.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&congestion.stderr);
+    assert!(told.contains("'vegas' is no congestion control: cubic, reno, dctcp or bbr"), "{told}");
+    let lacking = cat(&[&path[..], &["--stack", "smoltcp", "--congestion", "bbr"]].concat());
+    let advice = "the TCP plug-in 'smoltcp' has no congestion control 'bbr': choose cubic or reno";
+    assert_mistake(&lacking, 2, advice);
     let wires = Wires::new("mistakes");
     let unreachable = run(&mut wires.command(2, &["cat", "--connect", "192.0.2.1:1"]));
     let advice = "add a gateway to the interface, or use an address of its network";

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::path::PathBuf;
-#[cfg(feature = "smoltcp")]
 use std::str::FromStr;
 use std::time::Duration;
 
 use mptcp_core::StackConfig;
 use tcp_adapter::TcpStack;
+use tcp_adapter::congestion::Algorithm;
+use tcp_adapter::native::{NativeConfig, NativeStack};
 #[cfg(feature = "smoltcp")]
-use tcp_adapter::smoltcp::SmoltcpConfig;
+use tcp_adapter::smoltcp::{CongestionControl, SmoltcpConfig, SmoltcpStack};
 
 use crate::{InterfaceSpec, StartError};
 
@@ -41,7 +42,6 @@ pub struct Config {
     pub thread_name: String,
 }
 
-#[cfg(feature = "smoltcp")]
 impl Default for Config {
     fn default() -> Self {
         Self::new(TcpPlugIn::default())
@@ -107,6 +107,8 @@ pub(crate) fn check(key: &str, found: u64, least: u64, most: u64) -> Result<(), 
 
 /// The TCP beneath Multipath TCP.
 pub enum TcpPlugIn {
+    /// The engine of this project.
+    Native(NativeConfig),
     /// The smoltcp crate.
     #[cfg(feature = "smoltcp")]
     Smoltcp(SmoltcpConfig),
@@ -114,27 +116,56 @@ pub enum TcpPlugIn {
     Custom(Box<dyn TcpStack + Send>),
 }
 
-#[cfg(feature = "smoltcp")]
 impl Default for TcpPlugIn {
     fn default() -> Self {
-        Self::Smoltcp(SmoltcpConfig::default())
+        Self::Native(NativeConfig::default())
     }
 }
 
 impl TcpPlugIn {
-    /// The names that can be parsed.
-    #[cfg(feature = "smoltcp")]
-    pub const NAMES: [&str; 1] = ["smoltcp"];
+    /// The names that can be parsed, the default first.
+    pub const NAMES: &[&str] = &[
+        "native",
+        #[cfg(feature = "smoltcp")]
+        "smoltcp",
+    ];
+
+    /// The same with this congestion control for every connection.
+    ///
+    /// # Errors
+    /// The TCP does not have it: only the native engine has all of them.
+    pub fn with_congestion_control(mut self, algorithm: Algorithm) -> Result<Self, NoSuchCongestionControl> {
+        match &mut self {
+            Self::Native(config) => config.congestion = algorithm,
+            #[cfg(feature = "smoltcp")]
+            Self::Smoltcp(config) => {
+                config.congestion_control = match algorithm {
+                    Algorithm::Cubic => CongestionControl::Cubic,
+                    Algorithm::Reno => CongestionControl::Reno,
+                    _ => {
+                        return Err(NoSuchCongestionControl {
+                            tcp: "smoltcp",
+                            algorithm,
+                            choices: "choose cubic or reno",
+                        });
+                    }
+                };
+            }
+            Self::Custom(stack) => {
+                let choices = "it comes as it is";
+                return Err(NoSuchCongestionControl { tcp: stack.capabilities().name, algorithm, choices });
+            }
+        }
+        Ok(self)
+    }
 
     /// Builds it.
     pub(crate) fn build(self, seed: u64) -> Box<dyn TcpStack + Send> {
         match self {
+            Self::Native(config) => Box::new(NativeStack::new(config, seed)),
             #[cfg(feature = "smoltcp")]
-            Self::Smoltcp(config) => Box::new(tcp_adapter::smoltcp::SmoltcpStack::new(config, seed)),
-            Self::Custom(stack) => {
-                let _ = seed;
-                stack
-            }
+            Self::Smoltcp(config) => Box::new(SmoltcpStack::new(config, seed)),
+            Self::Custom(stack) => stack,
         }
     }
 }
@@ -142,6 +173,7 @@ impl TcpPlugIn {
 impl fmt::Debug for TcpPlugIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Native(config) => f.debug_tuple("Native").field(config).finish(),
             #[cfg(feature = "smoltcp")]
             Self::Smoltcp(config) => f.debug_tuple("Smoltcp").field(config).finish(),
             Self::Custom(stack) => f.debug_tuple("Custom").field(&stack.capabilities()).finish(),
@@ -149,12 +181,13 @@ impl fmt::Debug for TcpPlugIn {
     }
 }
 
-#[cfg(feature = "smoltcp")]
 impl FromStr for TcpPlugIn {
     type Err = UnknownTcp;
 
     fn from_str(text: &str) -> Result<Self, UnknownTcp> {
         match text {
+            "native" => Ok(Self::Native(NativeConfig::default())),
+            #[cfg(feature = "smoltcp")]
             "smoltcp" => Ok(Self::Smoltcp(SmoltcpConfig::default())),
             _ => Err(UnknownTcp { text: text.to_owned() }),
         }
@@ -162,11 +195,19 @@ impl FromStr for TcpPlugIn {
 }
 
 /// A name that no TCP plug-in has.
-#[cfg(feature = "smoltcp")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no TCP plug-in '{text}': choose smoltcp")]
+#[error("there is no TCP plug-in '{text}': choose {}", TcpPlugIn::NAMES.join(" or "))]
 pub struct UnknownTcp {
     text: String,
+}
+
+/// A congestion control that the chosen TCP does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the TCP plug-in '{tcp}' has no congestion control '{algorithm}': {choices}")]
+pub struct NoSuchCongestionControl {
+    tcp: &'static str,
+    algorithm: Algorithm,
+    choices: &'static str,
 }
 
 #[cfg(test)]
@@ -202,6 +243,24 @@ mod tests {
         for name in TcpPlugIn::NAMES {
             assert!(name.parse::<TcpPlugIn>().is_ok());
         }
-        assert!("linux".parse::<TcpPlugIn>().unwrap_err().to_string().contains("choose smoltcp"));
+        let unknown = "linux".parse::<TcpPlugIn>().unwrap_err().to_string();
+        assert_eq!(unknown, "there is no TCP plug-in 'linux': choose native or smoltcp");
+        assert!(
+            matches!(TcpPlugIn::NAMES[0].parse(), Ok(TcpPlugIn::Native(config)) if config == NativeConfig::default())
+        );
+        assert!(matches!(TcpPlugIn::default(), TcpPlugIn::Native(_)));
+    }
+
+    #[test]
+    fn congestion_controls_are_those_that_the_tcp_has() {
+        for algorithm in Algorithm::ALL {
+            let chosen = TcpPlugIn::default().with_congestion_control(algorithm).unwrap();
+            assert!(matches!(chosen, TcpPlugIn::Native(config) if config.congestion == algorithm));
+        }
+        let smoltcp = |algorithm| TcpPlugIn::Smoltcp(SmoltcpConfig::default()).with_congestion_control(algorithm);
+        let reno = smoltcp(Algorithm::Reno).unwrap();
+        assert!(matches!(reno, TcpPlugIn::Smoltcp(config) if config.congestion_control == CongestionControl::Reno));
+        let refused = "the TCP plug-in 'smoltcp' has no congestion control 'bbr': choose cubic or reno";
+        assert_eq!(smoltcp(Algorithm::Bbr).unwrap_err().to_string(), refused);
     }
 }

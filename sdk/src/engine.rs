@@ -14,7 +14,9 @@ use mptcp_core::{
 };
 use rand::TryRng;
 use tcp_adapter::device::{Capture, CaptureFile, Device, DeviceStats};
-use tcp_adapter::{ConnectError, ConnectRequest, Frame, Instant, InterfaceId, ListenError, ListenerId, TcpStack};
+use tcp_adapter::{
+    ConnectError, ConnectRequest, Frame, Instant, InterfaceId, ListenError, ListenerId, Offload, TcpStack,
+};
 
 use crate::interface::Opened;
 use crate::readiness::{Readiness, Waker};
@@ -133,7 +135,12 @@ impl Engine {
                 Some(fd) => engine.readiness.watch(fd)?,
                 None => engine.poll_interval = Some(config.poll_interval),
             }
-            engine.stack.add_interface(interface);
+            let capabilities = device.capabilities();
+            let interface = engine.stack.add_interface(interface);
+            engine.stack.set_offload(
+                interface,
+                Offload { checksum: capabilities.checksum_offload, segmentation: capabilities.segmentation_offload },
+            );
             engine.ports.push(Port { name, device, outgoing: VecDeque::new(), failed: None, overflowed: 0 });
             for endpoint in endpoints {
                 engine.stack.add_endpoint(endpoint)?;

@@ -36,9 +36,7 @@ mod readiness;
 mod runtime;
 mod start;
 
-#[cfg(feature = "smoltcp")]
-pub use config::UnknownTcp;
-pub use config::{Config, TcpPlugIn};
+pub use config::{Config, NoSuchCongestionControl, TcpPlugIn, UnknownTcp};
 pub use engine::{ConnReport, Engine, Progress};
 pub use interface::{DeviceSpec, InterfaceSpec, InvalidInterface};
 pub use mptcp_core as core;

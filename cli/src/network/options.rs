@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
-use mptcp_sdk::{Config, InterfaceSpec, Runtime, SchedulerKind, TcpPlugIn};
+use mptcp_sdk::adapter::congestion::Algorithm;
+use mptcp_sdk::{Config, InterfaceSpec, Runtime, SchedulerKind, TcpPlugIn, UnknownTcp};
 
 use super::user_space::UserSpace;
 use super::{KernelProtocol, Network};
@@ -43,9 +44,12 @@ pub(crate) struct NetworkOptions {
     /// Use plain TCP only
     #[arg(long, conflicts_with = "kernel")]
     no_mptcp: bool,
-    /// The TCP beneath
-    #[arg(long, value_name = "NAME", default_value = "smoltcp", conflicts_with = "kernel")]
+    /// The TCP beneath: native or smoltcp
+    #[arg(long, value_name = "NAME", default_value = "native", conflicts_with = "kernel")]
     stack: String,
+    /// Congestion control of each subflow: cubic (the default), reno, dctcp or bbr; smoltcp has the first two
+    #[arg(long, value_name = "NAME", value_parser = parse_congestion, conflicts_with = "kernel")]
+    congestion: Option<Algorithm>,
     /// Write the frames of all paths into this pcapng file
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pcap: Option<PathBuf>,
@@ -87,7 +91,11 @@ impl NetworkOptions {
 
     fn config(&self, role: Role) -> Result<Config, Failure> {
         let mistake = |error: &dyn std::error::Error| Failure::Usage(error.to_string());
-        let mut config = Config::new(self.stack.parse::<TcpPlugIn>().map_err(|error| mistake(&error))?);
+        let mut tcp: TcpPlugIn = self.stack.parse().map_err(|error: UnknownTcp| mistake(&error))?;
+        if let Some(algorithm) = self.congestion {
+            tcp = tcp.with_congestion_control(algorithm).map_err(|error| mistake(&error))?;
+        }
+        let mut config = Config::new(tcp);
         for (index, text) in self.paths.iter().enumerate() {
             let mut spec: InterfaceSpec = text.parse().map_err(|error| Failure::Usage(format!("--path: {error}")))?;
             if index > 0 && role == Role::Client && spec.flags == mptcp_sdk::EndpointFlags::default() {
@@ -112,4 +120,8 @@ impl NetworkOptions {
 
 fn parse_scheduler(text: &str) -> Result<SchedulerKind, String> {
     text.parse::<SchedulerKind>().map_err(|error| error.to_string())
+}
+
+fn parse_congestion(text: &str) -> Result<Algorithm, String> {
+    text.parse::<Algorithm>().map_err(|error| error.to_string())
 }

@@ -283,6 +283,9 @@ impl Connection {
         let data = DataView { position, available, window, reinjection: false };
         let Some(decision) = self.scheduler.pick(views, &data) else { return false };
         let chosen = views[decision.subflow];
+        if is_silly(queue, available, chosen.mss) {
+            return false;
+        }
         let len = decision.len.min(chosen.room).min(MAX_MAPPING).min(usize::try_from(available).unwrap_or(MAX_MAPPING));
         let Some(bytes) = queue.slice(position, len) else { return false };
         // The scheduler has seen to it that there is room for a segment.
@@ -465,6 +468,13 @@ impl Connection {
             cx.tcp.probe(cx.now, subflow.tcp);
         }
     }
+}
+
+/// Whether so little is available only because the window of the peer is nearly closed. A mapping of that little would come back as a
+/// small acknowledgement, which makes the next one smaller still (RFC 9293 section 3.8.6.2.1); no TCP can avoid it, as it never
+/// puts two mappings into one segment. Once nothing is outstanding, nothing more comes back, and it leaves.
+fn is_silly(queue: &SendQueue, available: u64, mss: usize) -> bool {
+    available < queue.unsent().min(mss as u64) && queue.una() < queue.nxt()
 }
 
 fn view(subflow: &Subflow, cx: &Cx<'_>) -> Option<SubflowView> {

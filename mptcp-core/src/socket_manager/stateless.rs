@@ -21,6 +21,11 @@ use crate::wire::{self, CapableFlags, MpCapable, MptcpOption, ResetReason};
 impl SocketManager {
     /// The options of the answer to a SYN of which nothing will be kept; false if it must not be answered.
     pub(super) fn answer_stateless(&mut self, syn: &SynSegment<'_>, space: &mut OptionSpace) -> bool {
+        if self.is_full(syn) {
+            // Who was answered would take the connection for open, and there is no room for it.
+            self.shared.mib.bump(Counter::BacklogDrop);
+            return false;
+        }
         let shared = &mut self.shared;
         let request = match read_syn(syn, shared) {
             SynOptions::Plain => return true,
@@ -42,16 +47,13 @@ impl SocketManager {
 
     /// The third packet of a handshake whose SYN was answered so: the connection comes into being now.
     pub(super) fn resume(&mut self, tcp: TcpId, ack: &SynSegment<'_>) -> SynVerdict {
-        let Some(accepting) = ack.listener.and_then(|listener| self.listeners.get_mut(&listener)) else {
-            return SynVerdict::Reset(OptionSpace::new(0));
-        };
-        let full = accepting.ready.len() >= accepting.backlog
-            || self.conns.len() >= self.shared.config.max_connections
-            || self.shared.memory_full();
-        if full {
+        if self.is_full(ack) {
             self.shared.mib.bump(Counter::BacklogDrop);
             return SynVerdict::Drop;
         }
+        let Some(accepting) = ack.listener.and_then(|listener| self.listeners.get_mut(&listener)) else {
+            return SynVerdict::Reset(OptionSpace::new(0));
+        };
         let shared = &mut self.shared;
         let keys = wire::options(ack.options).filter_map(Result::ok).find_map(|option| match option {
             MptcpOption::Capable(
@@ -74,6 +76,14 @@ impl SocketManager {
             passive_open(id, tcp, ack, request, key, shared)
         });
         SynVerdict::Accept
+    }
+
+    /// Whether there is no room for another connection whose handshake is complete.
+    fn is_full(&self, segment: &SynSegment<'_>) -> bool {
+        let accepting = segment.listener.and_then(|listener| self.listeners.get(&listener));
+        accepting.is_some_and(|accepting| accepting.ready.len() >= accepting.backlog)
+            || self.conns.len() >= self.shared.config.max_connections
+            || self.shared.memory_full()
     }
 }
 

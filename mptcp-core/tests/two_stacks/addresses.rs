@@ -13,9 +13,11 @@ use mptcp_core::{
 use tcp_adapter::OptionSpace;
 use tcp_adapter::conformance::packet::{FIN, Packet, RST};
 
-use crate::log::{Log, Sent};
+use super::log::{Log, Sent};
 use crate::middlebox::{on_packets, subtypes};
-use crate::world::{PORT, World, address, config};
+use crate::tcp::Tcp;
+use super::TCPS;
+use super::world::{PORT, World, address, config};
 
 const ADD_ADDR: u8 = 3;
 
@@ -86,7 +88,9 @@ fn duplicate_acknowledgements_with_a_signal_start_no_retransmission() {
         }
         world.run_for(Duration::from_secs(1));
         assert!(world.transferred(conns, false));
-        assert_eq!(retransmissions(&world, conns[0]) == 0, signal, "signal: {signal}");
+        // With selective acknowledgements, only those that tell of something new are duplicates (RFC 6675 section 2).
+        let harmless = signal || TCPS == [Tcp::Native; 2];
+        assert_eq!(retransmissions(&world, conns[0]) == 0, harmless, "signal: {signal}");
         assert_eq!(world.mib(0, Counter::MPPrioRx), if signal { 5 } else { 0 });
     }
 }

@@ -7,7 +7,7 @@ use mptcp_core::{CloseReason, ConnState, Counter, Event, ListenConfig, Recv, Sen
 use tcp_adapter::conformance::packet::FIN;
 
 use crate::middlebox::{on_packets, subtypes};
-use crate::world::{PORT, World, config};
+use super::world::{PORT, World, config};
 
 #[test]
 fn each_direction_closes_on_its_own() {

@@ -9,7 +9,7 @@ use mptcp_core::{CloseReason, Counter, Event, ListenConfig, Recv, StackConfig, S
 use tcp_adapter::conformance::packet::{FIN, Packet};
 
 use crate::middlebox::{is_syn, on_packets, remove_options, subtypes};
-use crate::world::{Link, PORT, World, config};
+use super::world::{Link, PORT, World, config};
 
 const CAPABLE: u8 = 0;
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use mptcp_core::{CloseReason, ConnId, Counter, EndpointFlags, Event, StackConfig, SubflowState};
 
-use crate::middlebox::{on_packets, subtypes};
-use crate::world::{Link, World, address, config};
+use crate::middlebox::{MPTCP, on_packets, remove_options, whole_options};
+use crate::tcp::TcpSettings;
+use super::world::{Link, World, address, config};
 
 fn limited(links: usize, seed: u64) -> World {
     let mut world = World::simple(seed, links);
@@ -86,10 +87,10 @@ fn a_subflow_that_is_reset_is_made_again_and_the_data_is_whole() {
     world.send(1, conns[1], 3_000_000, true);
     world.run_for(Duration::from_millis(200));
     // The state of a firewall is lost: whatever passes is answered with a reset.
-    let mut left = 2;
+    let mut forgotten = None;
     world.middleboxes[1] = Some(on_packets(move |_, mut packet| {
-        if left > 0 && !packet.payload.is_empty() {
-            left -= 1;
+        let ports = packet.source.port() ^ packet.destination.port();
+        if !packet.payload.is_empty() && *forgotten.get_or_insert(ports) == ports {
             packet.flags |= tcp_adapter::conformance::packet::RST;
             packet.payload.clear();
             packet.options.clear();
@@ -144,7 +145,7 @@ fn a_subflow_closed_because_its_path_is_dead_holds_nothing_up() {
 
 #[test]
 fn a_subflow_that_tcp_cannot_open_now_is_opened_later() {
-    let mut world = World::with_tcp(13, 2, [config(), config()], 2);
+    let mut world = World::with_tcp(13, 2, [config(), config()], TcpSettings { max_connections: 2, ..TcpSettings::default() });
     let conns = world.open();
     let other = world.connect(true);
     assert!(world.run_until(5, |world| world.saw(0, Event::Established(other))));
@@ -168,10 +169,13 @@ fn given_up(seed: u64) -> (World, [ConnId; 2], Rc<Cell<bool>>) {
     let mut world = World::simple(seed, 2);
     world.links[1].down = true;
     world.middleboxes[0] = Some(on_packets(move |host, mut packet| {
-        if host == 1 && subtypes(&packet).contains(&ADD_ADDR) {
-            announcement = packet.options.clone();
+        let announces = |option: &Vec<u8>| option[0] == MPTCP && option[2] >> 4 == ADD_ADDR;
+        let announced = whole_options(&packet.options).into_iter().find(announces);
+        if let Some(option) = announced.filter(|_| host == 1) {
+            announcement = option;
         } else if host == 1 && packet.payload.is_empty() && repeat.take() {
-            packet.options = announcement.clone();
+            remove_options(&mut packet, |_| true);
+            packet.options.extend_from_slice(&announcement);
         }
         vec![packet]
     }));

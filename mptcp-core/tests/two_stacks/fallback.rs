@@ -4,7 +4,7 @@ use mptcp_core::{ChecksumFailure, CloseReason, Counter, Event, FallbackCause, St
 use tcp_adapter::conformance::packet::{ACK, FIN, Packet, SYN};
 
 use crate::middlebox::{is_syn, on_packets, strip, subtypes};
-use crate::world::{World, config};
+use super::world::{World, config};
 
 /// Transfers both ways over one path with `middlebox`, and expects both hosts to have fallen back.
 fn falls_back(world: World, causes: [FallbackCause; 2]) {

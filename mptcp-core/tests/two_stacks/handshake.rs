@@ -7,9 +7,9 @@ use mptcp_core::wire::{CapableFlags, MpCapable, MptcpOption};
 use mptcp_core::{ConnId, Counter, DataSeq, Event, FallbackCause, Key, StackConfig, SubflowError};
 use tcp_adapter::conformance::packet::{ACK, Packet, SYN};
 
-use crate::log::{Log, Sent, dsn};
+use super::log::{Log, Sent, dsn};
 use crate::middlebox::{edit_option, is_syn, on_packets, remove_options, subtypes};
-use crate::world::{PORT, World, address, config};
+use super::world::{PORT, World, address, config};
 
 const CAPABLE: u8 = 0;
 const DSS: u8 = 2;

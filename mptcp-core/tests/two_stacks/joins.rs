@@ -7,9 +7,9 @@ use mptcp_core::wire::{MpJoin, MptcpOption};
 use mptcp_core::{Counter, Event, Limits, ResetReason, StackConfig, SubflowCloseReason, SubflowError, SubflowId};
 use tcp_adapter::conformance::packet::{ACK, Packet, SYN};
 
-use crate::log::{Log, Sent};
+use super::log::{Log, Sent};
 use crate::middlebox::{edit_option, is_syn, on_packets, remove_options, subtypes};
-use crate::world::{PORT, World, address, config};
+use super::world::{PORT, World, address, config};
 
 const JOIN: u8 = 1;
 

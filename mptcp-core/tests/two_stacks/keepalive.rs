@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mptcp_core::{CloseReason, Event, KeepAlive, ResetReason, StackConfig, SubflowCloseReason, SubflowId};
 
-use crate::world::{World, config};
+use super::world::{World, config};
 
 /// Three probes, 2 s apart, after 10 s; a connection without subflows lives for another 20 s.
 fn watchful() -> StackConfig {

@@ -7,7 +7,7 @@ use mptcp_core::Key;
 use mptcp_core::wire::{self, Dss, DssMapping, MpCapable, MptcpOption, ResetReason, WireSeq};
 use tcp_adapter::conformance::packet::{Packet, RST};
 
-use crate::world::World;
+use super::world::World;
 
 /// A segment as its sender gave it to the link, before any middlebox and whether it arrived or not.
 #[derive(Clone, Debug)]

@@ -1,21 +1,39 @@
-//! Two whole stacks over the smoltcp plug-in, on wires in memory and in virtual time.
+//! Two whole stacks on wires in memory and in virtual time, over the same TCP and over different ones.
 #![expect(clippy::unwrap_used, reason = "a test that meets something unexpected shall fail")]
 #![expect(clippy::needless_range_loop, reason = "hosts are told apart by their number")]
+#![expect(clippy::duplicate_mod, reason = "the tests run over every pair of TCPs")]
 
-mod addresses;
-mod closing;
-mod ends;
-mod failover;
-mod fallback;
-mod handshake;
-mod hostile;
-mod joins;
-mod keepalive;
-mod log;
-mod mappings;
 mod middlebox;
-mod random;
-mod resets;
-mod signalling;
-mod transfer;
-mod world;
+mod tcp;
+
+/// All tests, with hosts 0 and 1 over these TCPs.
+macro_rules! suite {
+    ($name:ident, $tcps:expr) => {
+        #[path = "."]
+        mod $name {
+            const TCPS: [crate::tcp::Tcp; 2] = $tcps;
+
+            mod addresses;
+            mod closing;
+            mod ends;
+            mod failover;
+            mod fallback;
+            mod handshake;
+            mod hostile;
+            mod joins;
+            mod keepalive;
+            mod log;
+            mod mappings;
+            mod random;
+            mod resets;
+            mod signalling;
+            mod transfer;
+            mod world;
+        }
+    };
+}
+
+suite!(native, [crate::tcp::Tcp::Native; 2]);
+suite!(smoltcp, [crate::tcp::Tcp::Smoltcp; 2]);
+suite!(native_and_smoltcp, [crate::tcp::Tcp::Native, crate::tcp::Tcp::Smoltcp]);
+suite!(smoltcp_and_native, [crate::tcp::Tcp::Smoltcp, crate::tcp::Tcp::Native]);

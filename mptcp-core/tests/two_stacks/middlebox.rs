@@ -63,7 +63,7 @@ pub(crate) fn is_syn(packet: &Packet) -> bool {
 }
 
 /// The options of a header, one by one, without padding.
-fn whole_options(mut area: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn whole_options(mut area: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     loop {
         match *area {

@@ -8,13 +8,16 @@ use mptcp_core::{ConnId, ConnState, Endpoint, EndpointFlags, SchedulerKind, Stac
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tcp_adapter::Frame;
+use tcp_adapter::congestion::Algorithm;
 use tcp_adapter::conformance::packet::{FIN, Packet, RST, SYN};
 
 use crate::middlebox::{Middlebox, on_packets, strip};
-use crate::world::{Flow, Link, PORT, World, address, config};
+use crate::tcp::TcpSettings;
+use super::world::{Flow, Link, PORT, World, address, config};
 
-const RUNS: u64 = 10_000;
-const UNRULY_RUNS: u64 = 3_000;
+/// Runs over each pair of TCPs.
+const RUNS: u64 = 4_000;
+const UNRULY_RUNS: u64 = 1_500;
 
 /// Runs the seeds of `MPTCP_SEEDS`, such as `17` or `0..100`, or the usual ones.
 fn seeds(runs: u64) -> std::ops::Range<u64> {
@@ -29,6 +32,12 @@ fn seeds(runs: u64) -> std::ops::Range<u64> {
 fn random_runs_deliver_every_byte() {
     let failed = failures(seeds(RUNS), run);
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}
+
+/// Every congestion control in turn.
+fn any_congestion_control(seed: u64) -> TcpSettings {
+    let turn = usize::try_from(seed).unwrap() % Algorithm::ALL.len();
+    TcpSettings { congestion: Algorithm::ALL[turn], ..TcpSettings::default() }
 }
 
 /// Runs every seed on all cores; gives those that failed.
@@ -54,7 +63,7 @@ fn run(seed: u64) {
     let scheduler = SchedulerKind::ALL[random.random_range(0..2)];
     let checksum = random.random_bool(0.5);
     let config = || StackConfig { checksum, scheduler, ..config() };
-    let mut world = World::new(seed, links, [config(), config()]);
+    let mut world = World::with_tcp(seed, links, [config(), config()], any_congestion_control(seed));
     let mut split = false;
     for link in 0..links {
         world.links[link] = Link {
@@ -116,7 +125,7 @@ fn run_unruly(seed: u64) {
         subflow_timeout: Duration::from_secs(60),
         ..config()
     };
-    let mut world = World::new(seed, links, [config(), config()]);
+    let mut world = World::with_tcp(seed, links, [config(), config()], any_congestion_control(seed));
     let mut harmed = false;
     for link in 0..links {
         world.links[link].delay = Duration::from_micros(random.random_range(0..20_000));

@@ -11,9 +11,9 @@ use mptcp_core::{
 use tcp_adapter::OptionSpace;
 use tcp_adapter::conformance::packet::{ACK, Packet, RST};
 
-use crate::log::{Log, Sent, dsn};
+use super::log::{Log, Sent, dsn};
 use crate::middlebox::{is_syn, on_packets, remove_options};
-use crate::world::{Link, World, config};
+use super::world::{Link, World, config};
 
 fn emitted(option: MptcpOption) -> Vec<u8> {
     let mut space = OptionSpace::new(OptionSpace::MAX);
@@ -209,7 +209,7 @@ fn altered_payload_on_one_of_two_paths_is_reported_on_a_reset_and_nothing_behind
                 return Vec::new();
             }
             if lost == Some(packet.seq) {
-                assert!(behind > 20, "{behind} segments wait");
+                assert!(behind > 10, "{behind} segments wait");
                 packet.payload[0] ^= 0x55;
             }
             behind += 1;

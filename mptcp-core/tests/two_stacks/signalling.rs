@@ -7,7 +7,7 @@ use std::time::Duration;
 use mptcp_core::{ConnId, Counter, EndpointFlags, EndpointId, Event, Limits, StackConfig, SubflowId};
 
 use crate::middlebox::{edit_option, on_packets, remove_options, subtypes};
-use crate::world::{PORT, World, address, config};
+use super::world::{PORT, World, address, config};
 
 const DSS: u8 = 2;
 const ADD_ADDR: u8 = 3;

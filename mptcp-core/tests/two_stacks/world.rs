@@ -11,10 +11,13 @@ use mptcp_core::{
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tcp_adapter::smoltcp::{SmoltcpConfig, SmoltcpStack};
-use tcp_adapter::{ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, ListenerId, MacAddr, Route};
+use tcp_adapter::{
+    ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, ListenerId, MacAddr, Route, TcpStack,
+};
 
+use super::TCPS;
 use crate::middlebox::Middlebox;
+use crate::tcp::TcpSettings;
 
 /// Port that the second host listens on.
 pub(crate) const PORT: u16 = 4420;
@@ -47,7 +50,7 @@ const QUEUE: u64 = 100;
 
 /// A host with its application.
 pub(crate) struct Host {
-    pub(crate) stack: Stack<SmoltcpStack>,
+    pub(crate) stack: Stack<Box<dyn TcpStack>>,
     pub(crate) events: Vec<Event>,
     pub(crate) flows: HashMap<ConnId, Flow>,
     pub(crate) listener: Option<ListenerId>,
@@ -131,21 +134,15 @@ pub(crate) fn config() -> StackConfig {
 impl World {
     /// Two hosts with `links` wires between them, each with an interface at either end.
     pub(crate) fn new(seed: u64, links: usize, configs: [StackConfig; 2]) -> Self {
-        Self::with_tcp(seed, links, configs, SmoltcpConfig::default().max_connections)
+        Self::with_tcp(seed, links, configs, TcpSettings::default())
     }
 
-    /// The same, with so many TCP connections at most on each host.
-    pub(crate) fn with_tcp(seed: u64, links: usize, configs: [StackConfig; 2], max_connections: usize) -> Self {
+    /// The same, with the TCPs set up so.
+    pub(crate) fn with_tcp(seed: u64, links: usize, configs: [StackConfig; 2], settings: TcpSettings) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let mut index = 0;
         let hosts = configs.map(|config| {
-            let tcp_config = SmoltcpConfig {
-                send_buffer: 128 << 10,
-                recv_buffer: config.recv_buffer_max,
-                max_connections,
-                ..SmoltcpConfig::default()
-            };
-            let tcp = SmoltcpStack::new(tcp_config, random.random());
+            let tcp = TCPS[index].build(settings, config.recv_buffer_max, random.random());
             let mut stack = Stack::new(tcp, config, random.random()).unwrap();
             for link in 0..links {
                 stack.add_interface(interface(index, link));
@@ -405,7 +402,7 @@ impl World {
 }
 
 /// Reads what there is and compares it with what the other host sends.
-fn read_all(now: Instant, host: usize, stack: &mut Stack<SmoltcpStack>, conn: ConnId, flow: &mut Flow) {
+fn read_all(now: Instant, host: usize, stack: &mut Stack<Box<dyn TcpStack>>, conn: ConnId, flow: &mut Flow) {
     loop {
         match stack.recv(now, conn, 64 << 10) {
             Ok(Recv::Data(bytes)) => {

@@ -157,6 +157,15 @@ pub struct Subflow {
     pub srtt_us: Option<u64>,
     /// Congestion window in bytes, if known.
     pub cwnd: Option<u64>,
+    /// Slow-start threshold in bytes, if there is one.
+    #[serde(default)]
+    pub ssthresh: Option<u64>,
+    /// Rate in bytes per second at which segments leave, if they are paced.
+    #[serde(default)]
+    pub pacing_rate: Option<u64>,
+    /// Rate in bytes per second at which the peer receives, if known.
+    #[serde(default)]
+    pub delivery_rate: Option<u64>,
     /// Bytes sent and not acknowledged.
     pub in_flight: u64,
     /// Segments sent again.
@@ -224,6 +233,9 @@ impl From<&SubflowInfo> for Subflow {
             bytes_reinjected: info.bytes_reinjected,
             srtt_us: tcp.and_then(micros),
             cwnd: tcp.and_then(|tcp| tcp.cwnd),
+            ssthresh: tcp.and_then(|tcp| tcp.ssthresh),
+            pacing_rate: tcp.and_then(|tcp| tcp.pacing_rate),
+            delivery_rate: tcp.and_then(|tcp| tcp.delivery_rate),
             in_flight: tcp.map_or(0, |tcp| tcp.in_flight),
             retransmissions: tcp.map_or(0, |tcp| tcp.retransmissions),
         }

@@ -37,6 +37,20 @@ fn inject(wire: &mut Wire, packet: &Packet) -> Vec<Packet> {
     answers
 }
 
+/// Segments beyond a gap that arrive in one burst are all told of: by as many acknowledgements, which a sender without SACK counts
+/// (RFC 5681 section 4.2), or by one that reports the bytes (RFC 2018).
+pub fn bursts_beyond_a_gap_are_answered(factory: Factory) {
+    let (mut wire, _, template) = open(factory, 88);
+    for step in 1..=3 {
+        let seq = template.seq.wrapping_add(step * 1_000);
+        wire.inject(1, Packet { seq, payload: vec![7; 1_000], ..template.clone() }.to_frame());
+    }
+    wire.settle();
+    let answers: Vec<&Packet> = wire.sent(1).filter(|answer| answer.ack == template.seq).collect();
+    let reported = answers.iter().any(|answer| answer.option(5).is_some());
+    assert!(answers.len() == 3 || (reported && !answers.is_empty()), "{answers:?}");
+}
+
 fn assert_untouched(wire: &mut Wire, ids: [TcpId; 2]) {
     assert!(wire.ends[1].hook.segments.is_empty(), "the hook saw {:?}", wire.ends[1].hook.segments);
     for end in [0, 1] {

@@ -29,6 +29,22 @@ pub fn ack_now_sends_one_segment(factory: Factory) {
     assert!(matches!(&wire.ends[1].hook.segments[..], [segment] if segment.options == [254, 3, 5]));
 }
 
+/// A segment without payload leaves although data leaves at the same time, which may have no room for what the hook has to say.
+pub fn ack_now_is_not_satisfied_by_data(factory: Factory) {
+    let mut wire = Wire::new(factory, 63);
+    wire.listen();
+    let [first, second] = wire.open(true);
+    wire.run_for(Duration::from_secs(1));
+    wire.log.clear();
+    let now = wire.now;
+    wire.ends[0].pumps.insert(first, Pump::new(1_000));
+    wire.ends[0].stack.ack_now(now, first);
+    wire.run_for(Duration::from_secs(1));
+    let sent: Vec<bool> = wire.sent(0).map(|packet| packet.payload.is_empty()).collect();
+    assert_eq!(sent.iter().filter(|empty| **empty).count(), 1, "{sent:?}");
+    assert_pattern(wire.inbox(1, second), 1_000);
+}
+
 /// A probe is answered by a live peer, every time, and changes neither stream.
 pub fn probe_is_answered(factory: Factory) {
     let mut wire = Wire::new(factory, 61);

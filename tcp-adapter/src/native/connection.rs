@@ -80,6 +80,8 @@ pub(super) struct Connection {
     pub(super) dirty: bool,
     /// An acknowledgement is to leave now.
     pub(super) ack_now: bool,
+    /// The layer above wants a segment without payload to leave.
+    pub(super) bare_now: bool,
     /// A segment is to leave that the peer must answer.
     pub(super) probe: bool,
     /// `send_room` was too small for the layer above.

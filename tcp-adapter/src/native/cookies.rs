@@ -3,6 +3,7 @@
 //! What must be known of a SYN once its answer is acknowledged is in the initial sequence number of the answer: the time, the MSS,
 //! and a keyed hash that nobody can forge. The rest, which the peer would not repeat, is in the lowest bits of our timestamp, which it echoes.
 
+use std::collections::VecDeque;
 use std::hash::Hash;
 
 use super::wire::{Options, Segment};
@@ -43,9 +44,31 @@ pub(super) struct Remembered {
 pub(super) struct Cookies {
     /// When one was last made: only for some time after that may one come back.
     made_at: Option<Instant>,
+    /// Connections that the layer above had no room for when their cookie came back, with the time until which their peers may still
+    /// take them for open, the oldest first.
+    refused: VecDeque<(Instant, FourTuple)>,
 }
 
+/// Refused connections that are remembered at most. Peers of more are reset, which is what they would be without memory.
+const MAX_REFUSED: usize = 1024;
+
 impl Cookies {
+    /// The cookie of a connection came back, and there was no room.
+    pub(super) fn refuse(&mut self, now: Instant, tuple: FourTuple) {
+        while self.refused.front().is_some_and(|(until, _)| *until <= now) || self.refused.len() >= MAX_REFUSED {
+            self.refused.pop_front();
+        }
+        if !self.was_refused(now, &tuple) {
+            self.refused.push_back((Instant::from_nanos(now.as_nanos().saturating_add(2 * PERIOD)), tuple));
+        }
+    }
+
+    /// Whether there was no room for a connection a while ago. Its peer must not be told that it does not exist: what is repeated will
+    /// bring the cookie once more.
+    pub(super) fn was_refused(&self, now: Instant, tuple: &FourTuple) -> bool {
+        self.refused.iter().any(|(until, refused)| *until > now && refused == tuple)
+    }
+
     /// The initial sequence number that answers a SYN.
     pub(super) fn make(
         &mut self,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::input::{Disposition, Take};
+use super::stateless::Resumed;
 use super::time_wait::Answer;
 use super::wire::{
     self, ChecksumMode, Flags, IcmpErrorKind, IcmpMessage, OptionWriter, Parsed, Segment, headers_are_linear, parse,
@@ -223,9 +224,15 @@ impl NativeStack {
         }
         if syn && !flags.contains(Flags::ACK) {
             self.open_passive(interface, tuple, segment, hook);
-        } else if !syn && self.resume(interface, tuple, segment, hook) {
-            return self.receive_segment(interface, tuple, segment, hook);
-        } else if flags.contains(Flags::ACK) || self.listeners.find(tuple.local).is_none() {
+            return None;
+        }
+        let resumed = if syn { Resumed::Unknown } else { self.resume(interface, tuple, segment, hook) };
+        match resumed {
+            Resumed::Open => return self.receive_segment(interface, tuple, segment, hook),
+            Resumed::Refused => return None,
+            Resumed::Unknown => {}
+        }
+        if flags.contains(Flags::ACK) || self.listeners.find(tuple.local).is_none() {
             self.refuse(interface, segment, &[]);
         }
         None

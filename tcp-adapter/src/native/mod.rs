@@ -344,7 +344,7 @@ impl TcpStack for NativeStack {
     fn ack_now(&mut self, now: Instant, conn: TcpId) {
         self.now = now;
         let Some(live) = self.live_mut(conn) else { return };
-        live.ack_now = true;
+        live.bare_now = true;
         self.wake(conn);
     }
 

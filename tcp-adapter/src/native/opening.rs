@@ -135,6 +135,7 @@ impl NativeStack {
             agreed: Agreed::default(),
             dirty: false,
             ack_now: false,
+            bare_now: false,
             probe: false,
             starved: false,
             waits_for_neighbour: false,

@@ -48,7 +48,7 @@ impl Connection {
                 Phase::Open => {}
             }
             self.emit_syn(cx, out, answer);
-            self.ack_now = false;
+            (self.ack_now, self.bare_now) = (false, false);
         }
     }
 
@@ -109,6 +109,10 @@ impl Connection {
         if let Some(before) = self.receive.take_before_mark() {
             self.emit_bare(cx, out, self.send.nxt, Some(before));
         }
+        // Before data that leaves at the same time: that may have no room for what the layer above has to say.
+        if std::mem::take(&mut self.bare_now) {
+            self.emit_bare(cx, out, self.send.nxt, None);
+        }
         let mut carried_ack = false;
         loop {
             let burst = if segmented { cx.config.max_segmented as u64 } else { u64::from(self.send.mss) };
@@ -122,8 +126,11 @@ impl Connection {
         if carried_ack && !self.receive.has_more_to_tell() {
             self.ack_now = false;
         }
-        if std::mem::take(&mut self.ack_now) || self.receive.ack_is_due(cx.now) {
-            self.emit_bare(cx, out, self.send.nxt, None);
+        let duplicates = if self.send.sack { 0 } else { self.receive.duplicates_due() };
+        if std::mem::take(&mut self.ack_now) || self.receive.ack_is_due(cx.now) || duplicates > 0 {
+            for _ in 0..duplicates.max(1) {
+                self.emit_bare(cx, out, self.send.nxt, None);
+            }
         }
         if std::mem::take(&mut self.probe) {
             // The number before the first that the peer may not have: not acceptable, so it must be answered (RFC 9293 section 3.8.4).

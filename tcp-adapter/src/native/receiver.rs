@@ -46,6 +46,8 @@ pub(super) struct Receiver {
     pressure: bool,
     /// Window field of the last segment.
     field: u16,
+    /// Segments after a gap that no acknowledgement has answered yet.
+    beyond: u8,
 }
 
 /// What of a segment is acceptable (RFC 9293 section 3.10.7.4).
@@ -77,6 +79,7 @@ impl Receiver {
             own_window: true,
             pressure: false,
             field: 0,
+            beyond: 0,
         }
     }
 
@@ -243,6 +246,8 @@ impl Receiver {
         let changed = self.policy.on_ce(take.marked);
         self.echo |= take.marked;
         let in_order = inserted.advanced == len as u64 && inserted.duplicate.is_none() && !inserted.gap;
+        let beyond = inserted.gap && inserted.advanced == 0;
+        self.beyond = if beyond { self.beyond.saturating_add(1) } else { 0 };
         let at_once = !in_order || take.fin || changed || self.next() == before;
         let segment = u16::try_from(take.segment).unwrap_or(u16::MAX);
         self.policy.on_data(now, len, segment, at_once, config.delayed_ack);
@@ -340,6 +345,12 @@ impl Receiver {
         self.own_window && !self.finished && self.window.wants_update(&self.state(mss))
     }
 
+    /// How many acknowledgements are due for segments after a gap. Several may have arrived in one burst, and a sender without SACK counts
+    /// (RFC 5681 sections 3.2 and 4.2).
+    pub(super) fn duplicates_due(&mut self) -> u8 {
+        std::mem::take(&mut self.beyond)
+    }
+
     /// A segment that acknowledges everything has left.
     pub(super) fn on_ack_sent(&mut self, with_payload: bool) {
         self.acked = self.next();
@@ -355,9 +366,13 @@ impl Receiver {
         assert!(self.window.edge().max(received) >= self.data.end_of_known(), "more than was permitted");
     }
 
+    /// Everything before has been read by the layer above.
+    fn read(&self) -> u64 {
+        self.data.rcv_nxt() - self.data.buffered() as u64
+    }
+
     fn state(&self, mss: u32) -> ReceiveState {
-        let rcv_nxt = self.data.rcv_nxt();
-        ReceiveState { rcv_nxt, read: rcv_nxt - self.data.buffered() as u64, mss, pressure: self.pressure }
+        ReceiveState { rcv_nxt: self.data.rcv_nxt(), read: self.read(), mss, pressure: self.pressure }
     }
 }
 

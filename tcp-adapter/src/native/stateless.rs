@@ -6,7 +6,17 @@ use super::cookies::stamp;
 use super::wire::{ChecksumMode, Ecn, Flags, HeaderTemplate, OptionWriter, Options, Segment, SegmentFields};
 use super::{Context, Entry, NativeStack, State};
 use crate::table::FourTuple;
-use crate::{Frame, InterfaceId, ListenerId, OptionSpace, SegmentHook, SynSegment};
+use crate::{Frame, InterfaceId, ListenerId, OptionSpace, SegmentHook, SynSegment, SynVerdict};
+
+/// What a segment of no connection may turn out to be.
+pub(super) enum Resumed {
+    /// Not the answer to a cookie, or there is no room.
+    Unknown,
+    /// The layer above does not want the connection; it has said all there is to say.
+    Refused,
+    /// The connection is there, and the segment is for it.
+    Open,
+}
 
 impl NativeStack {
     /// Answers a SYN without keeping anything of it, if that is wanted.
@@ -80,12 +90,15 @@ impl NativeStack {
         tuple: FourTuple,
         segment: &Segment<'_>,
         hook: &mut dyn SegmentHook,
-    ) -> bool {
-        let Some((listener, _)) = self.listeners.find(tuple.local) else { return false };
+    ) -> Resumed {
+        let Some((listener, _)) = self.listeners.find(tuple.local) else { return Resumed::Unknown };
         let options = Options::parse(segment.options);
         let known = self.cookies.recognise(self.now, &self.keys, &tuple, segment, &options);
-        let Some(remembered) = known.filter(|_| segment.flags.contains(Flags::ACK)) else { return false };
-        let Some(id) = self.connections.reserve() else { return false };
+        let Some(remembered) = known.filter(|_| segment.flags.contains(Flags::ACK)) else {
+            let refused = self.cookies.was_refused(self.now, &tuple);
+            return if refused { Resumed::Refused } else { Resumed::Unknown };
+        };
+        let Some(id) = self.connections.reserve() else { return Resumed::Unknown };
         let ack = SynSegment {
             listener: Some(listener),
             local: tuple.local,
@@ -93,9 +106,11 @@ impl NativeStack {
             options: options.foreign.as_slice(),
         };
         let verdict = hook.on_cookie(self.now, id, &ack);
+        if verdict == SynVerdict::Drop {
+            self.cookies.refuse(self.now, tuple);
+        }
         if !self.admit(interface, id, segment, verdict) {
-            // Refused or forgotten; there is nothing more to say.
-            return true;
+            return Resumed::Refused;
         }
         let handshake = Handshake::new(self.now, self.config.handshake_timeout);
         let mut conn = self.connection(id, interface, tuple, Phase::SynReceived(handshake));
@@ -120,6 +135,6 @@ impl NativeStack {
         conn.receive.permitted_in_syn(&self.config);
         self.table.insert(tuple, Entry::Connection(id));
         self.connections.put(id, State::Live(Box::new(conn)));
-        true
+        Resumed::Open
     }
 }

@@ -36,6 +36,29 @@ script!(
 "
 );
 
+// The layer above has no room now: the peer, which takes the connection for open, tries again.
+script!(
+    the_layer_above_may_refuse_what_a_cookie_brings_back,
+    "
+    0       app   listen backlog 1
+    0       <<2   S   0:0    win 65535 mss 1000
+    +0      >>2   S.  0:0    ack 1
+    +0      <<    S   0:0    win 65535 mss 1000
+    +0      >>    S.  0:0    ack 1
+    +0      app   syn drop
+    +10ms   <<    .   1:101  ack 1
+    +1ms    none
+    +0      <<    .   51:101 ack 1                  # a probe for the tail, which brings no cookie back
+    +1ms    none
+    +0      event no established
+    +0      app   syn accept
+    +200ms  <<    .   1:101  ack 1
+    +0      event established
+    +0      >>    .   1:1    ack 101
+    +0      app   recv 100
+"
+);
+
 script!(
     a_wrong_cookie_is_reset,
     "

@@ -11,7 +11,7 @@ use tcp_adapter::conformance::packet::{ACK, Packet, RST, SYN};
 use tcp_adapter::{Frame, Instant, InterfaceId, OptionSpace};
 
 use crate::middlebox::MPTCP;
-use crate::world::{Flow, PORT, World, address};
+use super::super::world::{Flow, PORT, World, address};
 
 /// Initial sequence number of everything that the attacker opens.
 const ISS: u32 = 0xffff_ff00;

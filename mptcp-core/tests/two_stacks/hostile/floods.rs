@@ -13,7 +13,7 @@ use tcp_adapter::conformance::packet::{ACK, RST, SYN};
 
 use super::attacker::{Attacker, OWN_KEY, Raw, flags, options, reset_reason, segment};
 use super::{beside_a_good_connection, good_connection_is_unharmed};
-use crate::world::{World, config};
+use super::super::world::{World, config};
 
 #[test]
 fn syns_fill_no_more_than_the_backlog() {

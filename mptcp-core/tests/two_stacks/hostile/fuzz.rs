@@ -15,7 +15,7 @@ use tcp_adapter::conformance::packet::{FIN, Packet, RST, SYN};
 
 use super::attacker::{Attacker, OWN_KEY, Raw, flags, options, raw_option};
 use super::{beside_a_good_connection, good_connection_is_unharmed};
-use crate::world::{World, config};
+use super::super::world::{World, config};
 
 const CASES: u32 = 20_000;
 

@@ -10,7 +10,7 @@ use tcp_adapter::conformance::packet::{RST, SYN};
 
 use super::attacker::{Attacker, Raw, flags, options, raw_option, reset_reason, segment};
 use super::{beside_a_good_connection, good_connection_is_unharmed};
-use crate::world::{World, config};
+use super::super::world::{World, config};
 
 fn dss(raw: &Raw, mapping: DssMapping, data_fin: bool) -> MptcpOption {
     let data_ack = Some(WireSeq::Long(raw.data_ack()));
