@@ -365,7 +365,9 @@ impl Connection {
         let expected = self
             .multipath()
             .map(|state| truncate_160(&join_hmac(state.remote.key, state.local.key, remote_nonce, local_nonce)));
-        shared.mib.bump(Counter::MPJoinAckRx);
+        if proof.is_some() {
+            shared.mib.bump(Counter::MPJoinAckRx);
+        }
         match (proof, expected) {
             (Some(proof), Some(expected)) if verify(&proof, &expected) => {
                 if let Some(subflow) = self.subflow_mut(id) {

@@ -8,8 +8,8 @@ use mptcp_core::{Counter, Event, Limits, ResetReason, StackConfig, SubflowCloseR
 use tcp_adapter::conformance::packet::{ACK, Packet, SYN};
 
 use super::log::{Log, Sent};
-use crate::middlebox::{edit_option, is_syn, on_packets, remove_options, subtypes};
 use super::world::{PORT, World, address, config};
+use crate::middlebox::{edit_option, is_syn, on_packets, remove_options, strip, subtypes};
 
 const JOIN: u8 = 1;
 
@@ -50,6 +50,14 @@ fn a_wrong_hmac_in_the_syn_ack_is_refused() {
     assert!(world.saw(0, Event::SubflowClosed(conns[0], SubflowId(1), refused)), "{:?}", world.hosts[0].events);
     assert_eq!(world.mib(1, Counter::MPRstRx), 1);
     assert_eq!(world.subflows_up(1, conns[1]), 1);
+    still_works(&mut world, conns);
+}
+
+#[test]
+fn a_third_ack_without_its_option_is_refused_and_not_counted_as_one_with_it() {
+    let (mut world, conns) = open_with(strip(|host, packet| host == 0 && !is_syn(packet)), 4);
+    assert!(world.mib(1, Counter::MPJoinAckHMacFailure) >= 1);
+    assert_eq!(world.mib(1, Counter::MPJoinAckRx), 0);
     still_works(&mut world, conns);
 }
 

@@ -1,107 +1,107 @@
-//! Random scenarios: topologies, impairments, middleboxes and traffic drawn from a seed, with everything checked.
+//! Scenarios drawn at random, and whether what must hold of every run held.
 //!
-//! In every scenario, every byte that arrives must be the one that was sent, and every packet must be accounted
-//! for. Where nothing stands in the way for good, all traffic must also end with everything delivered.
+//! A seed is a whole scenario: hosts, routers, links, what goes wrong on them, middleboxes, applications. [`check`] runs
+//! it until its traffic is over and everything has come to rest, and looks at every byte and every counter: what must
+//! hold is told at [`Fault`]. Nothing here knows which TCP is beneath the stacks.
 
+mod counters;
+mod dice;
 mod draw;
+mod grace;
+#[cfg(test)]
+mod tests;
+mod verdict;
 
-use std::sync::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-pub use draw::Drawn;
+pub use verdict::Fault;
 
 use crate::experiment::Progress;
-use crate::run::{self, Outcome, RunError};
+use crate::run::{Effort, rest};
 use crate::scenario::{Scenario, ScenarioError};
 
-/// A scenario that did not hold.
+/// A scenario in which something was wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The seed that it was drawn from.
+    /// From which it was drawn, and with which it ran.
     pub seed: u64,
-    /// What went wrong.
-    pub what: String,
+    /// The scenario as a file, which runs with the same seed.
+    pub text: String,
+    /// What was wrong: at least one thing.
+    pub faults: Vec<Fault>,
 }
 
 /// What became of many random scenarios.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Tally {
     /// Scenarios that were run.
     pub run: u64,
-    /// Those that did not hold, by seed.
+    /// Those in which something was wrong, by seed.
     pub failures: Vec<Failure>,
 }
 
-/// Why a random scenario does not hold.
-#[derive(Debug, thiserror::Error)]
-enum Broken {
-    #[error("the drawn scenario is wrong: {0}")]
-    Scenario(Box<ScenarioError>),
-    #[error(transparent)]
-    Run(#[from] RunError),
-    #[error("{flow} did not end with everything delivered: {state}")]
-    Incomplete { flow: String, state: String },
+/// Who wants to know how far it is.
+pub trait Watch: Progress {
+    /// Something was wrong with a scenario. Called as soon as it is known, from any thread, before
+    /// [`done`](Progress::done).
+    fn failed(&self, failure: &Failure);
 }
 
 /// Runs `count` random scenarios, drawn from `first_seed` up, on all cores, until `stop` is set.
-pub fn fuzz(first_seed: u64, count: u64, progress: &impl Progress, stop: &AtomicBool) -> Verdict {
+pub fn fuzz(first_seed: u64, count: u64, watch: &impl Watch, stop: &AtomicBool) -> Tally {
     let failures = Mutex::new(Vec::new());
     let one = |offset: u64| -> u64 {
         if stop.load(Ordering::Relaxed) {
             return 0;
         }
-        let seed = first_seed.wrapping_add(offset);
-        match check(seed) {
-            Ok(outcome) => progress.done(outcome.effort),
-            Err(broken) => {
-                let failure = Failure { seed, what: broken.to_string() };
-                failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(failure);
-                progress.done(run::Effort::default());
-            }
-        }
+        let effort = check(first_seed.wrapping_add(offset)).unwrap_or_else(|failure| {
+            watch.failed(&failure);
+            failures.lock().unwrap_or_else(PoisonError::into_inner).push(*failure);
+            Effort::default()
+        });
+        watch.done(effort);
         1
     };
     let run = (0..count).into_par_iter().map(one).sum();
-    let mut failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     failures.sort_by_key(|failure: &Failure| failure.seed);
-    Verdict { run, failures }
+    Tally { run, failures }
 }
 
-fn check(seed: u64) -> Result<Outcome, Broken> {
-    let drawn = Drawn::new(seed);
-    let scenario = Scenario::parse(&drawn.text, "random").map_err(|error| Broken::Scenario(Box::new(error)))?;
-    let outcome = run::run_for_figures(&scenario, seed)?;
-    if drawn.must_end
-        && let Some((flow, state)) = outcome.unfinished.first()
-    {
-        return Err(Broken::Incomplete { flow: flow.clone(), state: state.clone() });
-    }
-    Ok(outcome)
+/// The scenario of a seed, as the text of a file that anybody can run, explain and change.
+pub fn scenario(seed: u64) -> String {
+    draw::draw(seed)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Draws the scenario of a seed, runs it and looks for faults.
+///
+/// # Errors
+/// The scenario, and what was wrong.
+pub fn check(seed: u64) -> Result<Effort, Box<Failure>> {
+    let text = scenario(seed);
+    let scenario = parse(&text, seed).map_err(|error| vec![Fault::Scenario(error.to_string())]);
+    let result = scenario.and_then(|scenario| check_scenario(&scenario, seed));
+    result.map_err(|faults| Box::new(Failure { seed, text, faults }))
+}
 
-    struct Silent;
+fn parse(text: &str, seed: u64) -> Result<Scenario, ScenarioError> {
+    Scenario::parse(text, &format!("random-{seed}.toml"))
+}
 
-    impl Progress for Silent {
-        fn done(&self, _: run::Effort) {}
-    }
-
-    #[test]
-    fn five_hundred_random_scenarios_hold() {
-        let verdict = fuzz(1, 500, &Silent, &AtomicBool::new(false));
-        assert_eq!(verdict.run, 500);
-        assert!(verdict.failures.is_empty(), "{:#?}", verdict.failures);
-    }
-
-    #[test]
-    fn scenarios_come_from_their_seed_and_differ() {
-        let texts: std::collections::BTreeSet<String> = (0..50).map(|seed| Drawn::new(seed).text).collect();
-        assert_eq!(texts.len(), 50);
-        assert!(texts.contains(&Drawn::new(7).text));
+fn check_scenario(scenario: &Scenario, seed: u64) -> Result<Effort, Vec<Fault>> {
+    // A run shares nothing with others, and what is left of it after a panic is not looked at.
+    let result = catch_unwind(AssertUnwindSafe(|| rest::run_to_rest(scenario, seed, verdict::REST)));
+    match result {
+        Ok(Ok(outcome)) => verdict::judge(scenario, &outcome),
+        Ok(Err(error)) => Err(vec![Fault::Run(error.to_string())]),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(vec![Fault::Panic(text.unwrap_or_default())])
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Running a scenario.
 
+pub(crate) mod census;
 mod figures;
 mod observe;
+pub(crate) mod rest;
 mod sampler;
 #[cfg(test)]
 mod tests;

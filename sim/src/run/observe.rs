@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mptcp_core::Observation;
 use tcp_adapter::{Frame, Instant, InterfaceId};
 
+use super::census::Census;
 use crate::packet::Packet;
 use crate::results::{CaptureId, Captures, Event, EventLog, Mark, PacketRef};
 
@@ -26,6 +27,8 @@ pub struct Observer {
     pub(crate) series: bool,
     /// Set by whoever wants the run to end.
     stop: Option<Arc<AtomicBool>>,
+    /// What hosts send and receive, if somebody wants to compare it with what they count.
+    pub(crate) census: Option<Census>,
     /// The first thing that could not be written.
     error: Option<io::Error>,
 }
@@ -139,6 +142,9 @@ impl Observer {
 
     /// A host gives a packet to the network. [`sent`](Self::sent) must follow.
     pub(crate) fn sending(&mut self, now: Instant, host: usize, interface: InterfaceId, packet: &Packet) {
+        if let Some(census) = &mut self.census {
+            census.sent(host, &packet.frame);
+        }
         if let Some(Capturing { ids, origins, pending, .. }) = &mut self.captures {
             let id = ids[host][interface.0];
             origins.insert(packet.id, id);
@@ -162,6 +168,9 @@ impl Observer {
 
     /// A packet has reached a host.
     pub(crate) fn received(&mut self, now: Instant, host: usize, interface: InterfaceId, packet: &Packet) {
+        if let Some(census) = &mut self.census {
+            census.received(host, &packet.frame);
+        }
         if let Some(Capturing { captures, ids, origins, .. }) = &mut self.captures {
             origins.remove(&packet.id);
             note(&mut self.error, captures.received(ids[host][interface.0], now, &packet.frame));

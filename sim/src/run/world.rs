@@ -21,6 +21,8 @@ pub(super) struct World {
     agenda: Agenda,
     /// Things that have happened.
     pub(super) events: u64,
+    /// More of them are taken for a run that has run away.
+    pub(super) most_events: u64,
     /// How many of them at this instant.
     events_now: u64,
     arrivals: Vec<Arrival>,
@@ -52,6 +54,7 @@ impl World {
             traffic,
             agenda,
             events: 0,
+            most_events: u64::MAX,
             events_now: 0,
             arrivals: Vec::new(),
             frames: Vec::new(),
@@ -70,6 +73,13 @@ impl World {
         self.now = self.now.max(self.network.catch_up(at));
     }
 
+    /// Has every host look at once at what there is to do.
+    pub(super) fn wake_hosts(&mut self) {
+        for index in 0..self.hosts.len() {
+            self.agenda.hurry(self.network.slots() + 1 + index, self.now);
+        }
+    }
+
     /// Does the one thing that happens next.
     pub(super) fn step(&mut self, observer: &mut Observer) -> Result<(), RunError> {
         let Some((at, slot)) = self.agenda.next() else { return Ok(()) };
@@ -79,7 +89,7 @@ impl World {
         }
         self.events += 1;
         self.events_now += 1;
-        if self.events_now > STANDSTILL {
+        if self.events_now > STANDSTILL || self.events > self.most_events {
             return Err(RunError::Standstill { at: self.now });
         }
         let traffic_slot = self.network.slots();

@@ -30,6 +30,7 @@ pub(crate) struct Flow {
     opened: Option<Instant>,
     /// When everything had arrived, or when it was stopped.
     completed: Option<Instant>,
+    fell_back: bool,
 }
 
 /// Where a connection begins and ends.
@@ -88,6 +89,7 @@ impl Flow {
             state: State::Waiting,
             opened: None,
             completed: None,
+            fell_back: false,
         }
     }
 
@@ -108,6 +110,11 @@ impl Flow {
     /// When everything had arrived, or when it was stopped.
     pub(crate) fn completed(&self) -> Option<Instant> {
         self.completed
+    }
+
+    /// Whether an end has gone on as regular TCP.
+    pub(crate) fn fell_back(&self) -> bool {
+        self.fell_back
     }
 
     /// The handle of the connection at a side.
@@ -193,6 +200,19 @@ impl Flow {
         }
     }
 
+    /// Gives both ends back, whatever has become of them.
+    pub(super) fn close(&mut self, now: Instant, hosts: &mut [Host]) {
+        for (party, host) in self.parties.iter_mut().zip(self.plan.hosts) {
+            if let Some(conn) = party.conn.take() {
+                hosts[host].disown(conn);
+                hosts[host].stack.close(now, conn);
+            }
+        }
+        if !self.is_over() {
+            self.state = State::Stopped;
+        }
+    }
+
     /// Counts what is unfinished when the run ends.
     pub(super) fn conclude(&mut self, now: Instant, figures: &mut Figures) {
         if self.state == State::Running {
@@ -223,6 +243,7 @@ impl Flow {
 
     /// Something has happened at a side: reads and writes what can be.
     pub(super) fn serve(&mut self, now: Instant, side: Side, event: Event, figures: &mut Figures, host: &mut Host) {
+        self.fell_back |= matches!(event, Event::FellBack(..));
         self.read(now, side, figures, host);
         self.write(now, side, host);
         if let Event::Closed(conn, reason) = event {

@@ -281,6 +281,14 @@ impl TrafficSet {
         }
     }
 
+    /// Gives every connection back, whatever has become of it.
+    pub(crate) fn close_all(&mut self, now: Instant, hosts: &mut [Host]) {
+        self.moments.clear();
+        for flow in &mut self.flows {
+            flow.close(now, hosts);
+        }
+    }
+
     fn each_of(&mut self, traffic: usize, mut act: impl FnMut(&mut Self, usize)) {
         for number in 0..self.flows.len() {
             if self.flows[number].traffic == traffic {

@@ -1,0 +1,84 @@
+//! Draws a scenario, as the text of a file that anybody can run, explain and change.
+//!
+//! What is drawn may be harsh, but every path comes back: outages end, losses leave most packets, and packets fit the
+//! links on their way. So whatever is sent can arrive, unless a middlebox prevents it.
+
+mod conditions;
+mod meddlers;
+mod topology;
+mod work;
+
+use std::fmt::Write;
+
+use super::dice::Dice;
+use crate::random::Streams;
+use topology::Topology;
+
+/// The text of the scenario of a seed.
+pub(super) fn draw(seed: u64) -> String {
+    let streams = Streams::new(seed);
+    let dice = |part: &str| Dice(streams.stream(&format!("fuzz.{part}")));
+    let topology = Topology::draw(&mut dice("topology"));
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "[meta]\nname = \"random-{seed}\"\n\n[run]\nseed = {seed}\n");
+    hosts(&topology, &mut dice("hosts"), &mut text);
+    topology.write(&mut dice("links"), &mut text);
+    meddlers::write(&topology, &mut dice("middleboxes"), &mut text);
+    mptcp(&topology, &mut dice("mptcp"), &mut text);
+    work::write(&topology, &mut dice("traffic"), &mut text);
+    text
+}
+
+fn hosts(topology: &Topology, dice: &mut Dice, text: &mut String) {
+    for host in &topology.hosts {
+        let recv = if dice.percent(10) { dice.scaled(4096, 16_384) } else { dice.scaled(32_768, 1 << 20) };
+        let send = recv * dice.between(1, 3);
+        let stack = dice.pick(&["native", "native", "smoltcp"]);
+        let congestion = match stack {
+            "native" => dice.pick(&["cubic", "cubic", "reno", "dctcp", "bbr"]),
+            _ => dice.pick(&["cubic", "cubic", "cubic", "cubic", "cubic", "reno", "reno", "reno", "none"]),
+        };
+        let _ = writeln!(
+            text,
+            "[hosts.{host}]\nstack = \"{stack}\"\nrecv_buffer = \"{recv}B\"\nsend_buffer = \"{send}B\"\ncongestion = \"{congestion}\""
+        );
+        if dice.percent(20) {
+            let (packet, byte) = (dice.scaled(10, 20_000), dice.between(0, 5_000));
+            let _ = writeln!(text, "cpu = {{ per_packet = \"{packet}ns\", per_byte = \"{byte}ps\" }}");
+        }
+        if dice.percent(20) {
+            let (rate, ring) = (dice.scaled(2, 4000), dice.scaled(16, 1024));
+            let _ = writeln!(text, "nic = {{ rate = \"{rate}Mbit\", ring = {ring}, tso = {} }}", dice.percent(50));
+        }
+        text.push('\n');
+    }
+}
+
+fn mptcp(topology: &Topology, dice: &mut Dice, text: &mut String) {
+    let scheduler = dice.pick(&mptcp_core::SchedulerKind::ALL);
+    let _ = writeln!(text, "[mptcp]\nscheduler = \"{scheduler}\"\nchecksum = {}", dice.percent(50));
+    if dice.percent(40) {
+        let (subflows, accepted) = (dice.between(0, 8), dice.between(0, 8));
+        let _ = writeln!(text, "subflows = {subflows}\nadd_addr_accepted = {accepted}");
+    }
+    if dice.percent(35) {
+        let endpoints: Vec<String> = topology.ends().filter_map(|(host, link)| endpoint(dice, host, link)).collect();
+        let _ = writeln!(text, "endpoints = [{}]", endpoints.join(", "));
+    }
+    text.push('\n');
+}
+
+fn endpoint(dice: &mut Dice, host: &str, link: &str) -> Option<String> {
+    let flags = dice.pick(&[
+        "",
+        "\"subflow\"",
+        "\"subflow\"",
+        "\"signal\"",
+        "\"subflow\", \"backup\"",
+        "\"signal\", \"backup\"",
+        "\"subflow\", \"fullmesh\"",
+        "\"subflow\", \"signal\"",
+    ]);
+    (!flags.is_empty()).then(|| format!("{{ host = \"{host}\", link = \"{link}\", flags = [{flags}] }}"))
+}

@@ -1,0 +1,101 @@
+//! Who is connected with whom.
+
+use std::fmt::Write;
+
+use super::conditions;
+use crate::fuzz::dice::Dice;
+
+/// Hosts, routers and links without their conditions.
+#[derive(Debug)]
+pub(super) struct Topology {
+    pub(super) hosts: Vec<&'static str>,
+    routers: Vec<&'static str>,
+    pub(super) links: Vec<Wire>,
+}
+
+/// A link.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) name: String,
+    pub(super) from: &'static str,
+    pub(super) to: &'static str,
+    /// Largest IP packet. Where routers join links, all have the same: nobody tells a sender of a smaller one.
+    pub(super) mtu: u64,
+    ipv6: bool,
+    /// Every packet passes at most one link that may damage it: damage done twice could deceive a checksum.
+    pub(super) damages: bool,
+}
+
+/// Largest IP packets.
+const MTUS: [u64; 8] = [1500, 1500, 1500, 1500, 1280, 576, 4000, 9000];
+
+impl Topology {
+    pub(super) fn draw(dice: &mut Dice) -> Self {
+        let mut topology = Self { hosts: vec!["client", "server"], routers: Vec::new(), links: Vec::new() };
+        let routed = dice.percent(40);
+        if routed {
+            topology.add_routed(dice);
+        }
+        let direct = if routed { u64::from(dice.percent(25)) } else { dice.between(1, 4) };
+        for _ in 0..direct {
+            let (mtu, ipv6) = (dice.pick(&MTUS), dice.percent(25));
+            let (from, to) = if dice.percent(20) { ("server", "client") } else { ("client", "server") };
+            topology.add(from, to, mtu, ipv6, true);
+        }
+        topology
+    }
+
+    /// Paths that share a link, or several.
+    fn add_routed(&mut self, dice: &mut Dice) {
+        let (mtu, ipv6) = (dice.pick(&MTUS), dice.percent(25));
+        let paths = dice.between(1, 3);
+        self.routers.push("west");
+        for _ in 0..paths {
+            self.add("client", "west", mtu, ipv6, true);
+        }
+        if dice.percent(50) {
+            self.add("west", "server", mtu, ipv6, false);
+        } else {
+            self.routers.push("east");
+            self.add("west", "east", mtu, ipv6, false);
+            for _ in 0..dice.between(1, 2) {
+                self.add("east", "server", mtu, ipv6, false);
+            }
+        }
+        if dice.percent(40) {
+            self.hosts.push("other");
+            self.add("other", "west", mtu, ipv6, true);
+        }
+    }
+
+    fn add(&mut self, from: &'static str, to: &'static str, mtu: u64, ipv6: bool, damages: bool) {
+        let name = format!("p{}", self.links.len() + 1);
+        self.links.push(Wire { name, from, to, mtu, ipv6, damages });
+    }
+
+    /// The host and the link of every interface.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let ends = self.links.iter().flat_map(|link| [(link.from, &link.name), (link.to, &link.name)]);
+        ends.filter(|(node, _)| self.hosts.contains(node)).map(|(host, link)| (host, link.as_str()))
+    }
+
+    /// Whether packets of hosts go straight from one to the other.
+    pub(super) fn is_direct(&self) -> bool {
+        self.routers.is_empty()
+    }
+
+    pub(super) fn write(&self, dice: &mut Dice, text: &mut String) {
+        for router in &self.routers {
+            let _ = writeln!(text, "[routers.{router}]\nforwarding = \"{}ns\"\n", dice.between(0, 20_000));
+        }
+        for (number, link) in (1..).zip(&self.links) {
+            let Wire { name, from, to, mtu, ipv6, .. } = link;
+            let _ = writeln!(text, "[links.{name}]\nfrom = \"{from}\"\nto = \"{to}\"\nmtu = {mtu}");
+            if *ipv6 {
+                let _ = writeln!(text, "addresses = [\"fd00:{number}::1/64\", \"fd00:{number}::2/64\"]");
+            }
+            conditions::write(link, dice, text);
+            text.push('\n');
+        }
+    }
+}

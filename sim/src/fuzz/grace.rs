@@ -1,0 +1,179 @@
+//! What may become of traffic that middleboxes meddle with, or whose hosts were forbidden to evade what fails.
+//!
+//! RFC 8684 lets no connection survive everything: where it does not, nothing is demanded. What is demanded regardless is
+//! told at [`Fault`](super::Fault).
+
+use crate::scenario::{
+    Action, Behaviour, DirectionChoice, Endpoints, Link, Middlebox, OptionChoice, OptionMatch, Scenario, Segments,
+    Traffic, Transport,
+};
+use crate::traffic::State;
+
+/// What is forgiven to the connections of some traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Grace {
+    /// Nothing: everything arrives.
+    Nothing,
+    /// They may break, or wait for ever, if they have fallen back to TCP or never were anything else. As long as they
+    /// are not, they have a path that nothing meddles with.
+    IfPlain,
+    /// They may break, and both ends are told.
+    Break,
+    /// They may wait for ever for what never comes, or break.
+    Hang,
+}
+
+impl Grace {
+    pub(super) fn of(scenario: &Scenario, traffic: &Traffic) -> Self {
+        let meddlers = meddlers(scenario, traffic);
+        let worst = meddlers.map(|middlebox| of_middlebox(scenario, traffic, middlebox)).max().unwrap_or(Self::Nothing);
+        let fixed = is_multipath(traffic) && !may_move(scenario) && loses_an_address(scenario, traffic);
+        if fixed { worst.max(Self::Hang) } else { worst }
+    }
+
+    /// Whether it is enough for what has become of a connection.
+    pub(super) fn forgives(self, state: State, is_plain: bool) -> bool {
+        match state {
+            State::Complete | State::Stopped => true,
+            State::Failed(_) => self >= Self::Break || (self == Self::IfPlain && is_plain),
+            State::Waiting | State::Running => self == Self::Hang || (self == Self::IfPlain && is_plain),
+        }
+    }
+}
+
+/// Whether bytes may arrive that were not sent: RFC 8684 protects what DSS checksums cover, and nothing after a fallback
+/// (section 3.7).
+pub(super) fn may_be_wrong(scenario: &Scenario, traffic: &Traffic, fell_back: bool) -> bool {
+    let (mut altered, mut disarmed) = (false, false);
+    for middlebox in meddlers(scenario, traffic) {
+        match middlebox.behaviour {
+            Behaviour::AlterPayload { .. } => altered = true,
+            Behaviour::AlterOption(which) if is_multipath(traffic) => {
+                let all = matches!(which.option, OptionChoice::All | OptionChoice::Mptcp);
+                altered |= all || which.option == OptionChoice::Dss;
+                // The flag that asks for checksums.
+                disarmed |= all || which.option == OptionChoice::MpCapable;
+            }
+            _ => {}
+        }
+    }
+    let protected = is_multipath(traffic) && scenario.mptcp.checksum && !fell_back && !disarmed;
+    altered && !protected
+}
+
+fn is_multipath(traffic: &Traffic) -> bool {
+    traffic.transport == Transport::Mptcp
+}
+
+/// Middleboxes that packets of the traffic may pass.
+fn meddlers<'a>(scenario: &'a Scenario, traffic: &'a Traffic) -> impl Iterator<Item = &'a Middlebox> {
+    scenario.middleboxes.iter().filter(|middlebox| {
+        // Subflows go from any address to any.
+        is_multipath(traffic)
+            || scenario.paths_of(traffic).into_iter().any(|path| {
+                let way = scenario.route(&traffic.from, Some(&scenario.links[path].name), &traffic.to);
+                way.into_iter().flatten().any(|hop| scenario.links[hop.link].name == middlebox.link)
+            })
+    })
+}
+
+/// Whether path managers may open all the subflows they want.
+fn may_move(scenario: &Scenario) -> bool {
+    // What a scenario has that says nothing of them.
+    const ENOUGH: u8 = 8;
+    let mptcp = &scenario.mptcp;
+    mptcp.endpoints == Endpoints::Auto && mptcp.subflows >= ENOUGH && mptcp.add_addr_accepted >= ENOUGH
+}
+
+/// Whether a host withdraws an address, which it does as long as it has another.
+fn loses_an_address(scenario: &Scenario, traffic: &Traffic) -> bool {
+    let goes_down = |link: &Link| link.events.iter().any(|event| event.action == Action::Down);
+    [&traffic.from, &traffic.to].into_iter().any(|host| {
+        let mut links = scenario.links_of(host).map(|index| &scenario.links[index]);
+        scenario.links_of(host).count() > 1 && links.any(goes_down)
+    })
+}
+
+/// Whether subflows are opened over a link from end to end that has no middleboxes.
+fn has_refuge(scenario: &Scenario, traffic: &Traffic) -> bool {
+    let joins = |link: &Link| {
+        let ends = [&link.from, &link.to];
+        ends == [&traffic.from, &traffic.to] || ends == [&traffic.to, &traffic.from]
+    };
+    let is_free = |link: &Link| scenario.middleboxes.iter().all(|middlebox| middlebox.link != link.name);
+    // A subflow to the first address, of the other family, cannot be; an announced one can.
+    is_multipath(traffic) && may_move(scenario) && scenario.links.iter().any(|link| joins(link) && is_free(link))
+}
+
+/// Bytes on a subflow after which the addresses of a host are known to its peer, whatever is lost.
+const ANNOUNCED_BY: u64 = 20_000;
+
+fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -> Grace {
+    let multipath = is_multipath(traffic);
+    let bonded = matches!(traffic.transport, Transport::BondRoundRobin | Transport::BondHash);
+    // What becomes of subflows over this link is their own affair.
+    let path_fails = if has_refuge(scenario, traffic) { Grace::IfPlain } else { Grace::Hang };
+    match middlebox.behaviour {
+        Behaviour::StripOption(which) => of_stripping(which, middlebox.direction, multipath),
+        Behaviour::AlterOption(which) => of_altering(which, multipath),
+        // Without a word from inside nobody learns that a port is not the old one any more.
+        Behaviour::Nat { rebind: Some(_) } if !bonded && is_inside(scenario, traffic, middlebox) => path_fails,
+        Behaviour::Nat { rebind: None } if !bonded && is_inside(scenario, traffic, middlebox) => Grace::Nothing,
+        // Nobody connects to a host behind a translator, or over a bond of which one link translates.
+        Behaviour::Nat { .. } => Grace::Hang,
+        // They see one part of the connection only.
+        Behaviour::RewriteSequence | Behaviour::ProxyAck if bonded => Grace::Hang,
+        // The mappings of the joined segments but the first are gone.
+        Behaviour::Coalesce { .. } if multipath => path_fails,
+        // A SYN that is refused ends a connection like any other.
+        Behaviour::Reset { after: None } => Grace::Break,
+        // Each new subflow is reset as well. By then a host must have been able to announce its other addresses.
+        Behaviour::Reset { after: Some(after) } if multipath && after.0 >= ANNOUNCED_BY => path_fails,
+        Behaviour::Reset { after: Some(_) } if multipath => Grace::Hang,
+        Behaviour::Reset { after: Some(_) } => Grace::Break,
+        Behaviour::RewriteSequence
+        | Behaviour::ProxyAck
+        | Behaviour::AlterPayload { .. }
+        | Behaviour::Split { .. }
+        | Behaviour::Coalesce { .. }
+        | Behaviour::DropSyn { .. }
+        | Behaviour::Replay { .. } => Grace::Nothing,
+    }
+}
+
+/// Whether who connects is on the inside of a translator.
+fn is_inside(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -> bool {
+    let link = scenario.links.iter().find(|link| link.name == middlebox.link);
+    let inside = link.map(|link| if middlebox.direction == DirectionChoice::Down { &link.to } else { &link.from });
+    inside == Some(&traffic.from)
+}
+
+fn of_stripping(which: OptionMatch, direction: DirectionChoice, multipath: bool) -> Grace {
+    let always = which.skip == 0 && which.count.is_none();
+    let opening = matches!(which.segments, Segments::All | Segments::Syn | Segments::SynAck);
+    let from_the_start = always && opening;
+    // Both ends agree on window scaling if the SYN has no such option, but not if only its answer has none.
+    let in_every_syn =
+        always && matches!(which.segments, Segments::All | Segments::Syn) && direction == DirectionChoice::Both;
+    let scaled = if in_every_syn || !opening { Grace::Nothing } else { Grace::Hang };
+    match which.option {
+        OptionChoice::WindowScale => scaled,
+        OptionChoice::All if !multipath || from_the_start => scaled,
+        OptionChoice::Mptcp if !multipath || from_the_start => Grace::Nothing,
+        OptionChoice::Dss if !multipath => Grace::Nothing,
+        OptionChoice::All | OptionChoice::Mptcp | OptionChoice::Dss => Grace::Hang,
+        _ => Grace::Nothing,
+    }
+}
+
+fn of_altering(which: OptionMatch, multipath: bool) -> Grace {
+    let opens = matches!(which.segments, Segments::All | Segments::Syn | Segments::SynAck);
+    match which.option {
+        OptionChoice::Mss | OptionChoice::WindowScale | OptionChoice::All if opens => Grace::Hang,
+        OptionChoice::MpCapable | OptionChoice::All | OptionChoice::Mptcp | OptionChoice::Dss if multipath => {
+            Grace::Hang
+        }
+        OptionChoice::MpFastclose if multipath => Grace::Break,
+        _ => Grace::Nothing,
+    }
+}

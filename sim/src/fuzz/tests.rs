@@ -1,0 +1,31 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// More are run by hand: `mptcp sim fuzz --random-scenarios 100000`.
+const SCENARIOS: u64 = 500;
+
+struct Silent;
+
+impl Progress for Silent {
+    fn done(&self, _: Effort) {}
+}
+
+impl Watch for Silent {
+    fn failed(&self, _: &Failure) {}
+}
+
+#[test]
+fn random_scenarios_have_no_faults() {
+    let tally = fuzz(1, SCENARIOS, &Silent, &AtomicBool::new(false));
+    assert_eq!(tally.run, SCENARIOS);
+    let faults: Vec<_> = tally.failures.iter().map(|failure| (failure.seed, &failure.faults)).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn scenarios_come_from_their_seed_and_differ() {
+    let texts: BTreeSet<String> = (0..50).map(scenario).collect();
+    assert_eq!(texts.len(), 50);
+    assert!(texts.contains(&scenario(7)));
+}

@@ -1,0 +1,146 @@
+//! What must hold of every run.
+
+use std::time::Duration;
+
+use super::counters;
+use super::grace::{self, Grace};
+use crate::run::Effort;
+use crate::run::rest::{FlowEnd, HostRest, Outcome};
+use crate::scenario::{Scenario, Transport};
+use crate::traffic::State;
+
+/// What was wrong with a run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// What was drawn is no scenario.
+    #[error("{0}")]
+    Scenario(String),
+    /// The run did not come to its end.
+    #[error("{0}")]
+    Run(String),
+    /// The program panicked.
+    #[error("panic: {0}")]
+    Panic(String),
+    /// Bytes arrived that nobody had sent, and nothing on the way could have changed them unnoticed.
+    #[error("{flow} delivered {wrong} bytes that were not those that were sent")]
+    WrongBytes {
+        /// The connection.
+        flow: String,
+        /// How many.
+        wrong: u64,
+    },
+    /// A connection broke though nothing on the way could break it.
+    #[error("{flow}: {reason} after {delivered} bytes")]
+    Broken {
+        /// The connection.
+        flow: String,
+        /// What its end was told.
+        reason: String,
+        /// Bytes that had arrived, both ways.
+        delivered: u64,
+    },
+    /// Nothing arrived for very long though the path was there.
+    #[error("{flow} stalled after {delivered} bytes")]
+    Stalled {
+        /// The connection.
+        flow: String,
+        /// Bytes that had arrived, both ways.
+        delivered: u64,
+    },
+    /// Packets are missing in the books, or nobody has made them.
+    #[error("packets are unaccounted for at {part}")]
+    Unaccounted {
+        /// Whose books are wrong.
+        part: String,
+    },
+    /// Packets that never arrive.
+    #[error("{0} packets are still under way when everything is over")]
+    UnderWay(u64),
+    /// Something is left of connections that are closed.
+    #[error("host '{host}' keeps {bytes} bytes and {entries:?} entries of connections that are closed")]
+    LeftBehind {
+        /// The host.
+        host: String,
+        /// Bytes that it accounts for.
+        bytes: usize,
+        /// Entries in its tables.
+        entries: (usize, usize, usize),
+    },
+    /// A stack waits for something though it has no connection.
+    #[error("host '{host}' still has a timer though it has no connection")]
+    Timer {
+        /// The host.
+        host: String,
+    },
+    /// A host has counted other options than the network has seen.
+    #[error("host '{host}': {counter} is {value}, but the network has seen {seen}")]
+    Miscounted {
+        /// The host.
+        host: String,
+        /// Name of its counter.
+        counter: String,
+        /// Its value.
+        value: u64,
+        /// What the network has seen of what it counts.
+        seen: u64,
+    },
+    /// A counter has a value that nothing in the scenario explains.
+    #[error("host '{host}': {counter} is {value}")]
+    Counter {
+        /// The host.
+        host: String,
+        /// Its name.
+        counter: String,
+        /// Its value.
+        value: u64,
+    },
+}
+
+/// Looks for faults.
+pub(super) fn judge(scenario: &Scenario, outcome: &Outcome) -> Result<Effort, Vec<Fault>> {
+    let mut faults = Vec::new();
+    for flow in &outcome.flows {
+        judge_flow(scenario, flow, &mut faults);
+    }
+    if let Some(part) = outcome.unbalanced.clone() {
+        faults.push(Fault::Unaccounted { part });
+    }
+    if outcome.under_way > 0 {
+        faults.push(Fault::UnderWay(outcome.under_way));
+    }
+    for host in &outcome.hosts {
+        judge_host(scenario, host, &mut faults);
+    }
+    if faults.is_empty() { Ok(outcome.effort) } else { Err(faults) }
+}
+
+fn judge_flow(scenario: &Scenario, flow: &FlowEnd, faults: &mut Vec<Fault>) {
+    let traffic = &scenario.traffic[flow.traffic];
+    let (name, delivered) = (flow.name.clone(), flow.delivered);
+    if flow.wrong > 0 && !grace::may_be_wrong(scenario, traffic, flow.fell_back) {
+        faults.push(Fault::WrongBytes { flow: name.clone(), wrong: flow.wrong });
+    }
+    let is_plain = flow.fell_back || traffic.transport != Transport::Mptcp;
+    // Datagrams have no end.
+    if traffic.transport == Transport::Udp || Grace::of(scenario, traffic).forgives(flow.state, is_plain) {
+        return;
+    }
+    faults.push(match flow.state {
+        State::Failed(reason) => Fault::Broken { flow: name, reason: reason.to_string(), delivered },
+        _ => Fault::Stalled { flow: name, delivered },
+    });
+}
+
+fn judge_host(scenario: &Scenario, host: &HostRest, faults: &mut Vec<Fault>) {
+    if (host.memory, host.tables) != (0, (0, 0, 0)) {
+        faults.push(Fault::LeftBehind { host: host.name.clone(), bytes: host.memory, entries: host.tables });
+    } else if host.timer {
+        faults.push(Fault::Timer { host: host.name.clone() });
+    }
+    counters::judge(scenario, host, faults);
+}
+
+/// How long the hosts have, after all traffic is over, to forget their connections: the longest that a stack waits for
+/// peers, with some of it again for what was under way.
+pub(super) const REST: Duration = Duration::from_secs(600);
