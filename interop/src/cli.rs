@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,44 @@ pub fn program() -> Result<PathBuf> {
     Ok(built.insert(program).clone())
 }
 
+/// The TCP beneath our program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tcp {
+    /// The native engine.
+    Native,
+    /// The smoltcp plug-in.
+    Smoltcp,
+}
+
+impl fmt::Display for Tcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Smoltcp => "smoltcp",
+        })
+    }
+}
+
+/// Makes two tests of each function that is listed: one over each [`Tcp`], which it gets.
+#[macro_export]
+macro_rules! over_every_tcp {
+    ($($test:ident),* $(,)?) => {
+        mod native {
+            $(#[test]
+            fn $test() {
+                super::$test($crate::cli::Tcp::Native);
+            })*
+        }
+
+        mod smoltcp {
+            $(#[test]
+            fn $test() {
+                super::$test($crate::cli::Tcp::Smoltcp);
+            })*
+        }
+    };
+}
+
 /// A run of the program: a subcommand, its options, and the descriptors that it inherits.
 #[derive(Debug)]
 pub struct Stack {
@@ -72,6 +111,12 @@ impl Stack {
     #[must_use]
     pub fn connect(addr: IpAddr, port: u16) -> Self {
         Self::subcommand(&format!("cat --json --connect {}", std::net::SocketAddr::new(addr, port)))
+    }
+
+    /// Chooses the TCP beneath.
+    #[must_use]
+    pub fn tcp(self, tcp: Tcp) -> Self {
+        self.with(&format!("--stack {tcp}"))
     }
 
     /// Adds words to the command line.

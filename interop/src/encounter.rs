@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::{Stack, StackProcess, StackReport};
+use crate::cli::{Stack, StackProcess, StackReport, Tcp};
 use crate::endpoints;
 use crate::error::{LabError, Result};
 use crate::lab::{Lab, PATHS, PORT};
@@ -32,6 +32,7 @@ pub enum Role {
 /// in each direction.
 #[derive(Clone, Debug)]
 pub struct Encounter {
+    tcp: Tcp,
     role: Role,
     family: Family,
     len: u64,
@@ -92,7 +93,7 @@ pub struct Outcome {
 impl Encounter {
     /// A connection that carries `len` bytes in each direction at once.
     #[must_use]
-    pub fn new(role: Role, family: Family, len: u64) -> Self {
+    pub fn new(tcp: Tcp, role: Role, family: Family, len: u64) -> Self {
         let peer = match role {
             Role::Client => Peer::listen(PORT, kernel_addr(family, 0)),
             Role::Server => Peer::connect(stack_addr(family, 0), PORT),
@@ -103,6 +104,7 @@ impl Encounter {
             Role::Server => ",signal".to_owned(),
         };
         Self {
+            tcp,
             role,
             family,
             len,
@@ -217,7 +219,7 @@ impl Encounter {
             Role::Client => Stack::connect(kernel_addr(self.family, 0), PORT),
             Role::Server => Stack::listen(PORT),
         };
-        let stack = stack.with(&format!("--subflows {} {}", self.subflows, self.options));
+        let stack = stack.tcp(self.tcp).with(&format!("--subflows {} {}", self.subflows, self.options));
         let stack = if self.capture { stack.file("--pcap", &lab.dir.file("stack.pcapng")) } else { stack };
         let stack = stack.paths(topology, self.family, &self.path_flags).file("--output", &output);
         let stack = if self.pace == Pace::Payload { stack.file("--input", &up.path) } else { stack };

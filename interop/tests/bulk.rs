@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
+use interop::cli::Tcp;
 use interop::counters::{Mib, Traffic};
 use interop::encounter::{Encounter, Role};
 use interop::lab::{Lab, PATHS, TRANSFER_LIMIT};
+use interop::over_every_tcp;
 use interop::topology::{Family, Link};
 
 /// Bytes in each direction.
@@ -13,38 +15,36 @@ const LEN: u64 = 64 << 20;
 /// What every path must have carried at least: far more than handshakes and signals, far less than an even share.
 const SHARE: u64 = 256 << 10;
 
-#[test]
-fn over_tap_with_ipv4() {
-    transfer_in_all_modes(Link::Tap, Family::V4);
+over_every_tcp!(over_tap_with_ipv4, over_tap_with_ipv6, over_packet_sockets_with_ipv4, over_packet_sockets_with_ipv6,);
+
+fn over_tap_with_ipv4(tcp: Tcp) {
+    transfer_in_all_modes(tcp, Link::Tap, Family::V4);
 }
 
-#[test]
-fn over_tap_with_ipv6() {
-    transfer_in_all_modes(Link::Tap, Family::V6);
+fn over_tap_with_ipv6(tcp: Tcp) {
+    transfer_in_all_modes(tcp, Link::Tap, Family::V6);
 }
 
-#[test]
-fn over_packet_sockets_with_ipv4() {
-    transfer_in_all_modes(Link::Veth, Family::V4);
+fn over_packet_sockets_with_ipv4(tcp: Tcp) {
+    transfer_in_all_modes(tcp, Link::Veth, Family::V4);
 }
 
-#[test]
-fn over_packet_sockets_with_ipv6() {
-    transfer_in_all_modes(Link::Veth, Family::V6);
+fn over_packet_sockets_with_ipv6(tcp: Tcp) {
+    transfer_in_all_modes(tcp, Link::Veth, Family::V6);
 }
 
-fn transfer_in_all_modes(link: Link, family: Family) {
+fn transfer_in_all_modes(tcp: Tcp, link: Link, family: Family) {
     for role in Role::ALL {
         for checksum in [false, true] {
-            transfer(link, family, role, checksum);
+            transfer(tcp, link, family, role, checksum);
         }
     }
 }
 
-fn transfer(link: Link, family: Family, role: Role, checksum: bool) {
-    let mode = format!("{link} {family} {role} checksum {checksum}");
+fn transfer(tcp: Tcp, link: Link, family: Family, role: Role, checksum: bool) {
+    let mode = format!("{tcp} {link} {family} {role} checksum {checksum}");
     let lab = Lab::new("bulk", link).unwrap();
-    let mut encounter = Encounter::new(role, family, LEN);
+    let mut encounter = Encounter::new(tcp, role, family, LEN);
     encounter.admit_joins(&lab).unwrap();
     if checksum {
         lab.topology.kernel().sysctl("net.mptcp.checksum_enabled", "1").unwrap();

@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
+use interop::cli::Tcp;
 use interop::encounter::{Encounter, Role, Running};
 use interop::endpoints;
 use interop::lab::{Lab, PATHS};
+use interop::over_every_tcp;
 use interop::topology::{End, Family, Link};
 
 /// Bytes that each side sends again and again, so that the transfer lasts until a path has failed and come back.
@@ -64,28 +66,31 @@ impl Failure {
     }
 }
 
-#[test]
-fn a_silent_path_is_left_and_taken_up_again() {
-    fail_and_return(Link::Tap, Role::Client, Failure::Silence);
-    fail_and_return(Link::Veth, Role::Server, Failure::Silence);
+over_every_tcp!(
+    a_silent_path_is_left_and_taken_up_again,
+    a_kernel_link_that_goes_down_is_left_and_taken_up_again,
+    a_link_of_ours_that_goes_down_is_left_and_taken_up_again,
+    a_transfer_ends_on_the_last_path_that_is_left,
+);
+
+fn a_silent_path_is_left_and_taken_up_again(tcp: Tcp) {
+    fail_and_return(tcp, Link::Tap, Role::Client, Failure::Silence);
+    fail_and_return(tcp, Link::Veth, Role::Server, Failure::Silence);
 }
 
-#[test]
-fn a_kernel_link_that_goes_down_is_left_and_taken_up_again() {
-    fail_and_return(Link::Veth, Role::Client, Failure::KernelLink);
-    fail_and_return(Link::Tap, Role::Server, Failure::KernelLink);
+fn a_kernel_link_that_goes_down_is_left_and_taken_up_again(tcp: Tcp) {
+    fail_and_return(tcp, Link::Veth, Role::Client, Failure::KernelLink);
+    fail_and_return(tcp, Link::Tap, Role::Server, Failure::KernelLink);
 }
 
-#[test]
-fn a_link_of_ours_that_goes_down_is_left_and_taken_up_again() {
-    fail_and_return(Link::Tap, Role::Client, Failure::StackLink);
-    fail_and_return(Link::Veth, Role::Server, Failure::StackLink);
+fn a_link_of_ours_that_goes_down_is_left_and_taken_up_again(tcp: Tcp) {
+    fail_and_return(tcp, Link::Tap, Role::Client, Failure::StackLink);
+    fail_and_return(tcp, Link::Veth, Role::Server, Failure::StackLink);
 }
 
-#[test]
-fn a_transfer_ends_on_the_last_path_that_is_left() {
+fn a_transfer_ends_on_the_last_path_that_is_left(tcp: Tcp) {
     for role in Role::ALL {
-        let (lab, running) = start(Link::Tap, role);
+        let (lab, running) = start(tcp, Link::Tap, role);
         lab.topology.silence(0).unwrap();
         lab.topology.silence(1).unwrap();
         running.wait_for_traffic(&lab, 2, IN_USE, USE_LIMIT).unwrap_or_else(|error| panic!("{role}: {error}"));
@@ -93,14 +98,14 @@ fn a_transfer_ends_on_the_last_path_that_is_left() {
     }
 }
 
-fn start(link: Link, role: Role) -> (Lab, Running) {
+fn start(tcp: Tcp, link: Link, role: Role) -> (Lab, Running) {
     let lab = Lab::new("failover", link).unwrap();
     for path in 0..PATHS {
         lab.topology.shape(path, End::Kernel, RATE, Duration::from_millis(50)).unwrap();
         lab.topology.shape(path, End::Stack, RATE, LONG_QUEUE).unwrap();
     }
     lab.topology.kernel().sysctl("net.ipv4.tcp_wmem", KERNEL_SEND_BUFFER).unwrap();
-    let encounter = Encounter::new(role, Family::V4, LEN).subflows(ROOM.into()).endless().capture();
+    let encounter = Encounter::new(tcp, role, Family::V4, LEN).subflows(ROOM.into()).endless().capture();
     encounter.admit_joins(&lab).unwrap();
     endpoints::set_limits(lab.topology.kernel(), ROOM, ROOM).unwrap();
     let running = encounter.start(&lab).unwrap();
@@ -110,9 +115,9 @@ fn start(link: Link, role: Role) -> (Lab, Running) {
     (lab, running)
 }
 
-fn fail_and_return(link: Link, role: Role, failure: Failure) {
-    let mode = format!("{link} {role} {failure:?}");
-    let (lab, running) = start(link, role);
+fn fail_and_return(tcp: Tcp, link: Link, role: Role, failure: Failure) {
+    let mode = format!("{tcp} {link} {role} {failure:?}");
+    let (lab, running) = start(tcp, link, role);
     failure.begin(&lab);
     let before = lab.topology.traffic(0).unwrap();
     for path in 1..PATHS {

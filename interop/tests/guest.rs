@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use interop::cli::Stack;
+use interop::cli::{Stack, Tcp};
 use interop::encounter::Role;
 use interop::guest::{Nic, UmlGuest, links, nic_pair};
 use interop::lab::PORT;
+use interop::over_every_tcp;
 use interop::payload::Payload;
 use interop::peer::{Peer, PeerReport};
 use interop::slots::Slot;
@@ -21,7 +22,7 @@ const NICS: usize = 4;
 const LEN: u64 = 16 << 20;
 
 /// A guest with bad links, and our program with the other ends of its cables.
-fn meet_the_stack(role: Role) {
+fn meet_the_stack(tcp: Tcp, role: Role) {
     let _slot = Slot::take().unwrap();
     let (mut guest, mut cables) = (UmlGuest::builder("peer"), Vec::new());
     for _ in 0..NICS {
@@ -43,7 +44,7 @@ fn meet_the_stack(role: Role) {
         Role::Server => (Stack::listen(PORT), Peer::connect("10.77.0.2".parse().unwrap(), PORT), ",signal"),
     };
     let capture = guest.dir().join("stack.pcapng");
-    let mut stack = stack.with("--subflows 3").file("--output", &output).file("--pcap", &capture);
+    let mut stack = stack.tcp(tcp).with("--subflows 3").file("--output", &output).file("--pcap", &capture);
     for (number, cable) in cables.into_iter().enumerate() {
         let flags = if number == 0 { "" } else { flags };
         stack = stack.socket_path(cable, &format!("10.77.{number}.2/24,gw=10.77.{number}.1{flags}"));
@@ -76,12 +77,12 @@ fn meet_the_stack(role: Role) {
     assert_eq!(joins, NICS as u64 - 1, "{role}: the guest {:?}, the stack {:?}", mib.nonzero(), stack.mib.nonzero());
 }
 
-#[test]
-fn the_stack_connects_to_a_guest_over_four_bad_links() {
-    meet_the_stack(Role::Client);
+over_every_tcp!(the_stack_connects_to_a_guest_over_four_bad_links, a_guest_connects_to_the_stack_over_four_bad_links,);
+
+fn the_stack_connects_to_a_guest_over_four_bad_links(tcp: Tcp) {
+    meet_the_stack(tcp, Role::Client);
 }
 
-#[test]
-fn a_guest_connects_to_the_stack_over_four_bad_links() {
-    meet_the_stack(Role::Server);
+fn a_guest_connects_to_the_stack_over_four_bad_links(tcp: Tcp) {
+    meet_the_stack(tcp, Role::Server);
 }

@@ -5,10 +5,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use interop::cli::Stack;
+use interop::cli::{Stack, Tcp};
 use interop::counters::Mib;
 use interop::endpoints;
 use interop::lab::{Lab, PATHS};
+use interop::over_every_tcp;
 use interop::process::{Process, wait_until};
 use interop::tools;
 use interop::topology::{Family, Link, kernel_addr, stack_addr};
@@ -28,12 +29,13 @@ const MUCH: u64 = 4 << 20;
 /// Directions of iperf3, by its option.
 const DIRECTIONS: [&str; 3] = ["", "--reverse", "--bidir"];
 
-#[test]
-fn an_iperf3_client_measures_our_server() {
+over_every_tcp!(an_iperf3_client_measures_our_server, our_client_measures_an_iperf3_server,);
+
+fn an_iperf3_client_measures_our_server(tcp: Tcp) {
     for direction in DIRECTIONS {
         let lab = Lab::new("iperf3", Link::Tap).unwrap();
         endpoints::set_limits(lab.topology.kernel(), 2, 2).unwrap();
-        let server = Stack::subcommand("perf --iperf3 --one-off --json --server").with("--subflows 2");
+        let server = Stack::subcommand("perf --iperf3 --one-off --json --server").tcp(tcp).with("--subflows 2");
         let server = server.paths(&lab.topology, Family::V4, ",signal");
         let server = server.spawn(Some(lab.topology.stack()), "server", lab.dir.path()).unwrap();
 
@@ -46,8 +48,7 @@ fn an_iperf3_client_measures_our_server() {
     }
 }
 
-#[test]
-fn our_client_measures_an_iperf3_server() {
+fn our_client_measures_an_iperf3_server(tcp: Tcp) {
     for direction in DIRECTIONS {
         let lab = Lab::new("iperf3", Link::Veth).unwrap();
         endpoints::set_limits(lab.topology.kernel(), 2, 0).unwrap();
@@ -64,7 +65,7 @@ fn our_client_measures_an_iperf3_server() {
 
         let addr = SocketAddr::new(kernel_addr(Family::V4, 0), PORT);
         let client = Stack::subcommand(&format!("perf --iperf3 --client {addr} --time {SECONDS} {direction} --json"));
-        let client = client.with("--subflows 2").paths(&lab.topology, Family::V4, "");
+        let client = client.tcp(tcp).with("--subflows 2").paths(&lab.topology, Family::V4, "");
         let client = client.spawn(Some(lab.topology.stack()), "client", lab.dir.path()).unwrap();
         client.process.succeed(LIMIT).unwrap();
         let said = server.succeed(LIMIT).unwrap().stdout;

@@ -6,10 +6,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use interop::capture::{Capture, tshark};
+use interop::cli::Tcp;
 use interop::counters::Mib;
 use interop::encounter::{Encounter, Outcome, Role, Running};
 use interop::endpoints;
 use interop::lab::{Lab, PATHS, TRANSFER_LIMIT};
+use interop::over_every_tcp;
 use interop::process::wait_until;
 use interop::topology::{Family, Link, kernel_addr, stack_addr};
 use rustix::process::Signal;
@@ -72,11 +74,28 @@ fn assert_agree(sender: &Mib, receiver: &Mib, pairs: &[(&str, &str)]) {
     }
 }
 
-#[test]
-fn we_join_an_address_that_the_kernel_announces_later() {
+over_every_tcp!(
+    we_join_an_address_that_the_kernel_announces_later,
+    we_join_a_port_that_the_kernel_announces,
+    the_kernel_joins_the_addresses_that_we_announce,
+    the_kernel_joins_an_address_that_we_announce_later,
+    the_kernel_gives_up_an_address_that_we_remove,
+    the_kernel_spares_a_path_that_we_make_a_backup,
+    both_ends_know_the_same_tokens,
+    we_join_from_our_own_addresses_to_the_first_address,
+    an_address_that_the_kernel_removes_is_given_up,
+    a_path_that_the_kernel_makes_a_backup_is_spared,
+    a_subflow_that_we_join_as_backup_is_one_for_the_kernel,
+    a_kernel_that_closes_with_unread_data_is_understood,
+    the_kernel_understands_that_we_abort,
+    a_join_that_the_kernel_refuses_leaves_the_connection_alone,
+    a_join_that_we_refuse_is_reset_with_a_reason,
+);
+
+fn we_join_an_address_that_the_kernel_announces_later(tcp: Tcp) {
     let lab = Lab::new("add-addr", Link::Tap).unwrap();
     endpoints::set_limits(lab.topology.kernel(), 2, 0).unwrap();
-    let running = open(&lab, Encounter::new(Role::Client, Family::V4, LEN).path_flags(FOLLOW));
+    let running = open(&lab, Encounter::new(tcp, Role::Client, Family::V4, LEN).path_flags(FOLLOW));
     for path in 1..PATHS {
         announce(&lab, path, "signal");
         wait_for(&lab, "MPJoinAckRx", path as u64);
@@ -87,22 +106,20 @@ fn we_join_an_address_that_the_kernel_announces_later() {
     assert_agree(&stack, &kernel, &[("EchoAddTx", "EchoAdd"), ("MPJoinSynTx", "MPJoinSynRx")]);
 }
 
-#[test]
-fn we_join_a_port_that_the_kernel_announces() {
+fn we_join_a_port_that_the_kernel_announces(tcp: Tcp) {
     let lab = Lab::new("port", Link::Veth).unwrap();
     endpoints::set_limits(lab.topology.kernel(), 2, 0).unwrap();
     announce(&lab, 1, "signal port 7800");
-    let running = open(&lab, Encounter::new(Role::Client, Family::V4, LEN).path_flags(FOLLOW));
+    let running = open(&lab, Encounter::new(tcp, Role::Client, Family::V4, LEN).path_flags(FOLLOW));
     wait_for(&lab, "MPJoinPortAckRx", 1);
     finish(running);
 }
 
-#[test]
-fn the_kernel_joins_the_addresses_that_we_announce() {
+fn the_kernel_joins_the_addresses_that_we_announce(tcp: Tcp) {
     for family in Family::ALL {
         let lab = Lab::new("announce", Link::Veth).unwrap();
         endpoints::set_limits(lab.topology.kernel(), 2, 2).unwrap();
-        let running = open(&lab, Encounter::new(Role::Server, family, LEN));
+        let running = open(&lab, Encounter::new(tcp, Role::Server, family, LEN));
         wait_for(&lab, "MPJoinSynAckRx", 2);
         let stack = finish(running).stack.mib;
         let kernel = lab.topology.mib().unwrap();
@@ -111,11 +128,10 @@ fn the_kernel_joins_the_addresses_that_we_announce() {
     }
 }
 
-#[test]
-fn the_kernel_joins_an_address_that_we_announce_later() {
+fn the_kernel_joins_an_address_that_we_announce_later(tcp: Tcp) {
     let lab = Lab::new("later", Link::Tap).unwrap();
     endpoints::set_limits(lab.topology.kernel(), 2, 2).unwrap();
-    let running = open(&lab, Encounter::new(Role::Server, Family::V4, LEN).path_flags(""));
+    let running = open(&lab, Encounter::new(tcp, Role::Server, Family::V4, LEN).path_flags(""));
     for path in 1..PATHS {
         running.stack.control(&format!("path add {} --signal", stack_addr(Family::V4, path))).unwrap();
         wait_for(&lab, "MPJoinSynAckRx", path as u64);
@@ -123,11 +139,10 @@ fn the_kernel_joins_an_address_that_we_announce_later() {
     finish(running);
 }
 
-#[test]
-fn the_kernel_gives_up_an_address_that_we_remove() {
+fn the_kernel_gives_up_an_address_that_we_remove(tcp: Tcp) {
     let lab = Lab::new("withdraw", Link::Veth).unwrap();
     endpoints::set_limits(lab.topology.kernel(), 2, 2).unwrap();
-    let running = open(&lab, Encounter::new(Role::Server, Family::V4, LEN));
+    let running = open(&lab, Encounter::new(tcp, Role::Server, Family::V4, LEN));
     wait_for(&lab, "MPJoinSynAckRx", 2);
     running.stack.control(&format!("path del {}", stack_addr(Family::V4, 1))).unwrap();
     wait_for_at_least(&lab, "RmAddr", 1);
@@ -140,11 +155,11 @@ fn the_kernel_gives_up_an_address_that_we_remove() {
     assert!(later.rx - carried.rx < LEN / 4, "the rest went elsewhere: {carried:?}, {later:?}");
 }
 
-#[test]
-fn the_kernel_spares_a_path_that_we_make_a_backup() {
+fn the_kernel_spares_a_path_that_we_make_a_backup(tcp: Tcp) {
     let lab = Lab::new("our-prio", Link::Tap).unwrap();
     endpoints::set_limits(lab.topology.kernel(), 2, 0).unwrap();
-    let encounter = Encounter::new(Role::Client, Family::V4, 4 * LEN).path_flags(",subflow").peer(|peer| peer.rate(8));
+    let encounter =
+        Encounter::new(tcp, Role::Client, Family::V4, 4 * LEN).path_flags(",subflow").peer(|peer| peer.rate(8));
     let running = open(&lab, encounter);
     wait_for(&lab, "MPJoinAckRx", 2);
     for path in 1..PATHS {
@@ -160,11 +175,10 @@ fn the_kernel_spares_a_path_that_we_make_a_backup() {
     }
 }
 
-#[test]
-fn both_ends_know_the_same_tokens() {
+fn both_ends_know_the_same_tokens(tcp: Tcp) {
     for role in Role::ALL {
         let lab = Lab::new("tokens", Link::Tap).unwrap();
-        let running = open(&lab, Encounter::new(role, Family::V4, LEN));
+        let running = open(&lab, Encounter::new(tcp, role, Family::V4, LEN));
         let ours: serde_json::Value = serde_json::from_str(&running.stack.control("ss --json").unwrap()).unwrap();
         let theirs = lab.topology.kernel().run("ss -HMni").unwrap();
         let connection = &ours["connections"][0];
@@ -176,21 +190,19 @@ fn both_ends_know_the_same_tokens() {
     }
 }
 
-#[test]
-fn we_join_from_our_own_addresses_to_the_first_address() {
+fn we_join_from_our_own_addresses_to_the_first_address(tcp: Tcp) {
     let lab = Lab::new("subflow", Link::Tap).unwrap();
     endpoints::set_limits(lab.topology.kernel(), 2, 0).unwrap();
-    let running = open(&lab, Encounter::new(Role::Client, Family::V4, LEN).path_flags(",subflow"));
+    let running = open(&lab, Encounter::new(tcp, Role::Client, Family::V4, LEN).path_flags(",subflow"));
     wait_for(&lab, "MPJoinAckRx", 2);
     finish(running);
 }
 
-#[test]
-fn an_address_that_the_kernel_removes_is_given_up() {
+fn an_address_that_the_kernel_removes_is_given_up(tcp: Tcp) {
     let lab = Lab::new("remove", Link::Tap).unwrap();
     endpoints::set_limits(lab.topology.kernel(), 2, 0).unwrap();
     let id = announce(&lab, 1, "signal");
-    let running = open(&lab, Encounter::new(Role::Client, Family::V4, LEN).path_flags(FOLLOW));
+    let running = open(&lab, Encounter::new(tcp, Role::Client, Family::V4, LEN).path_flags(FOLLOW));
     wait_for(&lab, "MPJoinAckRx", 1);
     endpoints::remove(lab.topology.kernel(), id).unwrap();
     wait_for(&lab, "RmAddrTx", 1);
@@ -201,12 +213,11 @@ fn an_address_that_the_kernel_removes_is_given_up() {
     assert!(later.rx - carried.rx < LEN / 4, "the rest went elsewhere: {carried:?}, {later:?}");
 }
 
-#[test]
-fn a_path_that_the_kernel_makes_a_backup_is_spared() {
+fn a_path_that_the_kernel_makes_a_backup_is_spared(tcp: Tcp) {
     let lab = Lab::new("prio", Link::Veth).unwrap();
     endpoints::set_limits(lab.topology.kernel(), 2, 0).unwrap();
     let id = announce(&lab, 1, "signal");
-    let running = open(&lab, Encounter::new(Role::Client, Family::V4, LEN).path_flags(FOLLOW));
+    let running = open(&lab, Encounter::new(tcp, Role::Client, Family::V4, LEN).path_flags(FOLLOW));
     wait_for(&lab, "MPJoinAckRx", 1);
     endpoints::set_backup(lab.topology.kernel(), id, true).unwrap();
     wait_for(&lab, "MPPrioTx", 1);
@@ -217,11 +228,10 @@ fn a_path_that_the_kernel_makes_a_backup_is_spared() {
     assert!(later.rx - carried.rx < LEN / 4, "we spare a backup path: {carried:?}, {later:?}");
 }
 
-#[test]
-fn a_subflow_that_we_join_as_backup_is_one_for_the_kernel() {
+fn a_subflow_that_we_join_as_backup_is_one_for_the_kernel(tcp: Tcp) {
     let lab = Lab::new("backup", Link::Tap).unwrap();
     endpoints::set_limits(lab.topology.kernel(), 2, 0).unwrap();
-    let running = open(&lab, Encounter::new(Role::Client, Family::V4, LEN).path_flags(",subflow,backup"));
+    let running = open(&lab, Encounter::new(tcp, Role::Client, Family::V4, LEN).path_flags(",subflow,backup"));
     wait_for(&lab, "MPJoinSynBackupRx", 2);
     finish(running);
     for path in 1..PATHS {
@@ -230,11 +240,10 @@ fn a_subflow_that_we_join_as_backup_is_one_for_the_kernel() {
     }
 }
 
-#[test]
-fn a_kernel_that_closes_with_unread_data_is_understood() {
+fn a_kernel_that_closes_with_unread_data_is_understood(tcp: Tcp) {
     for role in Role::ALL {
         let lab = Lab::new("fastclose", Link::Tap).unwrap();
-        let encounter = Encounter::new(role, Family::V4, 32 << 20).peer(|peer| peer.abort_after(LEN));
+        let encounter = Encounter::new(tcp, role, Family::V4, 32 << 20).peer(|peer| peer.abort_after(LEN));
         encounter.admit_joins(&lab).unwrap();
         let running = encounter.start(&lab).unwrap();
         let (finished, stack) = running.stack.wait(LIMIT).unwrap();
@@ -245,11 +254,10 @@ fn a_kernel_that_closes_with_unread_data_is_understood() {
     }
 }
 
-#[test]
-fn the_kernel_understands_that_we_abort() {
+fn the_kernel_understands_that_we_abort(tcp: Tcp) {
     for role in Role::ALL {
         let lab = Lab::new("abort", Link::Veth).unwrap();
-        let encounter = Encounter::new(role, Family::V6, LEN);
+        let encounter = Encounter::new(tcp, role, Family::V6, LEN);
         encounter.admit_joins(&lab).unwrap();
         let running = open(&lab, encounter);
         wait_for(&lab, if role == Role::Client { "MPJoinAckRx" } else { "MPJoinSynAckRx" }, 2);
@@ -262,24 +270,22 @@ fn the_kernel_understands_that_we_abort() {
     }
 }
 
-#[test]
-fn a_join_that_the_kernel_refuses_leaves_the_connection_alone() {
+fn a_join_that_the_kernel_refuses_leaves_the_connection_alone(tcp: Tcp) {
     let lab = Lab::new("refused", Link::Tap).unwrap();
     endpoints::set_limits(lab.topology.kernel(), 0, 0).unwrap();
     let capture = capture(&lab);
-    let running = open(&lab, Encounter::new(Role::Client, Family::V4, LEN).path_flags(",subflow"));
+    let running = open(&lab, Encounter::new(tcp, Role::Client, Family::V4, LEN).path_flags(",subflow"));
     wait_for(&lab, "MPJoinRejected", 2);
     let stack = finish(running).stack.mib;
     let refused = resets(capture, &stack_addr(Family::V4, 1));
     assert!(stack["MPRstRx"] >= refused.len() as u64, "{refused:?}, {:?}", stack.nonzero());
 }
 
-#[test]
-fn a_join_that_we_refuse_is_reset_with_a_reason() {
+fn a_join_that_we_refuse_is_reset_with_a_reason(tcp: Tcp) {
     let lab = Lab::new("refusing", Link::Veth).unwrap();
     endpoints::set_limits(lab.topology.kernel(), 2, 2).unwrap();
     let capture = capture(&lab);
-    let encounter = Encounter::new(Role::Server, Family::V4, LEN).subflows(0);
+    let encounter = Encounter::new(tcp, Role::Server, Family::V4, LEN).subflows(0);
     let running = open(&lab, encounter);
     // The kernel gives up on a subflow that is reset; it counts no reset before the subflow is established.
     wait_for_at_least(&lab, "MPJoinSynTx", 1);
