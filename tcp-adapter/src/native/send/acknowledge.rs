@@ -102,7 +102,7 @@ impl Sender {
 
     /// Round-trip times, and what RACK learns from them.
     fn measure(&mut self, now: Instant, newly: &Newly) {
-        let since = |at: Instant| u64::try_from(now.saturating_since(at).as_nanos()).unwrap_or(u64::MAX);
+        let since = |at: Instant| now.nanos_since(at);
         if let Some((first, last)) = newly.timed {
             self.rtt.sample(now, since(first), since(last));
         }
@@ -286,7 +286,7 @@ impl Sender {
         if newly.delivered == 0 && lost == 0 {
             return;
         }
-        let rtt = newly.timed.map(|(_, last)| now.saturating_since(last).as_nanos());
+        let rtt = newly.timed.map(|(_, last)| now.nanos_since(last));
         // A window that was not used says nothing (RFC 7661); in slow start half of it is enough, as it doubles in a round trip.
         let half_used = self.control.in_slow_start() && prior_in_flight * 2 >= self.control.cwnd();
         let rate = self.flight.delivery.take_sample(self.rtt.min());
@@ -299,7 +299,7 @@ impl Sender {
             marked: if ack.marked { newly.delivered } else { 0 },
             prior_in_flight,
             in_flight,
-            rtt: rtt.map(|rtt| u64::try_from(rtt).unwrap_or(u64::MAX)),
+            rtt,
             srtt: self.rtt.srtt(),
             min_rtt: self.rtt.min(),
             rate,

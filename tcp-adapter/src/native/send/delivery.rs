@@ -83,16 +83,23 @@ impl Delivery {
     /// interval shorter than the smallest round-trip time measures the receiver's bursts.
     pub(in crate::native) fn take_sample(&mut self, min_rtt: u64) -> Option<RateSample> {
         let (at, snapshot) = self.sampled.take()?;
-        let sending = at.saturating_since(snapshot.first_sent_at);
-        let acknowledging = self.delivered_at.saturating_since(snapshot.delivered_at);
-        let interval = u64::try_from(sending.max(acknowledging).as_nanos()).unwrap_or(u64::MAX);
+        let sending = at.nanos_since(snapshot.first_sent_at);
+        let acknowledging = self.delivered_at.nanos_since(snapshot.delivered_at);
+        let interval = sending.max(acknowledging);
         if interval == 0 || interval < min_rtt {
             return None;
         }
         let delivered = self.delivered - snapshot.delivered;
-        let rate = u128::from(delivered) * 1_000_000_000 / u128::from(interval);
+        // A window of 18 GB is the largest for which 64 bits are enough, and divided much sooner.
+        let rate = match delivered.checked_mul(1_000_000_000) {
+            Some(product) => product / interval,
+            None => {
+                let rate = u128::from(delivered) * 1_000_000_000 / u128::from(interval);
+                u64::try_from(rate).unwrap_or(u64::MAX)
+            }
+        };
         Some(RateSample {
-            rate: u64::try_from(rate).unwrap_or(u64::MAX),
+            rate,
             delivered,
             interval,
             prior_delivered: snapshot.delivered,

@@ -266,7 +266,7 @@ impl Sender {
         if self.last_sent_at == Instant::ZERO {
             return;
         }
-        let idle = u64::try_from(now.saturating_since(self.last_sent_at).as_nanos()).unwrap_or(u64::MAX);
+        let idle = now.nanos_since(self.last_sent_at);
         if idle > self.rtt.rto() {
             self.control.on_restart(now, idle);
             // A congestion control that knows the rate of the path keeps it.

@@ -53,7 +53,7 @@ impl Rack {
     /// Something has arrived. What was sent again is ambiguous: an answer faster than any is one to
     /// the first transmission (RFC 8985 section 6.2 step 2).
     pub(in crate::native) fn arrived(&mut self, now: Instant, newest: Newest, resent: bool, min_rtt: u64) {
-        let rtt = u64::try_from(now.saturating_since(newest.at).as_nanos()).unwrap_or(u64::MAX);
+        let rtt = now.nanos_since(newest.at);
         if resent && rtt < min_rtt {
             return;
         }
