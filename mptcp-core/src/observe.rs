@@ -68,6 +68,7 @@ impl Observations {
     }
 
     /// Notes something, which is not even put together while nobody wants it.
+    #[inline(always)]
     pub(crate) fn note(&mut self, observation: impl FnOnce() -> Observation) {
         if let Some(noted) = &mut self.0 {
             noted.push_back(observation());

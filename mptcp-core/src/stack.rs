@@ -97,6 +97,7 @@ impl<T: TcpStack> Stack<T> {
             owners: Owners::default(),
             interfaces: tcp.interfaces().to_vec(),
             memory_held: 0,
+            slices: Vec::new(),
             stateless_secret: None,
         };
         Ok(Self { tcp, manager: SocketManager::new(shared) })

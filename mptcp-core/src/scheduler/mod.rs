@@ -129,16 +129,26 @@ pub struct UnknownScheduler {
     text: String,
 }
 
-/// Segments that one decision spans at most: long enough to amortise a decision, short enough that data bound to a
+/// Segments that one decision may always span: long enough to amortise a decision, short enough that data bound to a
 /// path that turns bad is little.
 const BURST_SEGMENTS: usize = 10;
+
+/// What leaves within 100 microseconds is little too, however many segments it is: so a fast path gets as much at a time as one
+/// mapping can tell of, and super-segments, which end with their mapping, are long.
+const BURSTS_PER_SECOND: u64 = 10_000;
+
+/// A mapping can tell of no more, with a DATA_FIN.
+const LONGEST_BURST: usize = 65_534;
 
 /// Length of one decision on `subflow`: whole segments, so that mappings do not end in
 /// short ones, unless the data itself ends.
 fn burst_len(subflow: &SubflowView, data: &DataView) -> usize {
     let available = usize::try_from(data.available).unwrap_or(usize::MAX);
     let mss = subflow.mss.max(1);
-    let whole = (subflow.room / mss).clamp(1, BURST_SEGMENTS) * mss;
+    let rate = subflow.pacing_rate.or(subflow.delivery_rate).unwrap_or(0);
+    let fast = usize::try_from(rate / BURSTS_PER_SECOND).unwrap_or(usize::MAX).min(LONGEST_BURST);
+    let most = BURST_SEGMENTS.max(fast / mss);
+    let whole = (subflow.room / mss).clamp(1, most) * mss;
     whole.min(available).max(1)
 }
 
@@ -199,6 +209,10 @@ pub(crate) mod tests {
         assert_eq!(burst_len(&view(0, 3500, 1), &data(100_000)), 3000);
         assert_eq!(burst_len(&view(0, 64_000, 1), &data(100_000)), 10_000);
         assert_eq!(burst_len(&view(0, 64_000, 1), &data(1_234)), 1_234);
+        let paced = |rate| SubflowView { pacing_rate: Some(rate), ..view(0, 100_000, 1) };
+        assert_eq!(burst_len(&paced(100_000_000), &data(100_000)), 10_000, "800 Mbit/s are no reason for more");
+        assert_eq!(burst_len(&paced(300_000_000), &data(100_000)), 30_000);
+        assert_eq!(burst_len(&paced(u64::MAX), &data(100_000)), 65_000);
         assert!(!has_room(&view(0, 999, 1), &data(5_000)));
         assert!(has_room(&view(0, 999, 1), &data(500)));
     }

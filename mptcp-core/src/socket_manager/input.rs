@@ -156,37 +156,21 @@ impl Connection {
     }
 
     /// What nearly all segments are, with the effects that they have: a DATA_ACK on a subflow whose options are known to pass,
-    /// and the mapping of their payload, which an earlier segment of the same mapping has declared. `None`, with nothing
-    /// done, if it is anything else.
+    /// and the mapping of the payload, the same that the segment before has declared. `None`, with nothing done, if it is
+    /// anything else.
     #[inline]
     fn on_usual(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Option<()> {
-        let dss = wire::lone_dss(segment.options).filter(|dss| !dss.data_fin())?;
-        let index = self.subflow_index(id)?;
+        let dss = wire::LoneDss::read(segment.options)?;
+        let subflow = &self.subflows[self.subflow_index(id)?];
         let Protocol::Multipath(state) = &self.protocol else { return None };
-        let subflow = &self.subflows[index];
         // Whether options pass shows once data of ours is acknowledged.
         let shows = !subflow.confirmed && segment.acked.is_some_and(|acked| acked.min(subflow.next_offset) > 0);
-        if shows || !state.confirmed || !state.introduced {
+        if shows || !state.confirmed || !state.introduced || !dss.maps_nothing_but(&subflow.last_mapping) {
             return None;
         }
-        if let Some(mapping) = dss.mapping() {
-            let near = DataSeq::at(state.remote.idsn, self.receiver.stream.rcv_nxt());
-            let declared = ReceivedMapping {
-                offset: SubflowSeq(mapping.ssn).to_offset(segment.offset)?,
-                pos: mapping.dsn.resolve(near).position(state.remote.idsn),
-                len: mapping.len.into(),
-                checksum: mapping.checksum,
-                data_fin: false,
-            };
-            if !subflow.received.is_last(&declared) {
-                return None;
-            }
-        }
-        if let Some(ack) = dss.data_ack() {
-            let idsn = state.local.idsn;
-            let near = DataSeq::at(idsn, self.sender.queue.una());
-            self.data_acknowledged(id, ack.resolve(near).position(idsn), segment, shared);
-        }
+        let idsn = state.local.idsn;
+        let near = DataSeq::at(idsn, self.sender.queue.una());
+        self.data_acknowledged(id, dss.data_ack.resolve(near).position(idsn), segment, shared);
         Some(())
     }
 
@@ -297,7 +281,15 @@ impl Connection {
             // A mapping must be about the segment that carries it (section 3.3.1).
             return Verdict::Accept;
         }
-        self.take_mapping(id, taken, segment, shared)
+        let verdict = self.take_mapping(id, taken, segment, shared);
+        if verdict == Verdict::Accept
+            && segment.len > 0
+            && let Some(dss) = wire::LoneDss::read(segment.options)
+            && let Some(subflow) = self.subflow_mut(id)
+        {
+            subflow.last_mapping = dss.mapping();
+        }
+        verdict
     }
 
     /// Remembers a mapping until its bytes have been read.

@@ -72,6 +72,8 @@ impl Connection {
     pub(crate) fn pull(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
         let Some(subflow) = self.subflow(id) else { return };
         let tcp = subflow.tcp;
+        // Slices whose positions follow each other are put in order together.
+        let (mut start, mut end) = (0, 0);
         while let Some(received) = cx.tcp.recv(tcp) {
             let rx_base = match self.protocol {
                 Protocol::Plain(Plain { rx_base, .. }) => Some(rx_base),
@@ -80,17 +82,25 @@ impl Connection {
             let Some(subflow) = self.subflow_mut(id) else { return };
             let len = received.bytes.len();
             subflow.bytes_received += len as u64;
-            match rx_base {
-                None if subflow.altered => subflow.reader.push(received.offset, received.bytes),
-                None => match subflow.reader.pass(&mut subflow.received, received.offset, len) {
-                    Some(position) => self.deliver(position, received.bytes, cx),
-                    None => subflow.reader.push(received.offset, received.bytes),
-                },
+            let position = match rx_base {
+                None if subflow.altered => None,
+                None => subflow.reader.pass(&mut subflow.received, received.offset, len),
                 // What a join carried when the connection fell back has no place in the stream.
-                Some(_) if subflow.is_join() => {}
-                Some(base) => self.deliver(received.offset.wrapping_add(base), received.bytes, cx),
+                Some(_) if subflow.is_join() => continue,
+                Some(base) => Some(received.offset.wrapping_add(base)),
+            };
+            let Some(position) = position else {
+                subflow.reader.push(received.offset, received.bytes);
+                continue;
+            };
+            if position != end || cx.shared.slices.is_empty() {
+                self.deliver_slices(start, cx);
+                start = position;
             }
+            end = position.saturating_add(len as u64);
+            cx.shared.slices.push(received.bytes);
         }
+        self.deliver_slices(start, cx);
         self.read_mapped(id, cx);
     }
 
@@ -118,12 +128,22 @@ impl Connection {
 
     /// Puts bytes at their position of the stream.
     fn deliver(&mut self, position: u64, bytes: Bytes, cx: &mut Cx<'_>) {
-        self.uses_queues(cx.now);
-        let len = bytes.len();
+        cx.shared.slices.push(bytes);
+        self.deliver_slices(position, cx);
+    }
+
+    /// Puts the slices that are on their way at their position of the stream.
+    fn deliver_slices(&mut self, position: u64, cx: &mut Cx<'_>) {
+        let slices = &mut cx.shared.slices;
+        let count = slices.len() as u64;
+        if count == 0 {
+            return;
+        }
         let receiver = &mut self.receiver;
         // Bytes after the DATA_FIN do not belong to the stream.
         let edge = receiver.fin.unwrap_or(u64::MAX).min(receiver.window.accepted_edge());
-        let inserted = receiver.stream.insert(position, bytes, edge);
+        let inserted = receiver.stream.insert_all(position, slices, edge);
+        self.uses_queues(cx.now);
         let mib = &mut cx.shared.mib;
         mib.add(Counter::DuplicateData, inserted.duplicate as u64);
         mib.add(Counter::RcvPruned, inserted.beyond as u64);
@@ -135,8 +155,8 @@ impl Connection {
                 return;
             }
             self.tell_readable(cx.shared);
-        } else if inserted.new > 0 && len > 0 {
-            mib.bump(Counter::OFOQueue);
+        } else if inserted.new > 0 {
+            mib.add(Counter::OFOQueue, count);
         }
     }
 

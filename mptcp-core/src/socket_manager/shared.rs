@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 use rand::rngs::StdRng;
 use tcp_adapter::{Instant, InterfaceConfig, TcpId, TcpStack};
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) interfaces: Vec<InterfaceConfig>,
     /// Bytes that all connections hold, sent and received.
     pub(crate) memory_held: usize,
+    /// Received slices on their way to a stream; empty between two calls.
+    pub(crate) slices: Vec<Bytes>,
     /// What keys of handshakes without state are derived with, once there is one.
     pub(crate) stateless_secret: Option<[u8; 32]>,
 }
@@ -183,6 +186,7 @@ mod tests {
             owners: Owners::default(),
             interfaces: Vec::new(),
             memory_held: 0,
+            slices: Vec::new(),
             stateless_secret: None,
         }
     }

@@ -10,7 +10,7 @@ use super::keepalive::Watch;
 use crate::event::SubflowId;
 use crate::info::{SubflowInfo, SubflowState};
 use crate::stream::{MappedReader, ReceivedMap, SentMap};
-use crate::wire::{AddrId, MptcpOption, ResetReason};
+use crate::wire::{AddrId, MptcpOption, RawMapping, ResetReason};
 
 /// Mappings that a subflow remembers for data that it has not delivered yet. A mapping per
 /// segment of a 16 MiB window would be 11,600.
@@ -82,6 +82,8 @@ pub(crate) struct Subflow {
     /// Offset of the next byte given to TCP.
     pub(crate) next_offset: u64,
     pub(crate) received: ReceivedMap,
+    /// What the last segment with payload has declared.
+    pub(crate) last_mapping: RawMapping,
     /// The payload was altered on the way: nothing that follows can be trusted (RFC 8684 section 3.7).
     pub(crate) altered: bool,
     pub(crate) reader: MappedReader,
@@ -160,6 +162,7 @@ impl Subflow {
             sent: SentMap::default(),
             next_offset: 0,
             received: ReceivedMap::new(MAX_RECEIVED_MAPPINGS),
+            last_mapping: RawMapping::default(),
             altered: false,
             reader: MappedReader::default(),
             unmapped_since: None,

@@ -133,12 +133,6 @@ impl ReceivedMap {
         MapInsert::New
     }
 
-    /// Whether this is the mapping of the highest offsets, exactly.
-    #[inline]
-    pub fn is_last(&self, mapping: &ReceivedMapping) -> bool {
-        self.mappings.back() == Some(mapping)
-    }
-
     /// The mapping of the first bytes that are mapped and not consumed.
     #[inline]
     pub fn first(&self) -> Option<&ReceivedMapping> {

@@ -73,6 +73,34 @@ impl Reassembly {
         self.insert_anywhere(pos, bytes, window_end)
     }
 
+    /// Stores slices that follow each other, the first byte of which has position `pos`. The same as to
+    /// [`insert`](Self::insert) one after the other, with less work.
+    pub fn insert_all(&mut self, pos: u64, slices: &mut Vec<Bytes>, window_end: u64) -> Inserted {
+        let len: usize = slices.iter().map(Bytes::len).sum();
+        let end = pos.saturating_add(len as u64);
+        let in_gap = pos >= self.rcv_nxt && self.known_until(pos) <= pos && self.next_fragment(pos) >= end;
+        let mut inserted = Inserted::default();
+        if len > 0 && in_gap && end <= window_end {
+            let before = self.rcv_nxt;
+            self.fill(pos, len, &mut inserted, |run| slices.drain(..).for_each(|slice| run.push(slice)));
+            slices.clear();
+            inserted.advanced = self.rcv_nxt > before;
+            return inserted;
+        }
+        let mut position = pos;
+        for slice in slices.drain(..) {
+            let (at, len) = (position, slice.len() as u64);
+            position += len;
+            let one = self.insert(at, slice, window_end);
+            inserted.new += one.new;
+            inserted.duplicate += one.duplicate;
+            inserted.beyond += one.beyond;
+            inserted.pushed_out += one.pushed_out;
+            inserted.advanced |= one.advanced;
+        }
+        inserted
+    }
+
     fn insert_anywhere(&mut self, pos: u64, mut bytes: Bytes, window_end: u64) -> Inserted {
         let mut inserted = Inserted::default();
         let before = self.rcv_nxt;
@@ -90,7 +118,8 @@ impl Reassembly {
             cursor += known as u64;
             let gap = clamp_len(self.next_fragment(cursor).saturating_sub(cursor), bytes.len());
             if gap > 0 {
-                self.fill(cursor, bytes.split_to(gap), &mut inserted);
+                let part = bytes.split_to(gap);
+                self.fill(cursor, gap, &mut inserted, |run| run.push(part));
                 cursor += gap as u64;
             }
         }
@@ -143,13 +172,12 @@ impl Reassembly {
         self.fragments.range(position..).next().map_or(u64::MAX, |(&start, _)| start)
     }
 
-    /// Stores `bytes`, none of which is there, at `pos`, not before `rcv_nxt`.
-    fn fill(&mut self, pos: u64, bytes: Bytes, inserted: &mut Inserted) {
-        let len = bytes.len();
+    /// Stores `len` bytes that `push` appends, none of which is there, at `pos`, not before `rcv_nxt`.
+    fn fill(&mut self, pos: u64, len: usize, inserted: &mut Inserted, push: impl FnOnce(&mut Run)) {
         let end = pos + len as u64;
         if pos == self.rcv_nxt {
             inserted.new += len;
-            self.ready.push(bytes);
+            push(&mut self.ready);
             self.rcv_nxt = end;
             if let Some(run) = self.fragments.remove(&end) {
                 self.rcv_nxt += run.len() as u64;
@@ -169,7 +197,7 @@ impl Reassembly {
         self.out_of_order += len;
         let following = self.fragments.remove(&end);
         let run = self.fragments.entry(touched.unwrap_or(pos)).or_default();
-        run.push(bytes);
+        push(run);
         if let Some(following) = following {
             run.append(following);
         }

@@ -29,8 +29,8 @@ pub use dss::{Dss, DssMapping, WireSeq};
 use emit::Writer;
 pub use error::WireError;
 pub use join::MpJoin;
-pub(crate) use view::lone_dss;
 pub use view::{DssView, OptionView, Views, views};
+pub(crate) use view::{LoneDss, RawMapping};
 
 /// Kind of the TCP option that carries all of MPTCP (RFC 8684 section 7.1).
 pub const KIND: u8 = 30;

@@ -164,15 +164,78 @@ impl<'a> OptionView<'a> {
     }
 }
 
-/// The DSS that an option area consists of, if it is one and nothing else: so it is in nearly all segments.
-#[inline]
-pub(crate) fn lone_dss(area: &[u8]) -> Option<DssView<'_>> {
-    match *area {
-        [KIND, length, subtype, _, ..] if usize::from(length) == area.len() && subtype >> 4 == Subtype::Dss as u8 => {
-            let view = DssView { bytes: area };
-            view.check_length().is_ok().then_some(view)
+/// An option area that consists of a DSS with a DATA_ACK and nothing else, as in nearly all segments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoneDss<'a> {
+    flags: u8,
+    /// The DATA_ACK.
+    pub(crate) data_ack: WireSeq,
+    /// What follows it: the mapping.
+    rest: &'a [u8],
+}
+
+/// A mapping as it was on the wire, to be known again without being read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RawMapping {
+    flags: u8,
+    len: u8,
+    bytes: [u8; RawMapping::MAX],
+}
+
+impl RawMapping {
+    /// DSN, SSN, length and checksum.
+    const MAX: usize = Width::Long as usize + 4 + 2 + room::CHECKSUM;
+}
+
+impl<'a> LoneDss<'a> {
+    /// Reads an area; `None` if it holds anything else, or a DATA_FIN.
+    #[inline]
+    pub(crate) fn read(area: &'a [u8]) -> Option<Self> {
+        let [KIND, length, subtype, flags, ref fields @ ..] = *area else { return None };
+        if usize::from(length) != area.len() || subtype >> 4 != Subtype::Dss as u8 || flags & DATA_FIN != 0 {
+            return None;
         }
-        _ => None,
+        const LONG: u8 = DATA_ACK | DATA_ACK_LONG;
+        let (data_ack, rest) = match flags & LONG {
+            LONG => {
+                let (ack, rest) = fields.split_first_chunk()?;
+                (WireSeq::Long(u64::from_be_bytes(*ack)), rest)
+            }
+            DATA_ACK => {
+                let (ack, rest) = fields.split_first_chunk()?;
+                (WireSeq::Short(u32::from_be_bytes(*ack)), rest)
+            }
+            _ => return None,
+        };
+        Some(Self { flags, data_ack, rest })
+    }
+
+    /// Whether there is no mapping, or this one.
+    #[inline]
+    pub(crate) fn maps_nothing_but(&self, known: &RawMapping) -> bool {
+        if self.rest.is_empty() {
+            return self.flags & MAPPING == 0;
+        }
+        // By words of a fixed length, where a comparison of slices would be a call.
+        self.flags == known.flags
+            && self.rest.len() == usize::from(known.len)
+            && match (self.rest.first_chunk::<14>(), self.rest.last_chunk::<2>()) {
+                (Some(fields), Some(last)) => {
+                    let (known_fields, known_rest) = known.bytes.split_at(14);
+                    fields == known_fields && (self.rest.len() == 14 || last == known_rest)
+                }
+                _ => self.rest == &known.bytes[..self.rest.len()],
+            }
+    }
+
+    /// The mapping, to be known again; it must be of the right length.
+    pub(crate) fn mapping(&self) -> RawMapping {
+        let mut raw = RawMapping { flags: self.flags, len: 0, bytes: [0; RawMapping::MAX] };
+        if let Some(bytes) = raw.bytes.get_mut(..self.rest.len()) {
+            bytes.copy_from_slice(self.rest);
+            raw.len = u8::try_from(self.rest.len()).unwrap_or(0);
+        }
+        raw
     }
 }
 

@@ -93,7 +93,14 @@ fn step(op: &Op, reassembly: &mut Reassembly, model: &mut Model) -> Option<(Inse
             return None;
         }
     };
-    let inserted = reassembly.insert(pos as u64, bytes.clone(), model.window_end as u64);
+    let end = model.window_end as u64;
+    let inserted = if bytes.first().is_some_and(|value| value % 2 == 0) {
+        // In several slices at once.
+        let (head, tail) = (bytes.slice(..bytes.len() / 3), bytes.slice(bytes.len() / 3..));
+        reassembly.insert_all(pos as u64, &mut vec![head, tail], end)
+    } else {
+        reassembly.insert(pos as u64, bytes.clone(), end)
+    };
     assert_eq!(inserted.new + inserted.duplicate + inserted.beyond, bytes.len());
     Some((inserted, model.insert(pos, &bytes), pos))
 }
