@@ -55,6 +55,14 @@ fn comparisons() -> Vec<(String, Comparison)> {
         };
         all.push((format!("subflows/{name}"), Box::new(sides)));
     }
+    for mptcp in [false, true] {
+        let name = format!("coalesce/{}", if mptcp { "mptcp" } else { "plain" });
+        let sides = move || {
+            let setup = |coalesce| Setup { mptcp, coalesce, ..Setup::default() };
+            [false, true].map(|coalesce| bulk::<NativeStack>(Wire::Mtu1500, &setup(coalesce))).into()
+        };
+        all.push((name, Box::new(sides)));
+    }
     all.push(("idle".into(), Box::new(idle)));
     for mptcp in [false, true] {
         let name = if mptcp { "mptcp" } else { "plain" };
@@ -113,7 +121,8 @@ fn bulk<T: Engine>(wire: Wire, setup: &Setup) -> Side {
     world.transfer(64 << 20);
     let protocol = if setup.mptcp { format!("mptcp, {} subflows", setup.links) } else { "plain".into() };
     let idle = if setup.idle > 0 { format!(", {} idle", setup.idle) } else { String::new() };
-    side(format!("{} {protocol}{idle}", T::NAME), gigabits(BULK), "Gbit/s", move || world.transfer(BULK))
+    let coalesced = if setup.coalesce { ", coalesced" } else { "" };
+    side(format!("{} {protocol}{idle}{coalesced}", T::NAME), gigabits(BULK), "Gbit/s", move || world.transfer(BULK))
 }
 
 fn idle() -> Vec<Side> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mptcp_core::{
     ConnConfig, ConnId, Event, Limits, ListenConfig, Recv, SchedulerKind, Stack, StackConfig, SubflowState,
 };
+use tcp_adapter::native::Coalescer;
 use tcp_adapter::{ConnectRequest, Frame, Instant, InterfaceId, Offload};
 
 use crate::engine::{Engine, TcpSetup};
@@ -35,6 +36,8 @@ pub struct Setup {
     pub offload: Offload,
     /// Settings of TCP.
     pub tcp: TcpSetup,
+    /// Received segments are joined before the stack gets them, if it takes super-segments.
+    pub coalesce: bool,
     /// Connections that are open besides and carry nothing, at most.
     pub idle: usize,
 }
@@ -89,6 +92,7 @@ impl Default for Setup {
             scheduler: SchedulerKind::default(),
             offload: Offload::default(),
             tcp: TcpSetup::default(),
+            coalesce: false,
             idle: 0,
         }
     }
@@ -114,6 +118,8 @@ struct Host<T> {
     /// The stack has bytes to read, or room to write.
     readable: bool,
     writable: bool,
+    /// One for each interface, if segments are joined.
+    coalescers: Vec<Coalescer>,
     /// On the way to this host.
     arriving: Vec<(InterfaceId, Frame)>,
 }
@@ -283,8 +289,9 @@ impl<T: Engine> World<T> {
         for host in &mut self.hosts {
             let mut arriving = std::mem::take(&mut host.arriving);
             for (interface, frame) in arriving.drain(..) {
-                host.stack.handle_frame(self.now, interface, frame);
+                host.receive(self.now, interface, frame);
             }
+            host.receive_rest(self.now);
             host.arriving = arriving;
             if host.stack.poll_timeout().is_some_and(|at| at <= self.now) {
                 host.stack.handle_timeout(self.now);
@@ -316,6 +323,8 @@ impl<T: Engine> Host<T> {
             let id = stack.add_interface(interface(host, link, setup.mtu));
             stack.set_offload(id, setup.offload);
         }
+        let coalescers = if setup.coalesce && T::SEGMENTATION { setup.links } else { 0 };
+        let coalescers = (0..coalescers).map(|_| Coalescer::new()).collect();
         Self {
             stack,
             conn: None,
@@ -324,7 +333,22 @@ impl<T: Engine> Host<T> {
             received: Position(0),
             readable: false,
             writable: false,
+            coalescers,
             arriving: Vec::new(),
+        }
+    }
+
+    fn receive(&mut self, now: Instant, interface: InterfaceId, frame: Frame) {
+        match self.coalescers.get_mut(interface.0) {
+            Some(coalescer) => coalescer.push(frame, &mut |frame| self.stack.handle_frame(now, interface, frame)),
+            None => self.stack.handle_frame(now, interface, frame),
+        }
+    }
+
+    /// A burst has arrived.
+    fn receive_rest(&mut self, now: Instant) {
+        for (index, coalescer) in self.coalescers.iter_mut().enumerate() {
+            coalescer.flush(&mut |frame| self.stack.handle_frame(now, InterfaceId(index), frame));
         }
     }
 
@@ -396,7 +420,8 @@ mod tests {
         let checksum = Setup { checksum: true, ..Setup::default() };
         let jumbo = Setup { mtu: 9000, ..Setup::default() };
         let offloaded = Setup { offload: DEVICE, ..Setup::default() };
-        for setup in [Setup::default(), plain, checksum, jumbo, offloaded] {
+        let coalesced = Setup { coalesce: true, ..Setup::default() };
+        for setup in [Setup::default(), plain, checksum, jumbo, offloaded, coalesced] {
             passes::<SmoltcpStack>(&setup);
             passes::<NativeStack>(&setup);
         }

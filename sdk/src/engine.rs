@@ -14,6 +14,7 @@ use mptcp_core::{
 };
 use rand::TryRng;
 use tcp_adapter::device::{Capture, CaptureFile, Device, DeviceStats};
+use tcp_adapter::native::Coalescer;
 use tcp_adapter::{
     ConnectError, ConnectRequest, Frame, Instant, InterfaceId, ListenError, ListenerId, Offload, TcpStack,
 };
@@ -80,6 +81,8 @@ pub struct ConnReport {
 struct Port {
     name: String,
     device: Box<dyn Device>,
+    /// Joins received segments, for a stack that takes super-segments.
+    coalescer: Option<Coalescer>,
     /// Frames that the device has had no room for yet.
     outgoing: VecDeque<Frame>,
     /// The device's last words. It is left alone since.
@@ -141,7 +144,8 @@ impl Engine {
                 interface,
                 Offload { checksum: capabilities.checksum_offload, segmentation: capabilities.segmentation_offload },
             );
-            engine.ports.push(Port { name, device, outgoing: VecDeque::new(), failed: None, overflowed: 0 });
+            let coalescer = engine.stack.tcp().capabilities().segmentation_offload.then(Coalescer::new);
+            engine.ports.push(Port { name, device, coalescer, outgoing: VecDeque::new(), failed: None, overflowed: 0 });
             for endpoint in endpoints {
                 engine.stack.add_endpoint(endpoint)?;
             }
@@ -196,8 +200,14 @@ impl Engine {
             }
             Err(error) => port.fail(error, &self.readiness),
         }
-        for frame in self.received.drain(..) {
-            self.stack.handle_frame(now, interface, frame);
+        let stack = &mut self.stack;
+        let mut handle = |frame| stack.handle_frame(now, interface, frame);
+        match &mut port.coalescer {
+            Some(coalescer) => {
+                self.received.drain(..).for_each(|frame| coalescer.push(frame, &mut handle));
+                coalescer.flush(&mut handle);
+            }
+            None => self.received.drain(..).for_each(handle),
         }
     }
 
