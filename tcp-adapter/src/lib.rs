@@ -12,6 +12,7 @@ pub mod conformance;
 pub mod congestion;
 pub mod device;
 mod frame;
+mod idle_queue;
 mod interface;
 mod listeners;
 pub mod native;
@@ -24,6 +25,7 @@ mod table;
 mod time;
 
 pub use frame::{ChecksumState, Frame, FrameMeta};
+pub use idle_queue::IdleQueue;
 pub use interface::{InterfaceConfig, InterfaceId, IpCidr, MacAddr, Route};
 pub use stack::{
     AbortError, Capabilities, Chunk, CloseReason, ConnectError, ConnectRequest, ListenError, ListenerId, Offload,

@@ -118,10 +118,11 @@ impl<T> Slab<T> {
         Some((id, slot.value.as_mut()?))
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (TcpId, &mut T)> {
-        (0u32..).zip(&mut self.slots).filter_map(|(index, slot)| {
+    /// All values, with their handles.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TcpId, &T)> {
+        (0u32..).zip(&self.slots).filter_map(|(index, slot)| {
             let id = TcpId { index, generation: slot.generation };
-            Some((id, slot.value.as_mut()?))
+            Some((id, slot.value.as_ref()?))
         })
     }
 

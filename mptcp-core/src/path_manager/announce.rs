@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tcp_adapter::Instant;
+use tcp_adapter::{IdleQueue, Instant};
 
 use crate::wire::AddrId;
 
@@ -32,13 +32,18 @@ enum Progress {
 /// The announcements of one connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Announcements {
-    list: Vec<Announcement>,
+    list: IdleQueue<Announcement>,
 }
 
 impl Announcements {
+    /// Gives back memory that is not needed.
+    pub(crate) fn trim(&mut self) {
+        self.list.trim();
+    }
+
     pub(crate) fn add(&mut self, id: AddrId, addr: IpAddr, port: Option<u16>) {
         self.list.retain(|known| known.id != id);
-        self.list.push(Announcement { id, addr, port, progress: Progress::Due { sent: 0 } });
+        self.list.push_back(Announcement { id, addr, port, progress: Progress::Due { sent: 0 } });
     }
 
     /// Forgets an announcement; false if there was none, so that no REMOVE_ADDR is needed.
@@ -57,7 +62,7 @@ impl Announcements {
     /// received announcement at a time and drops those that follow at its heels.
     pub(crate) fn next_due(&mut self, now: Instant, timeout: Duration) -> Option<Announcement> {
         let one_is_under_way = self.one_is_under_way(now);
-        for known in &mut self.list {
+        for known in self.list.iter_mut() {
             let sent = match known.progress {
                 Progress::Due { .. } if one_is_under_way => continue,
                 Progress::Due { sent } => sent,

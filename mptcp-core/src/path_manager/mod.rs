@@ -8,11 +8,12 @@ mod endpoint;
 mod pace;
 mod remote;
 mod retry;
+mod site;
 mod withdraw;
 
 use std::net::{IpAddr, SocketAddr};
 
-use tcp_adapter::InterfaceConfig;
+use tcp_adapter::{IdleQueue, InterfaceConfig};
 
 pub(crate) use announce::Announcements;
 pub(crate) use endpoint::EndpointTable;
@@ -20,6 +21,7 @@ pub use endpoint::{Endpoint, EndpointError, EndpointFlags, EndpointId, Limits};
 pub(crate) use pace::Pace;
 pub(crate) use remote::{Learned, RemoteAddrs};
 pub(crate) use retry::Retries;
+pub(crate) use site::Site;
 pub(crate) use withdraw::Withdrawals;
 
 use crate::wire::AddrId;
@@ -28,23 +30,23 @@ use crate::wire::AddrId;
 #[derive(Clone, Debug)]
 pub(crate) struct PathState {
     /// The addresses that the application sees: those of the first subflow (RFC 8684 section 4, "5-tuple").
-    pub(crate) local: SocketAddr,
-    pub(crate) remote: SocketAddr,
+    pub(crate) local: Site,
+    pub(crate) remote: Site,
     /// The peer asked not to be joined at its first address (flag C of MP_CAPABLE).
     pub(crate) deny_remote_initial: bool,
     pub(crate) announced: Announcements,
     pub(crate) withdrawn: Withdrawals,
     /// Addresses that are no endpoints any more, but carry the last subflow that works.
-    pub(crate) leaving: Vec<Leaving>,
+    pub(crate) leaving: IdleQueue<Leaving>,
     pub(crate) remotes: RemoteAddrs,
     pub(crate) retries: Retries,
     pub(crate) pace: Pace,
     /// Something has changed since subflows were last planned.
     pub(crate) changed: bool,
     /// Pairs that were tried, so that none is tried twice on our own account.
-    tried: Vec<(IpAddr, SocketAddr)>,
+    tried: Vec<(IpAddr, Site)>,
     /// Ids given to local addresses that are no endpoints, counted down from 255 as endpoints count up from 1.
-    implicit: Vec<(AddrId, IpAddr)>,
+    implicit: IdleQueue<(AddrId, IpAddr)>,
 }
 
 /// An address of ours that is to be withdrawn.
@@ -74,20 +76,20 @@ pub(crate) struct Surroundings<'a> {
 impl PathState {
     pub(crate) fn new(local: SocketAddr, remote: SocketAddr) -> Self {
         let mut remotes = RemoteAddrs::default();
-        remotes.observe(AddrId(0), remote);
+        remotes.observe(AddrId(0), remote.into());
         Self {
-            local,
-            remote,
+            local: local.into(),
+            remote: remote.into(),
             deny_remote_initial: false,
             announced: Announcements::default(),
             withdrawn: Withdrawals::default(),
-            leaving: Vec::new(),
+            leaving: IdleQueue::new(),
             remotes,
             retries: Retries::default(),
             pace: Pace::default(),
             changed: true,
-            tried: vec![(local.ip(), remote)],
-            implicit: Vec::new(),
+            tried: vec![(local.ip(), remote.into())],
+            implicit: IdleQueue::new(),
         }
     }
 
@@ -98,10 +100,10 @@ impl PathState {
     /// ours that reaches it.
     pub(crate) fn next_plan(&mut self, around: &Surroundings<'_>) -> Option<Plan> {
         let plan = self.candidates(around).into_iter().find(|plan| {
-            !self.tried.contains(&(plan.local, plan.remote))
+            !self.tried.contains(&(plan.local, plan.remote.into()))
                 && around.interfaces.iter().any(|interface| interface.reaches(plan.local, plan.remote.ip()))
         })?;
-        self.tried.push((plan.local, plan.remote));
+        self.tried.push((plan.local, plan.remote.into()));
         Some(plan)
     }
 
@@ -116,19 +118,19 @@ impl PathState {
         let mut meshed = false;
         for (_, endpoint) in opening {
             if !self.deny_remote_initial {
-                add(endpoint.addr, self.remote, AddrId(0), endpoint.flags.backup);
+                add(endpoint.addr, self.remote.into(), AddrId(0), endpoint.flags.backup);
             }
             if endpoint.flags.fullmesh {
                 meshed = true;
                 for known in self.remotes.iter() {
-                    add(endpoint.addr, known.addr, known.id, endpoint.flags.backup);
+                    add(endpoint.addr, known.addr.into(), known.id, endpoint.flags.backup);
                 }
             }
         }
         for known in self.remotes.iter().filter(|_| !meshed) {
             if let Some(local) = source_for(around.interfaces, known.addr.ip()) {
                 let backup = around.endpoints.by_addr(local).is_some_and(|(_, endpoint)| endpoint.flags.backup);
-                add(local, known.addr, known.id, backup);
+                add(local, known.addr.into(), known.id, backup);
             }
         }
         plans
@@ -147,10 +149,13 @@ impl PathState {
 
     /// Gives back memory that is not needed.
     pub(crate) fn trim(&mut self) {
-        self.leaving.shrink_to_fit();
-        self.tried.shrink_to_fit();
-        self.implicit.shrink_to_fit();
+        self.announced.trim();
+        self.withdrawn.trim();
+        self.leaving.trim();
         self.remotes.trim();
+        self.retries.trim();
+        self.tried.shrink_to_fit();
+        self.implicit.trim();
     }
 
     /// Lets a pair be tried again: the peer has refreshed its address, or it was closed on purpose.
@@ -169,13 +174,13 @@ impl PathState {
     /// that come and go.
     pub(crate) fn forget_outdated(&mut self) {
         let (first, remotes) = (self.remote, &self.remotes);
-        let known = |remote: SocketAddr| remote == first || remotes.knows(remote);
+        let known = |remote: Site| remote == first || remotes.knows(remote);
         self.tried.retain(|(_, remote)| known(*remote));
-        self.retries.forget_given_up(known);
+        self.retries.forget_given_up(|remote| known(remote.into()));
     }
 
     /// Remembers a pair that is in use for other reasons than a plan.
-    pub(crate) fn mark_tried(&mut self, local: IpAddr, remote: SocketAddr) {
+    pub(crate) fn mark_tried(&mut self, local: IpAddr, remote: Site) {
         if !self.tried.contains(&(local, remote)) {
             self.tried.push((local, remote));
         }
@@ -202,7 +207,7 @@ impl PathState {
         let taken =
             |id: u8| self.implicit.iter().any(|(known, _)| known.0 == id) || endpoints.get(EndpointId(id)).is_some();
         let id = AddrId((1..=u8::MAX).rev().find(|id| !taken(*id)).unwrap_or(u8::MAX));
-        self.implicit.push((id, addr));
+        self.implicit.push_back((id, addr));
         id
     }
 }

@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use tcp_adapter::IdleQueue;
+
+use super::Site;
 use crate::wire::AddrId;
 
 /// Addresses that are remembered per connection at most, so that a peer cannot fill memory with them. The
@@ -12,7 +15,7 @@ const MAX_ADDRESSES: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RemoteAddr {
     pub(crate) id: AddrId,
-    pub(crate) addr: SocketAddr,
+    pub(crate) addr: Site,
 }
 
 /// What an ADD_ADDR was good for.
@@ -32,7 +35,7 @@ pub(crate) enum Learned {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RemoteAddrs {
     /// Announced.
-    list: Vec<RemoteAddr>,
+    list: IdleQueue<RemoteAddr>,
     /// Seen at the other end of subflows, which may be gone. A translator may have made something else of an address that
     /// is announced under the same id.
     joined: Vec<RemoteAddr>,
@@ -41,7 +44,7 @@ pub(crate) struct RemoteAddrs {
 impl RemoteAddrs {
     /// Gives back memory that is not needed.
     pub(crate) fn trim(&mut self) {
-        self.list.shrink_to_fit();
+        self.list.trim();
         self.joined.shrink_to_fit();
     }
 
@@ -52,19 +55,19 @@ impl RemoteAddrs {
                 return Learned::IdInUse;
             }
             let same = known.addr == addr;
-            known.addr = addr;
+            known.addr = addr.into();
             return if same { Learned::Refreshed } else { Learned::New };
         }
         if self.list.len() >= limit.min(MAX_ADDRESSES) {
             return Learned::Refused;
         }
-        self.list.push(RemoteAddr { id, addr });
+        self.list.push_back(RemoteAddr { id, addr: addr.into() });
         Learned::New
     }
 
     /// Takes the address id of a subflow that was authenticated. The last observation counts, and of too many the oldest
     /// is forgotten.
-    pub(crate) fn observe(&mut self, id: AddrId, addr: SocketAddr) {
+    pub(crate) fn observe(&mut self, id: AddrId, addr: Site) {
         self.joined.retain(|known| known.id != id);
         if self.joined.len() >= MAX_ADDRESSES {
             self.joined.remove(0);
@@ -74,12 +77,14 @@ impl RemoteAddrs {
 
     /// Forgets an announced address; `None` if the id was not announced.
     pub(crate) fn remove(&mut self, id: AddrId) -> Option<RemoteAddr> {
-        take(&mut self.list, id)
+        let at = self.list.iter().position(|known| known.id == id)?;
+        self.list.remove(at)
     }
 
     /// Forgets an observed address; `None` if no subflow had the id.
     pub(crate) fn remove_observed(&mut self, id: AddrId) -> Option<RemoteAddr> {
-        take(&mut self.joined, id)
+        let at = self.joined.iter().position(|known| known.id == id)?;
+        Some(self.joined.remove(at))
     }
 
     /// The announced ones.
@@ -88,23 +93,18 @@ impl RemoteAddrs {
     }
 
     /// Whether this is what some announcement says now, or the other end of a subflow was.
-    pub(crate) fn knows(&self, addr: SocketAddr) -> bool {
-        self.list.iter().chain(&self.joined).any(|known| known.addr == addr)
+    pub(crate) fn knows(&self, addr: Site) -> bool {
+        self.list.iter().chain(self.joined.iter()).any(|known| known.addr == addr)
     }
 
     /// What was announced under an id.
     pub(crate) fn get(&self, id: AddrId) -> Option<SocketAddr> {
-        self.list.iter().find(|known| known.id == id).map(|known| known.addr)
+        self.list.iter().find(|known| known.id == id).map(|known| known.addr.into())
     }
 
     pub(crate) fn id_of(&self, addr: IpAddr) -> Option<AddrId> {
-        self.list.iter().chain(&self.joined).find(|known| known.addr.ip() == addr).map(|known| known.id)
+        self.list.iter().chain(self.joined.iter()).find(|known| known.addr.ip() == addr).map(|known| known.id)
     }
-}
-
-fn take(list: &mut Vec<RemoteAddr>, id: AddrId) -> Option<RemoteAddr> {
-    let at = list.iter().position(|known| known.id == id)?;
-    Some(list.remove(at))
 }
 
 #[cfg(test)]
@@ -122,14 +122,14 @@ mod tests {
         assert_eq!(addrs.learn(AddrId(1), other_port, 1), Learned::New);
         assert_eq!(addrs.learn(AddrId(1), two, 1), Learned::IdInUse);
         assert_eq!(addrs.learn(AddrId(2), two, 1), Learned::Refused);
-        assert_eq!(addrs.remove(AddrId(1)).map(|known| known.addr), Some(other_port));
+        assert_eq!(addrs.remove(AddrId(1)).map(|known| known.addr), Some(other_port.into()));
         assert_eq!(addrs.remove(AddrId(1)), None, "an unknown id is ignored");
         assert_eq!(addrs.learn(AddrId(1), two, 1), Learned::New, "a removed id is free again");
         assert_eq!(addrs.id_of(two.ip()), Some(AddrId(1)));
     }
     #[test]
     fn observed_ids_are_kept_up_to_a_bound() {
-        let addr = |last: u8| SocketAddr::new([10, 0, 0, last].into(), 80);
+        let addr = |last: u8| Site::from(SocketAddr::new([10, 0, 0, last].into(), 80));
         let mut addrs = RemoteAddrs::default();
         for id in 0..=64 {
             addrs.observe(AddrId(id), addr(id));
@@ -138,7 +138,7 @@ mod tests {
         addrs.observe(AddrId(1), addr(100));
         assert!(!addrs.knows(addr(1)) && addrs.knows(addr(100)) && addrs.knows(addr(2)));
         assert_eq!(addrs.iter().count(), 0, "they are not announced");
-        assert_eq!(addrs.learn(AddrId(1), addr(7), 1), Learned::New, "translated");
+        assert_eq!(addrs.learn(AddrId(1), addr(7).into(), 1), Learned::New, "translated");
         assert_eq!(addrs.id_of(addr(100).ip()), Some(AddrId(1)));
         assert_eq!(addrs.remove_observed(AddrId(1)).map(|known| known.addr), Some(addr(100)));
         assert_eq!(addrs.remove_observed(AddrId(1)), None);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tcp_adapter::Instant;
+use tcp_adapter::{IdleQueue, Instant};
 
 /// First wait after a loss.
 const FIRST: Duration = Duration::from_millis(500);
@@ -25,10 +25,15 @@ struct Lost {
 /// The pairs of one connection that wait for another attempt.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Retries {
-    lost: Vec<Lost>,
+    lost: IdleQueue<Lost>,
 }
 
 impl Retries {
+    /// Gives back memory that is not needed.
+    pub(crate) fn trim(&mut self) {
+        self.lost.trim();
+    }
+
     /// Arms another attempt on a pair that has failed, twice as late as the one before. With a bound, it is given up
     /// once so many have failed; a pair that was first armed without one has none.
     pub(crate) fn arm(&mut self, now: Instant, local: IpAddr, remote: SocketAddr, most: Option<u32>) {
@@ -50,7 +55,7 @@ impl Retries {
             }
             None => {
                 let failed = most.map(|_| 0);
-                self.lost.push_mut(Lost { local, remote, wait: FIRST, at: None, failed })
+                self.lost.push_back_mut(Lost { local, remote, wait: FIRST, at: None, failed })
             }
         };
         known.wait = known.wait.max(least.min(LONGEST));
@@ -67,7 +72,7 @@ impl Retries {
     /// Arms another attempt without a wait, for a pair that is known to work.
     pub(crate) fn arm_at_once(&mut self, now: Instant, local: IpAddr, remote: SocketAddr) {
         self.forget(local, remote);
-        self.lost.push(Lost { local, remote, wait: FIRST, at: Some(now), failed: None });
+        self.lost.push_back(Lost { local, remote, wait: FIRST, at: Some(now), failed: None });
     }
 
     /// A pair that was due cannot be tried now: later, and it counts as no attempt.

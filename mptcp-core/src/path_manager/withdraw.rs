@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tcp_adapter::Instant;
+use tcp_adapter::{IdleQueue, Instant};
 
 use crate::wire::AddrId;
 
@@ -24,13 +24,18 @@ struct Withdrawal {
 /// The withdrawals of one connection: at most one for each address id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Withdrawals {
-    list: Vec<Withdrawal>,
+    list: IdleQueue<Withdrawal>,
 }
 
 impl Withdrawals {
+    /// Gives back memory that is not needed.
+    pub(crate) fn trim(&mut self) {
+        self.list.trim();
+    }
+
     pub(crate) fn add(&mut self, id: AddrId, addr: IpAddr) {
         self.cancel(id);
-        self.list.push(Withdrawal { id, addr, sent: 0, at: Some(Instant::ZERO) });
+        self.list.push_back(Withdrawal { id, addr, sent: 0, at: Some(Instant::ZERO) });
     }
 
     /// Whether this address was withdrawn under the id, and has not been in use since.

@@ -62,7 +62,7 @@ impl Connection {
         let same = self.paths.withdrawn.contains(id, addr);
         self.paths.withdrawn.cancel(id);
         for subflow in self.subflows.iter_mut().filter(|_| same) {
-            subflow.control.retain_mut(|option| {
+            subflow.control.retain(|option| {
                 let MptcpOption::RemoveAddr(remove) = option else { return true };
                 let others: Vec<AddrId> = remove.iter().filter(|listed| *listed != id).collect();
                 RemoveAddr::new(&others).map(|shorter| *remove = shorter).is_some()
@@ -98,7 +98,7 @@ impl Connection {
         let leaving = Leaving { id, addr, announced };
         if self.needs_address(addr) {
             self.paths.leaving.retain(|known| known.id != id);
-            self.paths.leaving.push(leaving);
+            self.paths.leaving.push_back(leaving);
         } else {
             self.leave(leaving, cx);
         }
@@ -106,11 +106,11 @@ impl Connection {
 
     /// Withdraws what had to wait for that.
     pub(crate) fn leave_addresses(&mut self, cx: &mut Cx<'_>) {
-        for leaving in std::mem::take(&mut self.paths.leaving) {
+        for leaving in self.paths.leaving.take() {
             let Leaving { id, addr, announced } = leaving;
             let back = cx.shared.endpoints.by_addr(addr).map(|(id, _)| self.paths.id_of_endpoint(id, addr));
             if self.needs_address(addr) {
-                self.paths.leaving.push(leaving);
+                self.paths.leaving.push_back(leaving);
             } else if back.is_none() {
                 self.leave(leaving, cx);
             } else if announced && back != Some(id) {
@@ -196,7 +196,7 @@ impl Connection {
             let learned = self.paths.remotes.remove(addr_id);
             if let Some(known) = learned {
                 self.paths.retries.forget_remote(known.addr.ip());
-                self.paths.allow_again(known.addr);
+                self.paths.allow_again(known.addr.into());
             }
             // It may be known from subflows only, and those may be gone (section 3.4.1).
             let observed = self.paths.remotes.remove_observed(addr_id);

@@ -190,7 +190,7 @@ impl Connection {
 
     /// Resets what was marked for it.
     pub(crate) fn carry_out_dooms(&mut self, cx: &mut Cx<'_>) {
-        for (id, doom) in std::mem::take(&mut self.doomed) {
+        for (id, doom) in self.doomed.take() {
             let Some(subflow) = self.subflow_mut(id) else { continue };
             if let Doom::Reason(reason) = doom {
                 subflow.own_reset = Some(reason);
@@ -213,7 +213,7 @@ impl Connection {
         let Some(index) = self.subflows.iter().position(|subflow| subflow.id == id) else { return };
         let subflow = self.subflows.remove(index);
         self.remember(&subflow);
-        for option in &subflow.control {
+        for option in subflow.control.iter() {
             if let MptcpOption::AddAddr(AddAddr { addr_id, kind: AddAddrKind::Announce { .. }, .. }) = option {
                 self.paths.announced.not_sent(*addr_id);
             }

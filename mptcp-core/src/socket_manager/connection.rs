@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
-use tcp_adapter::{Instant, ListenerId};
+use tcp_adapter::{IdleQueue, Instant, ListenerId};
 
 use super::receiver::Receiver;
 use super::sender::Sender;
@@ -66,7 +66,7 @@ pub(crate) struct Plain {
     /// What the peer numbers its data from, should it not have fallen back.
     pub(crate) rx_idsn: Option<Idsn>,
     /// The infinite mapping that tells the peer.
-    pub(crate) infinite: Option<Infinite>,
+    pub(crate) infinite: Option<Box<Infinite>>,
 }
 
 /// An infinite mapping to be sent on one last DSS option (RFC 8684 section 3.7).
@@ -125,7 +125,7 @@ pub(crate) struct Connection {
     /// What it contributes to the stack's count of held bytes.
     pub(crate) memory_counted: usize,
     /// Subflows to reset as soon as TCP can be reached: a hook cannot.
-    pub(crate) doomed: Vec<(SubflowId, Doom)>,
+    pub(crate) doomed: IdleQueue<(SubflowId, Doom)>,
     /// When to look whether queues that were in use are empty.
     pub(crate) trim_at: Option<Instant>,
 }
@@ -171,7 +171,7 @@ impl Connection {
             give_up_at: None,
             dirty: false,
             memory_counted: 0,
-            doomed: Vec::new(),
+            doomed: IdleQueue::new(),
             trim_at: None,
         }
     }
@@ -239,7 +239,7 @@ impl Connection {
     /// Marks for a reset at the next opportunity.
     pub(crate) fn doom(&mut self, subflow: SubflowId, doom: Doom) {
         if !self.doomed.iter().any(|(known, _)| *known == subflow) {
-            self.doomed.push((subflow, doom));
+            self.doomed.push_back((subflow, doom));
         }
     }
 
@@ -309,8 +309,8 @@ impl Connection {
         };
         ConnInfo {
             state: self.state(),
-            local: self.paths.local,
-            remote: self.paths.remote,
+            local: self.paths.local.into(),
+            remote: self.paths.remote.into(),
             local_token: self.local_key().map(|local| local.token.0),
             remote_token,
             fallback: match &self.protocol {

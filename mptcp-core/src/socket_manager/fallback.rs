@@ -43,7 +43,7 @@ impl Connection {
             tx_base: self.sender.queue.nxt().wrapping_sub(next_offset),
             rx_base: self.receiver.stream.rcv_nxt().wrapping_sub(read_offset),
             rx_idsn: self.multipath().map(|state| state.remote.idsn),
-            infinite,
+            infinite: infinite.map(Box::new),
         });
         // What TCP has acknowledged so far, no later segment may acknowledge again.
         let acked = first.map_or(0, |subflow| subflow.sent.iter().next().map_or(next_offset, |mapping| mapping.offset));

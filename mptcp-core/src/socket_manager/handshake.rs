@@ -5,7 +5,7 @@ use tcp_adapter::{Instant, OptionSpace, SegmentIn, SynSegment, SynVerdict, TcpId
 
 use super::connection::{Connection, Multipath, Negotiating, NewConnection, Protocol};
 use super::shared::{KeyMaterial, Owner, Shared};
-use super::subflow::{NewSubflow, Stage, Subflow};
+use super::subflow::{NewSubflow, Stage, Subflow, ThirdAck};
 use crate::event::{ConnId, FallbackCause, SubflowId};
 use crate::keys::{join_hmac, truncate_64, truncate_160, verify};
 use crate::mib::Counter;
@@ -164,7 +164,7 @@ impl Connection {
         shared: &mut Shared,
     ) -> SynVerdict {
         let (backup_by_peer, remote_id, remote_nonce) = join;
-        let initial = syn.local == self.paths.local;
+        let initial = self.paths.local == syn.local;
         let limit = usize::from(shared.config.limits.subflows.min(crate::path_manager::Limits::MAX_SUBFLOWS));
         let refused = if self.closed.is_some() || self.multipath().is_none() {
             Some(ResetReason::MptcpSpecific)
@@ -344,7 +344,7 @@ impl Connection {
         subflow.remote_id = remote_id;
         let remote_addr = subflow.remote;
         let hmac = truncate_160(&join_hmac(local, remote, nonce, remote_nonce));
-        subflow.stage = Stage::PreEstablished { hmac, again: now + PRE_ESTABLISHED_WAIT, sent: 0 };
+        subflow.stage = Stage::PreEstablished(Box::new(ThirdAck { hmac, again: now + PRE_ESTABLISHED_WAIT, sent: 0 }));
         self.paths.remotes.observe(remote_id, remote_addr);
         Verdict::Accept
     }

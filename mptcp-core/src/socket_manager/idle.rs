@@ -1,6 +1,5 @@
 //! What a connection gives back while it has nothing to do: there may be very many of them.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use tcp_adapter::Instant;
@@ -38,11 +37,9 @@ impl Connection {
             subflow.sent.trim();
             subflow.received.trim();
             subflow.reader.trim();
-            if subflow.control.is_empty() {
-                subflow.control = VecDeque::new();
-            }
+            subflow.control.trim();
         }
-        self.doomed.shrink_to_fit();
+        self.doomed.trim();
         self.past.shrink_to_fit();
         self.paths.trim();
     }

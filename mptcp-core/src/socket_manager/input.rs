@@ -25,7 +25,6 @@ impl Connection {
         let Some(subflow) = self.subflow_mut(id) else { return Verdict::Accept };
         subflow.remove_at = None;
         subflow.heard_at = now;
-        let stage = subflow.stage;
         if segment.flags.rst {
             return self.on_reset(id, segment, shared);
         }
@@ -35,7 +34,8 @@ impl Connection {
         if matches!(self.protocol, Protocol::Plain(_)) {
             return self.on_plain(id, segment);
         }
-        match stage {
+        let Some(subflow) = self.subflow(id) else { return Verdict::Accept };
+        match subflow.stage {
             Stage::CapableSyn { .. } => self.on_capable_syn_ack(segment, shared),
             Stage::JoinSyn { nonce } => self.on_join_syn_ack(now, id, nonce, segment, shared),
             // A SYN that is repeated: TCP answers it again.

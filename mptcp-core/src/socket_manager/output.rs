@@ -91,13 +91,13 @@ impl Connection {
         let data_fin = (self.sender.fin == Fin::Sent).then(|| self.sender.queue.end());
         let Some(index) = self.subflow_index(id) else { return };
         if let Protocol::Plain(plain) = &mut self.protocol {
-            return plain_options(plain.infinite.as_mut(), &mut self.subflows[index], segment, space, shared);
+            return plain_options(plain.infinite.as_deref_mut(), &mut self.subflows[index], segment, space, shared);
         }
         let Protocol::Multipath(state) = &self.protocol else { return };
         let flags = self.flags(state.checksum, shared);
         let subflow = &mut self.subflows[index];
-        if let Stage::PreEstablished { hmac, .. } = subflow.stage {
-            emit(&MptcpOption::Join(MpJoin::Ack { hmac }), space);
+        if let Stage::PreEstablished(ack) = &subflow.stage {
+            emit(&MptcpOption::Join(MpJoin::Ack { hmac: ack.hmac }), space);
             return;
         }
         let chunk = segment.chunk.and_then(|chunk| subflow.sent.find_next(chunk.offset));

@@ -114,7 +114,7 @@ impl Connection {
                 self.paths.retries.postpone(cx.now, local, remote);
                 continue;
             }
-            let remote_id = match remote == self.paths.remote {
+            let remote_id = match self.paths.remote == remote {
                 true => AddrId(0),
                 false => self.paths.remotes.id_of(remote.ip()).unwrap_or(AddrId(0)),
             };
@@ -154,7 +154,7 @@ impl Connection {
     }
 
     fn most_attempts(&self, remote: SocketAddr, shared: &Shared) -> Option<u32> {
-        (remote != self.paths.remote).then_some(shared.config.join_attempts)
+        (self.paths.remote != remote).then_some(shared.config.join_attempts)
     }
 
     /// Starts a join on request of the application.
@@ -189,7 +189,7 @@ impl Connection {
 
     /// Whether flag C keeps joins off this address and port (RFC 8684 section 3.1).
     fn is_denied(&self, remote: SocketAddr) -> bool {
-        self.paths.deny_remote_initial && remote == self.paths.remote
+        self.paths.deny_remote_initial && self.paths.remote == remote
     }
 
     fn join(
@@ -326,7 +326,7 @@ impl Connection {
             if subflow.is_join() && subflow.connected && subflow.stage == Stage::Established && !subflow.announced {
                 subflow.announced = true;
                 joined = true;
-                self.paths.retries.forget(subflow.local.ip(), subflow.remote);
+                self.paths.retries.forget(subflow.local.ip(), subflow.remote.into());
                 cx.shared.events.push_back(Event::SubflowEstablished(conn, subflow.id));
             }
         }
@@ -343,7 +343,7 @@ impl Connection {
 
     /// Whether to make a lost subflow again, and when.
     pub(crate) fn reconsider_path(&mut self, subflow: &Subflow, why: SubflowCloseReason, cx: &mut Cx<'_>) {
-        let (now, local, remote) = (cx.now, subflow.local.ip(), subflow.remote);
+        let (now, local, remote) = (cx.now, subflow.local.ip(), SocketAddr::from(subflow.remote));
         self.paths.changed = true;
         let again = match why {
             // Closed on purpose by either side.
@@ -358,9 +358,9 @@ impl Connection {
                 matches!(reason, ResetReason::UnacceptablePerformance | ResetReason::TooMuchOutstanding)
             }
         };
-        let first = remote == self.paths.remote;
+        let first = subflow.remote == self.paths.remote;
         let denied = self.is_denied(remote);
-        let announced = first || subflow.remote_id == AddrId(0) || self.paths.remotes.knows(remote);
+        let announced = first || subflow.remote_id == AddrId(0) || self.paths.remotes.knows(subflow.remote);
         // Not what the peer has withdrawn (RFC 8684 section 3.4.2), be it before the join was complete.
         let withdrawn = subflow.withdrawn || (!subflow.announced && !announced);
         if !again || !subflow.initiator || denied || withdrawn {

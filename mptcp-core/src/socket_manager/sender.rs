@@ -424,7 +424,7 @@ impl Connection {
         self.reinject_all(id);
         let Some(subflow) = self.subflow_mut(id) else { return };
         tracing::debug!(subflow = %id, "subflow is stale");
-        subflow.stale = Some(Stale { since: cx.now, probe_at: cx.now, probe_wait: FIRST_PROBE_WAIT });
+        subflow.stale = Some(Box::new(Stale { since: cx.now, probe_at: cx.now, probe_wait: FIRST_PROBE_WAIT }));
         cx.shared.mib.bump(Counter::SubflowStale);
     }
 

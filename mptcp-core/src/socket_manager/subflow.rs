@@ -1,14 +1,14 @@
 //! A subflow: one TCP connection of a multipath connection.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tcp_adapter::{Instant, TcpId};
+use tcp_adapter::{IdleQueue, Instant, TcpId};
 
 use super::keepalive::Watch;
 use crate::event::SubflowId;
 use crate::info::{SubflowInfo, SubflowState};
+use crate::path_manager::Site;
 use crate::stream::{MappedReader, ReceivedMap, SentMap};
 use crate::wire::{AddrId, MptcpOption, RawMapping, ResetReason};
 
@@ -26,7 +26,7 @@ const MAX_QUEUED: usize = 64;
 pub(crate) const MAX_SIGNALS_IN_A_ROW: u8 = 2;
 
 /// How far a subflow has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// First subflow, active: the SYN is out, sent so often.
     CapableSyn { sent: u32 },
@@ -38,11 +38,21 @@ pub(crate) enum Stage {
     JoinAnswered { local_nonce: u32, remote_nonce: u32 },
     /// Join, active: the third ACK is out and must be acknowledged before anything else is sent (RFC 8684
     /// section 3.2, PRE_ESTABLISHED).
-    PreEstablished { hmac: [u8; 20], again: Instant, sent: u32 },
+    PreEstablished(Box<ThirdAck>),
     /// Carries data.
     Established,
     /// Carries no new data: this side has sent its FIN, or the peer has.
     Closing,
+}
+
+/// The third ACK of a join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ThirdAck {
+    pub(crate) hmac: [u8; 20],
+    /// When it is sent again.
+    pub(crate) again: Instant,
+    /// How often it was.
+    pub(crate) sent: u32,
 }
 
 /// A subflow that does not answer.
@@ -61,8 +71,8 @@ pub(crate) struct Subflow {
     pub(crate) stage: Stage,
     /// Opened by this side.
     pub(crate) initiator: bool,
-    pub(crate) local: SocketAddr,
-    pub(crate) remote: SocketAddr,
+    pub(crate) local: Site,
+    pub(crate) remote: Site,
     pub(crate) local_id: AddrId,
     pub(crate) remote_id: AddrId,
     /// This side asks the peer to send here only if nothing else works.
@@ -90,7 +100,7 @@ pub(crate) struct Subflow {
     /// When bytes without a mapping began to wait.
     pub(crate) unmapped_since: Option<Instant>,
     /// Options that wait for a segment without payload.
-    pub(crate) control: VecDeque<MptcpOption>,
+    pub(crate) control: IdleQueue<MptcpOption>,
     pub(crate) signals_in_a_row: u8,
     /// When more signals may leave, after as many in a row as are allowed.
     pub(crate) signal_at: Option<Instant>,
@@ -102,7 +112,7 @@ pub(crate) struct Subflow {
     pub(crate) withdrawn: bool,
     /// It is to be probed for that.
     pub(crate) removal_asked: bool,
-    pub(crate) stale: Option<Stale>,
+    pub(crate) stale: Option<Box<Stale>>,
     /// Since when something has been outstanding without an answer.
     pub(crate) waiting_since: Option<Instant>,
     /// When a segment was last received.
@@ -149,8 +159,8 @@ impl Subflow {
             tcp,
             stage,
             initiator,
-            local,
-            remote,
+            local: local.into(),
+            remote: remote.into(),
             local_id,
             remote_id,
             backup,
@@ -166,7 +176,7 @@ impl Subflow {
             altered: false,
             reader: MappedReader::default(),
             unmapped_since: None,
-            control: VecDeque::new(),
+            control: IdleQueue::new(),
             signals_in_a_row: 0,
             signal_at: None,
             ack_wanted: false,
@@ -242,8 +252,8 @@ impl Subflow {
         SubflowInfo {
             id: self.id,
             state: self.state(),
-            local: self.local,
-            remote: self.remote,
+            local: self.local.into(),
+            remote: self.remote.into(),
             local_addr_id: self.local_id,
             remote_addr_id: self.remote_id,
             backup: self.backup,

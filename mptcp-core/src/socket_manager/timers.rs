@@ -45,10 +45,10 @@ impl Connection {
             earliest.or(self.paths.pace.deadline().filter(|_| self.paths.changed));
         }
         for subflow in &self.subflows {
-            if let Stage::PreEstablished { again, .. } = subflow.stage {
-                earliest.or(Some(again));
+            if let Stage::PreEstablished(ack) = &subflow.stage {
+                earliest.or(Some(ack.again));
             }
-            if let Some(stale) = subflow.stale {
+            if let Some(stale) = &subflow.stale {
                 earliest.or(Some(stale.probe_at.min(stale.since + config.subflow_timeout)));
             }
             earliest.or(subflow.remove_at);
@@ -91,7 +91,7 @@ impl Connection {
         if let Some(id) = self.unmapped_overdue(now, cx.shared.config.unmapped_timeout) {
             self.break_unmapped(id, cx);
         }
-        let dead = |subflow: &&Subflow| subflow.stale.is_some_and(|stale| stale.since + timeout <= now);
+        let dead = |subflow: &&Subflow| subflow.stale.as_ref().is_some_and(|stale| stale.since + timeout <= now);
         let gone: Vec<SubflowId> = self.subflows.iter().filter(dead).map(|subflow| subflow.id).collect();
         for id in gone {
             self.doom(id, Doom::Reason(ResetReason::UnacceptablePerformance));
@@ -112,13 +112,13 @@ impl Connection {
         let now = cx.now;
         let mut given_up = Vec::new();
         for subflow in &mut self.subflows {
-            let Stage::PreEstablished { again, sent, .. } = &mut subflow.stage else { continue };
-            if *again > now {
+            let Stage::PreEstablished(ack) = &mut subflow.stage else { continue };
+            if ack.again > now {
                 continue;
             }
-            *sent += 1;
-            *again = now + PRE_ESTABLISHED_WAIT * (1 << *sent);
-            if *sent > PRE_ESTABLISHED_TRIES {
+            ack.sent += 1;
+            ack.again = now + PRE_ESTABLISHED_WAIT * (1 << ack.sent);
+            if ack.sent > PRE_ESTABLISHED_TRIES {
                 given_up.push(subflow.id);
             } else {
                 cx.tcp.ack_now(now, subflow.tcp);

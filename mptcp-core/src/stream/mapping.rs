@@ -1,8 +1,7 @@
 //! Mappings that the peer declared on one subflow.
 
-use std::collections::VecDeque;
-
 use smallvec::SmallVec;
+use tcp_adapter::IdleQueue;
 
 /// A mapping received in a DSS option (RFC 8684 section 3.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +73,7 @@ pub enum MapInsert {
 #[derive(Clone, Debug)]
 pub struct ReceivedMap {
     /// By offset, not overlapping.
-    mappings: VecDeque<ReceivedMapping>,
+    mappings: IdleQueue<ReceivedMapping>,
     /// Everything before was consumed, and its mappings are forgotten.
     consumed: u64,
     max: usize,
@@ -83,7 +82,7 @@ pub struct ReceivedMap {
 impl ReceivedMap {
     /// An empty map for at most `max` mappings.
     pub const fn new(max: usize) -> Self {
-        Self { mappings: VecDeque::new(), consumed: 0, max }
+        Self { mappings: IdleQueue::new(), consumed: 0, max }
     }
 
     /// Adds a mapping.
@@ -155,7 +154,7 @@ impl ReceivedMap {
 
     /// Gives back the memory of empty queues.
     pub fn trim(&mut self) {
-        self.mappings.shrink_to_fit();
+        self.mappings.trim();
     }
 
     /// The number of mappings held.

@@ -1,8 +1,7 @@
 //! Contiguous received bytes in slices that are never all small.
 
-use std::collections::VecDeque;
-
 use bytes::{Bytes, BytesMut};
+use tcp_adapter::IdleQueue;
 
 /// Slices shorter than this are copied when stored.
 ///
@@ -23,13 +22,13 @@ const JOINED_MAX: usize = 1024;
 /// a copy. (Reading from the front can shorten the first slice below that.)
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    slices: VecDeque<Bytes>,
+    slices: IdleQueue<Bytes>,
     len: usize,
 }
 
 impl Run {
     pub(super) const fn new() -> Self {
-        Self { slices: VecDeque::new(), len: 0 }
+        Self { slices: IdleQueue::new(), len: 0 }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -88,7 +87,7 @@ impl Run {
 
     /// Gives back the memory of empty slices.
     pub(super) fn trim(&mut self) {
-        self.slices.shrink_to_fit();
+        self.slices.trim();
     }
 
     /// Takes at most `max` bytes from the front, without copying; `None` if there are none to take.
@@ -103,7 +102,7 @@ impl Run {
     pub(super) fn prefix(&self, len: usize) -> Vec<Bytes> {
         let mut left = len;
         let mut prefix = Vec::new();
-        for slice in &self.slices {
+        for slice in self.slices.iter() {
             if left == 0 {
                 break;
             }

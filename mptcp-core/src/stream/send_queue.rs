@@ -1,8 +1,7 @@
 //! What the application wrote, until it is acknowledged at the connection level.
 
-use std::collections::VecDeque;
-
 use bytes::{Bytes, BytesMut};
+use tcp_adapter::IdleQueue;
 
 /// A slice of at least this many bytes is sent as it is, without looking at its neighbours.
 ///
@@ -17,7 +16,7 @@ const WHOLE_ENOUGH: usize = 4096;
 /// from [`nxt`](Self::nxt) on were never given to any subflow.
 #[derive(Debug, Default)]
 pub struct SendQueue {
-    slices: VecDeque<Slice>,
+    slices: IdleQueue<Slice>,
     una: u64,
     nxt: u64,
     end: u64,
@@ -26,7 +25,7 @@ pub struct SendQueue {
 impl SendQueue {
     /// A queue for a stream of which nothing was written yet.
     pub const fn new() -> Self {
-        Self { slices: VecDeque::new(), una: 0, nxt: 0, end: 0 }
+        Self { slices: IdleQueue::new(), una: 0, nxt: 0, end: 0 }
     }
 
     /// Appends `bytes` to the stream.
@@ -94,7 +93,7 @@ impl SendQueue {
 
     /// Gives back the memory of empty queues.
     pub fn trim(&mut self) {
-        self.slices.shrink_to_fit();
+        self.slices.trim();
     }
 
     /// Marks everything before `to` as given to a subflow; never goes back, nor beyond `end`.

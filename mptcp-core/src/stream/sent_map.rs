@@ -1,7 +1,8 @@
 //! Which positions of the stream one subflow carries.
 
-use std::collections::VecDeque;
 use std::ops::Range;
+
+use tcp_adapter::IdleQueue;
 
 /// A mapping that was declared to the peer on one subflow (RFC 8684 section 3.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +36,10 @@ impl SentMapping {
 /// is needed again.
 #[derive(Clone, Debug, Default)]
 pub struct SentMap {
-    mappings: VecDeque<SentMapping>,
+    mappings: IdleQueue<SentMapping>,
     /// Offsets of the mappings whose positions are not all after those of the mapping before. Between two of them
     /// positions are in order, so that a stretch can be looked up without a look at all.
-    breaks: VecDeque<u64>,
+    breaks: IdleQueue<u64>,
     /// Index of the mapping that was looked up last.
     found: usize,
 }
@@ -46,7 +47,7 @@ pub struct SentMap {
 impl SentMap {
     /// No mappings.
     pub const fn new() -> Self {
-        Self { mappings: VecDeque::new(), breaks: VecDeque::new(), found: 0 }
+        Self { mappings: IdleQueue::new(), breaks: IdleQueue::new(), found: 0 }
     }
 
     /// Adds the mapping of the next bytes of the subflow: not before the end of the last one.
@@ -63,8 +64,8 @@ impl SentMap {
 
     /// Gives back the memory of empty queues.
     pub fn trim(&mut self) {
-        self.mappings.shrink_to_fit();
-        self.breaks.shrink_to_fit();
+        self.mappings.trim();
+        self.breaks.trim();
     }
 
     /// Whether everything sent is acknowledged by TCP.

@@ -21,8 +21,8 @@ const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 pub struct Cubic {
     window: Window,
     curve: Curve,
-    /// The curve before the last congestion event (section 4.9.2).
-    before: Curve,
+    /// The curve before the last congestion event (section 4.9.2), if there was one.
+    before: Option<Box<Curve>>,
     hystart: HyStart,
     /// When an acknowledgement came last, or an idle time ended.
     touched: Instant,
@@ -31,7 +31,7 @@ pub struct Cubic {
 }
 
 /// The function that the window follows in a stage of congestion avoidance, in segments and seconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Curve {
     /// When the stage began; `None` before it has.
     epoch: Option<Instant>,
@@ -48,11 +48,10 @@ struct Curve {
 impl Cubic {
     /// Begins with the initial window for segments of `mss` bytes.
     pub fn new(mss: u64) -> Self {
-        let curve = Curve { epoch: None, w_est: 0.0, w_max: 0.0, k: 0.0, cwnd_prior: 0.0 };
         Self {
             window: Window::new(mss),
-            curve,
-            before: curve,
+            curve: Curve::default(),
+            before: None,
             hystart: HyStart::new(),
             touched: Instant::ZERO,
             fraction: 0.0,
@@ -142,7 +141,7 @@ impl CongestionControl for Cubic {
         if event.cause == Cause::Timeout && self.window.cwnd() <= self.window.mss() {
             return;
         }
-        self.before = self.curve;
+        **self.before.get_or_insert_default() = self.curve;
         self.curve.end(self.segments(), event.cause);
         self.fraction = 0.0;
         // The window and not what is in flight: it grows only while it is used (section 4.6).
@@ -151,7 +150,7 @@ impl CongestionControl for Cubic {
 
     fn on_spurious(&mut self, _now: Instant) {
         if self.window.undo() {
-            self.curve = self.before;
+            self.curve = self.before.as_deref().copied().unwrap_or(self.curve);
         }
     }
 
@@ -164,7 +163,9 @@ impl CongestionControl for Cubic {
         let scale = self.window.mss() as f64 / mss.max(1) as f64;
         self.window.set_mss(mss);
         self.curve.scale(scale);
-        self.before.scale(scale);
+        if let Some(before) = &mut self.before {
+            before.scale(scale);
+        }
     }
 }
 

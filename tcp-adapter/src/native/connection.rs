@@ -9,7 +9,7 @@ use super::memory::Memory;
 use super::path_mtu::PathMtu;
 use super::receiver::Receiver;
 use super::send::{Fin, NEVER, Sender};
-use super::wire::{HeaderTemplate, IPV4_HEADER, IPV6_HEADER, TCP_HEADER};
+use super::wire::HeaderTemplate;
 use crate::table::FourTuple;
 use crate::{Instant, InterfaceId, ListenerId, TcpId, TcpInfo};
 
@@ -23,9 +23,9 @@ pub(super) const MIN_SEGMENT: u32 = 88;
 #[derive(Debug)]
 pub(super) enum Phase {
     /// SYN-SENT.
-    SynSent(Handshake),
+    SynSent(Box<Handshake>),
     /// SYN-RECEIVED.
-    SynReceived(Handshake),
+    SynReceived(Box<Handshake>),
     /// ESTABLISHED and later.
     Open,
 }
@@ -99,7 +99,6 @@ pub(super) struct Connection {
     pub(super) send: Sender,
     pub(super) receive: Receiver,
     pub(super) template: HeaderTemplate,
-    pub(super) tuple: FourTuple,
     pub(super) path_mtu: PathMtu,
     /// Of the peer's SYN; does not count options (RFC 6691).
     pub(super) peer_mss: u32,
@@ -122,15 +121,10 @@ pub(super) fn timestamp(now: Instant, offset: u32) -> u32 {
     millis.wrapping_add(offset)
 }
 
-/// Bytes of the IP header of a packet between these two.
-pub(super) fn ip_header(tuple: &FourTuple) -> usize {
-    if tuple.local.is_ipv4() { IPV4_HEADER } else { IPV6_HEADER }
-}
-
 impl Connection {
     /// Payload and options of a segment at most, by the path and the peer.
     pub(super) fn segment_limit(&self) -> u32 {
-        let headers = ip_header(&self.tuple) + TCP_HEADER;
+        let headers = self.template.packet_overhead();
         let by_path = self.path_mtu.current().saturating_sub(u32::try_from(headers).unwrap_or(u32::MAX));
         by_path.min(self.peer_mss).max(MIN_SEGMENT)
     }
@@ -241,11 +235,12 @@ impl Connection {
     /// See [`TcpStack::info`](crate::TcpStack::info).
     pub(super) fn info(&self) -> TcpInfo {
         let send = &self.send;
+        let FourTuple { local, remote } = self.template.tuple();
         let time = |nanos: u64| (nanos > 0).then(|| Duration::from_nanos(nanos));
         TcpInfo {
             interface: self.interface,
-            local: self.tuple.local,
-            remote: self.tuple.remote,
+            local,
+            remote,
             established: self.is_open() && send.fin == Fin::None && !self.receive.finished(),
             srtt: time(send.rtt.srtt()),
             rttvar: time(send.rtt.srtt()).map(|_| Duration::from_nanos(send.rtt.rttvar())),

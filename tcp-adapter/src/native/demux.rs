@@ -3,12 +3,13 @@
 use bytes::Bytes;
 
 use super::input::{Disposition, Take};
+use super::pairs::Entry;
 use super::stateless::Resumed;
 use super::time_wait::Answer;
 use super::wire::{
     self, ChecksumMode, Flags, IcmpErrorKind, IcmpMessage, OptionWriter, Parsed, Segment, headers_are_linear, parse,
 };
-use super::{Context, Entry, FOUND, NativeStack, State, neighbours};
+use super::{Context, FOUND, NativeStack, State, neighbours};
 use crate::table::FourTuple;
 use crate::{CloseReason, Frame, InterfaceId, MacAddr, SegmentHook, TcpEvent, TcpId};
 
@@ -97,7 +98,7 @@ impl NativeStack {
     ) -> Option<(TcpId, Take)> {
         let id = match self.found_before(&tuple) {
             Some(id) => id,
-            None => match self.table.get(&tuple) {
+            None => match self.pair(&tuple) {
                 Some(Entry::Connection(id)) => *id,
                 Some(Entry::TimeWait(_)) => {
                     self.receive_in_time_wait(interface, tuple, segment, hook);
@@ -181,31 +182,32 @@ impl NativeStack {
         segment: &Segment<'_>,
         hook: &mut dyn SegmentHook,
     ) {
-        let Some(Entry::TimeWait(wait)) = self.table.get_mut(&tuple) else { return };
+        let Some(Entry::TimeWait(wait)) = self.pair(&tuple) else { return };
         if wait.interface != interface {
             return;
         }
-        match wait.answer(segment) {
-            Answer::NewConnection => {
-                self.time_waits.remove(&(wait.expires, tuple));
-                self.table.remove(&tuple);
-                self.receive_unknown(interface, tuple, segment, hook);
-            }
-            Answer::Acknowledge => {
-                if segment.flags.contains(Flags::FIN) {
-                    self.time_waits.remove(&(wait.expires, tuple));
-                    wait.expires = self.now + self.config.time_wait;
-                    self.time_waits.insert((wait.expires, tuple));
-                }
-                let mut head = self.heads.take();
-                self.ident = self.ident.wrapping_add(1);
-                let mut options = OptionWriter::default();
-                let fields = wait.acknowledgement(self.now, &mut options, self.ident);
-                wait.template.write(&mut head, &fields, &[], ChecksumMode::Full);
-                self.ready.push_back((interface, Frame::linear(head)));
-            }
-            Answer::Silence => {}
+        let answer = wait.answer(segment);
+        if answer == Answer::Silence {
+            return;
         }
+        let Some(Entry::TimeWait(mut wait)) = self.remove_pair(&tuple) else { return };
+        if answer == Answer::NewConnection {
+            self.time_waits.remove(&(wait.expires, tuple));
+            self.receive_unknown(interface, tuple, segment, hook);
+            return;
+        }
+        if segment.flags.contains(Flags::FIN) {
+            self.time_waits.remove(&(wait.expires, tuple));
+            wait.expires = self.now + self.config.time_wait;
+            self.time_waits.insert((wait.expires, tuple));
+        }
+        let mut head = self.heads.take();
+        self.ident = self.ident.wrapping_add(1);
+        let mut options = OptionWriter::default();
+        let fields = wait.acknowledgement(self.now, &mut options, self.ident);
+        wait.template.write(&mut head, &fields, &[], ChecksumMode::Full);
+        self.ready.push_back((interface, Frame::linear(head)));
+        self.enter_pair(&tuple, Entry::TimeWait(wait));
     }
 
     /// A segment of no connection (RFC 9293 section 3.10.7.1 and 3.10.7.2). It may be what brings one back whose SYN was answered by a
@@ -249,7 +251,7 @@ impl NativeStack {
     /// A router or the other host says that a packet of ours did not get through.
     fn receive_error(&mut self, error: &wire::IcmpError) {
         let tuple = FourTuple { local: error.source, remote: error.destination };
-        let Some(Entry::Connection(id)) = self.table.get(&tuple) else { return };
+        let Some(Entry::Connection(id)) = self.pair(&tuple) else { return };
         let id = *id;
         let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
         match error.kind {

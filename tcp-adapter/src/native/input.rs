@@ -52,7 +52,7 @@ impl Connection {
     /// Takes a segment that is addressed to this connection.
     pub(super) fn on_segment(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
         match self.phase {
-            Phase::SynSent(handshake) => self.on_syn_sent(cx, segment, handshake),
+            Phase::SynSent(ref handshake) => self.on_syn_sent(cx, segment, **handshake),
             Phase::SynReceived(_) if self.answers_both_syns(segment) => {
                 // Both have opened at the same time: without its SYN, which we have, it is the acknowledgement of ours.
                 let flags = Flags(segment.flags.0 & !Flags::SYN.0);
@@ -110,7 +110,7 @@ impl Connection {
             // Both open at the same time (RFC 9293 section 3.5, MUST-10).
             self.agreed.ecn = false;
             let repeated = Handshake { resend_at: cx.now, ..handshake };
-            self.phase = Phase::SynReceived(repeated);
+            self.phase = Phase::SynReceived(Box::new(repeated));
             self.send.window = u64::from(segment.window);
         }
         Disposition::Done
@@ -124,7 +124,7 @@ impl Connection {
         self.waits_for_neighbour = false;
         self.last_received = cx.now;
         // RFC 9293 section 3.7.1: without the option 536, or 1220 over IPv6.
-        let default_mss = if self.tuple.local.is_ipv4() { 536 } else { 1220 };
+        let default_mss = if self.template.is_ipv6() { 1220 } else { 536 };
         self.peer_mss = options.mss.filter(|mss| *mss > 0).map_or(default_mss, u32::from);
         // Scaling is for both directions or for none (RFC 7323 section 2.2).
         self.agreed.window_scaling = config.window_scaling && options.window_shift.is_some();
@@ -237,8 +237,8 @@ impl Connection {
         if let Some((value, _)) = options.timestamps.filter(|_| self.agreed.timestamps) {
             self.receive.timestamps.take(cx.now, value, offset <= self.receive.acked());
         }
-        if let Phase::SynReceived(handshake) = self.phase {
-            self.open(cx, handshake);
+        if let Phase::SynReceived(ref handshake) = self.phase {
+            self.open(cx, **handshake);
         }
         self.acknowledged(cx, segment, &options, &seen, signal);
         if self.agreed.ecn && flags.contains(Flags::CWR) {

@@ -1,7 +1,8 @@
 //! What must hold whatever a peer sends, for tests to check.
 
+use super::pairs::Entry;
 use super::send::Fin;
-use super::{Entry, NativeStack, State};
+use super::{NativeStack, State};
 use crate::TcpId;
 
 impl NativeStack {
@@ -12,10 +13,11 @@ impl NativeStack {
     pub fn check_invariants(&mut self) {
         let mut held = 0;
         let mut seen = 0;
-        for (id, state) in self.connections.iter_mut() {
+        for (id, state) in self.connections.iter() {
             seen += 1;
             let State::Live(conn) = state else { continue };
-            assert!(matches!(self.table.get(&conn.tuple), Some(Entry::Connection(known)) if *known == id), "{id:?}");
+            let entry = self.pair(&conn.template.tuple());
+            assert!(matches!(entry, Some(Entry::Connection(known)) if *known == id), "{id:?}");
             let send = &conn.send;
             let end = send.buffer.end() + u64::from(matches!(send.fin, Fin::Sent | Fin::Acked));
             assert!(send.una <= send.nxt && send.nxt <= end, "{id:?}: {} {} {end}", send.una, send.nxt);

@@ -30,6 +30,7 @@ mod neighbours;
 mod opening;
 mod output;
 mod pacing;
+mod pairs;
 mod path_mtu;
 mod prr;
 mod receive;
@@ -47,7 +48,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use hashbrown::HashMap;
 
 pub use self::coalesce::Coalescer;
 pub use self::config::NativeConfig;
@@ -55,8 +55,8 @@ use self::connection::Connection;
 use self::cookies::Cookies;
 use self::memory::{Level, Memory};
 use self::neighbours::Neighbours;
+use self::pairs::Pairs;
 use self::send::Fin;
-use self::time_wait::TimeWait;
 use self::wheel::Wheel;
 use self::wire::HeadPool;
 use crate::congestion::CongestionControl;
@@ -76,7 +76,7 @@ pub struct NativeStack {
     interfaces: Vec<Interface>,
     interface_configs: Vec<InterfaceConfig>,
     connections: Slab<State>,
-    table: HashMap<FourTuple, Entry, Keys>,
+    pairs: Pairs,
     /// Connections that were found lately, by what their ports add up to: segments come in bursts.
     found: [Option<(FourTuple, TcpId)>; FOUND],
     /// When each TIME-WAIT ends.
@@ -111,16 +111,13 @@ struct Interface {
 enum State {
     Live(Box<Connection>),
     /// Gone but for bytes that wait to be read; [`TcpEvent::Closed`] follows them.
-    Ended {
-        received: VecDeque<Received>,
-        reason: CloseReason,
-    },
+    Ended(Box<Ended>),
 }
 
-/// What a pair of addresses and ports stands for.
-enum Entry {
-    Connection(TcpId),
-    TimeWait(Box<TimeWait>),
+/// What is left of a connection that is gone.
+struct Ended {
+    received: VecDeque<Received>,
+    reason: CloseReason,
 }
 
 /// What a connection needs to act.
@@ -144,7 +141,7 @@ impl NativeStack {
             interfaces: Vec::new(),
             interface_configs: Vec::new(),
             connections: Slab::new(config.max_connections),
-            table: HashMap::with_hasher(keys.clone()),
+            pairs: Pairs::default(),
             found: [None; FOUND],
             time_waits: BTreeSet::new(),
             listeners: Listeners::default(),
@@ -171,7 +168,7 @@ impl NativeStack {
 
     /// Pairs of addresses and ports that are known, those in TIME-WAIT included.
     pub fn table_len(&self) -> usize {
-        self.table.len()
+        self.pairs.len()
     }
 
     /// Payload bytes that the connections hold, received and to be sent.
@@ -182,14 +179,14 @@ impl NativeStack {
     fn live(&self, id: TcpId) -> Option<&Connection> {
         match self.connections.get(id)? {
             State::Live(conn) => Some(conn),
-            State::Ended { .. } => None,
+            State::Ended(_) => None,
         }
     }
 
     fn live_mut(&mut self, id: TcpId) -> Option<&mut Connection> {
         match self.connections.get_mut(id)? {
             State::Live(conn) => Some(conn),
-            State::Ended { .. } => None,
+            State::Ended(_) => None,
         }
     }
 
@@ -305,10 +302,10 @@ impl TcpStack for NativeStack {
                 }
                 Some(received)
             }
-            State::Ended { received: queue, reason } => {
-                let received = queue.pop_front()?;
-                let reason = *reason;
-                if queue.is_empty() {
+            State::Ended(ended) => {
+                let received = ended.received.pop_front()?;
+                let reason = ended.reason;
+                if ended.received.is_empty() {
                     self.close(conn, reason);
                 }
                 Some(received)
@@ -329,7 +326,7 @@ impl TcpStack for NativeStack {
         self.now = now;
         match self.connections.get(conn) {
             None => return Err(AbortError::Closed),
-            Some(State::Ended { .. }) => {
+            Some(State::Ended(_)) => {
                 // Nobody is there any more to be told; what was not read is thrown away.
                 self.close(conn, CloseReason::Aborted);
                 return Ok(());

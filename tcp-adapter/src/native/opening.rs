@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::connection::{Agreed, Connection, Handshake, MIN_SEGMENT, Phase};
 use super::neighbours;
+use super::pairs::Entry;
 use super::path_mtu::PathMtu;
 use super::receiver::Receiver;
 use super::send::{NEVER, Sender};
 use super::wire::{Flags, HeaderTemplate, Options, Segment};
-use super::{Context, Entry, NativeStack, State, normalized};
+use super::{Context, NativeStack, State, normalized};
 use crate::table::FourTuple;
 use crate::{ConnectError, ConnectRequest, Instant, InterfaceId, MacAddr, SegmentHook, SynSegment, SynVerdict, TcpId};
 
@@ -44,13 +45,13 @@ impl NativeStack {
             None => self.draw_port(request.local, remote).ok_or(ConnectError::NoPort(remote))?,
         };
         let tuple = FourTuple { local: SocketAddr::new(request.local, port), remote };
-        if self.table.contains_key(&tuple) || tuple.local == tuple.remote {
+        if self.pair(&tuple).is_some() || tuple.local == tuple.remote {
             return Err(ConnectError::InUse(port));
         }
         let id = self.connections.reserve().ok_or(ConnectError::TooMany(self.config.max_connections))?;
-        let phase = Phase::SynSent(Handshake::new(self.now, self.config.handshake_timeout));
+        let phase = Phase::SynSent(Box::new(Handshake::new(self.now, self.config.handshake_timeout)));
         let conn = self.connection(id, interface, tuple, phase);
-        self.table.insert(tuple, Entry::Connection(id));
+        self.enter_pair(&tuple, Entry::Connection(id));
         self.connections.put(id, State::Live(Box::new(conn)));
         self.wake(id);
         Ok(id)
@@ -81,7 +82,7 @@ impl NativeStack {
         if let Some(listener) = listener {
             self.listeners.begin(listener);
         }
-        let phase = Phase::SynReceived(Handshake::new(self.now, self.config.handshake_timeout));
+        let phase = Phase::SynReceived(Box::new(Handshake::new(self.now, self.config.handshake_timeout)));
         let mut conn = self.connection(id, interface, tuple, phase);
         let mut cx = Context {
             now: self.now,
@@ -94,7 +95,7 @@ impl NativeStack {
         conn.take_peer_syn(&mut cx, segment, &options);
         // RFC 3168 section 6.1.1: both flags on a SYN ask for ECN. It is answered even if it is not asked for from here.
         conn.agreed.ecn = segment.flags.contains(Flags::ECE | Flags::CWR);
-        self.table.insert(tuple, Entry::Connection(id));
+        self.enter_pair(&tuple, Entry::Connection(id));
         self.connections.put(id, State::Live(Box::new(conn)));
         self.wake(id);
     }
@@ -146,7 +147,6 @@ impl NativeStack {
             send: Sender::new(&self.config, control, self.initial_sequence_number(&tuple), MIN_SEGMENT),
             receive: Receiver::new(self.now, &self.config),
             template: HeaderTemplate::new(config.mac, MacAddr([0; 6]), tuple.local, tuple.remote),
-            tuple,
             path_mtu,
             peer_mss: u32::MAX,
             timestamp_offset,
@@ -183,7 +183,7 @@ impl NativeStack {
         let start = self.keys.hash(HASH_PORT, &(local, remote)).wrapping_add(self.ports_drawn);
         let step = (0..count).find(|step| {
             let local = SocketAddr::new(local, ephemeral(start.wrapping_add(*step)));
-            !self.table.contains_key(&FourTuple { local, remote }) && self.listeners.find(local).is_none()
+            self.pair(&FourTuple { local, remote }).is_none() && self.listeners.find(local).is_none()
         })?;
         self.ports_drawn = self.ports_drawn.wrapping_add(step + 1);
         Some(ephemeral(start.wrapping_add(step)))

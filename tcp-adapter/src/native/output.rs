@@ -34,8 +34,8 @@ impl Connection {
     /// Sends everything that may leave now.
     pub(super) fn transmit(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>) {
         match self.phase {
-            Phase::SynSent(handshake) => self.transmit_syn(cx, out, handshake, false),
-            Phase::SynReceived(handshake) => self.transmit_syn(cx, out, handshake, true),
+            Phase::SynSent(ref handshake) => self.transmit_syn(cx, out, **handshake, false),
+            Phase::SynReceived(ref handshake) => self.transmit_syn(cx, out, **handshake, true),
             Phase::Open => self.transmit_open(cx, out),
         }
     }
@@ -44,7 +44,7 @@ impl Connection {
         if handshake.resend_at <= cx.now {
             handshake.leaves(cx.now);
             match &mut self.phase {
-                Phase::SynSent(kept) | Phase::SynReceived(kept) => *kept = handshake,
+                Phase::SynSent(kept) | Phase::SynReceived(kept) => **kept = handshake,
                 Phase::Open => {}
             }
             self.emit_syn(cx, out, answer);

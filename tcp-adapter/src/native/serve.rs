@@ -4,10 +4,11 @@ use super::connection::{Connection, Phase};
 use super::keep_alive::Due;
 use super::neighbours::{self, Lookup};
 use super::output::Output;
+use super::pairs::Entry;
 use super::send::{Expired, Fin, NEVER};
 use super::time_wait::TimeWait;
 use super::wire::Segment;
-use super::{Context, Entry, FOUND, Interface, NativeStack, State};
+use super::{Context, Ended, FOUND, Interface, NativeStack, State};
 use crate::{
     CloseReason, Frame, Instant, InterfaceConfig, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut,
     TcpEvent, TcpId,
@@ -27,7 +28,7 @@ impl NativeStack {
             && at <= self.now
         {
             self.time_waits.pop_first();
-            self.table.remove(&tuple);
+            self.remove_pair(&tuple);
         }
         while let Some(index) = self.wheel.pop_due(self.now) {
             let Some((id, State::Live(conn))) = self.connections.at_mut(index) else { continue };
@@ -113,24 +114,27 @@ impl NativeStack {
     /// Both FINs are acknowledged.
     pub(super) fn finish(&mut self, id: TcpId) {
         let Some(conn) = self.live(id) else { return };
-        let tuple = conn.tuple;
+        let tuple = conn.template.tuple();
         let expires = self.now + self.config.time_wait;
         // Whoever closed last has left LAST-ACK, and needs not wait.
         let wait = (!conn.closed_by_peer).then(|| Box::new(TimeWait::new(conn, expires)));
         self.end(id, CloseReason::Normal);
         let Some(wait) = wait else { return };
-        self.table.insert(tuple, Entry::TimeWait(wait));
+        self.enter_pair(&tuple, Entry::TimeWait(wait));
         self.time_waits.insert((expires, tuple));
         let limit = self.config.max_connections.saturating_mul(TIME_WAITS_PER_CONNECTION);
         if self.time_waits.len() > limit
             && let Some((_, oldest)) = self.time_waits.pop_first()
         {
-            self.table.remove(&oldest);
+            self.remove_pair(&oldest);
         }
     }
 
     /// Forgets a connection. Bytes that wait to be read delay the event.
     pub(super) fn end(&mut self, id: TcpId, reason: CloseReason) {
+        let Some(State::Live(conn)) = self.connections.get(id) else { return };
+        let tuple = conn.template.tuple();
+        self.remove_pair(&tuple);
         let Some(State::Live(mut conn)) = self.connections.take(id) else { return };
         self.wheel.cancel(id.index);
         self.memory.charge(&mut conn.charged, 0);
@@ -138,14 +142,11 @@ impl NativeStack {
         if let Some(listener) = conn.backlog.take() {
             self.listeners.end(listener);
         }
-        if matches!(self.table.get(&conn.tuple), Some(Entry::Connection(known)) if *known == id) {
-            self.table.remove(&conn.tuple);
-        }
         let received = conn.receive.drain();
         if received.is_empty() || reason == CloseReason::Aborted {
             self.close(id, reason);
         } else {
-            self.connections.put(id, State::Ended { received, reason });
+            self.connections.put(id, State::Ended(Box::new(Ended { received, reason })));
         }
     }
 
@@ -210,7 +211,7 @@ fn route(
     if conn.routed {
         return true;
     }
-    let Some(next_hop) = neighbours::next_hop(config, conn.tuple.remote.ip()) else { return false };
+    let Some(next_hop) = neighbours::next_hop(config, conn.template.tuple().remote.ip()) else { return false };
     match interface.neighbours.lookup(now, config, next_hop, ask) {
         Lookup::Known(mac) => {
             conn.template.set_link_destination(mac);

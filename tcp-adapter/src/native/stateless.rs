@@ -3,8 +3,9 @@
 
 use super::connection::{Handshake, Phase, timestamp};
 use super::cookies::stamp;
+use super::pairs::Entry;
 use super::wire::{ChecksumMode, Ecn, Flags, HeaderTemplate, OptionWriter, Options, Segment, SegmentFields};
-use super::{Context, Entry, NativeStack, State};
+use super::{Context, NativeStack, State};
 use crate::table::FourTuple;
 use crate::{Frame, InterfaceId, ListenerId, OptionSpace, SegmentHook, SynSegment, SynVerdict};
 
@@ -113,7 +114,7 @@ impl NativeStack {
             return Resumed::Refused;
         }
         let handshake = Handshake::new(self.now, self.config.handshake_timeout);
-        let mut conn = self.connection(id, interface, tuple, Phase::SynReceived(handshake));
+        let mut conn = self.connection(id, interface, tuple, Phase::SynReceived(Box::new(handshake)));
         conn.send.iss = segment.ack.wrapping_sub(1);
         let offered = Options {
             mss: Some(remembered.mss),
@@ -133,7 +134,7 @@ impl NativeStack {
         conn.take_peer_syn(&mut cx, &syn, &offered);
         conn.agreed.ecn = remembered.ecn;
         conn.receive.permitted_in_syn(&self.config);
-        self.table.insert(tuple, Entry::Connection(id));
+        self.enter_pair(&tuple, Entry::Connection(id));
         self.connections.put(id, State::Live(Box::new(conn)));
         Resumed::Open
     }

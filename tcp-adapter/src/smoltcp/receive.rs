@@ -75,7 +75,7 @@ impl SmoltcpStack {
         // It may have been the answer that any connection waits for.
         let waiting: Vec<_> = self
             .connections
-            .iter_mut()
+            .iter()
             .filter_map(|(id, state)| match state {
                 State::Live(conn) if conn.interface == interface && conn.deadline.is_some() => Some(id),
                 _ => None,

@@ -8,9 +8,9 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::beyond::{Beyond, MERGE_AT};
-use super::pieces::{Payload, Pieces, append, merge_small};
+use super::pieces::{Payload, append, merge_small};
 use super::sack::{self, SackBlocks};
-use crate::Received;
+use crate::{IdleQueue, Received};
 
 /// Pieces for which there stays room when all have been read: a burst of frames. A connection that becomes idle gives that back
 /// with [`Reassembly::release`].
@@ -27,7 +27,7 @@ const KEEP: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Reassembly {
     /// In order and not read, the last byte being the one before `rcv_nxt`.
-    ready: Pieces,
+    ready: IdleQueue<Bytes>,
     /// Bytes of `ready`.
     buffered: usize,
     rcv_nxt: u64,
@@ -53,7 +53,7 @@ pub(crate) struct Inserted {
 impl Reassembly {
     /// Without any bytes. With `sack`, remembers what [`sack_blocks`](Self::sack_blocks) has to report.
     pub(crate) fn new(sack: bool) -> Self {
-        Self { ready: Pieces::new(), buffered: 0, rcv_nxt: 0, beyond: None, merge_at: MERGE_AT, sack }
+        Self { ready: IdleQueue::new(), buffered: 0, rcv_nxt: 0, beyond: None, merge_at: MERGE_AT, sack }
     }
 
     /// Takes the first `len` bytes of `payload`, the first of which is at `offset` and which are all in the window.
@@ -150,7 +150,7 @@ impl Reassembly {
 
     /// Gives back the memory that is not in use: for a connection that has become idle.
     pub(crate) fn release(&mut self) {
-        self.ready.shrink_to_fit();
+        self.ready.trim();
     }
 
     #[cold]

@@ -250,7 +250,7 @@ impl Sender {
             self.congested(now, Cause::Loss, prior_in_flight, lost);
         }
         self.evidence = Evidence::NONE;
-        let prr = self.control.uses_prr().then(|| Prr::start(prior_in_flight, self.control.cwnd()));
+        let prr = self.control.uses_prr().then(|| Box::new(Prr::start(prior_in_flight, self.control.cwnd())));
         self.repair = Repair::Fast { until: self.nxt, prr };
     }
 
@@ -289,8 +289,8 @@ impl Sender {
         let rtt = newly.timed.map(|(_, last)| now.nanos_since(last));
         // A window that was not used says nothing (RFC 7661); in slow start half of it is enough, as it doubles in a round trip.
         let half_used = self.control.in_slow_start() && prior_in_flight * 2 >= self.control.cwnd();
-        let rate = self.flight.delivery.take_sample(self.rtt.min());
-        self.delivery_rate = rate.map(|sample| sample.rate).or(self.delivery_rate);
+        let rate = self.flight.delivery.rate(&newly.sampled, self.rtt.min());
+        self.delivery_rate = rate.map_or(self.delivery_rate, |sample| sample.rate);
         self.control.on_ack(&Ack {
             now,
             delivered: newly.delivered,

@@ -1,17 +1,15 @@
 //! Bytes to be sent, and sent ones until they are acknowledged.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
-use crate::Chunk;
+use crate::{Chunk, IdleQueue};
 
 /// The chunks of one connection's stream, from the first that is not acknowledged on.
 ///
 /// Nothing is copied: a chunk is a shared slice, and so is each part of it that leaves.
 #[derive(Debug, Default)]
 pub(in crate::native) struct SendBuffer {
-    chunks: VecDeque<Stored>,
+    chunks: IdleQueue<Stored>,
     /// Offset after the last byte.
     end: u64,
     /// Bytes held: whole chunks, as a slice of one holds all of it.
@@ -89,9 +87,7 @@ impl SendBuffer {
 
     /// Gives back the memory of an empty queue.
     pub(in crate::native) fn trim(&mut self) {
-        if self.chunks.is_empty() {
-            self.chunks = VecDeque::new();
-        }
+        self.chunks.trim();
     }
 
     fn find(&mut self, offset: u64) -> Option<usize> {

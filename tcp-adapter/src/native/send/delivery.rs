@@ -26,9 +26,11 @@ pub(in crate::native) struct Delivery {
     lost: u64,
     /// The sender had nothing more to send until so much will have been delivered; 0 if it does.
     app_limited_until: u64,
-    /// The segment that the sample is about: the newest that was acknowledged.
-    sampled: Option<(Instant, Snapshot)>,
 }
+
+/// The segment that the sample of an acknowledgement is about, the newest that it acknowledges: when it left, and in what state.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::native) struct Sampled(Option<(Instant, Snapshot)>);
 
 impl Delivery {
     /// Bytes delivered so far.
@@ -61,13 +63,20 @@ impl Delivery {
     }
 
     /// `len` bytes of a segment that left at `at` have arrived.
-    pub(super) fn delivered(&mut self, now: Instant, at: Instant, snapshot: &Snapshot, len: u64) {
+    pub(super) fn delivered(
+        &mut self,
+        now: Instant,
+        at: Instant,
+        snapshot: &Snapshot,
+        len: u64,
+        sampled: &mut Sampled,
+    ) {
         self.delivered += len;
         self.delivered_at = now;
         let newer =
             |(known, known_snapshot): (Instant, Snapshot)| (snapshot.delivered, at) > (known_snapshot.delivered, known);
-        if self.sampled.is_none_or(newer) {
-            self.sampled = Some((at, *snapshot));
+        if sampled.0.is_none_or(newer) {
+            sampled.0 = Some((at, *snapshot));
             self.first_sent_at = at;
         }
         if self.app_limited_until > 0 && self.delivered > self.app_limited_until {
@@ -79,10 +88,10 @@ impl Delivery {
         self.lost += len;
     }
 
-    /// The rate sample of the acknowledgement that was just processed; `None` if there is none, or none that could be true: an
+    /// The rate sample of an acknowledgement; `None` if there is none, or none that could be true: an
     /// interval shorter than the smallest round-trip time measures the receiver's bursts.
-    pub(in crate::native) fn take_sample(&mut self, min_rtt: u64) -> Option<RateSample> {
-        let (at, snapshot) = self.sampled.take()?;
+    pub(in crate::native) fn rate(&self, sampled: &Sampled, min_rtt: u64) -> Option<RateSample> {
+        let (at, snapshot) = sampled.0?;
         let sending = at.nanos_since(snapshot.first_sent_at);
         let acknowledging = self.delivered_at.nanos_since(snapshot.delivered_at);
         let interval = sending.max(acknowledging);
@@ -136,8 +145,9 @@ mod tests {
         let mut sent: Vec<_> = snapshots.into_iter().flatten().enumerate().map(|(i, s)| (at(i as u64), s)).collect();
         for number in 10..40 {
             let (left, snapshot) = sent[number - 10];
-            delivery.delivered(at(number as u64), left, &snapshot, 1000);
-            let sample = delivery.take_sample(10 * MS).unwrap();
+            let mut sampled = Sampled::default();
+            delivery.delivered(at(number as u64), left, &snapshot, 1000, &mut sampled);
+            let sample = delivery.rate(&sampled, 10 * MS).unwrap();
             // The first window was sent faster than it was acknowledged.
             if number >= 20 {
                 let expected = (1_000_000, 10_000, 10 * MS);
@@ -151,9 +161,10 @@ mod tests {
     fn a_burst_of_acknowledgements_is_no_rate() {
         let mut delivery = Delivery::default();
         let first = delivery.snapshot(at(0), 0, 1000);
-        delivery.delivered(at(10), at(0), &first, 1000);
-        assert_eq!(delivery.take_sample(11 * MS), None);
-        assert_eq!(delivery.take_sample(0), None, "taken already");
+        let mut sampled = Sampled::default();
+        assert_eq!(delivery.rate(&sampled, 0), None, "nothing was delivered");
+        delivery.delivered(at(10), at(0), &first, 1000, &mut sampled);
+        assert_eq!(delivery.rate(&sampled, 11 * MS), None);
     }
 
     #[test]
@@ -163,10 +174,11 @@ mod tests {
         delivery.set_app_limited(1000);
         let second = delivery.snapshot(at(5), 1000, 1000);
         assert!(!first.app_limited && second.app_limited);
-        delivery.delivered(at(10), at(0), &first, 1000);
+        let mut sampled = Sampled::default();
+        delivery.delivered(at(10), at(0), &first, 1000, &mut sampled);
         assert!(delivery.is_app_limited());
-        delivery.delivered(at(15), at(5), &second, 1000);
+        delivery.delivered(at(15), at(5), &second, 1000, &mut sampled);
         assert!(!delivery.is_app_limited());
-        assert!(delivery.take_sample(0).unwrap().app_limited);
+        assert!(delivery.rate(&sampled, 0).unwrap().app_limited);
     }
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-use super::delivery::{Delivery, Snapshot};
+use super::delivery::{Delivery, Sampled, Snapshot};
 use crate::Instant;
 
 /// What is known of sent bytes.
@@ -73,6 +73,8 @@ pub(in crate::native) struct Newly {
     pub(in crate::native) newest: Option<(Newest, bool)>,
     /// End of the last byte newly acknowledged, of what was never sent again (RFC 5682).
     pub(in crate::native) original_end: u64,
+    /// What the rate is measured by.
+    pub(in crate::native) sampled: Sampled,
     /// Something arrived that was sent after something that arrived earlier, and never again: reordering.
     pub(in crate::native) reordered: bool,
 }
@@ -95,6 +97,14 @@ impl Newly {
 /// The scoreboard of one connection.
 #[derive(Debug, Default)]
 pub(in crate::native) struct Flight {
+    /// Only there while something is outstanding, and for a while after that.
+    board: Option<Box<Board>>,
+    pub(in crate::native) delivery: Delivery,
+}
+
+/// What is outstanding.
+#[derive(Debug, Default)]
+struct Board {
     /// By offset, without gaps from the first byte that is not acknowledged on.
     records: VecDeque<Record>,
     /// By time.
@@ -107,103 +117,106 @@ pub(in crate::native) struct Flight {
     lost_from: u64,
     /// Highest offset that is known to have arrived (`FACK`).
     highest: u64,
-    pub(in crate::native) delivery: Delivery,
 }
 
 impl Flight {
     /// Bytes on the way.
     pub(in crate::native) fn in_flight(&self) -> u64 {
-        self.in_flight
+        self.board.as_ref().map_or(0, |board| board.in_flight)
     }
 
     /// Bytes selectively acknowledged.
     pub(in crate::native) fn sacked(&self) -> u64 {
-        self.sacked
+        self.board.as_ref().map_or(0, |board| board.sacked)
     }
 
     /// Bytes taken for lost and not sent again yet.
     pub(in crate::native) fn lost(&self) -> u64 {
-        self.lost
+        self.board.as_ref().map_or(0, |board| board.lost)
     }
 
     pub(in crate::native) fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.board.as_ref().is_none_or(|board| board.records.is_empty())
     }
 
     /// What was sent first among what is not acknowledged in order.
     pub(in crate::native) fn head(&self) -> Option<&Record> {
-        self.records.front()
+        self.board.as_ref()?.records.front()
     }
 
     /// Bytes from `start` to `end` leave for the first time.
     pub(in crate::native) fn send(&mut self, now: Instant, start: u64, end: u64, segment: u32) {
+        let (board, delivery) = self.parts();
         let len = end - start;
-        let snapshot = self.delivery.snapshot(now, self.in_flight, len);
-        self.records.push_back(Record { start, end, at: now, snapshot, segment, fate: Fate::InFlight, times: 1 });
-        self.log.push_back(Departure { start, end, at: now });
-        self.in_flight += len;
+        let snapshot = delivery.snapshot(now, board.in_flight, len);
+        board.records.push_back(Record { start, end, at: now, snapshot, segment, fate: Fate::InFlight, times: 1 });
+        board.log.push_back(Departure { start, end, at: now });
+        board.in_flight += len;
     }
 
     /// Bytes from `start` on, at most until `end`, leave again. They must be of one record, whose rest keeps its fate.
     pub(in crate::native) fn resend(&mut self, now: Instant, start: u64, end: u64, segment: u32) {
-        let Some(index) = self.find(start) else { return };
-        let index = if self.records[index].start < start { self.split(index, start) } else { index };
-        if self.records[index].end > end {
-            self.split(index, end);
+        let (board, delivery) = self.parts();
+        let Some(index) = board.find(start) else { return };
+        let index = if board.records[index].start < start { board.split(index, start) } else { index };
+        if board.records[index].end > end {
+            board.split(index, end);
         }
-        let snapshot = self.delivery.snapshot(now, self.in_flight, self.records[index].len());
-        let record = &mut self.records[index];
+        let snapshot = delivery.snapshot(now, board.in_flight, board.records[index].len());
+        let record = &mut board.records[index];
         let (start, end, len) = (record.start, record.end, record.len());
         match record.fate {
             Fate::Lost => {
-                self.lost -= len;
-                self.in_flight += len;
+                board.lost -= len;
+                board.in_flight += len;
             }
             Fate::InFlight => {}
             Fate::Sacked => {
-                self.sacked -= len;
-                self.in_flight += len;
+                board.sacked -= len;
+                board.in_flight += len;
             }
         }
         (record.fate, record.at, record.snapshot, record.segment) = (Fate::InFlight, now, snapshot, segment);
         record.times = record.times.saturating_add(1);
-        self.log.push_back(Departure { start, end, at: now });
+        board.log.push_back(Departure { start, end, at: now });
     }
 
     /// Everything before `una` is acknowledged.
     pub(in crate::native) fn acknowledge(&mut self, now: Instant, una: u64, newly: &mut Newly) {
-        while let Some(record) = self.records.front_mut()
+        let (board, delivery) = self.parts();
+        while let Some(record) = board.records.front_mut()
             && record.start < una
         {
             let end = record.end.min(una);
             let len = end - record.start;
             match record.fate {
-                Fate::InFlight => self.in_flight -= len,
-                Fate::Lost => self.lost -= len,
-                Fate::Sacked => self.sacked -= len,
+                Fate::InFlight => board.in_flight -= len,
+                Fate::Lost => board.lost -= len,
+                Fate::Sacked => board.sacked -= len,
             }
             newly.acked += len;
             if record.fate != Fate::Sacked {
                 // What was lost for us and arrived all the same was sent twice or late.
-                newly.reordered |= end <= self.highest && !record.resent();
+                newly.reordered |= end <= board.highest && !record.resent();
                 newly.note(&Record { end, ..*record }, len);
-                self.delivery.delivered(now, record.at, &record.snapshot, len);
+                delivery.delivered(now, record.at, &record.snapshot, len, &mut newly.sampled);
             }
             if end < record.end {
                 record.start = end;
                 break;
             }
-            self.records.pop_front();
+            board.records.pop_front();
         }
-        self.highest = self.highest.max(una);
-        self.lost_from = self.lost_from.max(una);
+        board.highest = board.highest.max(una);
+        board.lost_from = board.lost_from.max(una);
     }
 
     /// The bytes from `start` to `end` have arrived, though not what is before them (RFC 2018). Whole segments only.
     pub(in crate::native) fn sack(&mut self, now: Instant, start: u64, end: u64, newly: &mut Newly) {
-        let mut index = self.records.partition_point(|record| record.end <= start);
-        while index < self.records.len() && self.records[index].start < end {
-            let record = self.records[index];
+        let (board, delivery) = self.parts();
+        let mut index = board.records.partition_point(|record| record.end <= start);
+        while index < board.records.len() && board.records[index].start < end {
+            let record = board.records[index];
             if record.fate == Fate::Sacked {
                 index += 1;
                 continue;
@@ -213,27 +226,27 @@ impl Flight {
                 continue;
             };
             if from > record.start {
-                index = self.split(index, from);
+                index = board.split(index, from);
             }
             if to < record.end {
-                self.split(index, to);
+                board.split(index, to);
             }
-            let record = &mut self.records[index];
+            let record = &mut board.records[index];
             let len = record.len();
             match record.fate {
-                Fate::Lost => self.lost -= len,
-                _ => self.in_flight -= len,
+                Fate::Lost => board.lost -= len,
+                _ => board.in_flight -= len,
             }
             record.fate = Fate::Sacked;
-            self.sacked += len;
+            board.sacked += len;
             newly.sacked += len;
-            newly.reordered |= record.end < self.highest && !record.resent();
+            newly.reordered |= record.end < board.highest && !record.resent();
             let record = *record;
             newly.note(&record, len);
-            self.delivery.delivered(now, record.at, &record.snapshot, len);
+            delivery.delivered(now, record.at, &record.snapshot, len, &mut newly.sampled);
             index += 1;
         }
-        self.highest = self.highest.max(end.min(self.records.back().map_or(0, |record| record.end)));
+        board.highest = board.highest.max(end.min(board.records.back().map_or(0, |record| record.end)));
     }
 
     /// Takes for lost what left before `newest` did and so long ago that it is not late by reordering: more than
@@ -241,12 +254,13 @@ impl Flight {
     ///
     /// The log is in order of departure, so that each departure is looked at once.
     pub(in crate::native) fn detect(&mut self, now: Instant, newest: Newest, patience: u64) -> (u64, Option<Instant>) {
+        let (board, delivery) = self.parts();
         let mut lost = 0;
-        let una = self.records.front().map_or(u64::MAX, |first| first.start);
-        while let Some(&departure) = self.log.front() {
+        let una = board.records.front().map_or(u64::MAX, |first| first.start);
+        while let Some(&departure) = board.log.front() {
             // Most often it is acknowledged, which shows without a search.
             if departure.end <= una {
-                self.log.pop_front();
+                board.log.pop_front();
                 continue;
             }
             // The segments of a super-segment left one after the other, though all at the same time.
@@ -256,78 +270,82 @@ impl Flight {
                 Ordering::Greater => departure.start,
             };
             let older = Departure { end: older_end, ..departure };
-            if older_end > departure.start && self.is_outstanding(older) {
+            if older_end > departure.start && board.is_outstanding(older) {
                 let deadline = Instant::from_nanos(departure.at.as_nanos().saturating_add(patience));
                 if deadline > now {
                     return (lost, Some(deadline));
                 }
-                lost += self.lose_range(older);
+                lost += board.lose_range(older, delivery);
             }
-            if older_end < departure.end && self.is_outstanding(departure) {
-                self.log[0].start = older_end.max(departure.start);
+            if older_end < departure.end && board.is_outstanding(departure) {
+                board.log[0].start = older_end.max(departure.start);
                 break;
             }
-            self.log.pop_front();
+            board.log.pop_front();
         }
         (lost, None)
     }
 
     /// Takes the first `len` bytes for lost (RFC 6582, for peers without SACK): those of the first record, up to a whole segment.
     pub(in crate::native) fn lose_head(&mut self) -> u64 {
-        let Some(head) = self.records.front() else { return 0 };
+        let (board, delivery) = self.parts();
+        let Some(head) = board.records.front() else { return 0 };
         if head.fate != Fate::InFlight {
             return 0;
         }
         let end = head.end.min(head.start + u64::from(head.segment));
         if end < head.end {
-            self.split(0, end);
+            board.split(0, end);
         }
-        self.lose(0)
+        board.lose(0, delivery)
     }
 
     /// Takes everything for lost that is not selectively acknowledged; with `reneged`, that too (RFC 2018 section 8).
     pub(in crate::native) fn lose_all(&mut self, reneged: bool) -> u64 {
+        let (board, delivery) = self.parts();
         let mut lost = 0;
-        for index in 0..self.records.len() {
-            if reneged && self.records[index].fate == Fate::Sacked {
-                let len = self.records[index].len();
-                self.records[index].fate = Fate::InFlight;
-                self.sacked -= len;
-                self.in_flight += len;
+        for index in 0..board.records.len() {
+            if reneged && board.records[index].fate == Fate::Sacked {
+                let len = board.records[index].len();
+                board.records[index].fate = Fate::InFlight;
+                board.sacked -= len;
+                board.in_flight += len;
             }
-            if self.records[index].fate == Fate::InFlight {
-                lost += self.lose(index);
+            if board.records[index].fate == Fate::InFlight {
+                lost += board.lose(index, delivery);
             }
         }
-        self.log.clear();
+        board.log.clear();
         lost
     }
 
     /// Takes segments of more than `size` bytes for lost.
     pub(in crate::native) fn lose_longer_than(&mut self, size: u64) {
-        for index in 0..self.records.len() {
-            let record = &self.records[index];
+        let (board, delivery) = self.parts();
+        for index in 0..board.records.len() {
+            let record = &board.records[index];
             if record.fate == Fate::InFlight && u64::from(record.segment) > size && record.len() > size {
-                self.lose(index);
+                board.lose(index, delivery);
             }
         }
     }
 
     /// Nothing that was taken for lost is: it is on its way (undo of a spurious recovery).
     pub(in crate::native) fn regain(&mut self) {
-        for record in &mut self.records {
+        let (board, _) = self.parts();
+        for record in &mut board.records {
             if record.fate == Fate::Lost {
                 let len = record.len();
                 record.fate = Fate::InFlight;
-                self.lost -= len;
-                self.in_flight += len;
+                board.lost -= len;
+                board.in_flight += len;
             }
         }
-        self.log.clear();
+        board.log.clear();
         // The departures of what is in flight anew, so that RACK sees it again.
-        let mut departures: Vec<_> = self.records.iter().filter(|record| record.fate == Fate::InFlight).collect();
+        let mut departures: Vec<_> = board.records.iter().filter(|record| record.fate == Fate::InFlight).collect();
         departures.sort_by_key(|record| (record.at, record.end));
-        self.log.extend(departures.iter().map(|record| Departure {
+        board.log.extend(departures.iter().map(|record| Departure {
             start: record.start,
             end: record.end,
             at: record.at,
@@ -336,19 +354,17 @@ impl Flight {
 
     /// The first lost bytes.
     pub(in crate::native) fn first_lost(&mut self) -> Option<Record> {
-        if self.lost == 0 {
-            return None;
-        }
-        let from = self.records.partition_point(|record| record.end <= self.lost_from);
-        let record = self.records.range(from..).find(|record| record.fate == Fate::Lost)?;
-        self.lost_from = record.start;
-        Some(*record)
+        let board = self.board.as_mut().filter(|board| board.lost > 0)?;
+        let from = board.records.partition_point(|record| record.end <= board.lost_from);
+        let record = *board.records.range(from..).find(|record| record.fate == Fate::Lost)?;
+        board.lost_from = record.start;
+        Some(record)
     }
 
     /// The last bytes that are not known to have arrived, of one segment at most (RFC 8985 section 7.3). A FIN, which has the offset
     /// `data_end`, is part of the segment before it.
     pub(in crate::native) fn last_segment(&self, data_end: u64) -> Option<Record> {
-        let mut record = *self.records.iter().rev().find(|record| record.fate != Fate::Sacked)?;
+        let mut record = *self.board.as_ref()?.records.iter().rev().find(|record| record.fate != Fate::Sacked)?;
         let end = record.end.min(data_end);
         let payload = end.saturating_sub(record.start);
         let segment = u64::from(record.segment.max(1));
@@ -361,8 +377,8 @@ impl Flight {
 
     /// Gives back the memory of an empty scoreboard.
     pub(in crate::native) fn trim(&mut self) {
-        if self.records.is_empty() {
-            (self.records, self.log) = (VecDeque::new(), VecDeque::new());
+        if self.is_empty() {
+            self.board = None;
         }
     }
 
@@ -371,15 +387,23 @@ impl Flight {
     pub(in crate::native) fn check(&self, una: u64, nxt: u64) {
         let mut sums = [0; 3];
         let mut at = una;
-        for record in &self.records {
+        let empty = Board::default();
+        let board = self.board.as_deref().unwrap_or(&empty);
+        for record in &board.records {
             assert!(record.start == at && record.start < record.end, "{record:?} after {at}");
             at = record.end;
             sums[record.fate as usize] += record.len();
-            assert!(record.fate != Fate::Lost || record.end > self.lost_from, "{record:?} is lost and not found");
+            assert!(record.fate != Fate::Lost || record.end > board.lost_from, "{record:?} is lost and not found");
         }
-        assert_eq!((at, sums), (nxt, [self.in_flight, self.lost, self.sacked]));
+        assert_eq!((at, sums), (nxt, [board.in_flight, board.lost, board.sacked]));
     }
 
+    fn parts(&mut self) -> (&mut Board, &mut Delivery) {
+        (self.board.get_or_insert_default(), &mut self.delivery)
+    }
+}
+
+impl Board {
     /// Whether bytes of a departure are on the way since then.
     fn is_outstanding(&self, departure: Departure) -> bool {
         let first = self.records.partition_point(|record| record.end <= departure.start);
@@ -387,7 +411,7 @@ impl Flight {
         records.any(|record| record.fate == Fate::InFlight && record.at == departure.at)
     }
 
-    fn lose_range(&mut self, departure: Departure) -> u64 {
+    fn lose_range(&mut self, departure: Departure, delivery: &mut Delivery) -> u64 {
         let mut lost = 0;
         let mut index = self.records.partition_point(|record| record.end <= departure.start);
         while let Some(record) = self.records.get(index)
@@ -397,21 +421,21 @@ impl Flight {
                 if record.end > departure.end {
                     self.split(index, departure.end);
                 }
-                lost += self.lose(index);
+                lost += self.lose(index, delivery);
             }
             index += 1;
         }
         lost
     }
 
-    fn lose(&mut self, index: usize) -> u64 {
+    fn lose(&mut self, index: usize, delivery: &mut Delivery) -> u64 {
         let record = &mut self.records[index];
         let len = record.len();
         record.fate = Fate::Lost;
         self.in_flight -= len;
         self.lost += len;
         self.lost_from = self.lost_from.min(record.start);
-        self.delivery.lost(len);
+        delivery.lost(len);
         len
     }
 

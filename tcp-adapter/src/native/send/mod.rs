@@ -97,7 +97,8 @@ pub(super) struct Sender {
     /// Since when nothing was acknowledged though something is outstanding.
     stalled_since: Option<Instant>,
     last_sent_at: Instant,
-    delivery_rate: Option<u64>,
+    /// Bytes per second, 0 if unknown.
+    delivery_rate: u64,
     pub(super) stats: SendStats,
 }
 
@@ -150,7 +151,7 @@ impl Sender {
             persists: 0,
             stalled_since: None,
             last_sent_at: Instant::ZERO,
-            delivery_rate: None,
+            delivery_rate: 0,
             stats: SendStats::default(),
         }
     }
@@ -298,7 +299,7 @@ impl Sender {
 
     /// Rate of delivery measured last, in bytes per second.
     pub(super) fn delivery_rate(&self) -> Option<u64> {
-        self.delivery_rate
+        (self.delivery_rate > 0).then_some(self.delivery_rate)
     }
 
     /// Segments have become shorter since the path does not carry longer ones: those leave again at once. That is no congestion (RFC

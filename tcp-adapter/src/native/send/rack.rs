@@ -21,8 +21,8 @@ pub(in crate::native) struct Rack {
     /// The reordering window in quarters of the smallest round-trip time.
     quarters: u8,
     persist: u8,
-    /// A DSACK counts once a round trip: the round ends when this is acknowledged.
-    dsack_round: Option<u64>,
+    /// A DSACK counts once a round trip: the round ends when everything before this offset is acknowledged.
+    dsack_round: u64,
 }
 
 impl Default for Rack {
@@ -33,7 +33,7 @@ impl Default for Rack {
             reordering_seen: false,
             quarters: 1,
             persist: PERSIST,
-            dsack_round: None,
+            dsack_round: 0,
         }
     }
 }
@@ -71,10 +71,10 @@ impl Rack {
 
     /// The receiver has got something twice: it was late, not lost, and the window too narrow.
     pub(in crate::native) fn saw_duplicate(&mut self, una: u64, snd_nxt: u64) {
-        if self.dsack_round.is_some_and(|end| una < end) {
+        if una < self.dsack_round {
             return;
         }
-        self.dsack_round = Some(snd_nxt);
+        self.dsack_round = snd_nxt;
         self.reordering_seen = true;
         self.quarters = self.quarters.saturating_add(1);
         self.persist = PERSIST;

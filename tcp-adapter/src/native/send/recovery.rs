@@ -13,7 +13,7 @@ pub(in crate::native) enum Repair {
     Reduced { until: u64 },
     /// Lost segments are sent again until `until` is acknowledged (RFC 6675 section 5). `prr` is `None` if the congestion
     /// control sets the pace itself.
-    Fast { until: u64, prr: Option<Prr> },
+    Fast { until: u64, prr: Option<Box<Prr>> },
     /// After a timeout, until `until` is acknowledged.
     Timeout { until: u64, doubt: Doubt },
 }

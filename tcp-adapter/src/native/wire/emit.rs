@@ -7,11 +7,15 @@ use bytes::{Bytes, BytesMut};
 use super::checksum::Sum;
 use super::{
     ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ecn, Flags, HOP_LIMIT, IPV4_HEADER, IPV6_HEADER, PROTOCOL_TCP,
-    TCP_HEADER, ethernet_header, ip,
+    TCP_HEADER, array_at, ethernet_header, ip, u16_at,
 };
 use crate::MacAddr;
+use crate::table::FourTuple;
 
 const PORTS: usize = 4;
+/// Where the source address is, which the destination follows.
+const V4_ADDRESSES: usize = ETHERNET_HEADER + 12;
+const V6_ADDRESSES: usize = ETHERNET_HEADER + 8;
 const V4_PREFIX: usize = ETHERNET_HEADER + IPV4_HEADER + PORTS;
 const V6_PREFIX: usize = ETHERNET_HEADER + IPV6_HEADER + PORTS;
 const V4_HEADERS: usize = ETHERNET_HEADER + IPV4_HEADER + TCP_HEADER;
@@ -106,6 +110,24 @@ impl HeaderTemplate {
     /// Where frames go from now on.
     pub(in crate::native) fn set_link_destination(&mut self, destination: MacAddr) {
         self.headers[..6].copy_from_slice(&destination.0);
+    }
+
+    pub(in crate::native) fn is_ipv6(&self) -> bool {
+        self.ipv6
+    }
+
+    /// Both ends, as the headers name them.
+    pub(in crate::native) fn tuple(&self) -> FourTuple {
+        let (local, remote): (IpAddr, IpAddr) = if self.ipv6 {
+            let addr = |at| array_at::<16>(&self.headers, at).unwrap_or_default();
+            (addr(V6_ADDRESSES).into(), addr(V6_ADDRESSES + 16).into())
+        } else {
+            let addr = |at| array_at::<4>(&self.headers, at).unwrap_or_default();
+            (addr(V4_ADDRESSES).into(), addr(V4_ADDRESSES + 4).into())
+        };
+        let ports = if self.ipv6 { V6_PREFIX } else { V4_PREFIX } - PORTS;
+        let port = |at| u16_at(&self.headers, at).unwrap_or_default();
+        FourTuple { local: SocketAddr::new(local, port(ports)), remote: SocketAddr::new(remote, port(ports + 2)) }
     }
 
     #[cfg(test)]

@@ -1,0 +1,79 @@
+//! What a pair of addresses and ports stands for.
+//!
+//! The pair itself is not kept here but once only, in the headers that its owner sends: a table of pairs would be most of what an idle
+//! connection costs besides its own state.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+
+use super::time_wait::TimeWait;
+use super::{NativeStack, State};
+use crate::TcpId;
+use crate::table::{FourTuple, Keys, Slab};
+
+/// What a pair of addresses and ports stands for.
+pub(super) enum Entry {
+    /// A connection that is alive.
+    Connection(TcpId),
+    TimeWait(Box<TimeWait>),
+}
+
+impl Entry {
+    fn stands_for(&self, tuple: &FourTuple, connections: &Slab<State>) -> bool {
+        match self {
+            Self::Connection(id) => {
+                matches!(connections.get(*id), Some(State::Live(conn)) if conn.template.tuple() == *tuple)
+            }
+            Self::TimeWait(wait) => wait.template.tuple() == *tuple,
+        }
+    }
+}
+
+/// All pairs that are in use.
+#[derive(Default)]
+pub(super) struct Pairs {
+    entries: HashTable<Hashed>,
+}
+
+/// An entry with the hash of its pair, under a key that no peer knows.
+struct Hashed {
+    hash: u64,
+    entry: Entry,
+}
+
+impl Pairs {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn get(&self, tuple: &FourTuple, keys: &Keys, connections: &Slab<State>) -> Option<&Entry> {
+        let hash = keys.hash_one(tuple);
+        let found = self.entries.find(hash, |known| known.hash == hash && known.entry.stands_for(tuple, connections));
+        found.map(|known| &known.entry)
+    }
+
+    fn remove(&mut self, tuple: &FourTuple, keys: &Keys, connections: &Slab<State>) -> Option<Entry> {
+        let hash = keys.hash_one(tuple);
+        let is_it = |known: &Hashed| known.hash == hash && known.entry.stands_for(tuple, connections);
+        self.entries.find_entry(hash, is_it).ok().map(|entry| entry.remove().0.entry)
+    }
+}
+
+impl NativeStack {
+    /// What `tuple` stands for.
+    pub(super) fn pair(&self, tuple: &FourTuple) -> Option<&Entry> {
+        self.pairs.get(tuple, &self.keys, &self.connections)
+    }
+
+    /// Lets `tuple`, which is not in use, stand for something. A connection must be in its slot before it is looked for.
+    pub(super) fn enter_pair(&mut self, tuple: &FourTuple, entry: Entry) {
+        let hash = self.keys.hash_one(tuple);
+        self.pairs.entries.insert_unique(hash, Hashed { hash, entry }, |known| known.hash);
+    }
+
+    /// Lets `tuple` stand for nothing. A connection must be in its slot still.
+    pub(super) fn remove_pair(&mut self, tuple: &FourTuple) -> Option<Entry> {
+        self.pairs.remove(tuple, &self.keys, &self.connections)
+    }
+}
