@@ -261,3 +261,22 @@ fn an_interrupted_sweep_keeps_what_is_done() {
     assert!(page.contains(&format!("{done} of 400 runs are done")) && page.ends_with("</html>\n"));
     assert!(out.has("summary.json") && text.contains("report: "));
 }
+
+#[test]
+fn a_relay_names_what_is_wrong_before_it_needs_anything() {
+    let relay = |rest: &[&str]| refused(&[&["sim", "relay", "--tap", "mptcp-none0"], rest].concat());
+    let pair = |rest: &[&str]| relay(&[&["--tap", "mptcp-none1"], rest].concat());
+    let alone = "the interface 'mptcp-none0' has no other end: give a second --tap";
+    assert_eq!(relay(&["--rate", "1Mbit"]), alone);
+    let twice = relay(&["--tap", "mptcp-none0"]);
+    assert_eq!(twice, "the interface 'mptcp-none0' is named twice, but has one other end");
+    let rate = pair(&["--rate", "10Mbut,1Mbit"]);
+    assert!(rate.contains("links.mptcp-none0-mptcp-none1.up.rate") && rate.contains("10Mbut"), "{rate}");
+    let profile = pair(&["--profile", "lta"]);
+    assert!(profile.contains("did you mean 'lte'?"), "{profile}");
+    let sweep = pair(&["--set", "delay=1ms..9ms step 1ms"]);
+    assert!(sweep.ends_with("delay must be one value, not several"), "{sweep}");
+    assert!(pair(&["--set", "delay"]).contains("is not KEY=VALUE"));
+    let none = refused(&["sim", "relay"]);
+    assert!(none.contains("--tap"), "{none}");
+}

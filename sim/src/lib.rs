@@ -12,6 +12,7 @@ mod network;
 pub mod packet;
 pub mod profiles;
 pub mod random;
+pub mod relay;
 pub mod results;
 pub mod run;
 pub mod scenario;

@@ -1,9 +1,10 @@
-//! `mptcp sim`: the same stack over simulated networks, in virtual time.
+//! `mptcp sim`: the same stack over simulated networks in virtual time, and their links in real time.
 
 mod experiment;
 mod explain;
 mod fuzz;
 mod list;
+mod relay;
 mod run;
 mod scenario;
 mod sweep;
@@ -29,6 +30,7 @@ enum Command {
     Sweep(sweep::SweepArgs),
     Fuzz(fuzz::FuzzArgs),
     List(list::ListArgs),
+    Relay(relay::RelayArgs),
     Explain(explain::ExplainArgs),
 }
 
@@ -39,6 +41,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
         Command::Sweep(args) => sweep::run(args),
         Command::Fuzz(args) => fuzz::run(args),
         Command::List(args) => list::run(args),
+        Command::Relay(args) => relay::run(args),
         Command::Explain(args) => explain::run(args),
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tcp_adapter::IpCidr;
 
-use super::error::{Place, ScenarioError};
+use super::Scenario;
+use super::error::{At, Place, ScenarioError};
 use super::event::Event;
 use super::field::{Field, Name, Text};
 use super::loss::{Chance, Loss, Reorder};
@@ -36,6 +37,35 @@ pub struct Link {
     pub events: Vec<Event>,
     /// The profile that its conditions come from.
     pub profile: Option<String>,
+}
+
+impl Link {
+    /// A link outside of any scenario. `settings` are keys and values as below `[links.NAME]`, such as `("profile", "lte")` and
+    /// `("up.loss", "1%")`, the values written as for [`Scenario::set`]; later ones replace earlier ones.
+    ///
+    /// # Errors
+    /// The first mistake; a value that is a sweep is one.
+    pub fn from_settings<'a>(
+        name: &str,
+        settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, ScenarioError> {
+        // Without traffic it would be no scenario.
+        let text = format!("[links.{name}]\n[[traffic]]\nbytes = \"1B\"\n");
+        let mut scenario = Scenario::parse(&text, "link")?;
+        for (key, value) in settings {
+            let path = format!("links.{name}.{key}");
+            scenario.set(&path, value)?;
+            if !scenario.axes.is_empty() {
+                let at = At::new("link", Place::Override(format!("{path}={value}")));
+                return Err(ScenarioError::Contradiction {
+                    at,
+                    key: path,
+                    problem: "must be one value, not several".to_owned(),
+                });
+            }
+        }
+        Ok(scenario.links.remove(0))
+    }
 }
 
 /// Conditions of one direction of a link.
