@@ -159,6 +159,23 @@ impl TcpPlugIn {
         Ok(self)
     }
 
+    /// The same, offering explicit congestion notification (RFC 3168) on every connection that it opens.
+    ///
+    /// # Errors
+    /// The TCP does not have it, or comes with settings of its own.
+    pub fn with_ecn(mut self) -> Result<Self, NoEcn> {
+        let tcp = match &mut self {
+            Self::Native(config) => {
+                config.ecn = true;
+                return Ok(self);
+            }
+            #[cfg(feature = "smoltcp")]
+            Self::Smoltcp(_) => "smoltcp",
+            Self::Custom(stack) => stack.capabilities().name,
+        };
+        Err(NoEcn { tcp })
+    }
+
     /// Builds it.
     pub(crate) fn build(self, seed: u64) -> Box<dyn TcpStack + Send> {
         match self {
@@ -210,6 +227,13 @@ pub struct NoSuchCongestionControl {
     choices: &'static str,
 }
 
+/// Explicit congestion notification cannot be switched on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("explicit congestion notification of the TCP plug-in '{tcp}' cannot be switched on")]
+pub struct NoEcn {
+    tcp: &'static str,
+}
+
 #[cfg(test)]
 #[cfg(all(feature = "smoltcp", feature = "devices"))]
 mod tests {
@@ -249,6 +273,13 @@ mod tests {
             matches!(TcpPlugIn::NAMES[0].parse(), Ok(TcpPlugIn::Native(config)) if config == NativeConfig::default())
         );
         assert!(matches!(TcpPlugIn::default(), TcpPlugIn::Native(_)));
+    }
+
+    #[test]
+    fn ecn_is_there_where_the_tcp_has_it() {
+        assert!(matches!(TcpPlugIn::default().with_ecn(), Ok(TcpPlugIn::Native(config)) if config.ecn));
+        let refused = TcpPlugIn::Smoltcp(SmoltcpConfig::default()).with_ecn().unwrap_err().to_string();
+        assert_eq!(refused, "explicit congestion notification of the TCP plug-in 'smoltcp' cannot be switched on");
     }
 
     #[test]

@@ -36,7 +36,7 @@ mod readiness;
 mod runtime;
 mod start;
 
-pub use config::{Config, NoSuchCongestionControl, TcpPlugIn, UnknownTcp};
+pub use config::{Config, NoEcn, NoSuchCongestionControl, TcpPlugIn, UnknownTcp};
 pub use engine::{ConnReport, Engine, Progress};
 pub use interface::{DeviceSpec, InterfaceSpec, InvalidInterface};
 pub use mptcp_core as core;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use mptcp_sdk::adapter::congestion::Algorithm;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
@@ -17,10 +18,19 @@ pub(crate) enum KernelProtocol {
     Mptcp,
 }
 
+/// Which sockets of the kernel to use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KernelSockets {
+    /// Their protocol.
+    pub(crate) protocol: KernelProtocol,
+    /// Their congestion control, the kernel's own of this name; `None` for the system's choice.
+    pub(crate) congestion: Option<Algorithm>,
+}
+
 /// Connections that the kernel holds for us until we accept them.
 const BACKLOG: i32 = 128;
 
-impl KernelProtocol {
+impl KernelSockets {
     /// Listens on `addr`, or on every address of both families.
     pub(crate) fn listen(self, addr: Option<IpAddr>, port: u16) -> io::Result<KernelListener> {
         match addr {
@@ -40,29 +50,38 @@ impl KernelProtocol {
         rustix::net::sockopt::set_socket_reuseaddr(&fd, true)?;
         rustix::net::bind(&fd, &addr)?;
         rustix::net::listen(&fd, BACKLOG)?;
-        Ok(KernelListener { socket: TcpListener::from(fd), protocol: self })
+        Ok(KernelListener { socket: TcpListener::from(fd), protocol: self.protocol })
     }
 
     /// Connects, waiting until the handshake is complete.
     pub(crate) fn connect(self, remote: SocketAddr) -> io::Result<KernelStream> {
         let fd = self.socket(remote)?;
         rustix::net::connect(&fd, &remote)?;
-        KernelStream::new(TcpStream::from(fd), self)
+        KernelStream::new(TcpStream::from(fd), self.protocol)
     }
 
     fn socket(self, addr: SocketAddr) -> io::Result<OwnedFd> {
         let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let protocol = match self {
-            Self::Tcp => ipproto::TCP,
-            Self::Mptcp => ipproto::MPTCP,
+        let protocol = match self.protocol {
+            KernelProtocol::Tcp => ipproto::TCP,
+            KernelProtocol::Mptcp => ipproto::MPTCP,
         };
-        socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(protocol)).map_err(|error| {
-            if self == Self::Mptcp {
+        let opened = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(protocol));
+        let socket = opened.map_err(|error| match self.protocol {
+            KernelProtocol::Mptcp => {
                 io::Error::other("this kernel has no Multipath TCP (see the setting net.mptcp.enabled)")
-            } else {
-                error.into()
             }
-        })
+            KernelProtocol::Tcp => error.into(),
+        })?;
+        if let Some(algorithm) = self.congestion {
+            rustix::net::sockopt::set_tcp_congestion(&socket, &algorithm.to_string()).map_err(|_| {
+                io::Error::other(format!(
+                    "this kernel has no congestion control '{algorithm}', or needs root for it (see the setting \
+                     net.ipv4.tcp_available_congestion_control)"
+                ))
+            })?;
+        }
+        Ok(socket)
     }
 }
 

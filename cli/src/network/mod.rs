@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::human::ListenAddr;
 use crate::interrupt::on_interrupt;
 
-pub(crate) use kernel::{KernelListener, KernelProtocol, KernelStream};
+pub(crate) use kernel::{KernelListener, KernelProtocol, KernelSockets, KernelStream};
 pub(crate) use options::{NetworkOptions, Role};
 pub(crate) use report::{StreamReport, SubflowReport, deltas, shares};
 use user_space::UserSpace;
@@ -25,7 +25,7 @@ use user_space::UserSpace;
 /// Where connections come from and go to.
 pub(crate) enum Network {
     /// Sockets of the kernel.
-    Kernel(KernelProtocol),
+    Kernel(KernelSockets),
     /// Paths in user space.
     User(UserSpace),
 }
@@ -39,8 +39,8 @@ impl Network {
     /// Listens.
     pub(crate) fn listen(&self, at: ListenAddr) -> Result<Listener, Failure> {
         match self {
-            Self::Kernel(protocol) => {
-                let listener = protocol.listen(at.addr, at.port).map(Listener::Kernel);
+            Self::Kernel(sockets) => {
+                let listener = sockets.listen(at.addr, at.port).map(Listener::Kernel);
                 listener.map_err(|error| Failure::io(format_args!("cannot listen on {at}"), &error))
             }
             Self::User(user) => user.listen(at).map(Listener::User),
@@ -50,8 +50,8 @@ impl Network {
     /// Connects, waiting for the handshake.
     pub(crate) fn connect(&self, remote: SocketAddr) -> Result<Stream, Failure> {
         match self {
-            Self::Kernel(protocol) => {
-                let stream = protocol.connect(remote).map(Stream::Kernel);
+            Self::Kernel(sockets) => {
+                let stream = sockets.connect(remote).map(Stream::Kernel);
                 stream.map_err(|error| Failure::io(format_args!("cannot connect to {remote}"), &error))
             }
             Self::User(user) => user.connect(remote).map(Stream::User),

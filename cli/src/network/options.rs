@@ -8,7 +8,7 @@ use mptcp_sdk::adapter::congestion::Algorithm;
 use mptcp_sdk::{Config, InterfaceSpec, Runtime, SchedulerKind, TcpPlugIn, UnknownTcp};
 
 use super::user_space::UserSpace;
-use super::{KernelProtocol, Network};
+use super::{KernelProtocol, KernelSockets, Network};
 use crate::failure::Failure;
 
 const PATH_HELP: &str = "\
@@ -47,9 +47,13 @@ pub(crate) struct NetworkOptions {
     /// The TCP beneath: native or smoltcp
     #[arg(long, value_name = "NAME", default_value = "native", conflicts_with = "kernel")]
     stack: String,
-    /// Congestion control of each subflow: cubic (the default), reno, dctcp or bbr; smoltcp has the first two
-    #[arg(long, value_name = "NAME", value_parser = parse_congestion, conflicts_with = "kernel")]
+    /// Congestion control of each subflow: cubic (the default), reno, dctcp or bbr; smoltcp has the first two; with --kernel, the
+    /// kernel's of that name
+    #[arg(long, value_name = "NAME", value_parser = parse_congestion)]
     congestion: Option<Algorithm>,
+    /// Offer explicit congestion notification; smoltcp does not have it
+    #[arg(long, conflicts_with = "kernel")]
+    ecn: bool,
     /// Write the frames of all paths into this pcapng file
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pcap: Option<PathBuf>,
@@ -74,7 +78,7 @@ impl NetworkOptions {
     /// Opens what the options name.
     pub(crate) fn open(&self, role: Role) -> Result<Network, Failure> {
         match self.kernel {
-            Some(protocol) => Ok(Network::Kernel(protocol)),
+            Some(protocol) => Ok(Network::Kernel(KernelSockets { protocol, congestion: self.congestion })),
             None if self.paths.is_empty() => Err(Failure::Usage(
                 "say what carries the bytes: --path for paths in user space, or --kernel tcp or --kernel mptcp"
                     .to_owned(),
@@ -94,6 +98,9 @@ impl NetworkOptions {
         let mut tcp: TcpPlugIn = self.stack.parse().map_err(|error: UnknownTcp| mistake(&error))?;
         if let Some(algorithm) = self.congestion {
             tcp = tcp.with_congestion_control(algorithm).map_err(|error| mistake(&error))?;
+        }
+        if self.ecn {
+            tcp = tcp.with_ecn().map_err(|error| mistake(&error))?;
         }
         let mut config = Config::new(tcp);
         for (index, text) in self.paths.iter().enumerate() {
