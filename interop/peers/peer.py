@@ -19,6 +19,8 @@ CHUNK = 1 << 16
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--tcp", action="store_true", help="ask for plain TCP")
+parser.add_argument("--congestion", metavar="NAME", help="congestion control of the kernel")
+parser.add_argument("--mss", type=int, metavar="BYTES", help="segments of this size at most, options included")
 parser.add_argument("--send", metavar="FILE", help="bytes to send")
 parser.add_argument("--store", metavar="FILE", help="where received bytes go")
 parser.add_argument("--endless", action="store_true", help="send again and again until standard input ends")
@@ -32,7 +34,7 @@ parser.add_argument("--bind", metavar="ADDR", help="local address")
 parser.add_argument("--six", action="store_true", help="listen on IPv6")
 options = parser.parse_args()
 
-report = {"sent": 0, "received": 0, "sha256": None, "multipath": None, "error": None}
+report = {"sent": 0, "received": 0, "sha256": None, "multipath": None, "tcp": None, "error": None}
 
 
 def open_connection():
@@ -40,6 +42,10 @@ def open_connection():
     six = options.six or (options.connect and ":" in options.connect[0])
     sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM, protocol)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if options.congestion:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, options.congestion.encode())
+    if options.mss:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, options.mss)
     if options.listen:
         sock.bind((options.bind or ("::" if six else "0.0.0.0"), options.listen))
         sock.listen(8)
@@ -65,6 +71,17 @@ def is_multipath(sock):
         return True
     except OSError:
         return False
+
+
+def tcp_state(sock):
+    """What the kernel says of a connection of plain TCP: struct tcp_info of linux/tcp.h, and its congestion control."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    agreed = info[5]
+    names = ("timestamps", "sack", "window_scale", "ecn", "ecn_seen")
+    state = {name: bool(agreed & (1 << bit)) for bit, name in enumerate(names)}
+    state["retransmissions"] = struct.unpack_from("=I", info, 100)[0]
+    state["congestion"] = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
+    return state
 
 
 def send(sock):
@@ -121,6 +138,7 @@ for worker in workers[::-1] if options.abort_after < 0 else workers[1:]:
     worker.join()
 if options.abort_after < 0:
     report["multipath"] = is_multipath(sock)
+    report["tcp"] = tcp_state(sock) if options.tcp else None
     sock.close()
 print(json.dumps(report), flush=True)
 sys.exit(1 if report["error"] else 0)

@@ -80,6 +80,8 @@ pub fn tshark(file: &Path, filter: &str, fields: &[&str]) -> Result<Vec<Vec<Stri
     command.arg("-n").arg("-r").arg(file).args(["-Y", filter, "-T", "fields", "-E", "separator=/t"]);
     // Random payload now and then looks like some protocol above TCP, and then like a broken one.
     command.args(["-d", "tcp.port==1-65535,data"]);
+    // So that a reader can tell a frame that was damaged on its way, by `tcp.checksum.status`.
+    command.args(["-o", "tcp.check_checksum:TRUE"]);
     for field in fields {
         command.args(["-e", field]);
     }

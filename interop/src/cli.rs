@@ -47,6 +47,16 @@ pub fn program() -> Result<PathBuf> {
     Ok(built.insert(program).clone())
 }
 
+/// Starts a subcommand that has no stack of its own, such as `perf --kernel tcp --server`, with its output in `dir`.
+///
+/// # Errors
+/// It does not compile, or it does not start.
+pub fn start(netns: &Netns, words: &str, label: &str, dir: &Path) -> Result<Process> {
+    let mut command = netns.command(program()?);
+    command.args(words.split_whitespace());
+    Process::spawn(command, label, dir)
+}
+
 /// The TCP beneath our program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tcp {

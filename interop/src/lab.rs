@@ -8,7 +8,7 @@ use crate::slots::Slot;
 use crate::topology::{Link, Topology};
 use crate::workdir::WorkDir;
 
-/// Paths of a laboratory.
+/// Paths of a laboratory, unless told otherwise.
 pub const PATHS: usize = 3;
 
 /// Port on which peers and the stack listen; each laboratory has namespaces of its own, so there is no other use of it.
@@ -17,7 +17,7 @@ pub const PORT: u16 = 7700;
 /// Time in which a transfer of the usual size ends, many times what it takes on an idle machine.
 pub const TRANSFER_LIMIT: Duration = Duration::from_secs(120);
 
-/// Three paths, a directory and a place among the running tests.
+/// Paths, a directory and a place among the running tests.
 #[derive(Debug)]
 pub struct Lab {
     /// The paths.
@@ -33,8 +33,16 @@ impl Lab {
     /// # Errors
     /// Not root, or the system refuses.
     pub fn new(label: &str, link: Link) -> Result<Self> {
+        Self::with_paths(label, link, PATHS)
+    }
+
+    /// The same with another number of paths.
+    ///
+    /// # Errors
+    /// Not root, or the system refuses.
+    pub fn with_paths(label: &str, link: Link, paths: usize) -> Result<Self> {
         let slot = Slot::take()?;
-        Ok(Self { topology: Topology::new(label, link, PATHS)?, dir: WorkDir::new(label)?, _slot: slot })
+        Ok(Self { topology: Topology::new(label, link, paths)?, dir: WorkDir::new(label)?, _slot: slot })
     }
 
     /// A random file of `len` bytes to send, different for each name.

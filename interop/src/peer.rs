@@ -8,6 +8,7 @@ use crate::error::{IoContext, LabError, Result};
 use crate::netns::Netns;
 use crate::payload::Payload;
 use crate::process::Process;
+use crate::tcp::Agreed;
 use crate::tools;
 
 const SCRIPT: &str = include_str!("../peers/peer.py");
@@ -33,8 +34,23 @@ pub struct PeerReport {
     pub sha256: String,
     /// Whether the connection was multipath to its end; `None` where it was aborted.
     pub multipath: Option<bool>,
+    /// What the kernel says of a connection that asked for plain TCP; `None` where it was aborted.
+    pub tcp: Option<TcpState>,
     /// The first error of either direction.
     pub error: Option<String>,
+}
+
+/// What a kernel says of a connection of plain TCP, by `TCP_INFO` and `TCP_CONGESTION`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpState {
+    /// What both ends have agreed on.
+    pub agreed: Agreed,
+    /// Whether a packet came from a transport that is capable of ECN.
+    pub ecn_seen: bool,
+    /// Segments sent again.
+    pub retransmissions: u64,
+    /// Name of the congestion control.
+    pub congestion: String,
 }
 
 impl Peer {
@@ -64,6 +80,18 @@ impl Peer {
     #[must_use]
     pub fn tcp(self) -> Self {
         self.with(&["--tcp"])
+    }
+
+    /// Chooses the congestion control of the kernel. By a socket option, since a namespace cannot make all of them its default.
+    #[must_use]
+    pub fn congestion(self, name: &str) -> Self {
+        self.with(&["--congestion", name])
+    }
+
+    /// Limits the segments of both directions to this size, TCP options included: at least 88 bytes.
+    #[must_use]
+    pub fn mss(self, bytes: u16) -> Self {
+        self.with(&["--mss", &bytes.to_string()])
     }
 
     /// Sends this; otherwise the peer only receives.
@@ -148,6 +176,7 @@ impl PeerReport {
             received: json["received"].as_u64().ok_or_else(unexpected)?,
             sha256: text("sha256").unwrap_or_default(),
             multipath: json["multipath"].as_bool(),
+            tcp: json["tcp"].is_object().then(|| TcpState::of(&json["tcp"])),
             error: text("error"),
         })
     }
@@ -165,6 +194,23 @@ impl PeerReport {
     #[must_use]
     pub fn has(&self, payload: &Payload) -> bool {
         (self.received, &self.sha256) == (payload.len, &payload.sha256)
+    }
+}
+
+impl TcpState {
+    fn of(json: &serde_json::Value) -> Self {
+        let has = |key: &str| json[key].as_bool().unwrap_or(false);
+        Self {
+            agreed: Agreed {
+                timestamps: has("timestamps"),
+                sack: has("sack"),
+                window_scale: has("window_scale"),
+                ecn: has("ecn"),
+            },
+            ecn_seen: has("ecn_seen"),
+            retransmissions: json["retransmissions"].as_u64().unwrap_or(0),
+            congestion: json["congestion"].as_str().unwrap_or_default().to_owned(),
+        }
     }
 }
 
@@ -187,6 +233,10 @@ mod tests {
         let text = "noise\n{\"sent\": 5, \"received\": 7, \"sha256\": \"ab\", \"multipath\": true, \"error\": null}\n";
         let report = PeerReport::parse(text).unwrap();
         assert_eq!((report.sent, report.received, report.multipath, report.error), (5, 7, Some(true), None));
+        assert!(report.tcp.is_none());
         assert!(PeerReport::parse("Traceback\n").is_err());
+        let text = r#"{"sent": 0, "received": 0, "tcp": {"sack": true, "ecn": false, "retransmissions": 3, "congestion": "reno"}}"#;
+        let tcp = PeerReport::parse(text).unwrap().tcp.unwrap();
+        assert_eq!((tcp.agreed.sack, tcp.agreed.ecn, tcp.retransmissions, &*tcp.congestion), (true, false, 3, "reno"));
     }
 }

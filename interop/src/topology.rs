@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The bridge between them is where a path is shaped or goes silent without either end seeing its
-//! interface go down.
+//! interface go down. A path can be cut in the middle, see [`Topology::cut`].
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -139,13 +139,47 @@ impl Topology {
     /// # Errors
     /// The system refuses.
     pub fn use_kernel_as_stack(&self) -> Result<()> {
-        for path in 0..self.paths {
-            for family in [Family::V4, Family::V6] {
-                let addr = stack_addr(family, path);
-                self.stack.ip(&format!("addr add {addr}/{} dev o{path} nodad", family.prefix()))?;
-            }
+        (0..self.paths).try_for_each(|path| self.use_kernel_as_stack_on(path))
+    }
+
+    /// The same on one path only, so that the stack under test can have others.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn use_kernel_as_stack_on(&self, path: usize) -> Result<()> {
+        for family in Family::ALL {
+            let addr = stack_addr(family, path);
+            self.stack.ip(&format!("addr add {addr}/{} dev o{path} nodad", family.prefix()))?;
         }
         Ok(())
+    }
+
+    /// The namespace between the two ends, where a [`Relay`](crate::relay::Relay) runs.
+    #[must_use]
+    pub fn wire(&self) -> &Netns {
+        &self.wire
+    }
+
+    /// Cuts a path into two halves, each with a bridge. Nothing passes before something relays between
+    /// [`Self::cut_interfaces`].
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn cut(&self, path: usize) -> Result<()> {
+        let [near, far] = self.cut_interfaces(path);
+        self.wire.ip(&format!("link add bs{path} type bridge mcast_snooping 0"))?;
+        self.wire.ip(&format!("link set bs{path} up"))?;
+        for (tap, bridge) in [(near, format!("bs{path}")), (far, format!("br{path}"))] {
+            self.wire.ip(&format!("tuntap add dev {tap} mode tap"))?;
+            self.wire.ip(&format!("link set {tap} master {bridge} up"))?;
+        }
+        self.wire.ip(&format!("link set {} master bs{path}", self.stack_port(path))).map(drop)
+    }
+
+    /// The TAP interfaces at the cut of a path: that towards the stack, and that towards the kernel.
+    #[must_use]
+    pub fn cut_interfaces(&self, path: usize) -> [String; 2] {
+        [format!("s{path}"), format!("r{path}")]
     }
 
     /// Limits what travels on a path towards one end to `megabits` (10^6) per second, with a queue of this length before it. What comes

@@ -1,0 +1,111 @@
+//! `mptcp sim relay` between two kernels: what `ping` and a transfer measure is what the link was told to be.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
+use std::time::Duration;
+
+use interop::cli;
+use interop::lab::{Lab, PORT};
+use interop::relay::{Relay, RelayReport};
+use interop::topology::{Family, Link, kernel_addr};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Share of a full frame of plain TCP, timestamps included, that is payload.
+const PAYLOAD: f64 = 1448.0 / 1514.0;
+
+/// Two kernels, with a relay on as many paths as there are conditions.
+fn lab(conditions: &[&str]) -> (Lab, Relay) {
+    let lab = Lab::with_paths("relay", Link::Veth, conditions.len()).unwrap();
+    lab.topology.use_kernel_as_stack().unwrap();
+    let relay = Relay::start(&lab.topology, conditions, lab.dir.path()).unwrap();
+    (lab, relay)
+}
+
+/// Packets that were answered, and the least round-trip time in milliseconds.
+fn ping(lab: &Lab, path: usize, options: &str) -> (u64, f64) {
+    let addr = kernel_addr(Family::V4, path);
+    // It fails if nothing is answered, and tells by its code if anything is not.
+    let mut command = lab.topology.stack().command("ping");
+    command.args(["-q", "-n"]).args(options.split_whitespace()).arg(addr.to_string());
+    let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let answered = said.split(" received").next().and_then(|text| text.rsplit(' ').next()).unwrap();
+    let least = said.split("mdev = ").nth(1).and_then(|text| text.split('/').next()).unwrap();
+    (answered.parse().unwrap(), least.parse().unwrap())
+}
+
+/// Payload that a second of plain TCP carries on the first path, in megabits (10^6) per second, over `seconds`.
+fn transfer(lab: &Lab, direction: &str, seconds: u32) -> f64 {
+    let addr = kernel_addr(Family::V4, 0);
+    let dir = lab.dir.path();
+    let serve = format!("perf --kernel tcp --one-off --json --server {PORT}");
+    let _server = cli::start(lab.topology.kernel(), &serve, "server", dir).unwrap();
+    interop::process::wait_until("the server to listen", LIMIT, || {
+        Ok(lab.topology.kernel().run("ss -Hltn")?.contains(&format!(":{PORT}")))
+    })
+    .unwrap();
+    let measure = format!("perf --kernel tcp --json --time {seconds} {direction} --client {addr}:{PORT}");
+    let client = cli::start(lab.topology.stack(), &measure, "client", dir).unwrap();
+    let said: Value = serde_json::from_str(&client.succeed(LIMIT).unwrap().stdout).unwrap();
+    let receiver = if direction.is_empty() { &said["server"] } else { &said["client"] };
+    receiver["received"].as_f64().unwrap() * 8.0 / 1e6 / receiver["receive_seconds"].as_f64().unwrap()
+}
+
+fn assert_sound(report: &RelayReport) {
+    for way in report.paths.iter().flatten() {
+        assert!(way.delivered + way.dropped <= way.offered + way.duplicated, "{report:?}");
+    }
+}
+
+#[test]
+fn every_link_and_direction_has_its_own_delay() {
+    let conditions = ["--delay 20ms,10ms", "--delay 4ms", "--profile simult-3mbit-25ms"];
+    let (lab, relay) = lab(&conditions);
+    // The last one's 50 ms, and 98 bytes at 3 Mbit/s each way.
+    for (path, expected) in [30.0, 8.0, 50.5].into_iter().enumerate() {
+        let (answered, least) = ping(&lab, path, "-c 10 -i 0.05");
+        assert_eq!(answered, 10, "path {path}");
+        assert!((expected..expected + 2.0).contains(&least), "path {path}: {least} ms, not {expected}");
+    }
+    let report = relay.stop().unwrap();
+    assert_eq!(report.paths.len(), conditions.len());
+    assert_sound(&report);
+}
+
+#[test]
+fn each_direction_has_its_own_rate() {
+    let (lab, relay) = lab(&["--rate 30Mbit,60Mbit --delay 2ms"]);
+    for (direction, rate) in [("", 30.0), ("--reverse", 60.0)] {
+        let (found, most) = (transfer(&lab, direction, 3), rate * PAYLOAD);
+        assert!((most * 0.9..most * 1.01).contains(&found), "{direction}: {found} of {most} Mbit/s");
+    }
+    assert_sound(&relay.stop().unwrap());
+}
+
+#[test]
+fn a_link_loses_its_share_of_the_packets_of_its_direction() {
+    let (lab, relay) = lab(&["--loss 10%,0%"]);
+    let (answered, _) = ping(&lab, 0, "-c 2000 -i 0.001 -W 1");
+    let [up, down] = relay.stop().unwrap().paths[0];
+    // Five deviations of 2000 draws, and a few questions for link-layer addresses.
+    assert!((130..=275).contains(&up.dropped) && up.offered >= 2000, "{up:?}");
+    assert_eq!((down.dropped, up.duplicated), (0, 0), "{down:?}");
+    assert!(answered + up.dropped >= 2000 && answered <= 2000 - 130, "{answered} answered, {up:?}");
+}
+
+#[test]
+fn what_waits_for_a_link_is_late_by_the_length_of_its_queue() {
+    let (lab, relay) = lab(&["--rate 8Mbit,100Mbit --set up.queue={bytes=\"50kB\"}"]);
+    // 50 kB at a megabyte per second.
+    let full = std::thread::scope(|scope| {
+        let transfer = scope.spawn(|| transfer(&lab, "", 3));
+        std::thread::sleep(Duration::from_secs(1));
+        let (_, least) = ping(&lab, 0, "-c 100 -i 0.01 -W 1");
+        transfer.join().unwrap();
+        least
+    });
+    let [up, _] = relay.stop().unwrap().paths[0];
+    assert!(full < 60.0, "{full} ms");
+    assert!(up.dropped > 0, "{up:?}");
+}
