@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mptcp_benches::quick;
-use mptcp_core::scheduler::{DataView, SubflowView};
+use mptcp_core::scheduler::{DataView, MessageView, SubflowView};
 use mptcp_core::{SchedulerKind, SubflowId};
+use tcp_adapter::Instant;
 
 fn views(count: u32) -> Vec<SubflowView> {
     let view = |id| SubflowView {
@@ -17,11 +18,17 @@ fn views(count: u32) -> Vec<SubflowView> {
         weight: 1 + id % 3,
         srtt: Some(Duration::from_micros(100 + u64::from(id * 37 % 16))),
         rttvar: Some(Duration::from_micros(10)),
-        cwnd: None,
+        latest_rtt: Some(Duration::from_micros(100)),
+        min_rtt: Some(Duration::from_micros(90)),
+        cwnd: Some(200_000),
+        ssthresh: Some(150_000),
+        slow_start: false,
         in_flight: 100_000,
         queued: 0,
-        delivery_rate: None,
-        pacing_rate: None,
+        delivery_rate: Some(1_000_000_000),
+        delivery_rate_app_limited: false,
+        pacing_rate: Some(1_250_000_000),
+        interface_queue: 0,
     };
     (0..count).map(view).collect()
 }
@@ -31,7 +38,15 @@ fn views(count: u32) -> Vec<SubflowView> {
 fn decision(c: &mut Criterion) {
     let mut group = c.benchmark_group("scheduler");
     group.throughput(Throughput::Elements(1));
-    let data = DataView { position: 0, available: 1 << 20, window: 1 << 20, reinjection: false };
+    let data = DataView {
+        now: Instant::ZERO,
+        position: 0,
+        available: 1 << 20,
+        unsent: 1 << 20,
+        window: 1 << 20,
+        reinjection: false,
+        message: MessageView::default(),
+    };
     for kind in SchedulerKind::ALL {
         for count in [4, 16] {
             let views = views(count);

@@ -76,7 +76,7 @@ fn send(total: u64, write: usize) {
         }
         while queue.nxt() < queue.end().min(queue.una() + IN_FLIGHT) {
             let Some(bytes) = queue.slice(queue.nxt(), 10 * SEGMENT) else { break };
-            queue.advance(queue.nxt() + bytes.len() as u64);
+            queue.mark_sent(queue.nxt()..queue.nxt() + bytes.len() as u64);
         }
         queue.ack(queue.nxt().min(queue.una() + 2 * SEGMENT as u64));
     }

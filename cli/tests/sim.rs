@@ -67,7 +67,9 @@ fn scenarios_and_profiles_are_listed() {
 fn an_explanation_says_everything_and_explains_itself() {
     let file = ScenarioFile::new("explain", SMALL);
     let explained = printed(&["sim", "explain", file.path(), "--set", "links.p1.delay=20ms", "--set", "run.seed=9"]);
-    for line in ["rate = \"10Mbit\"", "delay = \"20ms\"", "seed = 9", "scheduler = \"lowest-rtt\"", "[hosts.server]"] {
+    for line in
+        ["rate = \"10Mbit\"", "delay = \"20ms\"", "seed = 9", "scheduler = \"completion-time\"", "[hosts.server]"]
+    {
         assert!(explained.lines().any(|found| found == line), "{line} in\n{explained}");
     }
     let again = ScenarioFile::new("again", &explained);

@@ -96,7 +96,7 @@ impl Default for StackConfig {
             checksum: false,
             checksum_failure: ChecksumFailure::default(),
             allow_join_initial_addr: true,
-            scheduler: SchedulerKind::LowestRtt,
+            scheduler: SchedulerKind::default(),
             send_buffer: 4 << 20,
             recv_buffer_initial: 256 << 10,
             recv_buffer_max: 4 << 20,

@@ -17,6 +17,7 @@ use crate::info::{ConnInfo, SubflowInfo};
 use crate::mib::{Counter, Mib};
 use crate::observe::{Observation, Observations};
 use crate::path_manager::{Endpoint, EndpointError, EndpointId, EndpointTable, Limits, PathState};
+use crate::scheduler::{Message, Scheduler};
 use crate::socket_manager::{
     Connection, Cx, Negotiating, NewConnection, NewSubflow, Owners, Protocol, Shared, SocketManager, Stage,
     SubflowError, TokenTable, plain_from_start,
@@ -96,6 +97,7 @@ impl<T: TcpStack> Stack<T> {
             tokens: TokenTable::default(),
             owners: Owners::default(),
             interfaces: tcp.interfaces().to_vec(),
+            interface_queues: Vec::new(),
             memory_held: 0,
             slices: Vec::new(),
             stateless_secret: None,
@@ -120,6 +122,11 @@ impl<T: TcpStack> Stack<T> {
     /// Lets frames that leave by an interface be completed by its device, as far as the TCP stack beneath can make use of it.
     pub fn set_offload(&mut self, interface: InterfaceId, offload: Offload) {
         self.tcp.set_offload(interface, offload);
+    }
+
+    /// Tells how many bytes wait in the transmit queue of an interface, for schedulers that look at it. A driver calls this whenever it knows.
+    pub fn set_interface_queue(&mut self, interface: InterfaceId, bytes: u64) {
+        self.manager.shared.set_interface_queue(interface, bytes);
     }
 
     /// Takes a frame that an interface has received. What follows from it, but for resets, waits for
@@ -254,16 +261,29 @@ impl<T: TcpStack> Stack<T> {
     /// # Errors
     /// The connection is over, or this side was shut down.
     pub fn send(&mut self, now: Instant, id: ConnId, bytes: Bytes) -> Result<usize, SendError> {
-        let sent = self.with(now, id, |conn, cx| {
-            if let Some(reason) = conn.closed {
-                return Err(SendError::Closed(reason));
-            }
-            if conn.sender.is_shut() {
-                return Err(SendError::Shutdown);
-            }
-            Ok(conn.write(bytes, cx))
-        });
-        sent.unwrap_or(Err(SendError::NoConnection))
+        self.write(now, id, |conn, cx| conn.write(bytes, cx))
+    }
+
+    /// Queues bytes of a message for sending, as [`send`](Self::send) does, and tells the scheduler what they are. If it takes less than all, the
+    /// rest must follow with the same [`Message`].
+    ///
+    /// # Errors
+    /// The connection is over, or this side was shut down.
+    pub fn send_message(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        bytes: Bytes,
+        message: Message,
+    ) -> Result<usize, SendError> {
+        self.write(now, id, |conn, cx| conn.write_message(bytes, message, cx))
+    }
+
+    /// Has another scheduler choose from now on.
+    ///
+    /// Returns whether there is such a connection.
+    pub fn set_scheduler(&mut self, now: Instant, id: ConnId, scheduler: Box<dyn Scheduler>) -> bool {
+        self.with(now, id, |conn, _| conn.scheduler = scheduler).is_some()
     }
 
     /// Takes at most `max` received bytes.
@@ -457,9 +477,22 @@ impl<T: TcpStack> Stack<T> {
         self.manager.process(now, &mut self.tcp);
     }
 
-    /// Lets one connection act. What follows from it waits for [`poll_transmit`](Self::poll_transmit), so that
-    /// many small writes make one segment.
-    /// Acts on a connection whose handle has not been given back.
+    fn write(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        write: impl FnOnce(&mut Connection, &mut Cx<'_>) -> usize,
+    ) -> Result<usize, SendError> {
+        let sent = self.with(now, id, |conn, cx| match conn.closed {
+            Some(reason) => Err(SendError::Closed(reason)),
+            None if conn.sender.is_shut() => Err(SendError::Shutdown),
+            None => Ok(write(conn, cx)),
+        });
+        sent.unwrap_or(Err(SendError::NoConnection))
+    }
+
+    /// Lets one connection act whose handle has not been given back. What follows from it waits for
+    /// [`poll_transmit`](Self::poll_transmit), so that many small writes make one segment.
     fn with<R>(&mut self, now: Instant, id: ConnId, act: impl FnOnce(&mut Connection, &mut Cx<'_>) -> R) -> Option<R> {
         self.manager.conns.get(id).filter(|conn| !conn.app.released)?;
         self.with_any(now, id, act)

@@ -92,6 +92,12 @@ pub trait TcpStack {
     /// changing either stream (as a keep-alive does, RFC 9293 section 3.8.4).
     fn probe(&mut self, now: Instant, conn: TcpId);
 
+    /// The connection holds up others that carry the same stream: lets it have less in flight, as if the path were congested. Does nothing if
+    /// the stack cannot.
+    fn penalise(&mut self, now: Instant, conn: TcpId) {
+        let _ = (now, conn);
+    }
+
     /// Gives a connection another congestion control, which starts anew; gives it back if the stack or the connection
     /// cannot take it ([`Capabilities::custom_congestion_control`]).
     fn set_congestion_control(
@@ -435,6 +441,8 @@ pub struct TcpInfo {
     pub srtt: Option<Duration>,
     /// Variation of the round-trip time (RFC 6298).
     pub rttvar: Option<Duration>,
+    /// Round-trip time measured last.
+    pub latest_rtt: Option<Duration>,
     /// Smallest round-trip time seen.
     pub min_rtt: Option<Duration>,
     /// Current retransmission timeout.
@@ -443,12 +451,16 @@ pub struct TcpInfo {
     pub cwnd: Option<u64>,
     /// Slow-start threshold in bytes.
     pub ssthresh: Option<u64>,
+    /// Whether the window grows exponentially.
+    pub slow_start: bool,
     /// Bytes sent and not acknowledged.
     pub in_flight: u64,
-    /// Bytes accepted by `send` and not yet sent.
+    /// Bytes accepted by `send` that wait to be sent, or to be sent again.
     pub queued: u64,
-    /// Delivery rate in bytes per second.
+    /// Delivery rate in bytes per second, measured last.
     pub delivery_rate: Option<u64>,
+    /// The sender had too little to send when that was measured: a lower bound.
+    pub delivery_rate_app_limited: bool,
     /// Pacing rate in bytes per second.
     pub pacing_rate: Option<u64>,
     /// Payload bytes of a full segment, after the room that options take.
@@ -465,6 +477,8 @@ pub struct TcpInfo {
     pub timeouts: u32,
     /// Offset before which everything is acknowledged by the peer.
     pub snd_una: u64,
+    /// When the byte at that offset last left; `None` if it has not, is taken for lost, or the stack cannot tell.
+    pub una_sent_at: Option<Instant>,
     /// Offset before which everything has been received in order.
     pub rcv_nxt: u64,
     /// Payload bytes received beyond [`rcv_nxt`](Self::rcv_nxt), which wait for others before them.
@@ -592,6 +606,10 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
 
     fn probe(&mut self, now: Instant, conn: TcpId) {
         (**self).probe(now, conn);
+    }
+
+    fn penalise(&mut self, now: Instant, conn: TcpId) {
+        (**self).penalise(now, conn);
     }
 
     fn set_congestion_control(

@@ -22,7 +22,7 @@ impl Scheduler for LowestRtt {
             .enumerate()
             .filter(|(_, subflow)| (backups || !subflow.backup) && has_room(subflow, data))
             .min_by_key(|(_, subflow)| subflow.srtt.unwrap_or(Duration::ZERO))
-            .map(|(index, subflow)| Decision { subflow: index, len: burst_len(subflow, data) })
+            .map(|(index, subflow)| Decision { subflow: index, len: burst_len(subflow, data), skip: 0 })
     }
 }
 

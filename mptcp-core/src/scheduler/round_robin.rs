@@ -43,7 +43,7 @@ impl Scheduler for RoundRobin {
             }
         };
         self.turn = Some(Turn { subflow: subflows[index].id, left: left - 1 });
-        Some(Decision { subflow: index, len: burst_len(&subflows[index], data) })
+        Some(Decision { subflow: index, len: burst_len(&subflows[index], data), skip: 0 })
     }
 }
 

@@ -320,7 +320,7 @@ impl Connection {
             checksum,
             scheduler: self.scheduler.name(),
             subflows: self.subflows.len(),
-            bytes_sent: queue.nxt(),
+            bytes_sent: queue.end() - queue.unsent(),
             bytes_acked: queue.una(),
             bytes_received: self.receiver.stream.rcv_nxt(),
             bytes_retransmitted: self.sender.bytes_reinjected,

@@ -32,6 +32,7 @@ impl Connection {
         }
         self.trim_at = None;
         self.sender.queue.trim();
+        self.sender.messages.trim();
         self.receiver.stream.trim();
         for subflow in &mut self.subflows {
             subflow.sent.trim();

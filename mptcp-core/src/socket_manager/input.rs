@@ -71,6 +71,7 @@ impl Connection {
             // Any acknowledgement shows that both directions work.
             if let Some(stale) = subflow.stale.take() {
                 tracing::debug!(subflow = %id, "subflow answers again");
+                subflow.false_alarms = subflow.false_alarms.saturating_add(1);
                 subflow.recovered = Some(stale.since);
             }
         }

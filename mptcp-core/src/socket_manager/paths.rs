@@ -290,6 +290,13 @@ impl Connection {
         for id in restarts {
             self.doom(id, Doom::Reason(ResetReason::TooMuchOutstanding));
         }
+        for index in 0..self.subflows.len() {
+            // It may fall silent again before anything new is given to it.
+            let subflow = &self.subflows[index];
+            if subflow.miss_at.is_none() && subflow.waiting_since.is_some() && subflow.usable() {
+                self.expect_answers(index, cx);
+            }
+        }
     }
 
     /// Whether options wait for a segment without payload.

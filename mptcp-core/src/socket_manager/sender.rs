@@ -1,43 +1,37 @@
 //! Sending: from the bytes of the application to mappings on subflows, and their acknowledgement.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tcp_adapter::Instant;
 
-use super::connection::{Connection, Doom, Protocol};
+use super::connection::{Connection, Protocol};
+use super::liveness::{INITIAL_DATA_RTO, MAX_DATA_RTO};
 use super::shared::Cx;
-use super::subflow::{Stale, Subflow};
+use super::subflow::Subflow;
 use crate::event::{Event, SubflowId};
 use crate::keys::Idsn;
 use crate::mib::Counter;
 use crate::observe::Observation;
-use crate::scheduler::{DataView, SubflowView};
+use crate::scheduler::{DataView, Decision, Message, SubflowView};
 use crate::seq::{DataSeq, SubflowSeq};
-use crate::stream::{ReinjectQueue, SendQueue, SentMapping};
-use crate::wire::{ChecksumAccumulator, ResetReason, dss_checksum};
+use crate::stream::{Messages, ReinjectQueue, SendQueue, SentMapping};
+use crate::wire::{ChecksumAccumulator, dss_checksum};
 
 /// Bytes of one mapping at most: the Data-Level Length has 16 bits, and one of them is left for
 /// a DATA_FIN.
-const MAX_MAPPING: usize = 65_534;
+pub(crate) const MAX_MAPPING: usize = 65_534;
 
 /// As many subflows are looked at without an allocation.
 const FEW_SUBFLOWS: usize = 4;
 
-/// Smallest DATA-RTO: below it, delayed acknowledgements of the peer would look like losses.
-const MIN_DATA_RTO: Duration = Duration::from_millis(200);
-/// DATA-RTO while no round-trip time is known (as RFC 6298 section 2.1).
-const INITIAL_DATA_RTO: Duration = Duration::from_secs(1);
-/// Largest DATA-RTO after back-off.
-const MAX_DATA_RTO: Duration = Duration::from_secs(60);
-/// First interval between probes of a stale subflow; it doubles up to [`MAX_PROBE_WAIT`].
-const FIRST_PROBE_WAIT: Duration = Duration::from_millis(200);
-/// Longest interval between probes: how long a path that is back may stay unnoticed.
-const MAX_PROBE_WAIT: Duration = Duration::from_secs(1);
-/// DATA-RTOs in a row after which data that TCP acknowledged but MPTCP did not proves that options do not pass.
-const MAX_UNMATCHED_TIMEOUTS: u32 = 6;
+/// Where there is a choice, a subflow is given so much beyond its congestion window: two segments or what leaves in this time.
+/// More would be bound to it although another one might come to be the better; less would make it wait for the next look.
+const SLACK: Duration = Duration::from_millis(1);
+
+/// What several subflows are shown as.
+pub(crate) type Views = SmallVec<[SubflowView; FEW_SUBFLOWS]>;
 
 /// How far our DATA_FIN has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +50,7 @@ pub(crate) enum Fin {
 #[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) queue: SendQueue,
+    pub(crate) messages: Messages,
     pub(crate) reinject: ReinjectQueue,
     /// First position that the peer's window does not allow; it only grows (RFC 8684 section 3.3.5).
     pub(crate) window_end: u64,
@@ -65,7 +60,7 @@ pub(crate) struct Sender {
     /// DATA-RTOs in a row.
     pub(crate) timeouts: u32,
     /// When the first of them was armed.
-    stalled_since: Instant,
+    pub(crate) stalled_since: Instant,
     /// When to probe a closed window.
     pub(crate) window_probe_at: Option<Instant>,
     window_probes: u32,
@@ -76,6 +71,7 @@ impl Sender {
     pub(crate) fn new() -> Self {
         Self {
             queue: SendQueue::new(),
+            messages: Messages::default(),
             reinject: ReinjectQueue::new(),
             window_end: 0,
             fin: Fin::Open,
@@ -102,6 +98,7 @@ impl Sender {
         }
         let freed = self.queue.ack(position.min(self.queue.nxt()));
         self.reinject.acked(self.queue.una());
+        self.messages.acked(self.queue.una());
         let fin_acked = self.fin == Fin::Sent && position > self.queue.end();
         if fin_acked {
             self.fin = Fin::Acked;
@@ -125,8 +122,8 @@ impl Sender {
     }
 
     /// Something waits for a DATA_ACK.
-    fn outstanding(&self) -> bool {
-        self.queue.una() < self.queue.nxt() || self.fin == Fin::Sent
+    pub(crate) fn outstanding(&self) -> bool {
+        self.queue.una() < self.queue.sent_end() || self.fin == Fin::Sent
     }
 }
 
@@ -153,6 +150,17 @@ impl Connection {
         if taken > 0 {
             self.uses_queues(cx.now);
             self.sender.queue.push(bytes.split_to(taken));
+        }
+        taken
+    }
+
+    /// The application writes a part of a message, the last one if `ends`; takes what there is room for.
+    pub(crate) fn write_message(&mut self, bytes: Bytes, message: Message, cx: &mut Cx<'_>) -> usize {
+        let len = bytes.len();
+        self.sender.messages.begin(message.class, message.deadline);
+        let taken = self.write(bytes, cx);
+        if message.ends && taken == len {
+            self.sender.messages.end_at(self.sender.queue.end());
         }
         taken
     }
@@ -196,102 +204,67 @@ impl Connection {
     }
 
     fn push_mapped(&mut self, cx: &mut Cx<'_>) {
-        if self.sender.reinject.is_empty() && self.sender.queue.unsent() == 0 {
-            return;
-        }
         // Most of the time nothing can take more.
-        let open = self.sender.window_end > self.sender.queue.nxt();
         let takes = |subflow: &Subflow| subflow.usable() && cx.tcp.send_room(subflow.tcp) > 0;
-        if !self.sender.reinject.is_empty() || (open && self.subflows.iter().any(takes)) {
-            let mut views = self.views(cx);
-            while self.push_again(&mut views, cx) {}
-            while self.push_new(&mut views, cx) {}
+        let again = !self.sender.reinject.is_empty() || (self.subflows.len() > 1 && !self.sender.queue.is_empty());
+        if !(again || self.sender.queue.unsent() > 0) || !self.subflows.iter().any(takes) {
+            return self.arm_window_probe_if_shut(cx.now);
         }
-        if self.sender.queue.unsent() > 0 && self.sender.queue.nxt() >= self.sender.window_end {
-            self.arm_window_probe(cx.now);
+        let mut views = self.views(cx);
+        while self.push_again(&mut views, cx) {}
+        while self.push_new(&mut views, cx) {}
+        if views.len() > 1 {
+            self.unblock_window(&mut views, cx);
+            while self.push_duplicate(&mut views, cx) {}
         }
+        self.arm_window_probe_if_shut(cx.now);
     }
 
     /// What the scheduler may choose from.
-    fn views(&self, cx: &Cx<'_>) -> SmallVec<[SubflowView; FEW_SUBFLOWS]> {
+    fn views(&self, cx: &Cx<'_>) -> Views {
         let usable = self.subflows.iter().filter(|subflow| subflow.usable());
-        usable.filter_map(|subflow| view(subflow, cx)).collect()
-    }
-
-    /// Sends one stretch that was sent before elsewhere; false if there is nothing to do or no room.
-    fn push_again(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) -> bool {
-        let Some(range) = self.sender.reinject.next(MAX_MAPPING) else { return false };
-        let held = |id: SubflowId| self.subflow(id).and_then(|subflow| subflow.sent.first_held(range.clone()));
-        let holds_start = |id: SubflowId| held(id).filter(|held| held.start == range.start);
-        let others: Vec<SubflowView> = views.iter().filter(|view| holds_start(view.id).is_none()).copied().collect();
-        if others.is_empty() {
-            // Whoever could take the first part holds it already, and TCP sends it again there. If that subflow
-            // fails, it is marked anew.
-            let Some(end) = views.iter().filter_map(|view| holds_start(view.id)).map(|held| held.end).min() else {
-                return false;
-            };
-            self.sender.reinject.taken(range.start..end);
-            return true;
+        let mut views: Views = usable.filter_map(|subflow| view(subflow, cx)).collect();
+        // One that is alone may have company soon if it has just begun; later, longer chunks are worth more.
+        let choice = views.len() > 1;
+        for view in views.iter_mut().filter(|view| choice || view.slow_start) {
+            view.room = view.room.min(window_room(view));
         }
-        let lost = self.subflows.iter().all(|subflow| !subflow.sent.holds(range.start..range.start + 1));
-        let others = match lost && self.sender.timeouts > 0 {
-            // Whoever has carried it claims to have delivered it: the next one in turn may really do so.
-            true => vec![others[self.sender.timeouts as usize % others.len()]],
-            false => others,
-        };
-        let available = range.end - range.start;
-        let data = DataView { position: range.start, available, window: available, reinjection: true };
-        let Some(decision) = self.scheduler.pick(&others, &data) else { return false };
-        let chosen = others[decision.subflow];
-        // Not into what it holds.
-        let free = self.subflow(chosen.id).and_then(|subflow| subflow.sent.first_held(range.clone()));
-        let free = free.map_or(available, |held| held.start - range.start);
-        let len = decision.len.min(chosen.room).min(usize::try_from(free).unwrap_or(MAX_MAPPING));
-        let Some(bytes) = self.sender.queue.slice(range.start, len) else {
-            self.sender.reinject.taken(range);
-            return true;
-        };
-        let sent = bytes.len();
-        let from = self.subflows.iter().find(|subflow| subflow.sent.holds(range.start..range.start + 1));
-        let from = from.map(|subflow| subflow.id);
-        let Some((dsn, len)) = self.map(chosen.id, range.start, bytes, cx) else { return false };
-        let (conn, to) = (self.id, chosen.id);
-        cx.shared.observations.note(|| Observation::Reinjected { conn, from, to, dsn, len });
-        self.sender.reinject.taken(range.start..range.start + sent as u64);
-        self.sender.bytes_reinjected += sent as u64;
-        if let Some(multipath) = self.multipath_mut() {
-            // Data that was sent twice is no longer contiguous on one subflow (RFC 8684 section 3.7).
-            multipath.single_path = false;
-        }
-        if let Some(subflow) = self.subflow_mut(chosen.id) {
-            subflow.bytes_reinjected += sent as u64;
-        }
-        cx.shared.mib.bump(Counter::MPTCPRetrans);
-        shrink(views, chosen.id, sent);
-        true
+        views
     }
 
     /// Sends one stretch of new data; false if there is none, no window or no room.
     fn push_new(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) -> bool {
+        let edge = self.sender.window_end;
         let queue = &self.sender.queue;
-        let position = queue.nxt();
-        let window = self.sender.window_end.saturating_sub(position);
-        let available = queue.unsent().min(window);
+        let available = queue.unsent_before(edge);
         if available == 0 || views.is_empty() {
             return false;
         }
-        let data = DataView { position, available, window, reinjection: false };
-        let Some(decision) = self.scheduler.pick(views, &data) else { return false };
+        let position = queue.nxt();
+        let data = DataView {
+            now: cx.now,
+            position,
+            available,
+            unsent: queue.unsent(),
+            window: edge.saturating_sub(position),
+            reinjection: false,
+            message: self.sender.messages.at(position),
+        };
+        let Some(decision) = self.scheduler.pick(views, &data).or_else(|| overrule(views)) else { return false };
         let chosen = views[decision.subflow];
         if is_silly(queue, available, chosen.mss) {
             return false;
         }
+        // Bytes may only be left out where they may also be sent on two subflows: a fallback needs them in order (RFC 8684 section 3.7).
+        let in_order = self.multipath().is_none_or(|state| state.single_path);
+        let stretch = queue.unsent_after(if in_order { 0 } else { decision.skip });
+        let available = stretch.end.min(edge).saturating_sub(stretch.start);
         let len = decision.len.min(chosen.room).min(MAX_MAPPING).min(usize::try_from(available).unwrap_or(MAX_MAPPING));
-        let Some(bytes) = queue.slice(position, len) else { return false };
+        let Some(bytes) = queue.slice(stretch.start, len) else { return false };
         // The scheduler has seen to it that there is room for a segment.
         let bytes = whole_segments(bytes, chosen.mss.max(1), usize::MAX, available);
         let sent = bytes.len();
-        if self.map(chosen.id, position, bytes, cx).is_none() {
+        if self.map(chosen.id, stretch.start, bytes, cx).is_none() {
             return false;
         }
         shrink(views, chosen.id, sent);
@@ -300,7 +273,13 @@ impl Connection {
 
     /// Maps bytes to the subflow that the scheduler chose and gives them to its TCP. Tells where in the data they begin, and
     /// their number; `None` if TCP does not take them.
-    fn map(&mut self, id: SubflowId, position: u64, bytes: Bytes, cx: &mut Cx<'_>) -> Option<(DataSeq, u32)> {
+    pub(crate) fn map(
+        &mut self,
+        id: SubflowId,
+        position: u64,
+        bytes: Bytes,
+        cx: &mut Cx<'_>,
+    ) -> Option<(DataSeq, u32)> {
         let state = self.multipath()?;
         let (idsn, checksum) = (state.local.idsn, state.checksum);
         let index = self.subflow_index(id)?;
@@ -326,130 +305,15 @@ impl Connection {
         subflow.next_offset += u64::from(len);
         subflow.bytes_sent += u64::from(len);
         subflow.waiting_since.get_or_insert(cx.now);
-        let end = position + u64::from(len);
-        if end > self.sender.queue.nxt() {
-            self.sender.queue.advance(end);
-        }
+        self.expect_answers(index, cx);
+        self.sender.queue.mark_sent(position..position + u64::from(len));
         tracing::trace!(conn = %self.id, subflow = %self.subflows[index].id, position, len, "mapped");
         true
     }
 
-    /// The DATA-RTO: long enough for the slowest subflow that holds the first unacknowledged byte, which would
-    /// otherwise be sent again for nothing whenever paths differ.
-    fn data_rto(&self, cx: &Cx<'_>) -> Duration {
-        let una = self.sender.queue.una();
-        let holders = self.subflows.iter().filter(|subflow| subflow.alive() && subflow.sent.holds(una..una + 1));
-        let all = self.subflows.iter().filter(|subflow| subflow.alive());
-        let slowest = holders.filter_map(|subflow| rto(subflow, cx)).max();
-        let base = slowest.or_else(|| all.filter_map(|subflow| rto(subflow, cx)).max()).unwrap_or(INITIAL_DATA_RTO);
-        base.saturating_mul(1 << self.sender.timeouts.min(16)).min(MAX_DATA_RTO)
-    }
-
-    pub(crate) fn arm_data_rto(&mut self, cx: &Cx<'_>) {
-        if self.multipath().is_none() || !self.sender.outstanding() {
-            self.sender.data_rto_at = None;
-        } else if self.sender.data_rto_at.is_none() {
-            if self.sender.timeouts == 0 {
-                self.sender.stalled_since = cx.now;
-            }
-            self.sender.data_rto_at = Some(cx.now + self.data_rto(cx));
-        }
-    }
-
-    /// No DATA_ACK has come for too long.
-    pub(crate) fn on_data_rto(&mut self, cx: &mut Cx<'_>) {
-        self.sender.data_rto_at = None;
-        self.sender.timeouts += 1;
-        if self.sender.stalled_since + cx.shared.config.subflow_timeout <= cx.now {
-            // No path brings it any further.
-            return self.doom_all(ResetReason::UnacceptablePerformance);
-        }
-        let una = self.sender.queue.una();
-        let nxt = self.sender.queue.nxt();
-        if una < nxt {
-            self.find_stale(cx);
-            let held = self.subflows.iter().find_map(|subflow| {
-                subflow.sent.iter().find(|mapping| mapping.positions().contains(&una)).map(SentMapping::positions)
-            });
-            match held {
-                Some(range) => self.sender.reinject.mark(una..range.end.min(nxt)),
-                // TCP has delivered it, yet it is not acknowledged: the peer had to drop it, or options do not pass.
-                None if self.sender.timeouts > MAX_UNMATCHED_TIMEOUTS => {
-                    // Options do not pass on any subflow, as data is acknowledged by TCP only (RFC 8684 section 3.7).
-                    return self.doom_all(ResetReason::MiddleboxInterference);
-                }
-                // On a single path nothing is dropped that TCP has acknowledged, so the DATA_ACK was lost, or the peer has
-                // fallen back, for which a repetition would be altered data: ask.
-                None if self.multipath().is_some_and(|state| state.single_path) => self.probe_usable(cx),
-                None => self.sender.reinject.mark(una..nxt.min(una + MAX_MAPPING as u64)),
-            }
-        }
-        if self.sender.fin == Fin::Sent {
-            self.acknowledge(cx);
-        }
-        self.push(cx);
-    }
-
-    fn doom_all(&mut self, reason: ResetReason) {
-        for index in 0..self.subflows.len() {
-            self.doom(self.subflows[index].id, Doom::Reason(reason));
-        }
-    }
-
-    /// Finds subflows that hold data and have not answered for longer than they should, and has what they
-    /// hold sent elsewhere. Not if there is nowhere else.
-    pub(crate) fn find_stale(&mut self, cx: &mut Cx<'_>) {
-        let now = cx.now;
-        let silent = |subflow: &Subflow, cx: &Cx<'_>| {
-            let patience = rto(subflow, cx).unwrap_or(INITIAL_DATA_RTO);
-            subflow.waiting_since.is_some_and(|since| since + patience <= now)
-        };
-        let usable: Vec<SubflowId> =
-            self.subflows.iter().filter(|subflow| subflow.usable()).map(|subflow| subflow.id).collect();
-        let stale: Vec<SubflowId> = self
-            .subflows
-            .iter()
-            .filter(|subflow| subflow.usable() && silent(subflow, cx))
-            .map(|subflow| subflow.id)
-            .collect();
-        if stale.len() == usable.len() {
-            return;
-        }
-        for id in stale {
-            self.set_stale(id, cx);
-        }
-    }
-
-    fn set_stale(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
-        self.reinject_all(id);
-        let Some(subflow) = self.subflow_mut(id) else { return };
-        tracing::debug!(subflow = %id, "subflow is stale");
-        subflow.stale = Some(Box::new(Stale { since: cx.now, probe_at: cx.now, probe_wait: FIRST_PROBE_WAIT }));
-        cx.shared.mib.bump(Counter::SubflowStale);
-    }
-
-    /// Marks everything that a subflow holds and that is not acknowledged to be sent elsewhere.
-    pub(crate) fn reinject_all(&mut self, id: SubflowId) {
-        let una = self.sender.queue.una();
-        let Some(subflow) = self.subflow(id) else { return };
-        let ranges: Vec<Range<u64>> = subflow.sent.unacked_ranges(una).collect();
-        for range in ranges {
-            self.sender.reinject.mark(range);
-        }
-    }
-
-    /// Probes the stale subflows whose time has come.
-    pub(crate) fn probe_stale(&mut self, cx: &mut Cx<'_>) {
-        for subflow in &mut self.subflows {
-            let Some(stale) = subflow.stale.as_mut().filter(|stale| stale.probe_at <= cx.now) else { continue };
-            stale.probe_wait = (stale.probe_wait * 2).min(MAX_PROBE_WAIT);
-            stale.probe_at = cx.now + stale.probe_wait;
-            cx.tcp.probe(cx.now, subflow.tcp);
-        }
-    }
-
-    fn arm_window_probe(&mut self, now: Instant) {
-        if self.sender.window_probe_at.is_none() {
+    fn arm_window_probe_if_shut(&mut self, now: Instant) {
+        let shut = self.sender.queue.unsent() > 0 && self.sender.queue.nxt() >= self.sender.window_end;
+        if shut && self.sender.window_probe_at.is_none() {
             let wait = INITIAL_DATA_RTO.saturating_mul(1 << self.sender.window_probes.min(6)).min(MAX_DATA_RTO);
             self.sender.window_probe_at = Some(now + wait);
         }
@@ -463,7 +327,7 @@ impl Connection {
         self.probe_usable(cx);
     }
 
-    fn probe_usable(&self, cx: &mut Cx<'_>) {
+    pub(crate) fn probe_usable(&self, cx: &mut Cx<'_>) {
         for subflow in self.subflows.iter().filter(|subflow| subflow.usable()) {
             cx.tcp.probe(cx.now, subflow.tcp);
         }
@@ -487,27 +351,44 @@ fn view(subflow: &Subflow, cx: &Cx<'_>) -> Option<SubflowView> {
         weight: subflow.weight,
         srtt: info.srtt,
         rttvar: info.rttvar,
+        latest_rtt: info.latest_rtt,
+        min_rtt: info.min_rtt,
         cwnd: info.cwnd,
+        ssthresh: info.ssthresh,
+        slow_start: info.slow_start,
         in_flight: info.in_flight,
         queued: info.queued,
         delivery_rate: info.delivery_rate,
+        delivery_rate_app_limited: info.delivery_rate_app_limited,
         pacing_rate: info.pacing_rate,
+        interface_queue: cx.shared.interface_queue(info.interface),
     })
 }
 
+/// Bytes that a subflow's congestion window has room for, and a [`SLACK`].
+fn window_room(view: &SubflowView) -> usize {
+    let Some(cwnd) = view.cwnd else { return usize::MAX };
+    let soon = view.pacing_rate.unwrap_or(0) / (1_000_000 / SLACK.as_micros() as u64);
+    let most = cwnd.saturating_add(soon.max(2 * view.mss as u64));
+    usize::try_from(most.saturating_sub(view.outstanding())).unwrap_or(usize::MAX)
+}
+
+/// A scheduler that waits although nothing is under way would wait for ever: takes the subflow with the lowest round-trip time.
+fn overrule(views: &[SubflowView]) -> Option<Decision> {
+    if views.iter().any(|view| view.outstanding() > 0) {
+        return None;
+    }
+    let with_room = views.iter().enumerate().filter(|(_, view)| view.room > 0);
+    let (subflow, view) = with_room.min_by_key(|(_, view)| (view.backup, view.srtt))?;
+    Some(Decision { subflow, len: view.mss.max(1), skip: 0 })
+}
+
 /// Takes what was given to a subflow off its room, so that one look at TCP serves many decisions.
-fn shrink(views: &mut [SubflowView], id: SubflowId, sent: usize) {
+pub(crate) fn shrink(views: &mut [SubflowView], id: SubflowId, sent: usize) {
     if let Some(view) = views.iter_mut().find(|view| view.id == id) {
         view.room = view.room.saturating_sub(sent);
         view.queued += sent as u64;
     }
-}
-
-/// How long a subflow may take to answer: RFC 6298's formula over its measurements, with our own lower bound.
-fn rto(subflow: &Subflow, cx: &Cx<'_>) -> Option<Duration> {
-    let info = cx.tcp.info(subflow.tcp)?;
-    let srtt = info.srtt?;
-    Some((srtt + info.rttvar.unwrap_or(srtt / 2) * 4).max(MIN_DATA_RTO))
 }
 
 fn mapping_checksum(idsn: Idsn, position: u64, offset: u64, bytes: &Bytes) -> u16 {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use rand::rngs::StdRng;
-use tcp_adapter::{Instant, InterfaceConfig, TcpId, TcpStack};
+use tcp_adapter::{Instant, InterfaceConfig, InterfaceId, TcpId, TcpStack};
 
 use crate::config::StackConfig;
 use crate::event::{ConnId, Event, SubflowId};
@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) owners: Owners,
     /// The interfaces of the TCP stack, so that a hook can see them too.
     pub(crate) interfaces: Vec<InterfaceConfig>,
+    /// Bytes that wait in the transmit queues of the interfaces, as far as the driver has told.
+    pub(crate) interface_queues: Vec<u64>,
     /// Bytes that all connections hold, sent and received.
     pub(crate) memory_held: usize,
     /// Received slices on their way to a stream; empty between two calls.
@@ -56,6 +58,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Bytes that wait in the transmit queue of an interface.
+    pub(crate) fn interface_queue(&self, interface: InterfaceId) -> u64 {
+        self.interface_queues.get(interface.0).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn set_interface_queue(&mut self, interface: InterfaceId, bytes: u64) {
+        let index = interface.0;
+        if index < self.interfaces.len() {
+            self.interface_queues.resize(self.interfaces.len(), 0);
+            self.interface_queues[index] = bytes;
+        }
+    }
+
     /// Whether the stack holds as much data as it may.
     pub(crate) fn memory_full(&self) -> bool {
         self.memory_held >= self.config.memory_limit
@@ -185,6 +200,7 @@ mod tests {
             tokens: TokenTable::default(),
             owners: Owners::default(),
             interfaces: Vec::new(),
+            interface_queues: Vec::new(),
             memory_held: 0,
             slices: Vec::new(),
             stateless_secret: None,

@@ -115,6 +115,12 @@ pub(crate) struct Subflow {
     pub(crate) stale: Option<Box<Stale>>,
     /// Since when something has been outstanding without an answer.
     pub(crate) waiting_since: Option<Instant>,
+    /// When to look whether an answer is overdue.
+    pub(crate) miss_at: Option<Instant>,
+    /// Times that it was taken for stale and was only late.
+    pub(crate) false_alarms: u8,
+    /// When it was last made to send less because it held up the others.
+    pub(crate) penalised: Option<Instant>,
     /// When a segment was last received.
     pub(crate) heard_at: Instant,
     /// Keep-alive.
@@ -185,6 +191,9 @@ impl Subflow {
             removal_asked: false,
             stale: None,
             waiting_since: None,
+            miss_at: None,
+            false_alarms: 0,
+            penalised: None,
             heard_at: Instant::ZERO,
             watch: Watch::Off,
             remove_at: None,

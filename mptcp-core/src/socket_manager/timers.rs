@@ -51,6 +51,7 @@ impl Connection {
             if let Some(stale) = &subflow.stale {
                 earliest.or(Some(stale.probe_at.min(stale.since + config.subflow_timeout)));
             }
+            earliest.or(subflow.miss_at);
             earliest.or(subflow.remove_at);
             earliest.or(subflow.watch.deadline());
             earliest.or(subflow.close_by);
@@ -76,6 +77,7 @@ impl Connection {
         if self.plain_silence().is_some_and(|since| since + timeout <= now) {
             return self.finish(CloseReason::TimedOut, cx.shared);
         }
+        self.miss_answers(cx);
         if due(self.sender.data_rto_at) {
             self.on_data_rto(cx);
         }

@@ -7,7 +7,8 @@
 //! subflow in the same way.
 //!
 //! On the sending side, [`SendQueue`] holds what the application wrote, [`SentMap`] says
-//! which subflow carries which positions, and [`ReinjectQueue`] holds what must travel again.
+//! which subflow carries which positions, [`ReinjectQueue`] holds what must travel again, and
+//! [`Messages`] what the application has said of them.
 //! On the receiving side, [`MappedReader`] and [`ReceivedMap`] turn the bytes of a subflow into
 //! positioned bytes, [`Reassembly`] puts these in order, and [`ReceiveWindow`] says how much
 //! more the peer may send.
@@ -16,6 +17,7 @@
 //! instead, so that memory stays in proportion to the bytes held however the peer cuts them.
 
 mod mapping;
+mod messages;
 mod ranges;
 mod reader;
 mod reassembly;
@@ -26,6 +28,7 @@ mod sent_map;
 mod window;
 
 pub use mapping::{MapInsert, ReceivedMap, ReceivedMapping};
+pub use messages::Messages;
 pub use ranges::RangeSet;
 pub use reader::{MappedReader, Piece};
 pub use reassembly::{Inserted, Reassembly};

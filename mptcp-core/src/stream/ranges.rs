@@ -73,6 +73,11 @@ impl RangeSet {
         self.iter().next()
     }
 
+    /// The highest range.
+    pub fn last(&self) -> Option<Range<u64>> {
+        self.ends.last_key_value().map(|(&start, &end)| start..end)
+    }
+
     /// Whether `position` is in the set.
     pub fn contains(&self, position: u64) -> bool {
         self.ends.range(..=position).next_back().is_some_and(|(_, &end)| position < end)

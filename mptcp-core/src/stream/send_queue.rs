@@ -1,7 +1,11 @@
 //! What the application wrote, until it is acknowledged at the connection level.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 use tcp_adapter::IdleQueue;
+
+use super::RangeSet;
 
 /// A slice of at least this many bytes is sent as it is, without looking at its neighbours.
 ///
@@ -12,20 +16,23 @@ const WHOLE_ENOUGH: usize = 4096;
 /// The send side of a connection: written bytes as shared slices, by position.
 ///
 /// Positions run `una <= nxt <= end`. Bytes before [`una`](Self::una) were DATA_ACKed and are
-/// freed (a subflow that still has to retransmit them holds its own handle on them); bytes
-/// from [`nxt`](Self::nxt) on were never given to any subflow.
+/// freed (a subflow that still has to retransmit them holds its own handle on them); those before
+/// [`nxt`](Self::nxt) were all given to a subflow. Of those from there on, some may have been given to one ahead of
+/// their turn.
 #[derive(Debug, Default)]
 pub struct SendQueue {
     slices: IdleQueue<Slice>,
     una: u64,
     nxt: u64,
     end: u64,
+    /// Given to a subflow, although something before was not.
+    ahead: RangeSet,
 }
 
 impl SendQueue {
     /// A queue for a stream of which nothing was written yet.
     pub const fn new() -> Self {
-        Self { slices: IdleQueue::new(), una: 0, nxt: 0, end: 0 }
+        Self { slices: IdleQueue::new(), una: 0, nxt: 0, end: 0, ahead: RangeSet::new() }
     }
 
     /// Appends `bytes` to the stream.
@@ -48,6 +55,11 @@ impl SendQueue {
         self.nxt
     }
 
+    /// The position after the highest byte given to a subflow.
+    pub fn sent_end(&self) -> u64 {
+        self.ahead.last().map_or(self.nxt, |range| range.end)
+    }
+
     /// The position after the last written byte.
     pub const fn end(&self) -> u64 {
         self.end
@@ -55,7 +67,33 @@ impl SendQueue {
 
     /// Bytes never given to a subflow.
     pub const fn unsent(&self) -> u64 {
-        self.end - self.nxt
+        self.end - self.nxt - self.ahead.len_bytes()
+    }
+
+    /// Bytes never given to a subflow with positions before `edge`. Nothing at or after it was given to one.
+    pub fn unsent_before(&self, edge: u64) -> u64 {
+        self.end.min(edge).saturating_sub(self.nxt).saturating_sub(self.ahead.len_bytes())
+    }
+
+    /// The stretch of bytes never given to a subflow that begins after `skip` of them; empty if there are no more.
+    pub fn unsent_after(&self, skip: u64) -> Range<u64> {
+        let Some(last) = self.ahead.last() else {
+            return self.end.min(self.nxt.saturating_add(skip))..self.end;
+        };
+        // Most often what is skipped is what was skipped before.
+        let before_last = last.end - self.nxt - self.ahead.len_bytes();
+        if skip >= before_last {
+            return self.end.min(last.end.saturating_add(skip - before_last))..self.end;
+        }
+        let (mut start, mut left) = (self.nxt, skip);
+        for range in self.ahead.iter() {
+            if left < range.start - start {
+                return start + left..range.start;
+            }
+            left -= range.start - start;
+            start = range.end;
+        }
+        self.end.min(start.saturating_add(left))..self.end
     }
 
     /// Bytes held: written and not yet DATA_ACKed.
@@ -96,9 +134,21 @@ impl SendQueue {
         self.slices.trim();
     }
 
-    /// Marks everything before `to` as given to a subflow; never goes back, nor beyond `end`.
-    pub fn advance(&mut self, to: u64) {
-        self.nxt = self.nxt.max(to.min(self.end));
+    /// Marks `range`, up to `end`, as given to a subflow.
+    pub fn mark_sent(&mut self, range: Range<u64>) {
+        let Range { start, end } = range.start.max(self.nxt)..range.end.min(self.end);
+        if start >= end {
+            return;
+        }
+        if start > self.nxt {
+            self.ahead.insert(start..end);
+            return;
+        }
+        self.nxt = end;
+        while let Some(first) = self.ahead.first().filter(|first| first.start <= self.nxt) {
+            self.nxt = self.nxt.max(first.end);
+            self.ahead.remove(first);
+        }
     }
 
     /// Frees everything before `to`, which was DATA_ACKed, and returns how many bytes that was.
@@ -172,6 +222,7 @@ mod tests {
         Write(u16),
         WriteTiny(u8),
         Send { max: u16 },
+        SendAhead { skip: u16, max: u16 },
         Again { from: u16, max: u16 },
         Ack(u16),
     }
@@ -181,17 +232,13 @@ mod tests {
         check(1_000, |ops: &Vec<Op>| {
             let mut queue = SendQueue::new();
             let mut model = Vec::new();
-            let mut sent = Vec::new();
+            let mut given: Vec<bool> = Vec::new();
             for op in ops {
                 match *op {
                     Op::Write(len) => write(&mut queue, &mut model, usize::from(len)),
                     Op::WriteTiny(len) => write(&mut queue, &mut model, usize::from(len)),
-                    Op::Send { max } => {
-                        if let Some(bytes) = queue.slice(queue.nxt(), max.into()) {
-                            sent.extend_from_slice(&bytes);
-                            queue.advance(queue.nxt() + bytes.len() as u64);
-                        }
-                    }
+                    Op::Send { max } => send(&mut queue, &model, &mut given, 0, max),
+                    Op::SendAhead { skip, max } => send(&mut queue, &model, &mut given, skip, max),
                     Op::Again { from, max } => assert_slice(&queue, &model, u64::from(from) * 2, max.into()),
                     Op::Ack(by) => {
                         let (una, to) = (queue.una(), queue.una() + u64::from(by));
@@ -201,12 +248,37 @@ mod tests {
                 }
                 assert_eq!(queue.end(), model.len() as u64);
                 assert_eq!(queue.len() as u64, queue.end() - queue.una());
-                assert_eq!(queue.unsent(), queue.end() - queue.nxt());
                 assert_eq!(queue.is_empty(), queue.slices.is_empty());
             }
-            assert_eq!(sent, model[..sent.len()]);
-            assert_eq!(queue.nxt(), sent.len() as u64);
         });
+    }
+
+    /// Sends up to `max` bytes after `skip` unsent ones, and compares what is left with a flag for each byte.
+    fn send(queue: &mut SendQueue, model: &[u8], given: &mut Vec<bool>, skip: u16, max: u16) {
+        given.resize(model.len(), false);
+        let stretch = queue.unsent_after(skip.into());
+        let mut unsent = (0..given.len()).filter(|at| !given[*at]).skip(skip.into());
+        let start = unsent.next().unwrap_or(model.len());
+        let run = given[start..].iter().take_while(|given| !**given).count();
+        assert_eq!(stretch, start as u64..(start + run) as u64);
+        let max = usize::from(max).min(run);
+        if let Some(bytes) = queue.slice(stretch.start, max) {
+            assert_eq!(bytes, model[start..][..bytes.len()]);
+            given[start..][..bytes.len()].fill(true);
+            queue.mark_sent(stretch.start..stretch.start + bytes.len() as u64);
+        }
+        let nxt = given.iter().position(|given| !given).unwrap_or(given.len());
+        let end = given.iter().rposition(|given| *given).map_or(0, |last| last + 1);
+        assert_eq!((queue.nxt(), queue.sent_end()), (nxt as u64, end.max(nxt) as u64));
+        let left = given.iter().filter(|given| !**given).count() as u64;
+        assert_eq!((queue.unsent(), queue.unsent_before(u64::MAX)), (left, left));
+        assert_eq!(
+            queue.unsent_before(end.max(nxt) as u64 + 7),
+            left.min(
+                (given[..end.max(nxt)].iter().filter(|given| !**given).count() + 7.min(model.len() - end.max(nxt)))
+                    as u64
+            )
+        );
     }
 
     fn write(queue: &mut SendQueue, model: &mut Vec<u8>, len: usize) {
@@ -265,14 +337,14 @@ mod tests {
         let mut queue = SendQueue::new();
         queue.push(pattern(0, 1_000));
         queue.push(pattern(1_000, 1_000));
-        queue.advance(1_500);
+        queue.mark_sent(0..1_500);
         assert_eq!(queue.ack(1_200), 1_200);
         assert_eq!(queue.slices.len(), 1);
         assert_eq!(queue.ack(1_100), 0, "an old acknowledgement");
         assert_eq!(queue.ack(5_000), 300);
         assert_eq!((queue.una(), queue.nxt(), queue.len()), (1_500, 1_500, 500));
         assert_eq!(queue.slice(1_499, 10), None);
-        queue.advance(1_000);
+        queue.mark_sent(0..1_000);
         assert_eq!(queue.nxt(), 1_500, "never goes back");
     }
 }

@@ -76,9 +76,14 @@ fn defaults_are_filled_in() {
     assert_eq!(scenario.traffic[0].name, "bulk-0");
     assert_eq!(scenario.traffic[0].transport, Transport::Mptcp);
     let explained = scenario.explain();
-    for line in
-        ["[hosts.client]", "[tcp]", "stack = \"native\"", "jitter = \"none\"", "scheduler = \"lowest-rtt\"", "seed = 1"]
-    {
+    for line in [
+        "[hosts.client]",
+        "[tcp]",
+        "stack = \"native\"",
+        "jitter = \"none\"",
+        "scheduler = \"completion-time\"",
+        "seed = 1",
+    ] {
         assert!(explained.lines().any(|found| found == line), "{line} in\n{explained}");
     }
     assert_fixed_point(&scenario);
@@ -524,7 +529,7 @@ fn mistakes_are_one_sentence_with_the_line() {
         ),
         (
             "[mptcp]\nscheduler = \"blest\"",
-            "test.toml:6: mptcp.scheduler is \"blest\", but must be one of round-robin, lowest-rtt",
+            "test.toml:6: mptcp.scheduler is \"blest\", but must be one of round-robin, lowest-rtt, completion-time",
         ),
         (
             "[mptcp]\nendpoints = [{ host = \"client\", link = \"p9\", flags = [] }]",

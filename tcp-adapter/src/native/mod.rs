@@ -352,6 +352,12 @@ impl TcpStack for NativeStack {
         self.wake(conn);
     }
 
+    fn penalise(&mut self, now: Instant, conn: TcpId) {
+        if let Some(live) = self.live_mut(conn) {
+            live.send.penalise(now);
+        }
+    }
+
     fn set_congestion_control(
         &mut self,
         conn: TcpId,

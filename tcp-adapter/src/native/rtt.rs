@@ -17,8 +17,11 @@ pub(super) struct RttEstimator {
     /// Smoothed; 0 if unknown.
     srtt: u64,
     rttvar: u64,
+    latest: u64,
     min: u64,
     min_since: Instant,
+    /// Timeout while nothing is known.
+    initial_rto: u64,
     /// Bounds of the timeout.
     min_rto: u64,
     max_rto: u64,
@@ -32,8 +35,10 @@ impl RttEstimator {
         Self {
             srtt: 0,
             rttvar: 0,
+            latest: 0,
             min: u64::MAX,
             min_since: Instant::ZERO,
+            initial_rto: INITIAL_RTO,
             min_rto: nanos(min_rto),
             max_rto: nanos(max_rto),
             backoff: 0,
@@ -45,6 +50,7 @@ impl RttEstimator {
     pub(super) fn sample(&mut self, now: Instant, rtt: u64, smallest: u64) {
         // A time of zero would be no time at all, in virtual time too.
         let (rtt, smallest) = (rtt.max(1), smallest.max(1));
+        self.latest = smallest;
         if smallest <= self.min || now.saturating_since(self.min_since) > MIN_RTT_WINDOW {
             (self.min, self.min_since) = (smallest, now);
         }
@@ -61,6 +67,11 @@ impl RttEstimator {
         self.srtt
     }
 
+    /// Measured last; 0 if unknown.
+    pub(super) fn latest(&self) -> u64 {
+        self.latest
+    }
+
     pub(super) fn rttvar(&self) -> u64 {
         self.rttvar
     }
@@ -73,7 +84,7 @@ impl RttEstimator {
     /// The timeout, backed off (RFC 6298 sections 2 and 5.5). The variation counts for the granularity of a clock at least, here
     /// the smallest timeout, so that a path without jitter does not time out by a hair (RFC 6298 section 2.3, G).
     pub(super) fn rto(&self) -> u64 {
-        let base = if self.srtt == 0 { INITIAL_RTO } else { self.srtt + (self.rttvar * 4).max(self.min_rto) };
+        let base = if self.srtt == 0 { self.initial_rto } else { self.srtt + (self.rttvar * 4).max(self.min_rto) };
         base.max(self.min_rto).saturating_mul(1 << self.backoff.min(16)).min(self.max_rto)
     }
 
@@ -96,9 +107,7 @@ impl RttEstimator {
     pub(super) fn after_lost_syn(&mut self) {
         const RTO_AFTER_LOST_SYN: u64 = 3_000_000_000;
         self.backoff = 0;
-        if self.srtt == 0 {
-            (self.srtt, self.rttvar) = (INITIAL_RTO, (RTO_AFTER_LOST_SYN - INITIAL_RTO) / 4);
-        }
+        self.initial_rto = RTO_AFTER_LOST_SYN;
     }
 }
 
@@ -122,6 +131,15 @@ mod tests {
         rtt.sample(Instant::from_millis(1), 180 * MS, 180 * MS);
         assert_eq!((rtt.srtt(), rtt.rttvar()), (110 * MS, (150 + 80) * MS / 4));
         assert_eq!(rtt.min(), 90 * MS);
+    }
+
+    #[test]
+    fn a_lost_syn_makes_the_timeout_longer_and_says_nothing_of_the_round_trip() {
+        let mut rtt = estimator();
+        rtt.after_lost_syn();
+        assert_eq!((rtt.srtt(), rtt.rto()), (0, 3000 * MS));
+        rtt.sample(Instant::ZERO, 10 * MS, 10 * MS);
+        assert_eq!((rtt.srtt(), rtt.rto()), (10 * MS, 210 * MS));
     }
 
     #[test]

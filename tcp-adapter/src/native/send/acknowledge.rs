@@ -254,6 +254,14 @@ impl Sender {
         self.repair = Repair::Fast { until: self.nxt, prr };
     }
 
+    /// The layer above wants less in flight: answered like a mark of congestion.
+    pub(in crate::native) fn penalise(&mut self, now: Instant) {
+        if matches!(self.repair, Repair::Open) {
+            self.congested(now, Cause::Mark, self.flight.in_flight(), 0);
+            self.repair = Repair::Reduced { until: self.nxt };
+        }
+    }
+
     pub(super) fn congested(&mut self, now: Instant, cause: Cause, in_flight: u64, lost: u64) {
         // Whatever the reason (RFC 3168 section 6.1.2).
         self.tell_reduced = true;
@@ -290,7 +298,9 @@ impl Sender {
         // A window that was not used says nothing (RFC 7661); in slow start half of it is enough, as it doubles in a round trip.
         let half_used = self.control.in_slow_start() && prior_in_flight * 2 >= self.control.cwnd();
         let rate = self.flight.delivery.rate(&newly.sampled, self.rtt.min());
-        self.delivery_rate = rate.map_or(self.delivery_rate, |sample| sample.rate);
+        if let Some(sample) = rate {
+            self.delivery_rate.update(sample.rate, sample.app_limited);
+        }
         self.control.on_ack(&Ack {
             now,
             delivered: newly.delivered,

@@ -16,6 +16,28 @@ pub(in crate::native) struct Snapshot {
     app_limited: bool,
 }
 
+/// The rate of delivery that was measured last and means something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::native) struct MeasuredRate {
+    /// Bytes per second; 0 if there is none yet.
+    rate: u64,
+    app_limited: bool,
+}
+
+impl MeasuredRate {
+    /// Takes a new sample. What a sender measures that had too little to send is a lower bound, and counts if it is higher only.
+    pub(super) fn update(&mut self, rate: u64, app_limited: bool) {
+        if !app_limited || rate >= self.rate {
+            *self = Self { rate, app_limited };
+        }
+    }
+
+    /// In bytes per second, and whether the sender had too little to send.
+    pub(in crate::native) fn get(self) -> Option<(u64, bool)> {
+        (self.rate > 0).then_some((self.rate, self.app_limited))
+    }
+}
+
 /// Counters of one connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::native) struct Delivery {
@@ -128,6 +150,20 @@ mod tests {
 
     fn at(millis: u64) -> Instant {
         Instant::from_millis(millis)
+    }
+
+    #[test]
+    fn a_rate_that_was_not_used_up_is_a_lower_bound() {
+        let mut rate = MeasuredRate::default();
+        assert_eq!(rate.get(), None);
+        rate.update(100, true);
+        rate.update(50, true);
+        assert_eq!(rate.get(), Some((100, true)));
+        rate.update(80, false);
+        rate.update(70, true);
+        assert_eq!(rate.get(), Some((80, false)));
+        rate.update(90, true);
+        assert_eq!(rate.get(), Some((90, true)));
     }
 
     #[test]

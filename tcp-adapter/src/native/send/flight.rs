@@ -144,6 +144,11 @@ impl Flight {
         self.board.as_ref()?.records.front()
     }
 
+    /// When the first byte that is not acknowledged last left, unless it is taken for lost.
+    pub(in crate::native) fn una_sent_at(&self) -> Option<Instant> {
+        self.head().filter(|head| head.fate == Fate::InFlight).map(|head| head.at)
+    }
+
     /// Bytes from `start` to `end` leave for the first time.
     pub(in crate::native) fn send(&mut self, now: Instant, start: u64, end: u64, segment: u32) {
         let (board, delivery) = self.parts();

@@ -17,6 +17,7 @@ use super::pacing::Pacer;
 use super::rtt::RttEstimator;
 pub(super) use acknowledge::Acknowledgement;
 pub(super) use buffer::{SendBuffer, Slice};
+use delivery::MeasuredRate;
 pub(super) use flight::Flight;
 pub(super) use plan::{Limits, Plan};
 use rack::Rack;
@@ -97,8 +98,7 @@ pub(super) struct Sender {
     /// Since when nothing was acknowledged though something is outstanding.
     stalled_since: Option<Instant>,
     last_sent_at: Instant,
-    /// Bytes per second, 0 if unknown.
-    delivery_rate: u64,
+    pub(super) delivery_rate: MeasuredRate,
     pub(super) stats: SendStats,
 }
 
@@ -151,7 +151,7 @@ impl Sender {
             persists: 0,
             stalled_since: None,
             last_sent_at: Instant::ZERO,
-            delivery_rate: 0,
+            delivery_rate: MeasuredRate::default(),
             stats: SendStats::default(),
         }
     }
@@ -295,11 +295,6 @@ impl Sender {
     pub(super) fn acknowledgement_is_acceptable(&self, acked: i64) -> bool {
         let oldest = self.una.cast_signed() - self.max_window.cast_signed();
         (oldest..=self.nxt.cast_signed()).contains(&acked)
-    }
-
-    /// Rate of delivery measured last, in bytes per second.
-    pub(super) fn delivery_rate(&self) -> Option<u64> {
-        (self.delivery_rate > 0).then_some(self.delivery_rate)
     }
 
     /// Segments have become shorter since the path does not carry longer ones: those leave again at once. That is no congestion (RFC

@@ -1,0 +1,285 @@
+//! Completion time: every byte goes where it arrives in time with those before it.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::{DataView, Decision, Scheduler, SubflowView, backups_allowed, burst_len, has_room};
+
+/// Sends where data arrives first, and on slower subflows only what will be next by the time it arrives there.
+///
+/// For each subflow it estimates when a byte that is given to it now arrives: the one-way delay, and how long what is bound to the
+/// subflow already keeps it waiting. Of those with room the soonest is chosen. While that one's byte travels, subflows on which data
+/// arrives sooner deliver a number of bytes, the *gap*; these are left to them, and the chosen one carries what follows. Hence
+///
+/// * bytes arrive nearly in order, however different the paths are (as OTIAS and STMS aim at);
+/// * a slow subflow gets nothing if the gap exceeds the data at hand: the others complete it sooner (as ECF has it);
+/// * nor if the gap exceeds the window: its byte would keep the others from sending (as BLEST has it).
+///
+/// Subflows whose round-trip time is not known yet count as immediate: they are tried once, and known after that. While another
+/// subflow's rate is known, one that has carried nothing yet is tried with two segments first: how soon they are answered shows what its
+/// path carries, which no round-trip time of a handshake does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CompletionTime;
+
+impl Scheduler for CompletionTime {
+    fn name(&self) -> &'static str {
+        "completion-time"
+    }
+
+    fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision> {
+        let backups = backups_allowed(subflows);
+        let courses: SmallVec<[Course; FEW]> = subflows.iter().map(Course::of).collect();
+        let candidates = || (0..subflows.len()).filter(|index| backups || !subflows[*index].backup);
+        // The first one needs no trial while nothing is known of any.
+        let known = candidates().find(|index| !is_untried(&subflows[*index])).or_else(|| candidates().next());
+        let in_trial = |index: usize| known != Some(index) && is_untried(&subflows[index]);
+        let free = |index: usize| {
+            let trial_runs = in_trial(index) && subflows[index].outstanding() >= (TRIAL * subflows[index].mss) as u64;
+            has_room(&subflows[index], data) && !trial_runs
+        };
+        let with_room = candidates().filter(|index| free(*index));
+        let index = with_room.min_by(|one, two| courses[*one].arrival.total_cmp(&courses[*two].arrival))?;
+        let (chosen, arrival) = (&subflows[index], courses[index].arrival);
+
+        // What a path on trial will carry is not known.
+        let others = || candidates().filter(|other| *other != index && !in_trial(*other)).map(|other| &courses[other]);
+        let gap: f64 = others().map(|course| course.delivered_until(arrival)).sum();
+        // No more than arrives before what another one would take instead.
+        let next = others().map(|course| course.arrival).fold(f64::INFINITY, f64::min);
+        let mss = chosen.mss.max(1);
+        let span = if next > arrival { next - arrival } else { LATE_BURST };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let segments = ((span * courses[index].bottleneck) as usize / mss).max(1);
+        let segments = if in_trial(index) { segments.min(TRIAL) } else { segments };
+        let len = burst_len(chosen, data).min(segments.saturating_mul(mss));
+        if gap < len as f64 {
+            return Some(Decision { subflow: index, len, skip: 0 });
+        }
+        let mss = mss as u64;
+        // Whole segments, so that nothing short is left between two subflows.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let skip = gap as u64 / mss * mss;
+        let fits = |most: u64| skip.saturating_add(len as u64) <= most;
+        (fits(data.unsent) && fits(data.available)).then_some(Decision { subflow: index, len, skip })
+    }
+}
+
+/// As many subflows are looked at without an allocation.
+const FEW: usize = 16;
+
+/// What a subflow gets at a time whose data does not arrive first passes its bottleneck in so many seconds: the estimate is for the
+/// first segment.
+const LATE_BURST: f64 = 0.001;
+
+/// Doublings of a window in slow start that are looked ahead at most.
+const MOST_DOUBLINGS: u32 = 16;
+
+/// What is expected of a subflow. Times are in seconds, amounts in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    rtt: f64,
+    /// When a byte that is given to it now arrives.
+    arrival: f64,
+    /// Congestion window by then.
+    window: f64,
+    /// In bytes per second, by then.
+    rate: f64,
+    /// Of the path, as far as it shows.
+    bottleneck: f64,
+    /// The window doubles each round trip until it reaches this.
+    doubles_until: f64,
+}
+
+impl Course {
+    fn of(subflow: &SubflowView) -> Self {
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        let rtt = seconds(subflow.srtt).unwrap_or(0.0);
+        let least = seconds(subflow.min_rtt).map_or(rtt, |least| least.min(rtt));
+        let mss = subflow.mss.max(1) as f64;
+        let outstanding = subflow.outstanding() as f64;
+        // What is under way was allowed to be.
+        let unknown = || (INITIAL_WINDOW * mss).max(outstanding + mss);
+        let cwnd = subflow.cwnd.map_or_else(unknown, |cwnd| cwnd as f64).max(mss);
+        let growth = if subflow.slow_start { 2.0 } else { 1.0 };
+        let by_window = if rtt > 0.0 { cwnd / rtt } else { f64::INFINITY };
+        let pacing = subflow.pacing_rate.map_or(f64::INFINITY, |rate| rate.max(1) as f64);
+        let bottleneck = bottleneck_rate(subflow);
+        let rate = by_window.min(pacing).min(bottleneck * growth);
+        let doubles_until = match subflow.ssthresh {
+            _ if !subflow.slow_start => 0.0,
+            Some(threshold) => threshold as f64,
+            None => f64::INFINITY,
+        };
+        let (by_window, window) = until_room(outstanding + mss - cwnd, rtt, cwnd, doubles_until);
+        let may_leave = (subflow.queued as f64).min((cwnd - subflow.in_flight as f64).max(0.0));
+        let by_pacing = may_leave / pacing;
+        // What is under way passes the bottleneck first. It shows in the round-trip times only later.
+        let behind = (outstanding + mss) / bottleneck - least;
+        let delay = (by_window.max(by_pacing) + rtt - least).max(behind);
+        let rate = rate * (window / cwnd);
+        Self { rtt, arrival: least / 2.0 + delay, window, rate, bottleneck, doubles_until }
+    }
+
+    /// Bytes given to it from now on that arrive until `time`.
+    fn delivered_until(&self, time: f64) -> f64 {
+        let span = time - self.arrival;
+        if span <= 0.0 || self.rtt <= 0.0 {
+            return 0.0;
+        }
+        let (mut left, mut window, mut bytes) = (span, self.window, 0.0);
+        for _ in 0..MOST_DOUBLINGS {
+            if window >= self.doubles_until || left <= self.rtt {
+                break;
+            }
+            bytes += self.rate * self.rtt * (window / self.window);
+            left -= self.rtt;
+            window = (window * 2.0).min(self.doubles_until);
+        }
+        bytes + self.rate * (window / self.window) * left
+    }
+}
+
+/// How long it takes a window to have room for so many bytes more than it has. Each round trip makes room for as many as it has, and in slow
+/// start for twice as many. Tells the window by then, too.
+fn until_room(mut bytes: f64, rtt: f64, mut window: f64, doubles_until: f64) -> (f64, f64) {
+    let mut time = 0.0;
+    for _ in 0..MOST_DOUBLINGS {
+        let grown = if window < doubles_until { 2.0 * window } else { window };
+        if bytes <= grown || grown == window {
+            let share = bytes.max(0.0) / grown;
+            return (time + rtt * share, window + (grown - window) * share.min(1.0));
+        }
+        bytes -= grown;
+        time += rtt;
+        window = grown.min(doubles_until);
+    }
+    (time, window)
+}
+
+/// The rate of the path's bottleneck, as far as it shows; infinite where it does not. What was measured while there was too little to send,
+/// or in slow start, is a lower bound, unless the round trip took longer than the shortest because of what had been sent.
+fn bottleneck_rate(subflow: &SubflowView) -> f64 {
+    let Some(rate) = subflow.delivery_rate else { return f64::INFINITY };
+    let inflated = || match (subflow.latest_rtt, subflow.min_rtt) {
+        (Some(latest), Some(least)) => latest > least * 5 / 4,
+        _ => false,
+    };
+    let lower_bound = subflow.delivery_rate_app_limited || subflow.slow_start;
+    if lower_bound && !inflated() { f64::INFINITY } else { rate.max(1) as f64 }
+}
+
+/// Whether nothing is known of a subflow's rate: its round-trip time is that of the handshake.
+fn is_untried(subflow: &SubflowView) -> bool {
+    subflow.cwnd.is_some() && subflow.delivery_rate.is_none()
+}
+
+/// Segments that are sent to find out. The second one shows how long it takes to pass after the first.
+const TRIAL: usize = 2;
+
+/// Segments of the initial window (RFC 6928), where a TCP does not tell its own.
+const INITIAL_WINDOW: f64 = 10.0;
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{data, view};
+    use super::*;
+
+    /// A subflow past slow start whose window allows a hundred segments a round trip, and of which `outstanding` bytes are used.
+    fn steady(id: u32, rtt_ms: u64, outstanding: u64) -> SubflowView {
+        SubflowView {
+            cwnd: Some(100_000),
+            ssthresh: Some(50_000),
+            delivery_rate: Some(100_000_000 / rtt_ms.max(1)),
+            in_flight: outstanding,
+            room: usize::try_from(100_000 - outstanding).unwrap(),
+            ..view(id, 0, rtt_ms)
+        }
+    }
+
+    fn decide(subflows: &[SubflowView], data: &DataView) -> Option<(usize, u64)> {
+        CompletionTime.pick(subflows, data).map(|decision| (decision.subflow, decision.skip))
+    }
+
+    #[test]
+    fn the_soonest_gets_the_first_byte() {
+        let endless = data(10 << 20);
+        assert_eq!(decide(&[steady(0, 40, 0), steady(1, 10, 0)], &endless), Some((1, 0)));
+        assert_eq!(decide(&[steady(0, 10, 0), view(1, 9000, 0)], &endless), Some((1, 0)), "an unknown path is tried");
+    }
+
+    #[test]
+    fn what_a_slow_one_carries_is_next_when_it_arrives() {
+        // The fast one delivers 10,000 bytes a millisecond. It is full: its next byte arrives after some 5 ms, the slow one's
+        // after 20 ms, when the fast one has delivered about 150,000.
+        let full = steady(0, 10, 100_000);
+        let (subflow, skip) = decide(&[full, steady(1, 40, 0)], &data(10 << 20)).unwrap();
+        assert_eq!(subflow, 1);
+        assert!((140_000..=150_000).contains(&skip), "{skip}");
+        assert_eq!(skip % 1000, 0, "whole segments");
+    }
+
+    #[test]
+    fn a_slow_one_gets_nothing_that_the_others_complete_sooner() {
+        let full = steady(0, 10, 100_000);
+        assert_eq!(decide(&[full, steady(1, 40, 0)], &data(140_000)), None);
+        assert_eq!(decide(&[full, steady(1, 12, 0)], &data(40_000)), Some((1, 9000)));
+    }
+
+    #[test]
+    fn a_slow_one_gets_nothing_that_blocks_the_window() {
+        let full = steady(0, 10, 100_000);
+        let blocked = DataView { available: 100_000, window: 100_000, ..data(10 << 20) };
+        assert_eq!(decide(&[full, steady(1, 40, 0)], &blocked), None);
+    }
+
+    #[test]
+    fn what_is_under_way_on_a_thin_path_keeps_the_next_waiting() {
+        // 250 bytes a millisecond and a short way beside 10,000 and a long one.
+        let thin = |outstanding| SubflowView {
+            srtt: Some(Duration::from_millis(4)),
+            min_rtt: Some(Duration::from_millis(2)),
+            delivery_rate: Some(250_000),
+            ..steady(0, 0, outstanding)
+        };
+        assert_eq!(decide(&[thin(0), steady(1, 40, 0)], &data(50_000)), Some((0, 0)));
+        assert_eq!(decide(&[thin(8_000), steady(1, 40, 0)], &data(50_000)), Some((1, 0)));
+    }
+
+    #[test]
+    fn an_untried_path_is_tried_with_two_segments() {
+        let untried = |outstanding| SubflowView { delivery_rate: None, ..steady(0, 1, outstanding) };
+        let pick =
+            |subflows: &[SubflowView]| CompletionTime.pick(subflows, &data(50_000)).map(|it| (it.subflow, it.len));
+        assert_eq!(pick(&[untried(0), steady(1, 40, 0)]), Some((0, 2_000)));
+        assert_eq!(pick(&[untried(2_000), steady(1, 40, 0)]), Some((1, 10_000)));
+        assert_eq!(pick(&[untried(2_000)]), Some((0, 10_000)), "there is no other");
+        // A lower bound counts as soon as the answer took longer.
+        let tried = |latest| SubflowView {
+            delivery_rate: Some(250_000),
+            delivery_rate_app_limited: true,
+            latest_rtt: Some(Duration::from_millis(latest)),
+            min_rtt: Some(Duration::from_millis(1)),
+            ..steady(0, 1, 9_000)
+        };
+        assert_eq!(pick(&[tried(1), steady(1, 40, 0)]), Some((0, 10_000)));
+        assert_eq!(pick(&[tried(12), steady(1, 40, 0)]), Some((1, 10_000)));
+    }
+
+    #[test]
+    fn a_window_that_doubles_leaves_less_to_slow_ones() {
+        let slow = steady(1, 100, 0);
+        let skip = |full: SubflowView| decide(&[full, slow], &data(100 << 20)).unwrap().1;
+        let (steady, doubling) =
+            (steady(0, 10, 100_000), SubflowView { slow_start: true, ssthresh: None, ..steady(0, 10, 100_000) });
+        assert!(skip(doubling) > 3 * skip(steady));
+    }
+
+    #[test]
+    fn backups_wait_until_nothing_else_is_left() {
+        let backup = SubflowView { backup: true, ..steady(1, 1, 0) };
+        assert_eq!(decide(&[steady(0, 20, 0), backup], &data(50_000)), Some((0, 0)));
+        assert_eq!(decide(&[steady(0, 20, 100_000), backup], &data(50_000)), None);
+        assert_eq!(decide(&[backup], &data(50_000)), Some((0, 0)));
+    }
+}

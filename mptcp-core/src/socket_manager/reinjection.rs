@@ -1,0 +1,150 @@
+//! Bytes that are sent once more, on another subflow than the first time: because that one has failed, because it keeps the window from
+//! moving on, or because the scheduler wants two chances.
+
+use std::ops::Range;
+
+use super::connection::Connection;
+use super::sender::{MAX_MAPPING, shrink};
+use super::shared::Cx;
+use crate::event::SubflowId;
+use crate::mib::Counter;
+use crate::observe::Observation;
+use crate::scheduler::{DataView, OutstandingView, SubflowView};
+
+impl Connection {
+    /// Sends one stretch that was sent before elsewhere; false if there is nothing to do or no room.
+    pub(crate) fn push_again(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) -> bool {
+        let Some(range) = self.sender.reinject.next(MAX_MAPPING) else { return false };
+        let held = |id: SubflowId| self.subflow(id).and_then(|subflow| subflow.sent.first_held(range.clone()));
+        let holds_start = |id: SubflowId| held(id).filter(|held| held.start == range.start);
+        let others: Vec<SubflowView> = views.iter().filter(|view| holds_start(view.id).is_none()).copied().collect();
+        if others.is_empty() {
+            // Whoever could take the first part holds it already, and TCP sends it again there. If that subflow
+            // fails, it is marked anew.
+            let Some(end) = views.iter().filter_map(|view| holds_start(view.id)).map(|held| held.end).min() else {
+                return false;
+            };
+            self.sender.reinject.taken(range.start..end);
+            return true;
+        }
+        let lost = self.subflows.iter().all(|subflow| !subflow.sent.holds(range.start..range.start + 1));
+        let others = match lost && self.sender.timeouts > 0 {
+            // Whoever has carried it claims to have delivered it: the next one in turn may really do so.
+            true => vec![others[self.sender.timeouts as usize % others.len()]],
+            false => others,
+        };
+        let available = range.end - range.start;
+        let data = DataView {
+            now: cx.now,
+            position: range.start,
+            available,
+            unsent: self.sender.reinject.len_bytes(),
+            window: available,
+            reinjection: true,
+            message: self.sender.messages.at(range.start),
+        };
+        let Some(decision) = self.scheduler.pick(&others, &data) else { return false };
+        let chosen = others[decision.subflow];
+        let end = range.end.min(range.start + decision.len as u64);
+        if self.sender.queue.una() >= end {
+            self.sender.reinject.taken(range);
+            return true;
+        }
+        self.send_again(chosen, range.start..end, views, cx) > 0
+    }
+
+    /// Sends the beginning of `range` once more, on a subflow that does not carry it already: as much as there is room for, and not into
+    /// what the subflow carries. Returns the number of bytes.
+    fn send_again(
+        &mut self,
+        chosen: SubflowView,
+        range: Range<u64>,
+        views: &mut [SubflowView],
+        cx: &mut Cx<'_>,
+    ) -> u64 {
+        let carried = self.subflow(chosen.id).and_then(|subflow| subflow.sent.first_held(range.clone()));
+        let free = carried.map_or(range.end, |carried| carried.start) - range.start;
+        let len = chosen.room.min(MAX_MAPPING).min(usize::try_from(free).unwrap_or(MAX_MAPPING));
+        let Some(bytes) = self.sender.queue.slice(range.start, len) else { return 0 };
+        let sent = bytes.len();
+        let from = self.subflows.iter().find(|subflow| subflow.sent.holds(range.start..range.start + 1));
+        let from = from.map(|subflow| subflow.id);
+        let Some((dsn, len)) = self.map(chosen.id, range.start, bytes, cx) else { return 0 };
+        let (conn, to) = (self.id, chosen.id);
+        cx.shared.observations.note(|| Observation::Reinjected { conn, from, to, dsn, len });
+        self.sender.reinject.taken(range.start..range.start + sent as u64);
+        self.sender.bytes_reinjected += sent as u64;
+        if let Some(multipath) = self.multipath_mut() {
+            // Data that was sent twice is no longer contiguous on one subflow (RFC 8684 section 3.7).
+            multipath.single_path = false;
+        }
+        if let Some(subflow) = self.subflow_mut(chosen.id) {
+            subflow.bytes_reinjected += sent as u64;
+        }
+        cx.shared.mib.bump(Counter::MPTCPRetrans);
+        shrink(views, chosen.id, sent);
+        sent as u64
+    }
+
+    /// The window has no room, or the send buffer, because the first bytes are on their way on a slow subflow, while a faster one
+    /// could send: sends them there too, and has the slow one send less (opportunistic retransmission and penalisation, Raiciu et
+    /// al., NSDI 2012, section 4.2).
+    pub(crate) fn unblock_window(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) {
+        let queue = &self.sender.queue;
+        let una = queue.una();
+        let window_full = queue.unsent() > 0 && queue.nxt() >= self.sender.window_end;
+        let buffer_full = queue.unsent() == 0 && self.app.wants_room;
+        if una >= queue.nxt() || !(window_full || buffer_full) || !self.sender.reinject.is_empty() {
+            return;
+        }
+        let carries =
+            |id: SubflowId| self.subflow(id).and_then(|subflow| subflow.sent.first_held(una..una + 1)).is_some();
+        let mut holders = views.iter().filter(|view| carries(view.id));
+        // Twice is enough.
+        let (Some(holder), None) = (holders.next().copied(), holders.next()) else { return };
+        let Some(slow) = self.subflow(holder.id) else { return };
+        let tcp = slow.tcp;
+        let held =
+            slow.sent.iter().find(|mapping| mapping.positions().contains(&una)).map(|mapping| mapping.positions().end);
+        let (Some(srtt), Some(end)) = (holder.srtt, held) else { return };
+        // What is to be sent again there takes another round trip at least.
+        let answer = cx.tcp.info(tcp).and_then(|info| info.una_sent_at).map_or(cx.now + srtt, |sent| sent + srtt);
+        let sooner = |view: &&SubflowView| {
+            view.room >= view.mss && !view.backup && view.srtt.is_some_and(|srtt| cx.now + srtt * 5 / 4 < answer)
+        };
+        let Some(chosen) = views.iter().filter(sooner).min_by_key(|view| view.srtt).copied() else { return };
+        if self.send_again(chosen, una..end, views, cx) == 0 {
+            return;
+        }
+        let Some(slow) = self.subflow_mut(holder.id) else { return };
+        // Once in a round trip: it shows no sooner what has come of it.
+        if slow.penalised.is_none_or(|at| at + srtt <= cx.now) {
+            slow.penalised = Some(cx.now);
+            cx.tcp.penalise(cx.now, tcp);
+        }
+    }
+
+    /// Sends what the scheduler wants to have on a second subflow; false if there is nothing.
+    pub(crate) fn push_duplicate(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) -> bool {
+        let queue = &self.sender.queue;
+        let (una, end) = (queue.una(), queue.nxt());
+        if una >= end {
+            return false;
+        }
+        let holder = self.subflows.iter().find(|subflow| subflow.sent.holds(una..una + 1)).map(|subflow| subflow.id);
+        let outstanding = OutstandingView {
+            now: cx.now,
+            range: una..end,
+            holder,
+            unsent: queue.unsent(),
+            message: self.sender.messages.at(una),
+        };
+        let Some(duplicate) = self.scheduler.duplicate(views, &outstanding) else { return false };
+        let chosen = views[duplicate.subflow];
+        let range = duplicate.range.start.max(una)..duplicate.range.end.min(end);
+        if range.is_empty() || chosen.room == 0 {
+            return false;
+        }
+        self.send_again(chosen, range, views, cx) > 0
+    }
+}
