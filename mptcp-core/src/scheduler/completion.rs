@@ -157,16 +157,15 @@ fn until_room(mut bytes: f64, rtt: f64, mut window: f64, doubles_until: f64) -> 
     (time, window)
 }
 
-/// The rate of the path's bottleneck, as far as it shows; infinite where it does not. What was measured while there was too little to send,
-/// or in slow start, is a lower bound, unless the round trip took longer than the shortest because of what had been sent.
+/// The rate of the path's bottleneck, as far as it shows: while the round trip takes longer than the shortest, because of what is under
+/// way. Otherwise whatever was measured is what the path was given, and would be all that it ever gets if it were believed.
 fn bottleneck_rate(subflow: &SubflowView) -> f64 {
     let Some(rate) = subflow.delivery_rate else { return f64::INFINITY };
     let inflated = || match (subflow.latest_rtt, subflow.min_rtt) {
         (Some(latest), Some(least)) => latest > least * 5 / 4,
         _ => false,
     };
-    let lower_bound = subflow.delivery_rate_app_limited || subflow.slow_start;
-    if lower_bound && !inflated() { f64::INFINITY } else { rate.max(1) as f64 }
+    if !inflated() { f64::INFINITY } else { rate.max(1) as f64 }
 }
 
 /// Whether nothing is known of a subflow's rate: its round-trip time is that of the handshake.
