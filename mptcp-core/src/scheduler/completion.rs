@@ -160,12 +160,12 @@ fn until_room(mut bytes: f64, rtt: f64, mut window: f64, doubles_until: f64) -> 
 /// The rate of the path's bottleneck, as far as it shows: while the round trip takes longer than the shortest, because of what is under
 /// way. Otherwise whatever was measured is what the path was given, and would be all that it ever gets if it were believed.
 fn bottleneck_rate(subflow: &SubflowView) -> f64 {
-    let Some(rate) = subflow.delivery_rate else { return f64::INFINITY };
-    let inflated = || match (subflow.latest_rtt, subflow.min_rtt) {
-        (Some(latest), Some(least)) => latest > least * 5 / 4,
-        _ => false,
+    let (Some(rate), Some(latest), Some(least)) = (subflow.delivery_rate, subflow.latest_rtt, subflow.min_rtt) else {
+        return f64::INFINITY;
     };
-    if !inflated() { f64::INFINITY } else { rate.max(1) as f64 }
+    // By degrees, since what hangs on a threshold swings about it.
+    let inflation = 4.0 * (latest.as_secs_f64() - least.as_secs_f64()) / least.as_secs_f64().max(1e-9);
+    if inflation <= 0.0 { f64::INFINITY } else { rate.max(1) as f64 / inflation.min(1.0) }
 }
 
 /// Whether nothing is known of a subflow's rate: its round-trip time is that of the handshake.
