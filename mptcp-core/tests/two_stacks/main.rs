@@ -6,9 +6,9 @@
 mod middlebox;
 mod tcp;
 
-/// All tests, with hosts 0 and 1 over these TCPs.
+/// All tests, with hosts 0 and 1 over these TCPs, and `more` that need what these can do.
 macro_rules! suite {
-    ($name:ident, $tcps:expr) => {
+    ($name:ident, $tcps:expr $(, $more:ident)*) => {
         #[path = "."]
         mod $name {
             const TCPS: [crate::tcp::Tcp; 2] = $tcps;
@@ -29,11 +29,12 @@ macro_rules! suite {
             mod signalling;
             mod transfer;
             mod world;
+            $(mod $more;)*
         }
     };
 }
 
-suite!(native, [crate::tcp::Tcp::Native; 2]);
+suite!(native, [crate::tcp::Tcp::Native; 2], cookies);
 suite!(smoltcp, [crate::tcp::Tcp::Smoltcp; 2]);
 suite!(native_and_smoltcp, [crate::tcp::Tcp::Native, crate::tcp::Tcp::Smoltcp]);
-suite!(smoltcp_and_native, [crate::tcp::Tcp::Smoltcp, crate::tcp::Tcp::Native]);
+suite!(smoltcp_and_native, [crate::tcp::Tcp::Smoltcp, crate::tcp::Tcp::Native], cookies);

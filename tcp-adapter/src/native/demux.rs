@@ -187,13 +187,16 @@ impl NativeStack {
             return;
         }
         let answer = wait.answer(segment);
-        if answer == Answer::Silence {
+        // The number of a cookie cannot be chosen, so it might lie within the old connection's: such a SYN comes again.
+        let no_room = self.listeners.find(tuple.local).is_some_and(|(_, room)| !room);
+        if answer == Answer::Silence || (answer == Answer::NewConnection && no_room) {
             return;
         }
         let Some(Entry::TimeWait(mut wait)) = self.remove_pair(&tuple) else { return };
         if answer == Answer::NewConnection {
             self.time_waits.remove(&(wait.expires, tuple));
             self.receive_unknown(interface, tuple, segment, hook);
+            self.begin_beyond(&tuple, wait.next_seq());
             return;
         }
         if segment.flags.contains(Flags::FIN) {

@@ -42,6 +42,11 @@ impl TimeWait {
         }
     }
 
+    /// Our next sequence number: every one before it may have been used.
+    pub(super) fn next_seq(&self) -> u32 {
+        self.seq
+    }
+
     pub(super) fn answer(&self, segment: &Segment<'_>) -> Answer {
         let flags = segment.flags;
         if flags.contains(Flags::RST) {

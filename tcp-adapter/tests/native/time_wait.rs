@@ -121,3 +121,54 @@ script!(
     +0      >>    .   2:2      ack 2
 "
 );
+
+/// RFC 9293 section 3.10.7.4, MAY-2, and RFC 6528: who has sent faster than the clock of initial sequence numbers counts begins
+/// the next connection between the same ports beyond what it has used, not where the clock is.
+#[test]
+fn the_next_connection_begins_beyond_the_numbers_of_the_last() {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use tcp_adapter::conformance::packet::{ACK, FIN, SYN};
+    use tcp_adapter::conformance::wire::{PORT, Pump, Wire, address};
+    use tcp_adapter::native::{NativeConfig, NativeStack};
+    use tcp_adapter::{ConnectRequest, TcpStack};
+
+    const TOTAL: u64 = 4_000_000;
+    fn native(seed: u64) -> Box<dyn TcpStack> {
+        Box::new(NativeStack::new(NativeConfig { timestamps: seed % 4 < 2, ..NativeConfig::default() }, seed))
+    }
+    for seed in [0, 1] {
+        let mut wire = Wire::new(native, seed);
+        wire.listen();
+        let request = ConnectRequest {
+            local: address(0, true),
+            local_port: Some(50_000),
+            remote: SocketAddr::new(address(1, true), PORT),
+        };
+        let open = |wire: &mut Wire| {
+            let known = wire.established(1).len();
+            let first = wire.ends[0].stack.connect(wire.now, &request).unwrap();
+            assert!(wire.run_until(Duration::from_secs(5), |wire| wire.established(1).len() > known));
+            let second = wire.established(1)[known];
+            // The listener sends much, and closes first.
+            wire.ends[1].pumps.insert(second, Pump { close: true, ..Pump::new(TOTAL) });
+            assert!(wire.run_until(Duration::from_secs(60), |wire| wire.finished(0, first)));
+            let now = wire.now;
+            wire.ends[0].stack.shutdown(now, first);
+            assert!(wire.run_until(Duration::from_secs(5), |wire| wire.closed(0, first).is_some()));
+            wire.run_for(Duration::from_millis(50));
+            wire.now
+        };
+        let begun = wire.now;
+        let over = open(&mut wire);
+        let clock = (over - begun).as_micros() as u64 / 4;
+        assert!(clock < TOTAL / 2, "faster than the clock, which is at {clock}");
+        open(&mut wire);
+        let answers: Vec<u32> = wire.sent(1).filter(|packet| packet.has(SYN | ACK)).map(|packet| packet.seq).collect();
+        let ends: Vec<u32> = wire.sent(1).filter(|packet| packet.has(FIN)).map(|packet| packet.seq).collect();
+        assert_eq!(answers.len(), 2);
+        let beyond = answers[1].wrapping_sub(ends[0]);
+        assert!((1..=1 << 17).contains(&beyond), "{beyond}");
+    }
+}

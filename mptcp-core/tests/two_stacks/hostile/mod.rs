@@ -1,6 +1,6 @@
 //! Peers that break the rules on purpose.
 
-mod attacker;
+pub(super) mod attacker;
 mod floods;
 mod fuzz;
 mod options;
