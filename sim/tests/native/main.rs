@@ -6,6 +6,7 @@ mod fairness;
 mod goodput;
 mod marks;
 mod mixed;
+mod path_mtu;
 mod reordering;
 mod tail;
 mod window;

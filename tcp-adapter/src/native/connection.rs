@@ -8,7 +8,7 @@ use super::keep_alive::KeepAlive;
 use super::memory::Memory;
 use super::path_mtu::PathMtu;
 use super::receiver::Receiver;
-use super::send::{Fin, NEVER, Sender};
+use super::send::{Fin, MayProbe, NEVER, ProbeFate, Sender};
 use super::wire::HeaderTemplate;
 use crate::table::FourTuple;
 use crate::{Instant, InterfaceId, ListenerId, TcpId, TcpInfo};
@@ -124,9 +124,13 @@ pub(super) fn timestamp(now: Instant, offset: u32) -> u32 {
 impl Connection {
     /// Payload and options of a segment at most, by the path and the peer.
     pub(super) fn segment_limit(&self) -> u32 {
-        let headers = self.template.packet_overhead();
-        let by_path = self.path_mtu.current().saturating_sub(u32::try_from(headers).unwrap_or(u32::MAX));
+        let by_path = self.path_mtu.current().saturating_sub(self.headers());
         by_path.min(self.peer_mss).max(MIN_SEGMENT)
+    }
+
+    /// Bytes of the headers of a packet without options.
+    pub(super) fn headers(&self) -> u32 {
+        u32::try_from(self.template.packet_overhead()).unwrap_or(u32::MAX)
     }
 
     /// Payload and options of the layer above of a segment at most.
@@ -137,6 +141,27 @@ impl Connection {
     /// Lets the sender know how long a full segment is.
     pub(super) fn update_mss(&mut self) {
         self.send.set_mss(self.payload_limit().saturating_sub(u32::from(self.foreign_options)));
+    }
+
+    /// Whether a packet that is longer than the path is known to carry should leave, and whether it may now.
+    pub(super) fn may_probe_mtu(&mut self, now: Instant) -> MayProbe {
+        let headers = self.headers();
+        let Some(size) = self.path_mtu.probe_size(now, self.peer_mss.saturating_add(headers)) else {
+            return MayProbe::No;
+        };
+        let options = if self.agreed.timestamps { TIMESTAMPS_LEN } else { 0 };
+        self.send.may_probe_mtu(size, u64::from(size.saturating_sub(headers + options)))
+    }
+
+    /// Draws the conclusions once it is known what became of a probe.
+    pub(super) fn learn_from_mtu_probe(&mut self, now: Instant) {
+        let Some((size, fate)) = self.send.take_mtu_probe() else { return };
+        match fate {
+            ProbeFate::Arrived => self.path_mtu.probe_arrived(now, size),
+            ProbeFate::Lost => self.path_mtu.probe_lost(now, size),
+            ProbeFate::Unknown => self.path_mtu.probe_inconclusive(now),
+        }
+        self.update_mss();
     }
 
     /// Our timestamp (RFC 7323 section 4.1): milliseconds.
@@ -160,7 +185,18 @@ impl Connection {
         }
         let unsent = usize::try_from(self.send.unsent()).unwrap_or(usize::MAX);
         let buffer = config.send_buffer.saturating_sub(self.send.buffer.held());
-        buffer.min(self.low_water(config).saturating_sub(unsent))
+        let room = buffer.min(self.low_water(config).saturating_sub(unsent));
+        if room < self.probe_room(config) { 0 } else { room }
+    }
+
+    /// Room that is worth telling of while the path's MTU is searched for. A probe is of one chunk, and who is told of each segment that has
+    /// left makes a chunk of each.
+    fn probe_room(&self, config: &NativeConfig) -> usize {
+        let Some(size) = self.path_mtu.searched_size() else { return 0 };
+        let mss = self.send.mss.max(1);
+        let whole = usize::try_from(size.div_ceil(mss).saturating_mul(mss)).unwrap_or(usize::MAX);
+        // As much must come about once what is there has left.
+        if whole <= self.low_water(config).min(config.send_buffer) / 4 { whole } else { 0 }
     }
 
     /// Bytes that may wait to be sent: enough that the window never starves between two calls of the layer above.

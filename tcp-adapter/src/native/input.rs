@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::connection::{Connection, Handshake, Phase};
+use super::path_mtu::Report;
 use super::receiver::Arrival;
 use super::send::Acknowledgement;
 use super::wire::{Ecn, Flags, Options, Segment};
@@ -307,7 +308,7 @@ impl Connection {
             self.send.window_probe_answered();
             return;
         }
-        let outcome = self.send.on_ack(
+        self.send.on_ack(
             cx.now,
             &Acknowledgement {
                 una: acked,
@@ -317,9 +318,7 @@ impl Connection {
                 may_be_duplicate: bare && !signal && !window_changed && acked == self.send.una,
             },
         );
-        if outcome.advanced && self.path_mtu.raise(cx.now) {
-            self.update_mss();
-        }
+        self.learn_from_mtu_probe(cx.now);
     }
 
     /// Takes payload that was accepted, `pieces` being all of the segment's.
@@ -356,9 +355,16 @@ impl Connection {
     pub(super) fn packet_too_big(&mut self, now: crate::Instant, seq: u32, packet_len: u32, mtu: u32) {
         let offset = self.send.offset(seq);
         let ours = (self.send.una.cast_signed()..self.send.nxt.cast_signed()).contains(&offset);
-        if self.is_open() && ours && self.path_mtu.reported(now, packet_len, mtu) {
-            self.update_mss();
-            self.send.resend_too_big(u64::from(self.send.mss));
+        if !self.is_open() || !ours {
+            return;
+        }
+        match self.path_mtu.reported(now, packet_len, mtu) {
+            Report::Nothing => {}
+            Report::Smaller => {
+                self.update_mss();
+                self.send.resend_mtu_probe();
+            }
+            Report::ProbeTooBig => self.send.resend_mtu_probe(),
         }
     }
 }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::Context;
 use super::connection::{Connection, Handshake, Phase};
-use super::send::{Limits, Plan, Slice};
+use super::send::{Limits, MayProbe, Plan, Slice};
 use super::wire::{ChecksumMode, Ecn, Flags, HeadPool, OptionWriter, SegmentFields};
 use crate::{ChecksumState, Frame, FrameMeta, InterfaceId, Offload, OptionSpace, SegmentKind, SegmentOut};
 
@@ -117,7 +117,14 @@ impl Connection {
         loop {
             let burst = if segmented { cx.config.max_segmented as u64 } else { u64::from(self.send.mss) };
             let limits = Limits { burst, nagle: cx.config.nagle, pacing: cx.config.pacing };
-            let Some(plan) = self.send.plan(cx.now, limits) else { break };
+            let plan = match self.may_probe_mtu(cx.now) {
+                MayProbe::No => self.send.plan(cx.now, limits),
+                MayProbe::Soon => None,
+                MayProbe::Now(probe) => {
+                    Some(probe).filter(|_| !limits.pacing || self.send.pacer.ready_at(cx.now).is_none())
+                }
+            };
+            let Some(plan) = plan else { break };
             self.emit_data(cx, out, &plan);
             carried_ack = true;
         }
@@ -156,8 +163,13 @@ impl Connection {
             window_shift: self.receive.window_shift(),
         };
         let window = self.add_foreign_options(cx, &segment, &mut options);
-        let size = self.segment_limit().saturating_sub(u32::try_from(options.len()).unwrap_or(0)).max(1);
-        let payload = self.fit(bytes, size, out);
+        let limit = match *plan {
+            Plan::Probe { size, .. } => size.saturating_sub(self.headers()),
+            Plan::Again { .. } | Plan::New { .. } => self.segment_limit(),
+        };
+        let size = limit.saturating_sub(u32::try_from(options.len()).unwrap_or(0)).max(1);
+        let whole = out.offload.segmentation && out.offload.checksum && !matches!(plan, Plan::Probe { .. });
+        let payload = fit(bytes, size, whole);
         if !plan.is_retransmission() && !payload.is_empty() {
             self.note_foreign_options(options.len());
         }
@@ -191,18 +203,6 @@ impl Connection {
         self.touch(cx.now);
         self.receive.on_ack_sent(true);
         self.emit(out, &header, pieces, payload_len, cut);
-    }
-
-    /// As much of `bytes` as leaves in one frame of segments of `size` bytes.
-    fn fit(&self, mut bytes: Bytes, size: u32, out: &Output<'_>) -> Bytes {
-        let size = size as usize;
-        if bytes.len() > size {
-            let segmented = out.offload.segmentation && out.offload.checksum;
-            // What is left of the chunk after the last whole segment leaves with it.
-            let keep = if segmented { bytes.len() } else { size };
-            bytes.truncate(keep);
-        }
-        bytes
     }
 
     /// A segment without payload, which tells what has arrived out of order unless it `acknowledges` something special.
@@ -325,6 +325,15 @@ impl Connection {
         let header = Header { seq, acknowledges: None, flags, window: 0, ecn: Ecn::NotEct, options: &writer };
         self.emit(out, &header, SmallVec::new(), 0, None);
     }
+}
+
+/// As much of `bytes` as leaves in one frame of segments of `size` bytes: all of them if the device cuts super-segments. What is left of
+/// the chunk after the last whole segment leaves with it.
+fn fit(mut bytes: Bytes, size: u32, segmented: bool) -> Bytes {
+    if !segmented {
+        bytes.truncate(size as usize);
+    }
+    bytes
 }
 
 /// A timestamps option without padding: a SYN has other options to align with.

@@ -239,6 +239,7 @@ impl Connection {
             Expired::ProbeWindow => self.probe = true,
             Expired::GivenUp => return Some(CloseReason::TimedOut),
         }
+        self.learn_from_mtu_probe(now);
         // Full segments that vanish again and again while the path is silent: perhaps they are too long for it.
         if self.send.times_out_on_full_segments() && self.path_mtu.timed_out(now, self.send.rtt.backoff()) {
             self.update_mss();

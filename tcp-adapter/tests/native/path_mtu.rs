@@ -155,9 +155,10 @@ script!(
 "
 );
 
-// A path that has become wide again is found after ten minutes (RFC 1191 section 6.3).
+// A path that has become wide again is found after ten minutes (RFC 8899 section 5.1.1): by a segment of new data that is longer than
+// the others, among enough others to tell of its loss (RFC 4821 section 7.5).
 script!(
-    a_larger_path_is_found_again,
+    a_larger_path_is_found_by_a_probe,
     "
     0       open  mss 1460
     +0      app   send 1460
@@ -165,13 +166,223 @@ script!(
     +0      <<    icmp frag-needed mtu 1000 for 1:1461
     +0      >>*   .   *          ack 1
     +10ms   <<    .   1:1        ack 1461
-    +5min   app   send 960
-    +0      >>    .   1461:2421  ack 1
-    +10ms   <<    .   1:1        ack 2421
-    +10min  app   send 960
-    +0      >>    .   2421:3381  ack 1
-    +10ms   <<    .   1:1        ack 3381
-    +1s     app   send 1460
-    +0      >>    .   3381:4841  ack 1
+    +9min   app   send 6000
+    +0      >>    .   1461:7461  by 960 ack 1
+    +10ms   <<    .   1:1        ack 7461
+    +2min   app   send 6000
+    +0      >>    .   7461:8921  ack 1                 # the probe
+    +0      >>    .   8921:13461 by 960 ack 1
+    +0      info  mss 960
+    +10ms   <<    .   1:1        ack 8921
+    +0      info  mss 1460
+    +0      <<    .   1:1        ack 13461
+    +0      app   send 2920
+    +0      >>    .   13461:16381 by 1460 ack 1
+    +10ms   <<    .   1:1        ack 16381
 "
 );
+
+// RFC 4821 section 7.6.2: the loss of a probe is no sign of congestion, what it carried leaves again in segments of the usual size, and
+// RFC 8899 section 5.1.2: after three of them something smaller is tried.
+script!(
+    a_lost_probe_is_no_congestion,
+    "
+    0       open  mss 1460 sackOK rtt 100ms
+    +0      app   send 1460
+    +0      >>    .   1:1461      ack 1
+    +0      <<    icmp frag-needed mtu 1000 for 1:1461
+    +0      >>*   .   *           ack 1
+    +100ms  <<    .   1:1         ack 1461
+    +11min  app   send 6000
+    +0      >>    .   1461:2921   ack 1                # the first probe
+    +0      >>    .   2921:7461   by 960 ack 1
+    +100ms  <<    .   1:1         ack 1461 sack 2921:3881
+    +0      <<    .   1:1         ack 1461 sack 2921:4841
+    +0      none
+    +0      <<    .   1:1         ack 1461 sack 2921:5801
+    +0      >>    .   1461:2921   by 960 ack 1
+    +0      info  mss 960 cwnd >=9600
+    +100ms  <<    .   1:1         ack 7461
+    +0      app   send 6000
+    +0      >>    .   7461:13461  by 960 ack 1         # not again so soon
+    +100ms  <<    .   1:1         ack 13461
+    +1s     app   send 6000
+    +0      >>    .   13461:14921 ack 1                # the second
+    +0      >>    .   14921:19461 by 960 ack 1
+    +100ms  <<    .   1:1         ack 13461 sack 14921:19461
+    +0      >>    .   13461:14921 by 960 ack 1
+    +100ms  <<    .   1:1         ack 19461
+    +1s     app   send 6000
+    +0      >>    .   19461:20921 ack 1                # the third
+    +0      >>    .   20921:25461 by 960 ack 1
+    +100ms  <<    .   1:1         ack 19461 sack 20921:25461
+    +0      >>    .   19461:20921 by 960 ack 1
+    +100ms  <<    .   1:1         ack 25461
+    +0      info  mss 960 cwnd >=9600
+    +1s     app   send 6000
+    +0      >>    .   25461:26701 ack 1                # an MTU of 1280
+    +0      >>    .   26701:31461 by 960 ack 1
+    +100ms  <<    .   1:1         ack 31461
+    +0      info  mss 1240
+    +0      app   send 8000
+    +0      >>    .   31461:32821 ack 1                # and at once the next: 1400
+    +0      >>*   .   *           ack 1
+    +100ms  <<    .   1:1         ack 39461
+    +0      info  mss 1360
+"
+);
+
+// Without SACK, three duplicates tell.
+script!(
+    duplicates_tell_of_a_lost_probe,
+    "
+    0       open  mss 1460 rtt 100ms
+    +0      app   send 1460
+    +0      >>    .   1:1461      ack 1
+    +0      <<    icmp frag-needed mtu 1000 for 1:1461
+    +0      >>*   .   *           ack 1
+    +100ms  <<    .   1:1         ack 1461
+    +11min  app   send 6000
+    +0      >>    .   1461:2921   ack 1
+    +0      >>    .   2921:7461   by 960 ack 1
+    +100ms  <<    .   1:1         ack 1461
+    +0      <<    .   1:1         ack 1461
+    +0      <<    .   1:1         ack 1461
+    +0      >>    .   1461:2921   by 960 ack 1
+    +0      info  cwnd >=9600
+    +100ms  <<    .   1:1         ack 7461
+    +0      info  mss 960 in_flight 0
+"
+);
+
+// RFC 4821 section 7.6.4: what is lost together with others says nothing of the path, and the others are congestion.
+script!(
+    a_probe_that_is_lost_with_others_is_sent_again,
+    "
+    0       open  mss 1460 sackOK rtt 100ms
+    +0      app   send 1460
+    +0      >>    .   1:1461      ack 1
+    +0      <<    icmp frag-needed mtu 1000 for 1:1461
+    +0      >>*   .   *           ack 1
+    +100ms  <<    .   1:1         ack 1461
+    +11min  app   send 6000
+    +0      >>    .   1461:2921   ack 1
+    +0      >>    .   2921:7461   by 960 ack 1
+    +100ms  <<    .   1:1         ack 1461 sack 3881:7461
+    +0      >>*   .   *           ack 1
+    +0      info  ssthresh <9600
+    +100ms  <<    .   1:1         ack 7461
+    +0      app   send 960
+    +0      >>    .   7461:8421   ack 1
+    +100ms  <<    .   1:1         ack 8421
+    +1s     app   send 6000
+    +0      >>    .   8421:9881   ack 1                # the same size
+    +0      >>*   .   *           ack 1
+    +100ms  <<    .   1:1         ack 14421
+    +0      info  mss 1460
+"
+);
+
+// RFC 8899 section 4.6.2: a report about a probe tells where to search, and nothing that was known to pass is doubted.
+script!(
+    a_report_about_a_probe_shortens_the_search,
+    "
+    0       open  mss 1460 rtt 100ms
+    +0      app   send 1460
+    +0      >>    .   1:1461      ack 1
+    +0      <<    icmp frag-needed mtu 1000 for 1:1461
+    +0      >>*   .   *           ack 1
+    +100ms  <<    .   1:1         ack 1461
+    +11min  app   send 6000
+    +0      >>    .   1461:2921   ack 1
+    +0      >>    .   2921:7461   by 960 ack 1
+    +10ms   <<    icmp frag-needed mtu 1300 for 1461:2921
+    +0      >>    .   1461:2921   by 960 ack 1
+    +0      info  mss 960 cwnd >=9600
+    +100ms  <<    .   1:1         ack 7461
+    +0      app   send 6000
+    +0      >>    .   7461:8701   ack 1                # 1280
+    +0      >>    .   8701:13461  by 960 ack 1
+    +100ms  <<    .   1:1         ack 13461
+    +0      info  mss 1240
+"
+);
+
+// RFC 4821 section 7.5: no probe without enough after it, and none that would not be of one chunk.
+script!(
+    nothing_is_risked_with_little_data,
+    "
+    0       open  mss 1460 rtt 100ms
+    +0      app   send 1460
+    +0      >>    .   1:1461      ack 1
+    +0      <<    icmp frag-needed mtu 1000 for 1:1461
+    +0      >>*   .   *           ack 1
+    +100ms  <<    .   1:1         ack 1461
+    +11min  app   send 4300
+    +0      >>    .   1461:5761   by 960 ack 1
+    +100ms  <<    .   1:1         ack 5761
+    +0      app   send 6000 by 1200
+    +0      >>    .   5761:6721   ack 1
+    +0      >>    .   6721:6961   ack 1
+    +0      >>*   .   *           ack 1
+    +100ms  <<    .   1:1         ack 11761
+    +0      info  mss 960
+    +0      <<    .   1:1         ack 11761 win 4000
+    +0      app   send 6000
+    +0      >>    .   11761:12721 ack 1
+    +0      >>*   .   *           ack 1
+"
+);
+
+// RFC 4821 section 7.7: what not even packets of 1200 bytes get through is tried with the smallest.
+script!(
+    a_narrow_black_hole_is_left_in_two_steps,
+    "
+    0       open  mss 1460 rtt 100ms
+    +0      app   send 1460
+    +0      >>    .   1:1461     ack 1
+    +300ms  >>    .   1:1461     ack 1
+    +600ms  >>    .   1:1161     ack 1
+    +0      >>*   .   1161:1461  ack 1
+    +1200ms >>*   .   *          ack 1
+    +2400ms >>    .   1:513      ack 1
+    +0      >>*   .   *          ack 1
+    +0      info  mss 512
+    +100ms  <<    .   1:1        ack 513
+    +0      >>*   .   *          ack 1
+    +100ms  <<    .   1:1        ack 1461
+    +60s    none
+"
+);
+
+/// All of it together, with timestamps and pacing: a path that swallows what is longer than it can carry, for several such paths.
+#[test]
+fn bulk_data_finds_what_the_path_carries() {
+    use std::time::Duration;
+
+    use tcp_adapter::TcpStack;
+    use tcp_adapter::conformance::packet::Packet;
+    use tcp_adapter::conformance::wire::{Pump, Wire};
+    use tcp_adapter::native::{NativeConfig, NativeStack};
+
+    fn native(seed: u64) -> Box<dyn TcpStack> {
+        // So little may wait to be sent that data comes in small chunks.
+        let notsent_lowat = if seed % 4 < 2 { 16 << 10 } else { 128 << 10 };
+        let max_pacing_rate = Some(1 << 20);
+        Box::new(NativeStack::new(NativeConfig { notsent_lowat, max_pacing_rate, ..NativeConfig::default() }, seed))
+    }
+    for (seed, path) in [(0, 1300), (1, 1300), (2, 1492), (3, 700), (4, 1200)] {
+        let mut wire = Wire::new(native, seed);
+        wire.listen();
+        let [first, second] = wire.open(true);
+        wire.ends[0].mangle = Some(Box::new(move |frame| match Packet::parse(&frame) {
+            Some(packet) if packet.ip_len() > path => Vec::new(),
+            _ => vec![frame],
+        }));
+        wire.ends[0].pumps.insert(first, Pump::new(40 << 20));
+        wire.run_for(Duration::from_secs(25));
+        let mss = wire.ends[0].stack.info(first).unwrap().mss;
+        assert!((path - 52 - 8..=path - 52).contains(&mss), "{mss} on a path of {path}");
+        assert!(wire.inbox(1, second).len() > 12 << 20, "{}", wire.inbox(1, second).len());
+    }
+}

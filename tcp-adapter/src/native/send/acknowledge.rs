@@ -28,16 +28,9 @@ pub(in crate::native) struct Acknowledgement<'a> {
     pub(in crate::native) may_be_duplicate: bool,
 }
 
-/// What follows from an acknowledgement.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::native) struct Outcome {
-    /// Something new is acknowledged in order.
-    pub(in crate::native) advanced: bool,
-}
-
 impl Sender {
     /// Processes an acknowledgement of at least `una` and at most `nxt`.
-    pub(in crate::native) fn on_ack(&mut self, now: Instant, ack: &Acknowledgement<'_>) -> Outcome {
+    pub(in crate::native) fn on_ack(&mut self, now: Instant, ack: &Acknowledgement<'_>) {
         let prior_una = self.una;
         let prior_in_flight = self.flight.in_flight();
         let advanced = ack.una > prior_una;
@@ -47,7 +40,7 @@ impl Sender {
             let duplicate = self.sack && self.take_blocks(now, ack.sack, prior_una, &mut newly);
             self.learn_from_duplicate(duplicate);
             self.judge_tail_probe(ack, duplicate, advanced);
-            return Outcome::default();
+            return;
         }
         if advanced {
             self.flight.acknowledge(now, ack.una, &mut newly);
@@ -58,12 +51,14 @@ impl Sender {
             self.duplicates = 0;
         }
         let duplicate = self.sack && self.take_blocks(now, ack.sack, prior_una, &mut newly);
+        self.judge_mtu_probe();
         self.measure(now, &newly);
         self.learn_from_duplicate(duplicate);
         let tail_lost = self.judge_tail_probe(ack, duplicate, advanced);
         self.judge_timeout(now, ack, advanced, &newly);
         self.judge_repair(now, ack, advanced);
-        let lost = self.find_losses(now, ack, advanced, &newly);
+        let found = self.find_losses(now, ack, advanced, &newly);
+        let lost = self.excuse_mtu_probe(found);
         self.advance_repair(now, ack, lost, tail_lost, prior_in_flight);
         self.tell_control(now, ack, &newly, lost, prior_in_flight, prior_una);
         self.update_pace();
@@ -75,7 +70,6 @@ impl Sender {
         if self.fin == super::Fin::Sent && self.una > self.buffer.end() {
             self.fin = super::Fin::Acked;
         }
-        Outcome { advanced }
     }
 
     /// Enters selective acknowledgements; returns whether the first block reports a duplicate (RFC 2883).

@@ -110,6 +110,11 @@ impl Delivery {
         self.lost += len;
     }
 
+    /// `len` bytes that were just lost are no sign of congestion.
+    pub(super) fn excuse(&mut self, len: u64) {
+        self.lost = self.lost.saturating_sub(len);
+    }
+
     /// The rate sample of an acknowledgement; `None` if there is none, or none that could be true: an
     /// interval shorter than the smallest round-trip time measures the receiver's bursts.
     pub(in crate::native) fn rate(&self, sampled: &Sampled, min_rtt: u64) -> Option<RateSample> {

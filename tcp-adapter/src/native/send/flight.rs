@@ -149,6 +149,16 @@ impl Flight {
         self.head().filter(|head| head.fate == Fate::InFlight).map(|head| head.at)
     }
 
+    /// Whether the byte at `offset` is taken for lost.
+    pub(in crate::native) fn is_lost(&self, offset: u64) -> bool {
+        self.fate(offset) == Some(Fate::Lost)
+    }
+
+    /// Whether the byte at `offset` is selectively acknowledged.
+    pub(in crate::native) fn is_sacked(&self, offset: u64) -> bool {
+        self.fate(offset) == Some(Fate::Sacked)
+    }
+
     /// Bytes from `start` to `end` leave for the first time.
     pub(in crate::native) fn send(&mut self, now: Instant, start: u64, end: u64, segment: u32) {
         let (board, delivery) = self.parts();
@@ -401,6 +411,11 @@ impl Flight {
             assert!(record.fate != Fate::Lost || record.end > board.lost_from, "{record:?} is lost and not found");
         }
         assert_eq!((at, sums), (nxt, [board.in_flight, board.lost, board.sacked]));
+    }
+
+    fn fate(&self, offset: u64) -> Option<Fate> {
+        let board = self.board.as_ref()?;
+        board.find(offset).map(|index| board.records[index].fate)
     }
 
     fn parts(&mut self) -> (&mut Board, &mut Delivery) {

@@ -4,6 +4,7 @@ mod acknowledge;
 mod buffer;
 mod delivery;
 mod flight;
+mod mtu_probe;
 mod plan;
 mod rack;
 mod recovery;
@@ -19,6 +20,8 @@ pub(super) use acknowledge::Acknowledgement;
 pub(super) use buffer::{SendBuffer, Slice};
 use delivery::MeasuredRate;
 pub(super) use flight::Flight;
+use mtu_probe::MtuProbe;
+pub(super) use mtu_probe::{MayProbe, ProbeFate};
 pub(super) use plan::{Limits, Plan};
 use rack::Rack;
 use recovery::{Evidence, Repair};
@@ -59,6 +62,7 @@ pub(super) struct Sender {
     repair: Repair,
     evidence: Evidence,
     tail_probe: Option<TailProbe>,
+    mtu_probe: MtuProbe,
     /// Initial sequence number (ISS).
     pub(super) iss: u32,
     /// Everything before is acknowledged.
@@ -128,6 +132,7 @@ impl Sender {
             repair: Repair::Open,
             evidence: Evidence::NONE,
             tail_probe: None,
+            mtu_probe: MtuProbe::None,
             iss,
             una: 0,
             nxt: 0,
@@ -242,9 +247,13 @@ impl Sender {
             self.stats.retransmissions += segments;
             self.stats.bytes_retransmitted += payload;
             self.evidence.note_resent(timestamp);
+            self.note_resent_mtu_probe(start, end);
         } else {
             self.flight.send(now, start, end, segment);
             self.nxt = end;
+            if let &Plan::Probe { size, .. } = plan {
+                self.mtu_probe = MtuProbe::Sent { start, end, size };
+            }
         }
         if let Repair::Fast { prr: Some(prr), .. } = &mut self.repair {
             prr.on_sent(end - start);

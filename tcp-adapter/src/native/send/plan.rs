@@ -11,6 +11,8 @@ pub(in crate::native) enum Plan {
     Again { start: u64, len: u64, fin: bool },
     /// New bytes of one chunk; none if only the FIN is to leave.
     New { start: u64, len: u64, fin: bool },
+    /// New bytes of one chunk, as many as fit into a packet of `size` bytes, to learn whether the path carries it.
+    Probe { start: u64, len: u64, size: u32 },
 }
 
 /// Why nothing may leave although there is something.
@@ -35,19 +37,20 @@ pub(in crate::native) struct Limits {
 impl Plan {
     pub(in crate::native) fn start(&self) -> u64 {
         match *self {
-            Self::Again { start, .. } | Self::New { start, .. } => start,
+            Self::Again { start, .. } | Self::New { start, .. } | Self::Probe { start, .. } => start,
         }
     }
 
     pub(in crate::native) fn len(&self) -> u64 {
         match *self {
-            Self::Again { len, .. } | Self::New { len, .. } => len,
+            Self::Again { len, .. } | Self::New { len, .. } | Self::Probe { len, .. } => len,
         }
     }
 
     pub(in crate::native) fn fin(&self) -> bool {
         match *self {
             Self::Again { fin, .. } | Self::New { fin, .. } => fin,
+            Self::Probe { .. } => false,
         }
     }
 

@@ -36,7 +36,8 @@ impl Sender {
         if self.reorder_at <= now {
             self.reorder_at = NEVER;
             let in_flight = self.flight.in_flight();
-            let lost = self.detect_losses(now);
+            let found = self.detect_losses(now);
+            let lost = self.excuse_mtu_probe(found);
             self.note_losses(now, lost, in_flight);
         }
         if self.probe_at <= now {
@@ -134,6 +135,7 @@ impl Sender {
             self.rto_at = NEVER;
             return;
         };
+        self.give_up_mtu_probe();
         let in_flight = self.flight.in_flight();
         // The threshold is halved once for the same segment (RFC 5681 section 3.1).
         let again = matches!(self.repair, Repair::Timeout { .. }) && head.resent();
