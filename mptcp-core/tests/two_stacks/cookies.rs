@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mptcp_core::wire::{self, MpCapable, MptcpOption, VERSION};
-use mptcp_core::{Counter, Event, Key, ListenConfig, ResetReason, StackConfig};
+use mptcp_core::{Counter, Event, Key, ListenConfig, ResetReason, SchedulerKind, StackConfig};
 use tcp_adapter::conformance::packet::{ACK, Packet, RST, SYN};
 
 use super::hostile::attacker::{Attacker, OWN_KEY, flags, options, reset_reason, segment};
@@ -18,7 +18,9 @@ const BACKLOG: usize = 4;
 
 /// A world with two links whose host 1 has a small backlog, all of it taken by SYNs that nobody follows up.
 fn flooded(seed: u64, listener_config: StackConfig) -> (World, Attacker) {
-    let mut world = World::new(seed, 2, [config(), listener_config]);
+    // In turn, so that every subflow carries something.
+    let client_config = StackConfig { scheduler: SchedulerKind::RoundRobin, ..config() };
+    let mut world = World::new(seed, 2, [client_config, listener_config]);
     let (now, listener) = (world.now, world.hosts[1].listener.unwrap());
     world.hosts[1].stack.unlisten(now, listener);
     let listener = world.hosts[1].stack.listen(None, PORT, ListenConfig { backlog: BACKLOG }).unwrap();
