@@ -47,13 +47,14 @@ pub fn program() -> Result<PathBuf> {
     Ok(built.insert(program).clone())
 }
 
-/// Starts a subcommand that has no stack of its own, such as `perf --kernel tcp --server`, with its output in `dir`.
+/// Starts a subcommand that measures or keeps time, such as `perf` or `sim relay`, with its output in `dir`. It goes before the other programs
+/// of the machine, since a kernel, to which it is compared, works whatever they do.
 ///
 /// # Errors
 /// It does not compile, or it does not start.
 pub fn start(netns: &Netns, words: &str, label: &str, dir: &Path) -> Result<Process> {
-    let mut command = netns.command(program()?);
-    command.args(words.split_whitespace());
+    let mut command = netns.command("nice");
+    command.args(["-n", "-20"]).arg(program()?).args(words.split_whitespace());
     Process::spawn(command, label, dir)
 }
 

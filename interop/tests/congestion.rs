@@ -28,32 +28,59 @@ const BAND: std::ops::RangeInclusive<f64> = 0.75..=1.333;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A loss in a hundred packets at random, which cannot be told from congestion: what matters is the answer to a loss. A round trip takes
-/// longer than 1/32 s, the time for which the kernel's CUBIC does not think again.
+/// Random losses, which cannot be told from congestion: what matters is the answer to a loss. A round trip takes longer than 1/32 s, the time for
+/// which the kernel's CUBIC does not think again.
 const LOSSY: &str = "--rate 30Mbit --delay 20ms";
 
+/// Congestion controls, and how many packets there are to a loss. Our BBR slows down when more than 2 % of a round are lost, and in a round of a
+/// hundred packets chance makes 3 % of 1 %; the kernel's, version 1, does not look at losses.
+const CONTROLS: [(&str, u32); 3] = [("cubic", 100), ("reno", 100), ("bbr", 400)];
+
 /// A queue of a third of what is under way: what matters is how much of the window a loss takes, and how it grows back.
-const SHALLOW: &str = "--rate 30Mbit --delay 10ms --set up.queue={bytes=\"25kB\"}";
+const SHALLOW: &str = "--rate 12Mbit --delay 20ms --set up.queue={bytes=\"20kB\"}";
+
+/// Links that were later than this were not what they should be, as on a machine without time for them: what they gave is worth another try
+/// before it is taken for ours. An idle machine stays below.
+const LATE: Duration = Duration::from_millis(5);
+
+/// Tries at most.
+const TRIES: u32 = 4;
 
 /// One test, so that the senders of one kind have the machine for themselves.
 #[test]
 fn each_congestion_control_is_like_the_kernels() {
     let lab = lab();
     let (mut table, mut wrong) = (String::new(), Vec::new());
-    for control in ["cubic", "reno", "bbr"] {
-        let rates = measure(&lab, control);
-        for (condition, pairs) in ["losses", "a shallow queue"].into_iter().zip(rates.chunks(PAIRS)) {
-            let ratio = median(pairs.iter().map(|[ours, theirs]| ours / theirs).collect());
-            let row =
-                format!("{control:5}  {condition:15}  ours / the kernel's in Mbit/s: {pairs:.1?}, median {ratio:.2}");
-            writeln!(table, "{row}").unwrap();
-            if !BAND.contains(&ratio) {
-                wrong.push(row);
+    for (control, per_loss) in CONTROLS {
+        for attempt in 1..=TRIES {
+            let Measured { pairs, latest } = measure(&lab, control, per_loss);
+            let mut beyond = Vec::new();
+            for (condition, pairs) in ["losses", "a shallow queue"].into_iter().zip(pairs.chunks(PAIRS)) {
+                let ratio = median(pairs.iter().map(|[ours, theirs]| ours / theirs).collect());
+                let row =
+                    format!("{control:5}  {condition:15}  ours, the kernel's in Mbit/s {pairs:.1?}, ratio {ratio:.2}");
+                writeln!(table, "{row}, late by {latest:?} at most").unwrap();
+                if !BAND.contains(&ratio) {
+                    beyond.push(row);
+                }
+            }
+            if beyond.is_empty() || latest <= LATE || attempt == TRIES {
+                wrong.extend(beyond);
+                break;
             }
         }
     }
     println!("{table}");
     assert_eq!(wrong, [""; 0], "a ratio beyond {BAND:?}; all are\n{table}");
+}
+
+/// What a run has given.
+struct Measured {
+    /// Megabits (10^6) per second that arrived from our sender and from the kernel's, of each pair: first those with losses, then those with a
+    /// shallow queue.
+    pairs: Vec<[f64; 2]>,
+    /// The longest time by which a link was late.
+    latest: Duration,
 }
 
 /// Two paths for each pair: even ones are ours, odd ones the kernel's.
@@ -73,11 +100,10 @@ fn lab() -> Lab {
     lab
 }
 
-/// Megabits (10^6) per second that arrived from our sender and from the kernel's, of each pair: first those with losses, then those with a
-/// shallow queue.
-fn measure(lab: &Lab, control: &str) -> Vec<[f64; 2]> {
+/// Runs all pairs.
+fn measure(lab: &Lab, control: &str, per_loss: u32) -> Measured {
     let (topology, dir) = (&lab.topology, lab.dir.path());
-    let conditions: Vec<String> = (0..topology.paths()).map(|path| condition(lab, path / 2)).collect();
+    let conditions: Vec<String> = (0..topology.paths()).map(|path| condition(lab, path / 2, per_loss)).collect();
     let conditions: Vec<&str> = conditions.iter().map(String::as_str).collect();
     let relay = Relay::start_again(topology, &conditions, dir).unwrap();
     let serve = format!("perf --kernel tcp --server {PORT}");
@@ -102,18 +128,18 @@ fn measure(lab: &Lab, control: &str) -> Vec<[f64; 2]> {
     })
     .unwrap();
     let rates: Vec<f64> = clients.into_iter().map(|client| rate(&client.succeed(LIMIT).unwrap().stdout)).collect();
-    println!("{control}: packets were late by {:?} at most", relay.stop().unwrap().latest);
-    rates.chunks(2).map(|pair| [pair[0], pair[1]]).collect()
+    let pairs = rates.chunks(2).map(|pair| [pair[0], pair[1]]).collect();
+    Measured { pairs, latest: relay.stop().unwrap().latest }
 }
 
 /// Options of the links of a pair.
-fn condition(lab: &Lab, pair: usize) -> String {
+fn condition(lab: &Lab, pair: usize, per_loss: u32) -> String {
     if pair >= PAIRS {
         return SHALLOW.to_owned();
     }
     let file = lab.dir.file(&format!("losses{pair}"));
     let mut random = SmallRng::seed_from_u64(pair as u64);
-    let losses: String = (0..100_000).map(|_| if random.random_ratio(1, 100) { '1' } else { '0' }).collect();
+    let losses: String = (0..100_000).map(|_| if random.random_ratio(1, per_loss) { '1' } else { '0' }).collect();
     std::fs::write(&file, losses).unwrap();
     format!("{LOSSY} --set up.loss={{model=\"trace\",file=\"{}\"}}", file.display())
 }
