@@ -191,6 +191,12 @@ pub struct ConnConfig {
     pub mptcp: Option<bool>,
     /// Scheduler.
     pub scheduler: Option<SchedulerKind>,
+    /// Let the SYN carry what was written before the next [`poll_transmit`](crate::Stack::poll_transmit), if the peer is known to take
+    /// it, or else ask for the cookie that will let the next connection do so (TCP Fast Open, RFC 7413; RFC 8684 appendix B). Without
+    /// effect where the TCP stack beneath cannot do it. Default: false.
+    ///
+    /// What a SYN carries may reach the peer's application twice, in two connections (RFC 7413 section 6.1).
+    pub fast_open: bool,
 }
 
 /// Configuration of a listener.
@@ -198,11 +204,16 @@ pub struct ConnConfig {
 pub struct ListenConfig {
     /// Connections that are in the handshake or wait for `accept`, at most. Default: 128.
     pub backlog: usize,
+    /// Connections at most that are open before their handshake is complete, as their SYNs brought a cookie and data (TCP Fast
+    /// Open, RFC 7413); 0 takes no data on SYNs. Without effect where the TCP stack beneath cannot do it. Default: 0.
+    ///
+    /// What a SYN carries may be read twice, in two connections (RFC 7413 section 6.1).
+    pub fast_open: usize,
 }
 
 impl Default for ListenConfig {
     fn default() -> Self {
-        Self { backlog: 128 }
+        Self { backlog: 128, fast_open: 0 }
     }
 }
 

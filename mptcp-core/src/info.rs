@@ -98,6 +98,10 @@ pub struct ConnInfo {
     pub bytes_acked: u64,
     /// Bytes received in order.
     pub bytes_received: u64,
+    /// Of the bytes sent, those that the peer took with the SYN (TCP Fast Open). Positions do not count them.
+    pub early_sent: u64,
+    /// Of the bytes received, those that were taken with the SYN.
+    pub early_received: u64,
     /// Bytes given to a second subflow.
     pub bytes_retransmitted: u64,
     /// Stream position of the first unacknowledged byte.

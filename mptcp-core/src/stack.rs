@@ -184,6 +184,9 @@ impl<T: TcpStack> Stack<T> {
     /// The port is taken or zero, or the address is not one of this stack.
     pub fn listen(&mut self, addr: Option<IpAddr>, port: u16, config: ListenConfig) -> Result<ListenerId, ListenError> {
         let listener = self.tcp.listen(addr, port, config.backlog)?;
+        if config.fast_open > 0 && !self.tcp.allow_fast_open(listener, config.fast_open) {
+            tracing::debug!("the TCP stack takes no data on SYNs");
+        }
         self.manager.listen(listener, config.backlog);
         Ok(listener)
     }
@@ -236,6 +239,7 @@ impl<T: TcpStack> Stack<T> {
             let remote = request.remote;
             let new = NewConnection { id, listener: None, protocol, local, remote, scheduler };
             let mut conn = Connection::new(new, shared);
+            conn.early.wanted = config.fast_open;
             let first = NewSubflow {
                 id: conn.draw_subflow_id(),
                 tcp,

@@ -38,7 +38,7 @@ const KEYWORDS: [(&str, [usize; 6]); 21] = [
 ];
 
 /// Rows of level [`STATED`]: our own selection, counted so that none is lost unnoticed.
-const STATED_ROWS: usize = 74;
+const STATED_ROWS: usize = 75;
 
 #[test]
 fn the_table_is_well_formed_and_complete() {

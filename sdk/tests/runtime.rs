@@ -324,7 +324,7 @@ fn many_clients_are_served_at_once() {
 fn who_finds_the_backlog_full_is_served_later() {
     const CLIENTS: usize = 6;
     let (server, client) = hosts(1, |_| {});
-    let listener = server.bind_with(server_addr(), ListenConfig { backlog: 2 }).unwrap();
+    let listener = server.bind_with(server_addr(), ListenConfig { backlog: 2, ..ListenConfig::default() }).unwrap();
     std::thread::scope(|scope| {
         for number in 0..CLIENTS {
             let client = &client;

@@ -64,6 +64,27 @@ pub trait TcpStack {
     /// Starts the active open of a connection. [`TcpEvent::Established`] or [`TcpEvent::Closed`] follows.
     fn connect(&mut self, now: Instant, request: &ConnectRequest) -> Result<TcpId, ConnectError>;
 
+    /// Lets SYNs that a listener receives carry data, if they bring a cookie that shows that their sender receives at its address (TCP
+    /// Fast Open, RFC 7413). `pending` connections at most are open in that way before their handshake is complete; 0, as at
+    /// first, is none. Returns whether the stack can do it ([`Capabilities::fast_open`]).
+    ///
+    /// Data on a SYN may arrive twice, in two connections: only what is the same when done twice is fit for it (section 6.1).
+    fn allow_fast_open(&mut self, listener: ListenerId, pending: usize) -> bool {
+        let _ = (listener, pending);
+        false
+    }
+
+    /// Has the SYN of a connection that [`connect`](Self::connect) has begun, and that has not left yet, take along the
+    /// beginning of `data`, or ask for the cookie that will let the next one do so. Returns how many bytes it takes, which
+    /// may be 0; `None` if it has left, or the stack cannot do it ([`Capabilities::fast_open`]).
+    ///
+    /// Those that the peer takes are the first bytes of the stream, acknowledged by the SYN/ACK ([`SegmentIn::acked`]). The
+    /// others are forgotten, and are to be given to [`send`](Self::send) once the connection is established.
+    fn fast_open(&mut self, conn: TcpId, data: &Bytes) -> Option<usize> {
+        let _ = (conn, data);
+        None
+    }
+
     /// Appends `bytes` as one chunk whose first byte has position `tag` in the stream above.
     ///
     /// Takes all or nothing. An empty slice is refused with [`SendError::Empty`].
@@ -196,6 +217,8 @@ pub struct Capabilities {
     pub zero_copy: bool,
     /// Emits and accepts super-segments, see [`crate::FrameMeta::segment_size`].
     pub segmentation_offload: bool,
+    /// Sends and takes data on SYNs (RFC 7413).
+    pub fast_open: bool,
     /// Smallest retransmission timeout that it uses.
     pub min_rto: Duration,
 }
@@ -255,6 +278,9 @@ pub struct SynSegment<'a> {
     pub local: SocketAddr,
     /// Where it came from.
     pub remote: SocketAddr,
+    /// Payload bytes of it that are taken if the connection is accepted ([`TcpStack::allow_fast_open`]): the first of the
+    /// stream, to be [received](TcpStack::recv) at once. [`TcpEvent::Established`] follows at once too.
+    pub early: usize,
     /// The options that the stack does not know, one after the other, each with kind and length.
     pub options: &'a [u8],
 }
@@ -280,7 +306,7 @@ pub struct SegmentIn<'a> {
     /// Payload bytes.
     pub len: usize,
     /// Everything before this offset of our own stream is acknowledged; one past the last byte once our
-    /// FIN is. `None` without ACK flag.
+    /// FIN is. In a SYN/ACK, the bytes that came with the SYN ([`TcpStack::fast_open`]). `None` without ACK flag.
     pub acked: Option<u64>,
     /// Advertised window in bytes, scaled (RFC 7323 section 2.2).
     pub window: u32,
@@ -399,7 +425,7 @@ pub struct Received {
 /// Something that happened to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcpEvent {
-    /// The handshake is complete, active or passive.
+    /// The handshake is complete, active or passive, or data of a SYN was taken ([`SynSegment::early`]): bytes can be sent.
     Established(TcpId),
     /// There is something to [`TcpStack::recv`].
     Readable(TcpId),
@@ -578,6 +604,14 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
 
     fn connect(&mut self, now: Instant, request: &ConnectRequest) -> Result<TcpId, ConnectError> {
         (**self).connect(now, request)
+    }
+
+    fn allow_fast_open(&mut self, listener: ListenerId, pending: usize) -> bool {
+        (**self).allow_fast_open(listener, pending)
+    }
+
+    fn fast_open(&mut self, conn: TcpId, data: &Bytes) -> Option<usize> {
+        (**self).fast_open(conn, data)
     }
 
     fn send(&mut self, now: Instant, conn: TcpId, bytes: Bytes, tag: u64) -> Result<(), SendError> {

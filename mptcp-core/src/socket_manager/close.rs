@@ -32,7 +32,7 @@ impl Connection {
         if self.closed.is_some() {
             return;
         }
-        if !self.is_open() || self.receiver.stream.readable() > 0 {
+        if !self.is_open() || self.receiver.readable() > 0 {
             // Data that no one will read: the peer must learn that it did not arrive (RFC 9293 section 3.6.1).
             self.fast_close(cx);
             return;
@@ -73,7 +73,7 @@ impl Connection {
 
     /// Sends the DATA_FIN when its turn has come, and closes the subflows after both sides' (section 3.3.3).
     pub(crate) fn advance_close(&mut self, cx: &mut Cx<'_>) {
-        if self.closed.is_some() || !self.is_open() {
+        if self.closed.is_some() || !self.is_open() || matches!(self.protocol, Protocol::Negotiating(_)) {
             return;
         }
         let all_mapped = self.sender.queue.nxt() == self.sender.queue.end();

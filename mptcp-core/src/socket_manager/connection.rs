@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use tcp_adapter::{IdleQueue, Instant, ListenerId};
 
+use super::early::Early;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::shared::{KeyMaterial, Shared};
@@ -116,6 +117,7 @@ pub(crate) struct Connection {
     pub(crate) paths: PathState,
     pub(crate) scheduler: Box<dyn Scheduler>,
     pub(crate) app: Application,
+    pub(crate) early: Early,
     /// Set once, when it is over.
     pub(crate) closed: Option<CloseReason>,
     /// When to give up: no subflow is left, or the peer does not answer our close.
@@ -167,6 +169,7 @@ impl Connection {
             paths: PathState::new(local, remote),
             scheduler,
             app: Application::default(),
+            early: Early::default(),
             closed: None,
             give_up_at: None,
             dirty: false,
@@ -282,7 +285,7 @@ impl Connection {
 
     pub(crate) fn memory(&self) -> usize {
         let waiting: usize = self.subflows.iter().map(|subflow| subflow.reader.waiting()).sum();
-        self.sender.queue.len() + self.receiver.stream.held() + waiting
+        self.sender.queue.len() + self.receiver.held() + waiting
     }
 
     pub(crate) fn state(&self) -> ConnState {
@@ -320,9 +323,11 @@ impl Connection {
             checksum,
             scheduler: self.scheduler.name(),
             subflows: self.subflows.len(),
-            bytes_sent: queue.end() - queue.unsent(),
-            bytes_acked: queue.una(),
-            bytes_received: self.receiver.stream.rcv_nxt(),
+            bytes_sent: queue.end() - queue.unsent() + self.early.sent,
+            bytes_acked: queue.una() + self.early.sent,
+            bytes_received: self.receiver.stream.rcv_nxt() + self.early.received,
+            early_sent: self.early.sent,
+            early_received: self.early.received,
             bytes_retransmitted: self.sender.bytes_reinjected,
             snd_una: queue.una(),
             snd_nxt: queue.nxt(),

@@ -286,7 +286,15 @@ impl Connection {
             confirmed: false,
             single_path: true,
         });
-        self.subflows[0].stage = Stage::Established;
+        let first = &mut self.subflows[0];
+        first.stage = Stage::Established;
+        if first.connected {
+            // It has been open since the SYN, whose data was taken: as after any other handshake, a first DSS.
+            first.ack_wanted = true;
+            if self.app.announced {
+                shared.mib.bump(Counter::MPCurrEstab);
+            }
+        }
         if let Some((len, sum)) = mapping {
             return self.on_first_mapping(len, sum, segment, shared);
         }

@@ -8,6 +8,7 @@ mod addresses;
 mod close;
 mod connection;
 mod deadlines;
+mod early;
 mod fallback;
 mod handshake;
 mod idle;
@@ -207,6 +208,7 @@ impl SocketManager {
         let Some(conn) = self.conns.in_slot(slot) else { return };
         conn.dirty = false;
         let cx = &mut Cx { now, tcp, shared: &mut self.shared };
+        conn.offer_early(cx);
         conn.announce_joins(cx);
         conn.drain_after_fallback(SubflowId(0), cx);
         conn.check_fin(cx);
@@ -320,7 +322,9 @@ impl SocketManager {
         let request = request.filter(|_| shared.config.mptcp);
         self.conns.insert(|id| {
             let key = request.as_ref().and_then(|_| shared.draw_key(id));
-            passive_open(id, tcp, syn, request, key, shared)
+            let mut conn = passive_open(id, tcp, syn, request, key, shared);
+            conn.early.received = syn.early as u64;
+            conn
         });
         SynVerdict::Accept
     }
@@ -331,6 +335,10 @@ impl SegmentHook for SocketManager {
         match read_syn(syn, &mut self.shared) {
             SynOptions::Plain => self.on_opening_syn(conn, syn, None),
             SynOptions::Capable(request) => self.on_opening_syn(conn, syn, Some(request)),
+            // Data on the SYN of a join could have no mapping.
+            SynOptions::Join { .. } if syn.early > 0 => {
+                SynVerdict::Reset(reset_options(ResetReason::MptcpSpecific, &mut self.shared))
+            }
             SynOptions::Contradictory => SynVerdict::Reset(reset_options(ResetReason::MptcpSpecific, &mut self.shared)),
             SynOptions::Join { backup, addr_id, token, nonce } => {
                 let joined = self.shared.tokens.find(token).and_then(|id| self.conns.get_mut(id));
@@ -356,7 +364,8 @@ impl SegmentHook for SocketManager {
     fn on_segment(&mut self, now: Instant, conn: TcpId, segment: &SegmentIn<'_>) -> Verdict {
         let Some(owner) = self.shared.owners.get(conn) else { return Verdict::Accept };
         let Some(connection) = self.conns.get_mut(owner.conn) else { return Verdict::Accept };
-        let verdict = connection.on_segment(now, owner.subflow, segment, &mut self.shared);
+        let segment = connection.without_early(owner.subflow, segment);
+        let verdict = connection.on_segment(now, owner.subflow, &segment, &mut self.shared);
         self.touch(owner.conn);
         verdict
     }
@@ -372,7 +381,8 @@ impl SegmentHook for SocketManager {
         let connection = self.conns.get_mut(owner.conn)?;
         // More of them may follow, or what has waited for the last one.
         let signals = connection.has_signals(owner.subflow);
-        let window = connection.on_transmit(owner.subflow, segment, options, &mut self.shared);
+        let segment = connection.without_early_sent(owner.subflow, segment);
+        let window = connection.on_transmit(owner.subflow, &segment, options, &mut self.shared);
         if signals {
             self.touch(owner.conn);
         }

@@ -1,7 +1,7 @@
 //! Receiving: from the bytes of the subflows to the bytes of the application.
 
 use bytes::Bytes;
-use tcp_adapter::Instant;
+use tcp_adapter::{IdleQueue, Instant};
 
 use super::connection::{Connection, Doom, Plain, Protocol};
 use super::shared::{Cx, Shared};
@@ -19,6 +19,8 @@ const MAX_FRAGMENTS: usize = 16_384;
 #[derive(Debug)]
 pub(crate) struct Receiver {
     pub(crate) stream: Reassembly,
+    /// Bytes before its first one: those that came with the SYN.
+    pub(crate) early: IdleQueue<Bytes>,
     pub(crate) window: ReceiveWindow,
     /// Position of the peer's DATA_FIN, once known.
     pub(crate) fin: Option<u64>,
@@ -33,11 +35,42 @@ impl Receiver {
         let mut window = ReceiveWindow::new(config.recv_buffer_initial, config.recv_buffer_max);
         // The SYN announces the first window, so data may come for it before any other segment leaves.
         window.advertise(0, 0, 0);
-        Self { stream: Reassembly::new(MAX_FRAGMENTS), window, fin: None, finished: false, update_wanted: false }
+        Self {
+            stream: Reassembly::new(MAX_FRAGMENTS),
+            early: IdleQueue::new(),
+            window,
+            fin: None,
+            finished: false,
+            update_wanted: false,
+        }
     }
 
     pub(crate) fn is_finished(&self) -> bool {
         self.finished
+    }
+
+    /// Bytes that the application can read.
+    pub(crate) fn readable(&self) -> usize {
+        self.stream.readable() + self.early_len()
+    }
+
+    /// Bytes held, in order or not.
+    pub(crate) fn held(&self) -> usize {
+        self.stream.held() + self.early_len()
+    }
+
+    fn early_len(&self) -> usize {
+        self.early.iter().map(Bytes::len).sum()
+    }
+
+    /// The next bytes in order, at most `max`; `None` if there are none.
+    fn next_bytes(&mut self, max: usize) -> Option<Bytes> {
+        let Some(first) = self.early.front_mut() else { return self.stream.read(max) };
+        let bytes = first.split_to(max.min(first.len()));
+        if first.is_empty() {
+            self.early.pop_front();
+        }
+        Some(bytes).filter(|bytes| !bytes.is_empty())
     }
 
     /// The position that a DATA_ACK acknowledges up to: one more once the DATA_FIN is consumed.
@@ -75,6 +108,7 @@ impl Connection {
         // Slices whose positions follow each other are put in order together.
         let (mut start, mut end) = (0, 0);
         while let Some(received) = cx.tcp.recv(tcp) {
+            let Some(received) = self.take_early(id, received, cx) else { continue };
             let rx_base = match self.protocol {
                 Protocol::Plain(Plain { rx_base, .. }) => Some(rx_base),
                 Protocol::Negotiating(_) | Protocol::Multipath(_) => None,
@@ -162,7 +196,7 @@ impl Connection {
 
     /// Tells the application of bytes, once until it has read them all.
     pub(crate) fn tell_readable(&mut self, shared: &mut Shared) {
-        if self.app.announced && !self.app.told_readable && self.receiver.stream.readable() > 0 {
+        if self.app.announced && !self.app.told_readable && self.receiver.readable() > 0 {
             self.app.told_readable = true;
             shared.events.push_back(Event::Readable(self.id));
         }
@@ -181,8 +215,8 @@ impl Connection {
 
     /// The application takes bytes.
     pub(crate) fn read(&mut self, max: usize, cx: &mut Cx<'_>) -> Option<Bytes> {
-        let bytes = self.receiver.stream.read(max);
-        self.app.told_readable &= self.receiver.stream.readable() > 0;
+        let bytes = self.receiver.next_bytes(max);
+        self.app.told_readable &= self.receiver.readable() > 0;
         let bytes = bytes?;
         let subflows = &self.subflows;
         let slowest = || {

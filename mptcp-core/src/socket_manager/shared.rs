@@ -228,6 +228,7 @@ mod tests {
             listener: None,
             local: "10.0.0.1:80".parse().unwrap(),
             remote: "10.0.0.2:5000".parse().unwrap(),
+            early: 0,
             options: &[],
         };
         let tcp = TcpId { index: 0, generation: 0 };

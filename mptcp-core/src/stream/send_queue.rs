@@ -167,6 +167,25 @@ impl SendQueue {
         newly
     }
 
+    /// Takes the first `count` bytes off a stream of which nothing was given to a subflow yet; the rest is counted from 0.
+    pub fn skip(&mut self, count: u64) {
+        debug_assert_eq!(self.nxt, 0, "bytes have been sent");
+        let count = count.min(self.end);
+        while self.slices.front().is_some_and(|slice| slice.end() <= count) {
+            self.slices.pop_front();
+        }
+        if let Some(first) = self.slices.front_mut()
+            && first.start < count
+        {
+            let _ = first.bytes.split_to((count - first.start) as usize);
+            first.start = count;
+        }
+        for slice in self.slices.iter_mut() {
+            slice.start -= count;
+        }
+        self.end -= count;
+    }
+
     /// Copies from `skip` bytes into slice `index` on, as [`slice`](Self::slice) describes.
     fn coalesce(&self, index: usize, skip: usize, max: usize) -> Bytes {
         let from_skip = self.slices.range(index..).enumerate().map(|(nth, slice)| match nth {
@@ -225,6 +244,22 @@ mod tests {
         SendAhead { skip: u16, max: u16 },
         Again { from: u16, max: u16 },
         Ack(u16),
+    }
+
+    #[test]
+    fn what_is_skipped_at_the_beginning_does_not_count() {
+        for count in 0..=12 {
+            let mut queue = SendQueue::new();
+            for part in [&b"abc"[..], b"defg", b"h", b"ijkl"] {
+                queue.push(Bytes::from_static(part));
+            }
+            queue.skip(count);
+            let rest = &b"abcdefghijkl"[count as usize..];
+            assert_eq!((queue.una(), queue.nxt(), queue.end(), queue.len()), (0, 0, rest.len() as u64, rest.len()));
+            assert_eq!(queue.slice(0, 100).unwrap_or_default(), rest);
+            queue.push(Bytes::from_static(b"m"));
+            assert_eq!(queue.slice(queue.end() - 1, 5).unwrap(), &b"m"[..]);
+        }
     }
 
     #[test]

@@ -126,7 +126,7 @@ fn a_full_backlog_drops_syns_and_takes_them_later() {
     let now = world.now;
     let listener = world.hosts[1].listener.unwrap();
     world.hosts[1].stack.unlisten(now, listener);
-    let listener = world.hosts[1].stack.listen(None, PORT, ListenConfig { backlog: 2 }).unwrap();
+    let listener = world.hosts[1].stack.listen(None, PORT, ListenConfig { backlog: 2, ..ListenConfig::default() }).unwrap();
     // No one accepts: the world accepts on events, so take them away from it.
     let clients: Vec<_> = (0..4).map(|_| world.connect(true)).collect();
     let mut accepted = 0;

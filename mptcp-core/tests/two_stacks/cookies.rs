@@ -23,7 +23,7 @@ fn flooded(seed: u64, listener_config: StackConfig) -> (World, Attacker) {
     let mut world = World::new(seed, 2, [client_config, listener_config]);
     let (now, listener) = (world.now, world.hosts[1].listener.unwrap());
     world.hosts[1].stack.unlisten(now, listener);
-    let listener = world.hosts[1].stack.listen(None, PORT, ListenConfig { backlog: BACKLOG }).unwrap();
+    let listener = world.hosts[1].stack.listen(None, PORT, ListenConfig { backlog: BACKLOG, ..ListenConfig::default() }).unwrap();
     world.hosts[1].listener = Some(listener);
     let attacker = Attacker::new(&mut world);
     flood(&mut world, &attacker, 0);

@@ -245,7 +245,7 @@ fn a_connection_that_died_while_it_waited_does_not_hide_the_next_one() {
     let now = world.now;
     let listener = world.hosts[1].listener.unwrap();
     world.hosts[1].stack.unlisten(now, listener);
-    let listener = world.hosts[1].stack.listen(None, PORT, ListenConfig { backlog: 2 }).unwrap();
+    let listener = world.hosts[1].stack.listen(None, PORT, ListenConfig { backlog: 2, ..ListenConfig::default() }).unwrap();
     world.hosts[1].deaf = true;
     let first = world.connect(true);
     let second = world.connect(true);

@@ -141,9 +141,17 @@ impl Driver {
 
     fn handle_command(&mut self, command: Command) {
         match command {
-            Command::Connect { local, remote, config, pipe, answer } => {
+            Command::Connect { local, remote, config, mut first, pipe, answer } => {
                 match self.engine.connect(local, remote, config) {
-                    Ok(conn) => self.add(conn, pipe, Stage::Opening(answer)),
+                    Ok(conn) => {
+                        if let Ok(taken) = self.engine.send(conn, first.clone()) {
+                            let _ = first.split_to(taken);
+                        }
+                        self.add(conn, pipe, Stage::Opening(answer));
+                        if let Some(stream) = self.streams.get_mut(&conn) {
+                            stream.pending = first;
+                        }
+                    }
                     Err(error) => answer.send(Err(OpenFailure::Connect(error))),
                 }
             }

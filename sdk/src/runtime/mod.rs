@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 use mptcp_core::{ConnConfig, ConnId, ListenConfig};
 use tcp_adapter::{ConnectError, ListenError, ListenerId};
@@ -69,6 +70,8 @@ enum Command {
         local: Option<IpAddr>,
         remote: SocketAddr,
         config: ConnConfig,
+        /// What is written before anything leaves.
+        first: Bytes,
         pipe: Arc<Pipe>,
         answer: AnswerSender<Connected>,
     },
@@ -145,7 +148,7 @@ impl Runtime {
     /// `AddrNotAvailable` or `HostUnreachable` without an address or a route to connect from; `ConnectionRefused`,
     /// `ConnectionReset`, `TimedOut` as the peer answers; `NotConnected` if the runtime has stopped.
     pub fn connect(&self, remote: SocketAddr) -> io::Result<MptcpStream> {
-        self.open(None, remote, ConnConfig::default(), None)
+        self.open(None, remote, ConnConfig::default(), Bytes::new(), None)
     }
 
     /// The same, waiting for `timeout` at most.
@@ -153,7 +156,7 @@ impl Runtime {
     /// # Errors
     /// As [`connect`](Self::connect); `TimedOut` also after `timeout`.
     pub fn connect_timeout(&self, remote: SocketAddr, timeout: Duration) -> io::Result<MptcpStream> {
-        self.open(None, remote, ConnConfig::default(), Some(timeout))
+        self.open(None, remote, ConnConfig::default(), Bytes::new(), Some(timeout))
     }
 
     /// Connects from `local`, if that is given, with settings of the connection's own.
@@ -167,7 +170,29 @@ impl Runtime {
         config: ConnConfig,
         timeout: Option<Duration>,
     ) -> io::Result<MptcpStream> {
-        self.open(local, remote, config, timeout)
+        self.open(local, remote, config, Bytes::new(), timeout)
+    }
+
+    /// Connects by TCP Fast Open (RFC 7413): `first`, the first bytes of the stream, is on its way with the SYN as far as the peer is
+    /// known to take it there, and follows the handshake otherwise. The first connection to a peer asks it for the cookie
+    /// that the next ones need.
+    ///
+    /// What a SYN carries may reach the peer's application twice, in two connections (section 6.1).
+    ///
+    /// # Errors
+    /// As [`connect_timeout`](Self::connect_timeout); `Unsupported` if the TCP beneath cannot do it.
+    pub fn connect_fast(
+        &self,
+        local: Option<IpAddr>,
+        remote: SocketAddr,
+        config: ConnConfig,
+        first: Bytes,
+        timeout: Option<Duration>,
+    ) -> io::Result<MptcpStream> {
+        if !self.call(|engine| engine.stack().tcp().capabilities().fast_open)? {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the TCP beneath has no Fast Open"));
+        }
+        self.open(local, remote, ConnConfig { fast_open: true, ..config }, first, timeout)
     }
 
     fn open(
@@ -175,11 +200,12 @@ impl Runtime {
         local: Option<IpAddr>,
         remote: SocketAddr,
         config: ConnConfig,
+        first: Bytes,
         timeout: Option<Duration>,
     ) -> io::Result<MptcpStream> {
         let pipe = Arc::new(Pipe::new(self.shared.stream_buffer));
         let (answer, answered) = Answer::channel();
-        self.shared.command(Command::Connect { local, remote, config, pipe: Arc::clone(&pipe), answer })?;
+        self.shared.command(Command::Connect { local, remote, config, first, pipe: Arc::clone(&pipe), answer })?;
         match answered.wait(timeout.and_then(deadline)) {
             None => {
                 self.shared.command(Command::Abandon(pipe))?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::challenge::Challenges;
 use super::config::NativeConfig;
+use super::fast_open::SynData;
 use super::keep_alive::KeepAlive;
 use super::memory::Memory;
 use super::path_mtu::PathMtu;
@@ -26,6 +27,8 @@ pub(super) enum Phase {
     SynSent(Box<Handshake>),
     /// SYN-RECEIVED.
     SynReceived(Box<Handshake>),
+    /// SYN-RECEIVED too, but data of the SYN was taken, so that data moves already (RFC 7413 section 4.2.2).
+    FastOpen(Box<Handshake>),
     /// ESTABLISHED and later.
     Open,
 }
@@ -76,6 +79,10 @@ pub(super) struct Connection {
     /// The listener whose backlog it is in until the handshake is complete.
     pub(super) backlog: Option<ListenerId>,
     pub(super) agreed: Agreed,
+    /// The listener among whose pending fast opens it is until the handshake is complete.
+    pub(super) fast_open: Option<ListenerId>,
+    /// What our SYN, or the answer to the peer's, does about Fast Open.
+    pub(super) syn_data: Option<Box<SynData>>,
     /// Whether it is in the list of those to be served.
     pub(super) dirty: bool,
     /// An acknowledgement is to leave now.
@@ -169,8 +176,27 @@ impl Connection {
         timestamp(now, self.timestamp_offset)
     }
 
+    /// Whether data can move.
     pub(super) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::FastOpen(_) | Phase::Open)
+    }
+
+    /// Whether the handshake is complete.
+    pub(super) fn is_synchronized(&self) -> bool {
         matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether the SYN of an active open has not left yet.
+    pub(super) fn syn_is_due(&self) -> bool {
+        matches!(&self.phase, Phase::SynSent(handshake) if handshake.sent == 0)
+    }
+
+    /// Bytes that our SYN had when it was first sent.
+    pub(super) fn offered_on_syn(&self) -> u32 {
+        match self.syn_data.as_deref() {
+            Some(SynData::Left { bytes }) => *bytes,
+            _ => 0,
+        }
     }
 
     /// Whether the layer above may still send.
@@ -235,7 +261,11 @@ impl Connection {
                 handshake.until.min(now + ASK_AGAIN)
             }
             Phase::SynSent(handshake) | Phase::SynReceived(handshake) => handshake.resend_at.min(handshake.until),
-            Phase::Open => {
+            Phase::FastOpen(_) | Phase::Open => {
+                let answer = match &self.phase {
+                    Phase::FastOpen(handshake) => handshake.resend_at.min(handshake.until),
+                    _ => NEVER,
+                };
                 let paced = if config.pacing && !self.waits_for_neighbour {
                     self.send.paced_until(now).unwrap_or(NEVER)
                 } else {
@@ -243,7 +273,7 @@ impl Connection {
                 };
                 let idle = if self.trimmed { NEVER } else { self.last_active + TRIM_AFTER };
                 let asked = self.keep_alive.deadline(config, self.last_received, self.send.is_idle());
-                self.send.deadline().min(self.receive.deadline()).min(paced).min(idle).min(asked)
+                self.send.deadline().min(self.receive.deadline()).min(paced).min(idle).min(asked).min(answer)
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::fast_open::Attempt;
 use super::input::{Disposition, Take};
 use super::pairs::Entry;
 use super::stateless::Resumed;
@@ -101,8 +102,7 @@ impl NativeStack {
             None => match self.pair(&tuple) {
                 Some(Entry::Connection(id)) => *id,
                 Some(Entry::TimeWait(_)) => {
-                    self.receive_in_time_wait(interface, tuple, segment, hook);
-                    return None;
+                    return self.receive_in_time_wait(interface, tuple, segment, hook);
                 }
                 None => return self.receive_unknown(interface, tuple, segment, hook),
             },
@@ -119,16 +119,24 @@ impl NativeStack {
             hook,
             events: &mut self.events,
         };
+        let attempt = conn.fast_open_attempt(segment);
         let disposition = conn.on_segment(&mut cx, segment);
         conn.settle_memory(&mut self.memory);
         if !std::mem::replace(&mut conn.dirty, true) {
             self.dirty.push_back(id);
         }
-        if conn.is_open()
-            && let Some(listener) = conn.backlog.take()
-        {
-            self.listeners.end(listener);
+        if conn.is_synchronized() {
+            if let Some(listener) = conn.backlog.take() {
+                self.listeners.end(listener);
+            }
         }
+        let conn = if conn.is_synchronized() && (conn.fast_open.is_some() || conn.syn_data.is_some()) {
+            self.conclude_fast_open(id, segment, attempt);
+            let Some(State::Live(conn)) = self.connections.get_mut(id) else { return None };
+            conn
+        } else {
+            conn
+        };
         // Here rather than when the connection is served, since events are taken before that.
         if conn.no_longer_starved(&self.config) {
             self.events.push_back(TcpEvent::Writable(id));
@@ -145,6 +153,19 @@ impl NativeStack {
             }
         }
         None
+    }
+
+    /// The handshake of a connection is complete that had to do with Fast Open.
+    fn conclude_fast_open(&mut self, id: TcpId, segment: &Segment<'_>, attempt: Option<Attempt>) {
+        let Some(conn) = self.live_mut(id) else { return };
+        let (tuple, listener) = (conn.template.tuple(), conn.fast_open.take());
+        conn.syn_data = None;
+        if let Some(listener) = listener {
+            self.no_longer_fast(listener, false);
+        }
+        if let Some(attempt) = attempt {
+            self.learn_of_server(&tuple, segment, attempt);
+        }
     }
 
     fn take_payload(
@@ -181,23 +202,23 @@ impl NativeStack {
         tuple: FourTuple,
         segment: &Segment<'_>,
         hook: &mut dyn SegmentHook,
-    ) {
-        let Some(Entry::TimeWait(wait)) = self.pair(&tuple) else { return };
+    ) -> Option<(TcpId, Take)> {
+        let Some(Entry::TimeWait(wait)) = self.pair(&tuple) else { return None };
         if wait.interface != interface {
-            return;
+            return None;
         }
         let answer = wait.answer(segment);
         // The number of a cookie cannot be chosen, so it might lie within the old connection's: such a SYN comes again.
         let no_room = self.listeners.find(tuple.local).is_some_and(|(_, room)| !room);
         if answer == Answer::Silence || (answer == Answer::NewConnection && no_room) {
-            return;
+            return None;
         }
-        let Some(Entry::TimeWait(mut wait)) = self.remove_pair(&tuple) else { return };
+        let Some(Entry::TimeWait(mut wait)) = self.remove_pair(&tuple) else { return None };
         if answer == Answer::NewConnection {
             self.time_waits.remove(&(wait.expires, tuple));
-            self.receive_unknown(interface, tuple, segment, hook);
+            let taken = self.receive_unknown(interface, tuple, segment, hook);
             self.begin_beyond(&tuple, wait.next_seq());
-            return;
+            return taken;
         }
         if segment.flags.contains(Flags::FIN) {
             self.time_waits.remove(&(wait.expires, tuple));
@@ -211,6 +232,7 @@ impl NativeStack {
         wait.template.write(&mut head, &fields, &[], ChecksumMode::Full);
         self.ready.push_back((interface, Frame::linear(head)));
         self.enter_pair(&tuple, Entry::TimeWait(wait));
+        None
     }
 
     /// A segment of no connection (RFC 9293 section 3.10.7.1 and 3.10.7.2). It may be what brings one back whose SYN was answered by a
@@ -228,8 +250,7 @@ impl NativeStack {
             return None;
         }
         if syn && !flags.contains(Flags::ACK) {
-            self.open_passive(interface, tuple, segment, hook);
-            return None;
+            return self.open_passive(interface, tuple, segment, hook);
         }
         let resumed = if syn { Resumed::Unknown } else { self.resume(interface, tuple, segment, hook) };
         match resumed {
@@ -264,6 +285,9 @@ impl NativeStack {
             // A soft error never ends a connection (RFC 9293 section 3.9.2.2, MUST-56). A hard one ends the attempt to open one, and
             // nothing later: anybody on the path can forge it (RFC 5927 section 5.2).
             IcmpErrorKind::Hard if conn.is_syn_sent() && error.seq == conn.send.iss => {
+                if conn.syn_data.is_some() {
+                    self.fast_open_failed(&tuple);
+                }
                 self.end(id, CloseReason::Refused);
                 return;
             }

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::connection::{Connection, Handshake, Phase};
+use super::fast_open::Attempt;
 use super::path_mtu::Report;
 use super::receiver::Arrival;
 use super::send::Acknowledgement;
@@ -60,7 +61,7 @@ impl Connection {
                 let segment = Segment { flags, seq: segment.seq.wrapping_add(1), ..segment.clone() };
                 self.on_synchronized(cx, &segment)
             }
-            Phase::SynReceived(_) | Phase::Open => self.on_synchronized(cx, segment),
+            Phase::SynReceived(_) | Phase::FastOpen(_) | Phase::Open => self.on_synchronized(cx, segment),
         }
     }
 
@@ -72,7 +73,8 @@ impl Connection {
             return Disposition::Done;
         }
         let ack = flags.contains(Flags::ACK);
-        let acked = ack && segment.ack == self.send.seq(0);
+        let early = segment.ack.wrapping_sub(self.send.seq(0));
+        let acked = ack && early <= self.offered_on_syn();
         if ack && !acked {
             return if rst { Disposition::Done } else { Disposition::Refuse };
         }
@@ -84,7 +86,7 @@ impl Connection {
             flags: tcp_flags(flags),
             offset: 0,
             len: 0,
-            acked: ack.then_some(0),
+            acked: ack.then_some(early.into()),
             window: u32::from(segment.window),
             options: options.foreign.as_slice(),
         };
@@ -104,8 +106,9 @@ impl Connection {
         // RFC 3168 section 6.1.1: ECE alone answers a SYN with both.
         self.agreed.ecn = cx.config.ecn && flags.contains(Flags::ECE) && !flags.contains(Flags::CWR);
         if ack {
+            self.send.skip(early.into());
             self.open(cx, handshake);
-            self.send.update_window(0, 0, u64::from(segment.window));
+            self.send.update_window(0, early.into(), u64::from(segment.window));
             self.ack_now = true;
         } else {
             // Both open at the same time (RFC 9293 section 3.5, MUST-10).
@@ -115,6 +118,24 @@ impl Connection {
             self.send.window = u64::from(segment.window);
         }
         Disposition::Done
+    }
+
+    /// What will have become of an active open that has to do with Fast Open, if this segment completes it.
+    pub(super) fn fast_open_attempt(&self, segment: &Segment<'_>) -> Option<Attempt> {
+        self.syn_data.as_ref()?;
+        let Phase::SynSent(handshake) = &self.phase else { return None };
+        let (offered, taken) = (self.offered_on_syn(), segment.ack.wrapping_sub(self.send.seq(0)));
+        Some(Attempt { offered, taken, syns: handshake.sent })
+    }
+
+    /// `take` bytes of the peer's SYN are taken before the handshake is complete.
+    pub(super) fn open_fast(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>, take: usize) -> Take {
+        self.touch(cx.now);
+        self.send.start(cx.config);
+        self.send.update_window(0, 0, u64::from(segment.window));
+        cx.events.push_back(TcpEvent::Established(self.id));
+        let segment = u32::try_from(take).unwrap_or(u32::MAX);
+        Take { offset: 0, len: take, fin: false, segment, marked: false }
     }
 
     /// Learns from the peer's SYN, in either role.
@@ -154,14 +175,16 @@ impl Connection {
             }
             _ => self.send.rtt.after_lost_syn(),
         }
-        self.phase = Phase::Open;
+        let before = std::mem::replace(&mut self.phase, Phase::Open);
         self.touch(cx.now);
         if self.agreed.ecn && self.send.control.ecn() == EcnResponse::Proportional {
             // Both ends of a data centre are alike (RFC 8257 section 5).
             self.receive.echo_exactly();
         }
-        self.send.start(cx.config);
-        cx.events.push_back(TcpEvent::Established(self.id));
+        if !matches!(before, Phase::FastOpen(_)) {
+            self.send.start(cx.config);
+            cx.events.push_back(TcpEvent::Established(self.id));
+        }
     }
 
     /// RFC 9293 section 3.10.7.4.
@@ -200,10 +223,15 @@ impl Connection {
             if !flags.contains(Flags::ACK) {
                 return Disposition::Done;
             }
-            if matches!(self.phase, Phase::SynReceived(_)) && acked != 0 {
+            let is_answer = match self.phase {
+                Phase::SynReceived(_) => (0..=i64::from(self.offered_on_syn())).contains(&acked),
+                Phase::FastOpen(_) => acked >= 0,
+                Phase::SynSent(_) | Phase::Open => true,
+            };
+            if !is_answer {
                 return Disposition::Refuse;
             }
-            if !self.send.acknowledgement_is_acceptable(acked) {
+            if self.is_open() && !self.send.acknowledgement_is_acceptable(acked) {
                 self.challenge(cx, false);
                 return Disposition::Done;
             }
@@ -238,8 +266,17 @@ impl Connection {
         if let Some((value, _)) = options.timestamps.filter(|_| self.agreed.timestamps) {
             self.receive.timestamps.take(cx.now, value, offset <= self.receive.acked());
         }
-        if let Phase::SynReceived(ref handshake) = self.phase {
-            self.open(cx, **handshake);
+        match &self.phase {
+            Phase::SynReceived(handshake) => {
+                let handshake = **handshake;
+                self.send.skip(acked);
+                self.open(cx, handshake);
+            }
+            Phase::FastOpen(handshake) => {
+                let handshake = **handshake;
+                self.open(cx, handshake);
+            }
+            Phase::SynSent(_) | Phase::Open => {}
         }
         self.acknowledged(cx, segment, &options, &seen, signal);
         if self.agreed.ecn && flags.contains(Flags::CWR) {
@@ -264,7 +301,7 @@ impl Connection {
     fn answers_both_syns(&self, segment: &Segment<'_>) -> bool {
         segment.flags.contains(Flags::SYN | Flags::ACK)
             && segment.seq == self.receive.irs()
-            && segment.ack == self.send.seq(0)
+            && segment.ack.wrapping_sub(self.send.seq(0)) <= self.offered_on_syn()
             && segment.payload_len == 0
     }
 
@@ -274,12 +311,12 @@ impl Connection {
             return false;
         }
         match &mut self.phase {
-            Phase::SynReceived(handshake) if self.challenges.allow(cx.now) => {
+            Phase::SynReceived(handshake) | Phase::FastOpen(handshake) if self.challenges.allow(cx.now) => {
                 handshake.resend_at = cx.now;
                 true
             }
-            Phase::SynReceived(_) => true,
-            _ => false,
+            Phase::SynReceived(_) | Phase::FastOpen(_) => true,
+            Phase::SynSent(_) | Phase::Open => false,
         }
     }
 

@@ -21,6 +21,7 @@ mod config;
 mod connection;
 mod cookies;
 mod demux;
+mod fast_open;
 mod input;
 #[cfg(feature = "conformance")]
 mod invariants;
@@ -53,6 +54,7 @@ pub use self::coalesce::Coalescer;
 pub use self::config::NativeConfig;
 use self::connection::Connection;
 use self::cookies::Cookies;
+use self::fast_open::FastOpen;
 use self::memory::{Level, Memory};
 use self::neighbours::Neighbours;
 use self::pairs::Pairs;
@@ -83,6 +85,7 @@ pub struct NativeStack {
     time_waits: BTreeSet<(Instant, FourTuple)>,
     listeners: Listeners,
     cookies: Cookies,
+    fast_open: FastOpen,
     wheel: Wheel,
     /// Connections that have something to do, each once.
     dirty: VecDeque<TcpId>,
@@ -146,6 +149,7 @@ impl NativeStack {
             time_waits: BTreeSet::new(),
             listeners: Listeners::default(),
             cookies: Cookies::default(),
+            fast_open: FastOpen::default(),
             wheel: Wheel::new(),
             dirty: VecDeque::new(),
             ready: VecDeque::new(),
@@ -224,6 +228,7 @@ impl TcpStack for NativeStack {
             custom_congestion_control: true,
             zero_copy: true,
             segmentation_offload: true,
+            fast_open: true,
             min_rto: self.config.min_rto,
         }
     }
@@ -256,11 +261,24 @@ impl TcpStack for NativeStack {
 
     fn unlisten(&mut self, listener: ListenerId) {
         self.listeners.remove(listener);
+        self.listen_fast(listener, 0);
     }
 
     fn connect(&mut self, now: Instant, request: &ConnectRequest) -> Result<TcpId, ConnectError> {
         self.now = now;
         self.open_active(request)
+    }
+
+    fn allow_fast_open(&mut self, listener: ListenerId, pending: usize) -> bool {
+        self.listen_fast(listener, pending);
+        true
+    }
+
+    fn fast_open(&mut self, conn: TcpId, data: &Bytes) -> Option<usize> {
+        let tuple = self.live(conn).filter(|conn| conn.syn_is_due())?.template.tuple();
+        let (syn_data, bytes) = self.offer_on_syn(&tuple, data);
+        self.live_mut(conn)?.syn_data = syn_data.map(Box::new);
+        Some(bytes)
     }
 
     fn send(&mut self, now: Instant, conn: TcpId, bytes: Bytes, tag: u64) -> Result<(), SendError> {

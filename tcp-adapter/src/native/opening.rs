@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::connection::{Agreed, Connection, Handshake, MIN_SEGMENT, Phase};
+use super::fast_open::{Judgement, SynData};
+use super::input::Take;
 use super::neighbours;
 use super::pairs::Entry;
 use super::path_mtu::PathMtu;
@@ -68,25 +70,34 @@ impl NativeStack {
         tuple: FourTuple,
         segment: &Segment<'_>,
         hook: &mut dyn SegmentHook,
-    ) {
+    ) -> Option<(TcpId, Take)> {
         let options = Options::parse(segment.options);
         let listener = match self.listeners.find(tuple.local) {
             Some((listener, false)) => {
-                return self.answer_stateless(interface, tuple, segment, &options, listener, hook);
+                self.answer_stateless(interface, tuple, segment, &options, listener, hook);
+                return None;
             }
             other => other.map(|(listener, _)| listener),
         };
-        let Some(id) = self.connections.reserve() else { return };
-        let syn =
-            SynSegment { listener, local: tuple.local, remote: tuple.remote, options: options.foreign.as_slice() };
+        let id = self.connections.reserve()?;
+        let Judgement { take, answer } =
+            listener.map_or_else(Judgement::default, |listener| self.judge_syn(listener, &tuple, segment));
+        let syn = SynSegment {
+            listener,
+            local: tuple.local,
+            remote: tuple.remote,
+            early: take,
+            options: options.foreign.as_slice(),
+        };
         let verdict = hook.on_syn(self.now, id, &syn);
         if !self.admit(interface, id, segment, verdict) {
-            return;
+            return None;
         }
         if let Some(listener) = listener {
             self.listeners.begin(listener);
         }
-        let phase = Phase::SynReceived(Box::new(Handshake::new(self.now, self.config.handshake_timeout)));
+        let handshake = Box::new(Handshake::new(self.now, self.config.handshake_timeout));
+        let phase = if take > 0 { Phase::FastOpen(handshake) } else { Phase::SynReceived(handshake) };
         let mut conn = self.connection(id, interface, tuple, phase);
         let mut cx = Context {
             now: self.now,
@@ -99,9 +110,16 @@ impl NativeStack {
         conn.take_peer_syn(&mut cx, segment, &options);
         // RFC 3168 section 6.1.1: both flags on a SYN ask for ECN. It is answered even if it is not asked for from here.
         conn.agreed.ecn = segment.flags.contains(Flags::ECE | Flags::CWR);
+        conn.syn_data = answer.map(|cookie| Box::new(SynData::Answer(cookie)));
+        let taken = (take > 0).then(|| conn.open_fast(&mut cx, segment, take));
+        if let (Some(listener), Some(_)) = (listener, &taken) {
+            conn.fast_open = Some(listener);
+            self.began_fast(listener);
+        }
         self.enter_pair(&tuple, Entry::Connection(id));
         self.connections.put(id, State::Live(Box::new(conn)));
         self.wake(id);
+        taken.map(|take| (id, take))
     }
 
     /// Whether the layer above accepts a connection; if not, its handle is released and the segment refused or forgotten.
@@ -137,6 +155,8 @@ impl NativeStack {
             interface,
             phase,
             backlog: None,
+            fast_open: None,
+            syn_data: None,
             agreed: Agreed::default(),
             dirty: false,
             ack_now: false,

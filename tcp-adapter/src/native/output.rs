@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::Context;
 use super::connection::{Connection, Handshake, Phase};
+use super::fast_open::{Offer, SynData};
 use super::send::{Limits, MayProbe, Plan, Slice};
 use super::wire::{ChecksumMode, Ecn, Flags, HeadPool, OptionWriter, SegmentFields};
 use crate::{ChecksumState, Frame, FrameMeta, InterfaceId, Offload, OptionSpace, SegmentKind, SegmentOut};
@@ -36,6 +37,10 @@ impl Connection {
         match self.phase {
             Phase::SynSent(ref handshake) => self.transmit_syn(cx, out, **handshake, false),
             Phase::SynReceived(ref handshake) => self.transmit_syn(cx, out, **handshake, true),
+            Phase::FastOpen(ref handshake) => {
+                self.transmit_syn(cx, out, **handshake, true);
+                self.transmit_open(cx, out);
+            }
             Phase::Open => self.transmit_open(cx, out),
         }
     }
@@ -44,15 +49,32 @@ impl Connection {
         if handshake.resend_at <= cx.now {
             handshake.leaves(cx.now);
             match &mut self.phase {
-                Phase::SynSent(kept) | Phase::SynReceived(kept) => **kept = handshake,
+                Phase::SynSent(kept) | Phase::SynReceived(kept) | Phase::FastOpen(kept) => **kept = handshake,
                 Phase::Open => {}
             }
-            self.emit_syn(cx, out, answer);
+            let fast = if handshake.sent == 1 { self.take_syn_data() } else { None };
+            self.emit_syn(cx, out, answer, fast);
             (self.ack_now, self.bare_now) = (false, false);
         }
     }
 
-    fn emit_syn(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>, answer: bool) {
+    /// The option and the data of the first SYN or SYN/ACK. Those that are sent again go without, as one or the other may be why the
+    /// first got no answer (RFC 7413 sections 4.2.1 and 4.2.2).
+    fn take_syn_data(&mut self) -> Option<(Offer, Bytes)> {
+        let (fast, left) = match *self.syn_data.take()? {
+            SynData::Ask => ((Offer::Request, Bytes::new()), Some(0)),
+            SynData::Send { cookie, data } => {
+                let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+                ((Offer::Cookie(cookie), data), Some(bytes))
+            }
+            SynData::Answer(cookie) => ((Offer::Cookie(cookie), Bytes::new()), None),
+            SynData::Left { .. } => return None,
+        };
+        self.syn_data = left.map(|bytes| Box::new(SynData::Left { bytes }));
+        Some(fast)
+    }
+
+    fn emit_syn(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>, answer: bool, fast: Option<(Offer, Bytes)>) {
         let mut options = OptionWriter::default();
         // The true MSS of the interface: options do not count (RFC 6691).
         let headers = self.template.packet_overhead();
@@ -88,6 +110,15 @@ impl Connection {
         };
         let window = cx.hook.on_transmit(cx.now, self.id, &segment, &mut space);
         options.raw(space.as_slice());
+        // Without room for the cookie there is no Fast Open (RFC 7413 section 4.2.2, step 1a).
+        let data = match fast {
+            Some((offer, data)) if offer.emit(&mut options) => data,
+            Some(_) => {
+                self.syn_data = None;
+                Bytes::new()
+            }
+            None => Bytes::new(),
+        };
         options.pad();
         let mut flags = Flags::SYN;
         if answer {
@@ -101,7 +132,13 @@ impl Connection {
         let window = self.receive.window_field(cx.now, window, true, self.send.mss);
         let seq = self.send.iss;
         let header = Header { seq, acknowledges: None, flags, window, ecn: Ecn::NotEct, options: &options };
-        self.emit(out, &header, SmallVec::new(), 0, None);
+        let len = data.len();
+        let pieces = Some(data).filter(|data| !data.is_empty()).into_iter().collect();
+        self.emit(out, &header, pieces, len, None);
+        if self.receive.owes_ack() {
+            // Data of the peer's SYN.
+            self.receive.on_ack_sent(false);
+        }
     }
 
     fn transmit_open(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>) {

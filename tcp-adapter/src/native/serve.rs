@@ -142,6 +142,12 @@ impl NativeStack {
         if let Some(listener) = conn.backlog.take() {
             self.listeners.end(listener);
         }
+        if let Some(listener) = conn.fast_open.take() {
+            self.no_longer_fast(listener, reason == CloseReason::Reset);
+        }
+        if conn.is_syn_sent() && conn.syn_data.is_some() && reason == CloseReason::TimedOut {
+            self.fast_open_failed(&tuple);
+        }
         let received = conn.receive.drain();
         if received.is_empty() || reason == CloseReason::Aborted {
             self.close(id, reason);
@@ -233,6 +239,11 @@ impl Connection {
     fn on_due(&mut self, now: Instant, config: &super::NativeConfig) -> Option<CloseReason> {
         if let Phase::SynSent(handshake) | Phase::SynReceived(handshake) = &self.phase {
             return (handshake.until <= now).then_some(CloseReason::TimedOut);
+        }
+        if let Phase::FastOpen(handshake) = &self.phase
+            && handshake.until <= now
+        {
+            return Some(CloseReason::TimedOut);
         }
         match self.send.on_timeout(now, config.user_timeout) {
             Expired::Nothing => {}

@@ -56,6 +56,7 @@ impl NativeStack {
             listener: Some(listener),
             local: tuple.local,
             remote: tuple.remote,
+            early: 0,
             options: options.foreign.as_slice(),
         };
         if !hook.on_stateless_syn(self.now, &syn, &mut space) {
@@ -104,6 +105,7 @@ impl NativeStack {
             listener: Some(listener),
             local: tuple.local,
             remote: tuple.remote,
+            early: 0,
             options: options.foreign.as_slice(),
         };
         let verdict = hook.on_cookie(self.now, id, &ack);

@@ -8,10 +8,14 @@ use crate::TcpInfo;
 pub(super) enum Command {
     Listen {
         backlog: usize,
+        /// Opens with data on their SYN at a time.
+        fast: usize,
     },
     Unlisten,
     Connect {
         port: Option<u16>,
+        /// Bytes offered for the SYN, and how many of them it takes.
+        fast: Option<(u64, Bound)>,
     },
     Send {
         len: u64,
@@ -59,11 +63,15 @@ impl Command {
             ref words => (words, None),
         };
         let command = match *words {
-            ["listen"] => Self::Listen { backlog: 128 },
-            ["listen", "backlog", backlog] => Self::Listen { backlog: small(backlog)? },
+            ["listen"] => Self::Listen { backlog: 128, fast: 0 },
+            ["listen", "backlog", backlog] => Self::Listen { backlog: small(backlog)?, fast: 0 },
+            ["listen", "fast", fast] => Self::Listen { backlog: 128, fast: small(fast)? },
             ["unlisten"] => Self::Unlisten,
-            ["connect"] => Self::Connect { port: None },
-            ["connect", "port", port] => Self::Connect { port: Some(small(port)?) },
+            ["connect"] => Self::Connect { port: None, fast: None },
+            ["connect", "port", port] => Self::Connect { port: Some(small(port)?), fast: None },
+            ["connect", "fast", offered, "takes", taken] => {
+                Self::Connect { port: None, fast: Some((number(offered)?, Bound::parse(taken, number)?)) }
+            }
             ["send", len, ref rest @ ..] => {
                 let len = number(len)?;
                 let (chunk, tag) = match *rest {

@@ -3,7 +3,7 @@
 use super::options::{self, OptionSpec, Seq, Stamp, TcpOption};
 use super::peer::Peer;
 use super::segment::{PUSH, SegmentSpec, show_flags};
-use crate::conformance::packet::Packet;
+use crate::conformance::packet::{Packet, SYN};
 
 /// What differs, each in words; empty if nothing does.
 pub(super) fn differences(spec: &SegmentSpec, peer: &Peer, packet: &Packet, pieces: Option<u16>) -> Vec<String> {
@@ -94,7 +94,8 @@ fn wrong_payload(spec: &SegmentSpec, peer: &Peer, packet: &Packet) -> Option<Str
     if matches!(spec.seq, Some(Seq::Raw(_))) {
         return None;
     }
-    let mut seq = packet.seq;
+    // The SYN comes before the first byte of the stream.
+    let mut seq = packet.seq.wrapping_add(u32::from(packet.has(SYN)));
     for (at, &byte) in packet.payload.iter().enumerate() {
         if byte != peer.stack_byte(seq) {
             return Some(format!("payload: byte {at} is wrong"));

@@ -38,7 +38,7 @@
 //! | `>> SEGMENT` | the stack sends a segment |
 //! | `>>* [SEGMENT]` | it may have sent any number of segments until now, all as stated |
 //! | `none` | it has sent nothing else until now |
-//! | `app listen [backlog N]`, `unlisten`, `connect [port N]`, `send N [by CHUNK \| tag TAG]`, `recv N`, `recv one`, `shutdown`, `abort [OPTIONS]`, `ack_now`, `probe` | a call of the layer above; `-> NAME` after it: it fails with that variant |
+//! | `app listen [backlog N \| fast N]`, `unlisten`, `connect [port N \| fast N takes N]` (with bytes offered for the SYN), `send N [by CHUNK \| tag TAG]`, `recv N`, `recv one`, `shutdown`, `abort [OPTIONS]`, `ack_now`, `probe` | a call of the layer above; `-> NAME` after it: it fails with that variant |
 //! | `app window N` or `own`, `option BYTES` or `none`, `verdict accept`, `signal`, `drop`, `reset`, `syn accept`, `drop`, `reset` | what the hook says from now on |
 //! | `event NAME` | has been reported since it was last asked for: `established`, `readable`, `writable`, `finished`, `closed normal`, `refused`, `reset`, `timed-out`, `aborted` |
 //! | `event no NAME` | has not |
@@ -51,7 +51,8 @@
 //! `FLAGS FROM:TO WORD...`. Flags are `S`, `F`, `R`, `P`, `.` (ACK), `U`, `E` (ECE), `W` (CWR), `-` for none. Sequence
 //! numbers count from the sender's initial one, so that data starts at 1; `=N` is a number as in the header. Words:
 //! `ack N`, `win N` (in bytes), `rawwin N` (the field), `mss N`, `wscale N`, `sackOK`, `sack FROM:TO,FROM:TO`,
-//! `ts VALUE/ECHO` (the stack's count from its first; `last` echoes its last one), `opt KIND:BYTES`, `urg N`, `notect`,
+//! `ts VALUE/ECHO` (the stack's count from its first; `last` echoes its last one), `opt KIND:BYTES` (or `last`: what the stack has
+//! sent last with this kind), `urg N`, `notect`,
 //! `ect0`, `ect1`, `ce`, `by N` (the range is a burst of segments of this size), `pieces N` (of a super-segment). Only of what is sent: `rawopt BYTES`,
 //! `fill BYTE` (instead of the pattern), `badsum`. Only of what is expected: `no OPTION`, `*` for flags or
 //! range. What an expectation does not state is not looked at, PSH included. Expected

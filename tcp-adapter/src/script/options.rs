@@ -36,6 +36,8 @@ pub(super) enum OptionSpec {
     Timestamps(Stamp, Stamp),
     /// Kind, and value unless any will do.
     Other(u8, Option<Vec<u8>>),
+    /// What the stack has sent last with this kind.
+    Last(u8),
     /// Bytes that need not be an option.
     Raw(Vec<u8>),
 }

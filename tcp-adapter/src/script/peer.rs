@@ -163,6 +163,7 @@ impl Peer {
                 TcpOption::Timestamps(number(value, 0)?, if nothing { 0 } else { number(echo, first)? })
             }
             OptionSpec::Other(kind, value) => TcpOption::Other(*kind, value.clone().unwrap_or_default()),
+            OptionSpec::Last(kind) => return Err(format!("the stack has not sent option {kind}")),
             OptionSpec::Raw(raw) => {
                 bytes.extend_from_slice(raw);
                 return Ok(());

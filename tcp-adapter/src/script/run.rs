@@ -10,6 +10,7 @@ use self::hook::ScriptHook;
 use super::expect::differences;
 use super::line::{Action, Line, When};
 use super::number::show_time;
+use super::options::{OptionSpec, TcpOption};
 use super::parse::Script;
 use super::peer::{Peer, STACK_MAC, address};
 use super::segment::SegmentSpec;
@@ -54,6 +55,8 @@ struct Runner {
     /// When the line before happened.
     previous: Instant,
     peers: BTreeMap<u8, Peer>,
+    /// Values of the options that the stack has sent last, of kinds that are not known.
+    last_options: BTreeMap<u8, Vec<u8>>,
     listener: Option<ListenerId>,
     unexpected: VecDeque<SentSegment>,
     events: Vec<TcpEvent>,
@@ -82,6 +85,7 @@ impl Runner {
             now: START,
             previous: START,
             peers: BTreeMap::new(),
+            last_options: BTreeMap::new(),
             listener: None,
             unexpected: VecDeque::new(),
             events: Vec::new(),
@@ -118,7 +122,8 @@ impl Runner {
     fn act(&mut self, peer: u8, action: &Action) -> Result<(), String> {
         match action {
             Action::Inject(spec) => {
-                for piece in spec.burst() {
+                for mut piece in spec.burst() {
+                    self.bring_back(&mut piece);
                     let frame = self.peer(peer).frame(&piece)?;
                     self.inject(frame)?;
                 }
@@ -143,6 +148,17 @@ impl Runner {
             Action::Expect(_) | Action::ExpectAny(_) | Action::Event(_) => {}
         }
         Ok(())
+    }
+
+    /// Replaces the options that are to be what the stack has sent last.
+    fn bring_back(&self, spec: &mut SegmentSpec) {
+        for option in &mut spec.options {
+            if let OptionSpec::Last(kind) = *option
+                && let Some(value) = self.last_options.get(&kind)
+            {
+                *option = OptionSpec::Other(kind, Some(value.clone()));
+            }
+        }
     }
 
     fn peer(&mut self, index: u8) -> &mut Peer {
@@ -174,6 +190,7 @@ impl Runner {
                     && let Some(info) = self.stack.info(conn)
                 {
                     self.learn(info.remote.port(), conn);
+                    self.took_with_syn(info.remote.port(), info.snd_una);
                 }
                 self.events.push(event);
             }
@@ -197,6 +214,13 @@ impl Runner {
         }
     }
 
+    /// What the peer has taken with the SYN needs not be sent any more.
+    fn took_with_syn(&mut self, port: u16, bytes: u64) {
+        if let Some(index) = Peer::index_of(port) {
+            self.peer(index).sent = bytes;
+        }
+    }
+
     fn sent(&mut self, frame: &Frame) -> Result<(), String> {
         if let Some(answer) = neighbour::answer(frame) {
             self.stack.handle_frame(self.now, InterfaceId(0), answer, &mut self.hook);
@@ -214,6 +238,11 @@ impl Runner {
         let index = index.ok_or_else(|| format!("the stack sent a segment to {}", packet.destination))?;
         let found = options::parse(&packet.options).unwrap_or_default();
         self.peer(index).observe(&packet, &found);
+        for option in &found {
+            if let TcpOption::Other(kind, value) = option {
+                self.last_options.insert(*kind, value.clone());
+            }
+        }
         let pieces = frame.meta.segment_size.map(Into::into);
         let digit = if index == 1 { String::new() } else { index.to_string() };
         let text = format!("      >>{digit} {}", self.peer(index).show(&packet, pieces));

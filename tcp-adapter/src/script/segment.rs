@@ -76,8 +76,11 @@ impl SegmentSpec {
             "opt" => {
                 let text = value()?;
                 let (kind, content) = text.split_once(':').ok_or_else(|| format!("'{text}' is not KIND:BYTES"))?;
-                let content = if content == "*" { None } else { Some(bytes(content)?) };
-                self.options.push(OptionSpec::Other(small(kind)?, content));
+                self.options.push(match content {
+                    "last" => OptionSpec::Last(small(kind)?),
+                    "*" => OptionSpec::Other(small(kind)?, None),
+                    content => OptionSpec::Other(small(kind)?, Some(bytes(content)?)),
+                });
             }
             "rawopt" => self.options.push(OptionSpec::Raw(bytes(value()?)?)),
             "no" => self.absent.push(parse_kind(value()?)?),

@@ -288,6 +288,7 @@ impl TcpStack for SmoltcpStack {
             custom_congestion_control: false,
             zero_copy: false,
             segmentation_offload: false,
+            fast_open: false,
             min_rto: rtt::MIN_RTO,
         }
     }

@@ -155,7 +155,8 @@ impl SmoltcpStack {
         let listener = listener.map(|(id, _)| id);
         let Some(id) = self.connections.reserve() else { return };
         let options = ParsedOptions::parse(&frame[segment.options.clone()]);
-        let syn = SynSegment { listener, local: tuple.local, remote: tuple.remote, options: options.unknown() };
+        let syn =
+            SynSegment { listener, local: tuple.local, remote: tuple.remote, early: 0, options: options.unknown() };
         match hook.on_syn(self.now, id, &syn) {
             SynVerdict::Accept => {}
             SynVerdict::Drop => return self.connections.release(id),

@@ -21,6 +21,7 @@ mod close;
 mod congestion;
 mod cookies;
 mod ecn;
+mod fast_open;
 mod handshake;
 mod hostile;
 mod keep_alive;

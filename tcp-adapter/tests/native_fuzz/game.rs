@@ -27,6 +27,8 @@ pub(crate) struct Game {
     read: BTreeMap<TcpId, u64>,
     open: Vec<TcpId>,
     tag: u64,
+    /// The cookie that the stack has handed out last (RFC 7413).
+    cookie: Vec<u8>,
     /// Connections established, segments that the hook was shown, connections closed.
     seen: [usize; 3],
 }
@@ -79,7 +81,8 @@ impl Game {
         if bit(9) {
             stack.set_offload(interface, tcp_adapter::Offload { checksum: true, segmentation: true });
         }
-        stack.listen(None, LISTENED, 2).unwrap();
+        let listener = stack.listen(None, LISTENED, 2).unwrap();
+        assert!(stack.allow_fast_open(listener, 1 + usize::from(bit(10))));
         let at = |port| SocketAddr::new([10, 0, 0, 2].into(), port);
         let own = |port| SocketAddr::new([10, 0, 0, 1].into(), port);
         let flows =
@@ -92,6 +95,7 @@ impl Game {
             read: BTreeMap::new(),
             open: Vec::new(),
             tag: 0,
+            cookie: Vec::new(),
             seen: [0; 3],
         }
     }
@@ -171,6 +175,8 @@ impl Game {
         let request = ConnectRequest { local: flow.own.ip(), local_port: Some(flow.own.port()), remote: flow.peer };
         if let Ok(id) = self.stack.connect(self.now, &request) {
             self.open.push(id);
+            let taken = self.stack.fast_open(id, &Bytes::from(vec![8; usize::try_from(self.tag % 600).unwrap()]));
+            assert!(taken.is_some(), "the SYN has not left");
             *flow = Flow { iss: flow.iss.wrapping_add(100_000), ..Flow::new(flow.own, flow.peer) };
             flow.next = flow.iss;
         }
@@ -191,6 +197,7 @@ impl Game {
         let mut options = Vec::new();
         if begins {
             options.extend_from_slice(&[2, 4, 5, 0xb4, 4, 2, 3, 3, 7, 1]);
+            options.extend_from_slice(&fast_open(if syn { &[9; 8] } else { &self.cookie }));
         }
         options.extend_from_slice(&[1, 1, 8, 10]);
         options.extend_from_slice(&self.clock().to_be_bytes());
@@ -200,7 +207,7 @@ impl Game {
             (true, false) => SYN,
             (false, _) => ACK,
         };
-        let payload = if begins { Vec::new() } else { vec![1; payload] };
+        let payload = if begins && syn { Vec::new() } else { vec![1; payload] };
         self.deliver(&Packet {
             link: [OWN, PEER],
             source: peer,
@@ -249,6 +256,7 @@ impl Game {
                     (option[0], option[1]) = (30, len);
                     option
                 }
+                Optional::Cookie => fast_open(&self.cookie),
                 Optional::Raw(kind, len) => vec![*kind, *len],
             };
             if options.len() + bytes.len() <= 40 {
@@ -365,6 +373,9 @@ impl Game {
             }
             return;
         };
+        if let Some(cookie) = packet.option(34).filter(|_| packet.has(SYN | ACK)) {
+            self.cookie = cookie.to_vec();
+        }
         let Some(flow) = self.flows.iter_mut().find(|flow| flow.peer == packet.destination) else { return };
         if packet.has(SYN) {
             (flow.irs, flow.syn) = (packet.seq, true);
@@ -382,6 +393,11 @@ impl Game {
     fn clock(&self) -> u32 {
         (self.now.as_nanos() / 1_000_000) as u32
     }
+}
+
+/// The Fast Open option with this cookie, or the request for one.
+fn fast_open(cookie: &[u8]) -> Vec<u8> {
+    [&[34, u8::try_from(cookie.len() + 2).unwrap()], cookie].concat()
 }
 
 /// The answer to the question for an address of a peer (RFC 826).

@@ -66,5 +66,7 @@ pub(crate) enum Optional {
     TwoSacks(Near, u16, Near, u16),
     Timestamps(i16, i16),
     Foreign(u8),
+    /// The Fast Open cookie that the stack has handed out last.
+    Cookie,
     Raw(u8, u8),
 }

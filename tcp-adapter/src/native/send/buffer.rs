@@ -47,6 +47,11 @@ impl SendBuffer {
         self.chunks.push_back(Stored { tag, offset, bytes });
     }
 
+    /// The stream begins at `offset` here; nothing has been appended yet.
+    pub(in crate::native) fn skip(&mut self, offset: u64) {
+        self.end = offset;
+    }
+
     /// Offset after the last byte.
     pub(in crate::native) fn end(&self) -> u64 {
         self.end

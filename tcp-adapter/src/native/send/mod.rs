@@ -286,7 +286,14 @@ impl Sender {
         }
     }
 
-    /// The handshake is complete.
+    /// The peer has taken so many bytes with our SYN.
+    pub(super) fn skip(&mut self, bytes: u64) {
+        self.buffer.skip(bytes);
+        (self.una, self.nxt) = (bytes, bytes);
+        self.stats.bytes_sent += bytes;
+    }
+
+    /// Data can move.
     pub(super) fn start(&mut self, config: &NativeConfig) {
         self.pacer.set_max_rate(config.max_pacing_rate);
         self.update_pace();

@@ -14,6 +14,8 @@ pub(super) const SACK_PERMITTED: u8 = 4;
 pub(super) const SACK: u8 = 5;
 /// Timestamps (RFC 7323 section 3.2).
 pub(super) const TIMESTAMPS: u8 = 8;
+/// Fast Open (RFC 7413 section 4.1.1). It is of use on SYNs only, so it is looked for there, see [`each_option`].
+pub(in crate::native) const FAST_OPEN: u8 = 34;
 
 /// Largest shift of RFC 7323 section 2.3.
 const MAX_SHIFT: u8 = 14;
@@ -184,6 +186,25 @@ impl<'a> Options<'a> {
             _ => {}
         }
     }
+}
+
+/// Kind and value of each option of a header, up to the first whose length cannot be right.
+pub(in crate::native) fn each_option(options: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = options;
+    std::iter::from_fn(move || {
+        loop {
+            match *rest {
+                [] | [END_OF_LIST, ..] => return None,
+                [NO_OPERATION, ref after @ ..] => rest = after,
+                [kind, len, ..] => {
+                    let option = rest.get(..usize::from(len)).filter(|_| len >= 2)?;
+                    rest = &rest[option.len()..];
+                    return Some((kind, &option[2..]));
+                }
+                [_] => return None,
+            }
+        }
+    })
 }
 
 /// Whether only padding up to the end of a word follows an option of so many bytes at the start of an area.

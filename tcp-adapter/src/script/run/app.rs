@@ -6,7 +6,7 @@ use super::{Runner, nanos};
 use crate::conformance::wire::pattern;
 use crate::script::command::{Command, InfoSpec, Receive, field};
 use crate::script::line::EventSpec;
-use crate::script::number::show_time;
+use crate::script::number::{Bound, show_time};
 use crate::script::peer::{LISTEN_PORT, address, stack_byte};
 use crate::{ConnectRequest, Instant, TcpEvent, TcpId, TcpStack};
 
@@ -14,16 +14,13 @@ impl Runner {
     /// Makes a call, which must succeed, or fail with `error`.
     pub(super) fn app(&mut self, index: u8, command: &Command, error: Option<&str>) -> Result<(), String> {
         let result = match command {
-            Command::Listen { backlog } => {
-                let listener = self.stack.listen(None, LISTEN_PORT, *backlog).map_err(|wrong| format!("{wrong:?}"));
-                listener.map(|listener| self.listener = Some(listener))
-            }
+            Command::Listen { backlog, fast } => self.listen(*backlog, *fast),
             Command::Unlisten => {
                 let listener = self.listener.take().ok_or("the stack does not listen")?;
                 self.stack.unlisten(listener);
                 Ok(())
             }
-            Command::Connect { port } => self.connect(index, *port),
+            Command::Connect { port, fast } => self.connect(index, *port, *fast),
             Command::Send { .. }
             | Command::Receive(_)
             | Command::Shutdown
@@ -46,7 +43,16 @@ impl Runner {
         }
     }
 
-    fn connect(&mut self, index: u8, port: Option<u16>) -> Result<(), String> {
+    fn listen(&mut self, backlog: usize, fast: usize) -> Result<(), String> {
+        let listener = self.stack.listen(None, LISTEN_PORT, backlog).map_err(|wrong| format!("{wrong:?}"))?;
+        self.listener = Some(listener);
+        if fast > 0 && !self.stack.allow_fast_open(listener, fast) {
+            return Err("Unsupported".to_owned());
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, index: u8, port: Option<u16>, fast: Option<(u64, Bound)>) -> Result<(), String> {
         let remote = self.peer(index).address();
         let request = ConnectRequest { local: address(1, self.ipv4), local_port: port, remote };
         let conn = self.stack.connect(self.now, &request).map_err(|wrong| format!("{wrong:?}"))?;
@@ -54,6 +60,13 @@ impl Runner {
         let peer = self.peer(index);
         peer.conn = Some(conn);
         peer.stack_port = local;
+        if let Some((offered, expected)) = fast {
+            let data: Bytes = (0..offered).map(stack_byte).collect();
+            let taken = self.stack.fast_open(conn, &data).ok_or("Unsupported")? as u64;
+            if !expected.contains(taken) {
+                return Err(format!("the SYN takes {taken} bytes instead of {expected}"));
+            }
+        }
         Ok(())
     }
 

@@ -1,0 +1,99 @@
+//! Data on the SYN of the first subflow (TCP Fast Open with MPTCP, RFC 8684 appendix B).
+//!
+//! It is the beginning of the stream, but has no place in data sequence space, and none in the sequence space of the subflow: the first
+//! byte after it is number 1 of both (appendix B.2). So it is dealt with here, where TCP's offsets come in, and no one else knows of it.
+//!
+//! A listener's application has the data half a round trip after it was sent. What it answers waits for the third packet of the handshake:
+//! without the key that comes with it there is no DATA_ACK, and a first DSS without one ends multipath for Linux.
+
+use bytes::Bytes;
+use tcp_adapter::{Chunk, Received, SegmentIn, SegmentOut};
+
+use super::connection::Connection;
+use super::shared::Cx;
+use crate::event::SubflowId;
+
+/// Bytes offered for a SYN at most: more than any takes.
+const MAX_OFFER: usize = 1460;
+
+/// What the SYNs of the first subflow carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Early {
+    /// The application wants our SYN to carry data, and it has not left yet.
+    pub(crate) wanted: bool,
+    /// Our SYN has left with data, of which the SYN/ACK will tell how much was taken.
+    offered: bool,
+    /// Bytes of ours that the peer has taken.
+    pub(crate) sent: u64,
+    /// Bytes of the peer's that TCP has taken.
+    pub(crate) received: u64,
+}
+
+impl Connection {
+    /// Offers TCP what was written so far for the SYN.
+    pub(crate) fn offer_early(&mut self, cx: &mut Cx<'_>) {
+        if !self.early.wanted {
+            return;
+        }
+        let Some(first) = self.subflows.first() else { return };
+        let data = self.sender.queue.slice(0, MAX_OFFER).unwrap_or_default();
+        match cx.tcp.fast_open(first.tcp, &data) {
+            Some(taken) => self.early.offered = taken > 0,
+            None => self.early.wanted = false,
+        }
+    }
+
+    /// A received segment with offsets that count from the first byte after the SYNs and what they carried.
+    #[inline]
+    pub(crate) fn without_early<'a>(&mut self, id: SubflowId, segment: &SegmentIn<'a>) -> SegmentIn<'a> {
+        if self.early == Early::default() || id != SubflowId(0) {
+            return *segment;
+        }
+        if self.early.offered && segment.flags.syn {
+            self.early.offered = false;
+            self.early.sent = segment.acked.unwrap_or(0);
+            // What was not taken is sent like all that follows, with a mapping (appendix B.3, figures 20 and 21).
+            self.sender.queue.skip(self.early.sent);
+        }
+        let (sent, received) = (self.early.sent, self.early.received);
+        let known = usize::try_from(received.saturating_sub(segment.offset)).unwrap_or(usize::MAX).min(segment.len);
+        SegmentIn {
+            offset: segment.offset.saturating_sub(received),
+            len: segment.len - known,
+            acked: segment.acked.map(|acked| acked.saturating_sub(sent)),
+            ..*segment
+        }
+    }
+
+    /// The same of a segment that is about to leave.
+    #[inline]
+    pub(crate) fn without_early_sent(&self, id: SubflowId, segment: &SegmentOut) -> SegmentOut {
+        let sent = if id == SubflowId(0) { self.early.sent } else { 0 };
+        SegmentOut {
+            offset: segment.offset.saturating_sub(sent),
+            chunk: segment.chunk.map(|chunk| Chunk { offset: chunk.offset.saturating_sub(sent), ..chunk }),
+            ..*segment
+        }
+    }
+
+    /// The same of received bytes. Those that came with the SYN go to the application; `None` if that is all of them.
+    pub(crate) fn take_early(&mut self, id: SubflowId, mut received: Received, cx: &mut Cx<'_>) -> Option<Received> {
+        let early = if id == SubflowId(0) { self.early.received } else { 0 };
+        if received.offset < early {
+            let len = usize::try_from(early - received.offset).unwrap_or(usize::MAX).min(received.bytes.len());
+            let bytes = received.bytes.split_to(len);
+            received.offset += len as u64;
+            self.deliver_early(bytes, cx);
+        }
+        received.offset = received.offset.saturating_sub(early);
+        Some(received).filter(|received| !received.bytes.is_empty())
+    }
+
+    fn deliver_early(&mut self, bytes: Bytes, cx: &mut Cx<'_>) {
+        if self.app.released {
+            return self.fast_close(cx);
+        }
+        self.receiver.early.push_back(bytes);
+        self.tell_readable(cx.shared);
+    }
+}
