@@ -41,6 +41,7 @@ fn decision(c: &mut Criterion) {
     let data = DataView {
         now: Instant::ZERO,
         position: 0,
+        una: 0,
         available: 1 << 20,
         unsent: 1 << 20,
         window: 1 << 20,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use mptcp_sdk::SchedulerKind;
 use mptcp_sdk::control::{EndpointEntry, Reply, Request};
 
 use crate::controlled::Controlled;
@@ -75,6 +76,13 @@ enum Action {
         #[arg(long)]
         backup: bool,
     },
+    /// Have another scheduler spread the data of a connection over its paths
+    Scheduler {
+        /// The connection, as 'mptcp ss' numbers it
+        connection: String,
+        /// Its name; 'mptcp cat --help' lists them
+        name: SchedulerKind,
+    },
     /// Close a subflow
     Close {
         /// The connection, as 'mptcp ss' numbers it
@@ -103,6 +111,9 @@ pub(crate) fn run(args: &PathArgs) -> Result<(), Failure> {
         }
         Action::Join { connection, local, remote, backup } => {
             Request::CreateSubflow { connection: connection.clone(), local: *local, remote: *remote, backup: *backup }
+        }
+        Action::Scheduler { connection, name } => {
+            Request::SetScheduler { connection: connection.clone(), scheduler: name.to_string() }
         }
         Action::Close { connection, subflow } => {
             Request::CloseSubflow { connection: connection.clone(), subflow: *subflow }

@@ -29,7 +29,7 @@ pub use keys::{Idsn, Key, Token, add_addr_hmac, join_hmac, truncate_64, truncate
 pub use mib::{Counter, Mib};
 pub use observe::Observation;
 pub use path_manager::{Endpoint, EndpointError, EndpointFlags, EndpointId, Limits};
-pub use scheduler::{Message, SchedulerKind, TrafficClass};
+pub use scheduler::{Message, Scheduler, SchedulerKind, TrafficClass, UnknownScheduler};
 pub use seq::{DataSeq, SubflowSeq};
 pub use socket_manager::SubflowError;
 pub use stack::{Recv, RecvError, SendError, Stack};

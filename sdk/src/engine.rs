@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use mptcp_core::{
     ConnConfig, ConnId, ConnInfo, Endpoint, EndpointError, EndpointId, Event, Limits, ListenConfig, Recv, RecvError,
-    SendError, Stack, SubflowError, SubflowId, SubflowInfo,
+    Scheduler, SendError, Stack, SubflowError, SubflowId, SubflowInfo,
 };
 use rand::TryRng;
 use tcp_adapter::device::{Capture, CaptureFile, Device, DeviceStats};
@@ -175,8 +175,9 @@ impl Engine {
                 port.queue(frame);
             }
         });
-        for port in &mut self.ports {
+        for (index, port) in self.ports.iter_mut().enumerate() {
             progress.sent += port.flush(&self.readiness);
+            self.stack.set_interface_queue(InterfaceId(index), port.backlog());
         }
         let deadline = self.next_deadline();
         progress.more |= deadline.is_some_and(|deadline| deadline <= now);
@@ -307,6 +308,12 @@ impl Engine {
     /// The connection ended before the peer had closed its side.
     pub fn recv(&mut self, conn: ConnId, max: usize) -> Result<Recv, RecvError> {
         self.stack.recv(self.now(), conn, max)
+    }
+
+    /// Has another scheduler choose the subflows of a connection from now on: one of a [`SchedulerKind`](crate::SchedulerKind), or one of the
+    /// caller's own. Returns whether there is such a connection.
+    pub fn set_scheduler(&mut self, conn: ConnId, scheduler: impl Into<Box<dyn Scheduler>>) -> bool {
+        self.stack.set_scheduler(self.now(), conn, scheduler.into())
     }
 
     /// Closes this side's direction; see [`Stack::shutdown`].
@@ -443,6 +450,11 @@ impl Port {
                 0
             }
         }
+    }
+
+    /// Bytes that wait for the device.
+    fn backlog(&self) -> u64 {
+        self.outgoing.iter().map(|frame| frame.len() as u64).sum()
     }
 
     /// The device is gone: the path is silent from now on, which the stack copes with as with any dead path.

@@ -42,8 +42,8 @@ pub use interface::{DeviceSpec, InterfaceSpec, InvalidInterface};
 pub use mptcp_core as core;
 pub use mptcp_core::{
     CloseReason, ConfigError, ConnConfig, ConnId, ConnInfo, ConnState, Endpoint, EndpointError, EndpointFlags,
-    EndpointId, Event, FallbackCause, KeepAlive, Limits, ListenConfig, Recv, RecvError, SchedulerKind, SendError,
-    StackConfig, SubflowCloseReason, SubflowError, SubflowId, SubflowInfo, SubflowState,
+    EndpointId, Event, FallbackCause, KeepAlive, Limits, ListenConfig, Recv, RecvError, Scheduler, SchedulerKind,
+    SendError, StackConfig, SubflowCloseReason, SubflowError, SubflowId, SubflowInfo, SubflowState, UnknownScheduler,
 };
 pub use readiness::Waker;
 pub use runtime::{MptcpListener, MptcpStream, Runtime, WeakRuntime};

@@ -99,6 +99,11 @@ fn paths_are_shown_and_changed() {
     let unknown = Request::CloseSubflow { connection: "9.9".to_owned(), subflow: 0 };
     assert_eq!(refusal(&mut ask, &unknown), "there is no connection 9.9");
 
+    let schedule = |name: &str| Request::SetScheduler { connection: shown.id.clone(), scheduler: name.to_owned() };
+    assert_eq!(ask.request(&schedule("blest")).unwrap(), Reply::Done);
+    assert_eq!(connection(&mut ask).scheduler, "blest");
+    assert!(refusal(&mut ask, &schedule("fast")).contains("there is no scheduler 'fast': choose round-robin, "));
+
     let Reply::Counters(counters) = ask.request(&Request::Counters).unwrap() else { panic!() };
     assert_eq!(counters["MPTcpExtMPCapableSYNTX"], 1);
     drop(control);

@@ -6,9 +6,10 @@ use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mptcp_sdk::adapter::device::MemoryDevice;
+use mptcp_sdk::core::scheduler::{DataView, Decision, SubflowView};
 use mptcp_sdk::{
     CloseReason, Config, ConnConfig, ConnState, DeviceSpec, EndpointFlags, InterfaceSpec, ListenConfig, MptcpStream,
-    Runtime, SubflowState,
+    Runtime, Scheduler, SchedulerKind, SubflowState,
 };
 
 const PORT: u16 = 5000;
@@ -137,6 +138,43 @@ fn three_paths_share_the_load() {
     for path in 0..3 {
         assert!(remotes.contains(&addr(2, path)));
     }
+}
+
+/// An application's own rule: always the last subflow.
+#[derive(Debug)]
+struct Last;
+
+impl Scheduler for Last {
+    fn name(&self) -> &'static str {
+        "last"
+    }
+
+    fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision> {
+        let len = usize::try_from(data.available).unwrap_or(usize::MAX);
+        let last = subflows.len() - 1;
+        (subflows[last].room > 0).then_some(Decision { subflow: last, len, skip: 0 })
+    }
+}
+
+#[test]
+fn the_scheduler_can_be_changed_to_another_one_by_name_or_to_one_s_own() {
+    let (server, client) = hosts(2, |_| {});
+    let (far, near) = connect(&server, &client);
+    near.write_all(b"!").unwrap();
+    (&far).read_exact(&mut [0]).unwrap();
+    let subflows = || near.subflows().unwrap();
+    wait_until("both subflows are established", || {
+        subflows().iter().filter(|subflow| subflow.state == SubflowState::Established).count() == 2
+    });
+    near.set_scheduler("ecf".parse::<SchedulerKind>().unwrap()).unwrap();
+    assert_eq!(near.info().unwrap().scheduler, "ecf");
+    let own: Box<dyn Scheduler> = Box::new(Last);
+    near.set_scheduler(own).unwrap();
+    assert_eq!(near.info().unwrap().scheduler, "last");
+    let before = subflows().first().unwrap().bytes_sent;
+    near.write_all(&pattern(100_000)).unwrap();
+    (&far).read_exact(&mut vec![0; 100_000]).unwrap();
+    assert_eq!(subflows().first().unwrap().bytes_sent, before);
 }
 
 #[test]

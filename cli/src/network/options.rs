@@ -32,8 +32,8 @@ pub(crate) struct NetworkOptions {
     /// Ask for DSS checksums
     #[arg(long, conflicts_with = "kernel")]
     checksum: bool,
-    /// How data is spread over the paths: lowest-rtt (the default) or round-robin
-    #[arg(long, value_name = "NAME", value_parser = parse_scheduler, conflicts_with = "kernel")]
+    /// How data is spread over the paths [default: completion-time]
+    #[arg(long, value_name = "NAME", long_help = scheduler_help(), conflicts_with = "kernel")]
     scheduler: Option<SchedulerKind>,
     /// Subflows of a connection besides the first, at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=64), default_value = "8", conflicts_with = "kernel")]
@@ -125,8 +125,10 @@ impl NetworkOptions {
     }
 }
 
-fn parse_scheduler(text: &str) -> Result<SchedulerKind, String> {
-    text.parse::<SchedulerKind>().map_err(|error| error.to_string())
+fn scheduler_help() -> String {
+    let line = |kind: SchedulerKind| format!("\n{:<19} {}", kind.name(), kind.describe());
+    let lines: String = SchedulerKind::ALL.into_iter().map(line).collect();
+    format!("How data is spread over the paths; {} is the default\n{lines}", SchedulerKind::default())
 }
 
 fn parse_congestion(text: &str) -> Result<Algorithm, String> {

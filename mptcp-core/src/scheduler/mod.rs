@@ -7,20 +7,40 @@
 //! What holds under every scheduler is not theirs to do: bytes are sent again elsewhere when their subflow fails, or when they keep
 //! the window from moving on, and one that waits although nothing is under way is overruled.
 
+mod adaptive_redundant;
+mod backup;
+mod blest;
 mod completion;
+mod ecf;
+mod kind;
+mod linux;
 mod lowest_rtt;
+mod otias;
+mod per_subflow;
+mod qaware;
+mod redundant;
 mod round_robin;
+mod stms;
 
 use std::fmt;
 use std::ops::Range;
-use std::str::FromStr;
 use std::time::Duration;
 
 use tcp_adapter::Instant;
 
+pub use adaptive_redundant::AdaptiveRedundant;
+pub use backup::Backup;
+pub use blest::Blest;
 pub use completion::CompletionTime;
+pub use ecf::Ecf;
+pub use kind::{SchedulerKind, UnknownScheduler};
+pub use linux::Linux;
 pub use lowest_rtt::LowestRtt;
+pub use otias::Otias;
+pub use qaware::QAware;
+pub use redundant::Redundant;
 pub use round_robin::RoundRobin;
+pub use stms::Stms;
 
 use crate::event::SubflowId;
 
@@ -72,7 +92,23 @@ impl SubflowView {
     pub fn outstanding(&self) -> u64 {
         self.in_flight.saturating_add(self.queued)
     }
+
+    /// The congestion window in bytes, a segment at least; where TCP does not tell, what it must be at least.
+    fn window(&self) -> u64 {
+        let mss = self.mss.max(1) as u64;
+        let unknown = || (INITIAL_WINDOW * mss).max(self.outstanding().saturating_add(mss));
+        self.cwnd.unwrap_or_else(unknown).max(mss)
+    }
+
+    /// Bytes per second, by the best of what is known.
+    fn rate(&self) -> Option<f64> {
+        let by_window = || self.srtt.map(|srtt| self.window() as f64 / srtt.as_secs_f64().max(1e-9));
+        self.pacing_rate.or(self.delivery_rate).map(|rate| rate as f64).or_else(by_window)
+    }
 }
+
+/// Segments of the initial window (RFC 6928).
+const INITIAL_WINDOW: u64 = 10;
 
 /// The data that wants to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +117,8 @@ pub struct DataView {
     pub now: Instant,
     /// Stream position of the first byte.
     pub position: u64,
+    /// First position that is not acknowledged at the connection level.
+    pub una: u64,
     /// Bytes at hand, at least one, already cut to the connection window. Those that were [skipped](Decision::skip) over are
     /// among them, those that were sent ahead of others are not.
     pub available: u64,
@@ -141,8 +179,8 @@ pub struct Decision {
 }
 
 /// Data that was sent and is not acknowledged at the connection level.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutstandingView {
+#[derive(Clone)]
+pub struct OutstandingView<'a> {
     /// The time.
     pub now: Instant,
     /// Positions that are outstanding: from the first one that is not acknowledged to the first one that was never sent.
@@ -153,6 +191,54 @@ pub struct OutstandingView {
     pub unsent: u64,
     /// What the application has said of the message that the first byte belongs to.
     pub message: MessageView,
+    /// What [`carried`](Self::carried) asks.
+    pub sent: &'a dyn Fn(SubflowId, Range<u64>) -> Option<Range<u64>>,
+}
+
+impl OutstandingView<'_> {
+    /// The first stretch of positions in `range` that is on its way on a subflow, as far as one mapping tells.
+    pub fn carried(&self, subflow: SubflowId, range: Range<u64>) -> Option<Range<u64>> {
+        (self.sent)(subflow, range)
+    }
+}
+
+impl fmt::Debug for OutstandingView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { now, range, holder, unsent, message, sent: _ } = self;
+        f.debug_struct("OutstandingView")
+            .field("now", now)
+            .field("range", range)
+            .field("holder", holder)
+            .field("unsent", unsent)
+            .field("message", message)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes that a subflow's TCP has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The time.
+    pub now: Instant,
+    /// The subflow.
+    pub subflow: SubflowId,
+    /// Positions.
+    pub range: Range<u64>,
+    /// They were sent before on another subflow.
+    pub again: bool,
+}
+
+/// An acknowledgement that says something new.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The time.
+    pub now: Instant,
+    /// The subflow that it came on.
+    pub subflow: SubflowId,
+    /// The last bytes that were sent together and that the peer's TCP has received on this subflow, if there are new ones.
+    pub delivered: Option<Range<u64>>,
+    /// First position that is not acknowledged at the connection level.
+    pub una: u64,
 }
 
 /// Bytes to send once more although nothing says that they are lost.
@@ -176,73 +262,30 @@ pub trait Scheduler: fmt::Debug + Send {
     fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision>;
 
     /// Chooses bytes that are under way to be sent on a second subflow too; asked after [`pick`](Self::pick) has had its turn, until it
-    /// says `None`. `subflows` holds the usable ones.
-    fn duplicate(&mut self, subflows: &[SubflowView], outstanding: &OutstandingView) -> Option<Duplicate> {
+    /// says `None` or what it says cannot be sent. `subflows` holds the usable ones, two at least.
+    fn duplicate(&mut self, subflows: &[SubflowView], outstanding: &OutstandingView<'_>) -> Option<Duplicate> {
         let _ = (subflows, outstanding);
         None
     }
-}
 
-/// The schedulers that can be chosen by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum SchedulerKind {
-    /// [`RoundRobin`].
-    RoundRobin,
-    /// [`LowestRtt`].
-    LowestRtt,
-    /// [`CompletionTime`].
-    #[default]
-    CompletionTime,
-}
-
-impl SchedulerKind {
-    /// All of them, for listings.
-    pub const ALL: [Self; 3] = [Self::RoundRobin, Self::LowestRtt, Self::CompletionTime];
-
-    /// A new scheduler of this kind.
-    pub fn build(self) -> Box<dyn Scheduler> {
-        match self {
-            Self::RoundRobin => Box::new(RoundRobin::default()),
-            Self::LowestRtt => Box::new(LowestRtt),
-            Self::CompletionTime => Box::new(CompletionTime),
-        }
+    /// A subflow has taken bytes, whoever chose it.
+    fn on_sent(&mut self, sent: &Sent) {
+        let _ = sent;
     }
-}
 
-impl fmt::Display for SchedulerKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RoundRobin => "round-robin",
-            Self::LowestRtt => "lowest-rtt",
-            Self::CompletionTime => "completion-time",
-        })
+    /// The peer has acknowledged something, on the subflow or at the connection level. Not told while there is one subflow only.
+    fn on_acknowledged(&mut self, acknowledged: &Acknowledged) {
+        let _ = acknowledged;
     }
-}
 
-impl FromStr for SchedulerKind {
-    type Err = UnknownScheduler;
-
-    fn from_str(text: &str) -> Result<Self, UnknownScheduler> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.to_string() == text)
-            .ok_or_else(|| UnknownScheduler { text: text.to_owned() })
+    /// The window, or the send buffer, had no room left because the first bytes were on a slow subflow; they were sent on a faster one too.
+    fn on_window_blocked(&mut self, now: Instant) {
+        let _ = now;
     }
-}
 
-/// A name that no scheduler has.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no scheduler '{text}': choose {}", names())]
-pub struct UnknownScheduler {
-    text: String,
-}
-
-/// The names of all, for a sentence.
-fn names() -> String {
-    let names: Vec<String> = SchedulerKind::ALL.iter().map(SchedulerKind::to_string).collect();
-    match names.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
-        _ => names.join(", "),
+    /// Whether what keeps the window from moving on may be sent on another subflow before its own has failed.
+    fn helps_out(&self) -> bool {
+        true
     }
 }
 
@@ -257,15 +300,18 @@ const BURSTS_PER_SECOND: u64 = 10_000;
 /// A mapping can tell of no more, with a DATA_FIN.
 const LONGEST_BURST: usize = 65_534;
 
-/// Length of one decision on `subflow`: whole segments, so that mappings do not end in
-/// short ones, unless the data itself ends.
+/// Length of one decision on `subflow`.
 fn burst_len(subflow: &SubflowView, data: &DataView) -> usize {
-    let available = usize::try_from(data.available).unwrap_or(usize::MAX);
-    let mss = subflow.mss.max(1);
     let rate = subflow.pacing_rate.or(subflow.delivery_rate).unwrap_or(0);
     let fast = usize::try_from(rate / BURSTS_PER_SECOND).unwrap_or(usize::MAX).min(LONGEST_BURST);
-    let most = BURST_SEGMENTS.max(fast / mss);
-    let whole = (subflow.room / mss).clamp(1, most) * mss;
+    whole_segments(subflow, data, fast.max(BURST_SEGMENTS * subflow.mss))
+}
+
+/// As much as there is room for, up to `most`: whole segments, so that mappings do not end in short ones, unless the data itself ends.
+fn whole_segments(subflow: &SubflowView, data: &DataView, most: usize) -> usize {
+    let available = usize::try_from(data.available).unwrap_or(usize::MAX);
+    let mss = subflow.mss.max(1);
+    let whole = (subflow.room.min(most) / mss).max(1) * mss;
     whole.min(available).max(1)
 }
 
@@ -273,6 +319,23 @@ fn burst_len(subflow: &SubflowView, data: &DataView) -> usize {
 fn has_room(subflow: &SubflowView, data: &DataView) -> bool {
     let available = usize::try_from(data.available).unwrap_or(usize::MAX);
     subflow.room > 0 && subflow.room >= subflow.mss.min(available)
+}
+
+/// The subflow with the lowest round-trip time, whether it has room or not, and the one with the lowest of those that have room. An unknown
+/// one is lowest: it is tried once, and known after that.
+fn fastest(subflows: &[SubflowView], data: &DataView) -> Option<(usize, usize)> {
+    let backups = backups_allowed(subflows);
+    let allowed = |subflow: &SubflowView| backups || !subflow.backup;
+    let lowest = |usable: &dyn Fn(&SubflowView) -> bool| {
+        let usable = subflows.iter().enumerate().filter(|(_, subflow)| usable(subflow));
+        usable.min_by_key(|(_, subflow)| subflow.srtt).map(|(index, _)| index)
+    };
+    let fast = lowest(&allowed)?;
+    let chosen = match has_room(&subflows[fast], data) {
+        true => fast,
+        false => lowest(&|subflow| allowed(subflow) && has_room(subflow, data))?,
+    };
+    Some((fast, chosen))
 }
 
 /// Whether to consider backup subflows: only if there is no regular one (RFC 8684 section 3.3.8).
@@ -311,6 +374,7 @@ pub(crate) mod tests {
         DataView {
             now: Instant::ZERO,
             position: 0,
+            una: 0,
             available,
             unsent: available,
             window: available,
@@ -319,20 +383,12 @@ pub(crate) mod tests {
         }
     }
 
-    #[test]
-    fn names_round_trip_and_mistakes_name_the_choices() {
-        for kind in SchedulerKind::ALL {
-            assert_eq!(kind.to_string().parse::<SchedulerKind>(), Ok(kind));
-            assert_eq!(kind.build().name(), kind.to_string());
-        }
-        let error = "fast".parse::<SchedulerKind>().unwrap_err().to_string();
-        assert!(error.contains("'fast'") && error.contains("round-robin"), "{error}");
-        for kind in SchedulerKind::ALL {
-            assert!(
-                error.contains("choose")
-                    && UnknownScheduler { text: String::new() }.to_string().contains(&kind.to_string())
-            );
-        }
+    pub(crate) fn outstanding<'a>(
+        range: Range<u64>,
+        unsent: u64,
+        sent: &'a dyn Fn(SubflowId, Range<u64>) -> Option<Range<u64>>,
+    ) -> OutstandingView<'a> {
+        OutstandingView { now: Instant::ZERO, range, holder: None, unsent, message: MessageView::default(), sent }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The options of received segments (RFC 8684 sections 3.3 to 3.7).
 
+use std::ops::Range;
+
 use tcp_adapter::{Instant, OptionSpace, SegmentIn, Verdict};
 
 use super::connection::{Connection, Doom, Plain, Protocol};
@@ -9,6 +11,7 @@ use super::subflow::Stage;
 use crate::event::{CloseReason, Event, FallbackCause, SubflowId};
 use crate::mib::Counter;
 use crate::observe::Observation;
+use crate::scheduler::Acknowledged;
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::{MapInsert, ReceivedMapping};
 use crate::wire::{self, Dss, DssMapping, MpCapable, MptcpOption, ResetReason};
@@ -28,12 +31,21 @@ impl Connection {
         if segment.flags.rst {
             return self.on_reset(id, segment, shared);
         }
-        if let Some(acked) = segment.acked {
-            self.on_subflow_ack(now, id, acked, segment);
-        }
+        let before = self.sender.queue.una();
+        let delivered = segment.acked.and_then(|acked| self.on_subflow_ack(now, id, acked, segment));
         if matches!(self.protocol, Protocol::Plain(_)) {
             return self.on_plain(id, segment);
         }
+        let verdict = self.on_stage(now, id, segment, shared);
+        let una = self.sender.queue.una();
+        if self.subflows.len() > 1 && (delivered.is_some() || una > before) {
+            self.scheduler.on_acknowledged(&Acknowledged { now, subflow: id, delivered, una });
+        }
+        verdict
+    }
+
+    /// What a segment is for depends on how far its subflow is.
+    fn on_stage(&mut self, now: Instant, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
         let Some(subflow) = self.subflow(id) else { return Verdict::Accept };
         match subflow.stage {
             Stage::CapableSyn { .. } => self.on_capable_syn_ack(segment, shared),
@@ -58,10 +70,17 @@ impl Connection {
     }
 
     /// The subflow's own acknowledgement. It says nothing of the connection level, except after a fallback.
-    fn on_subflow_ack(&mut self, now: Instant, id: SubflowId, acked: u64, segment: &SegmentIn<'_>) {
-        let Some(subflow) = self.subflow_mut(id) else { return };
+    /// Returns the positions of the last mapping that it completes.
+    fn on_subflow_ack(
+        &mut self,
+        now: Instant,
+        id: SubflowId,
+        acked: u64,
+        segment: &SegmentIn<'_>,
+    ) -> Option<Range<u64>> {
+        let subflow = self.subflow_mut(id)?;
         let acked = acked.min(subflow.next_offset);
-        subflow.sent.ack(acked);
+        let delivered = subflow.sent.ack(acked);
         subflow.waiting_since = (!subflow.sent.is_empty()).then_some(now);
         if segment.len > 0 {
             // Our next acknowledgement advances, so it is no duplicate.
@@ -75,6 +94,7 @@ impl Connection {
                 subflow.recovered = Some(stale.since);
             }
         }
+        delivered
     }
 
     fn on_plain(&mut self, id: SubflowId, segment: &SegmentIn<'_>) -> Verdict {

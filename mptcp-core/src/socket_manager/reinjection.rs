@@ -9,7 +9,7 @@ use super::shared::Cx;
 use crate::event::SubflowId;
 use crate::mib::Counter;
 use crate::observe::Observation;
-use crate::scheduler::{DataView, OutstandingView, SubflowView};
+use crate::scheduler::{DataView, OutstandingView, Sent, SubflowView};
 
 impl Connection {
     /// Sends one stretch that was sent before elsewhere; false if there is nothing to do or no room.
@@ -37,6 +37,7 @@ impl Connection {
         let data = DataView {
             now: cx.now,
             position: range.start,
+            una: self.sender.queue.una(),
             available,
             unsent: self.sender.reinject.len_bytes(),
             window: available,
@@ -72,7 +73,9 @@ impl Connection {
         let Some((dsn, len)) = self.map(chosen.id, range.start, bytes, cx) else { return 0 };
         let (conn, to) = (self.id, chosen.id);
         cx.shared.observations.note(|| Observation::Reinjected { conn, from, to, dsn, len });
-        self.sender.reinject.taken(range.start..range.start + sent as u64);
+        let taken = range.start..range.start + sent as u64;
+        self.sender.reinject.taken(taken.clone());
+        self.scheduler.on_sent(&Sent { now: cx.now, subflow: to, range: taken, again: true });
         self.sender.bytes_reinjected += sent as u64;
         if let Some(multipath) = self.multipath_mut() {
             // Data that was sent twice is no longer contiguous on one subflow (RFC 8684 section 3.7).
@@ -94,7 +97,8 @@ impl Connection {
         let una = queue.una();
         let window_full = queue.unsent() > 0 && queue.nxt() >= self.sender.window_end;
         let buffer_full = queue.unsent() == 0 && self.app.wants_room;
-        if una >= queue.nxt() || !(window_full || buffer_full) || !self.sender.reinject.is_empty() {
+        let helped = self.scheduler.helps_out() && self.sender.reinject.is_empty();
+        if una >= queue.nxt() || !(window_full || buffer_full) || !helped {
             return;
         }
         let carries =
@@ -116,6 +120,7 @@ impl Connection {
         if self.send_again(chosen, una..end, views, cx) == 0 {
             return;
         }
+        self.scheduler.on_window_blocked(cx.now);
         let Some(slow) = self.subflow_mut(holder.id) else { return };
         // Once in a round trip: it shows no sooner what has come of it.
         if slow.penalised.is_none_or(|at| at + srtt <= cx.now) {
@@ -131,13 +136,15 @@ impl Connection {
         if una >= end {
             return false;
         }
-        let holder = self.subflows.iter().find(|subflow| subflow.sent.holds(una..una + 1)).map(|subflow| subflow.id);
+        let subflows = &self.subflows;
+        let holder = subflows.iter().find(|subflow| subflow.sent.holds(una..una + 1)).map(|subflow| subflow.id);
         let outstanding = OutstandingView {
             now: cx.now,
             range: una..end,
             holder,
             unsent: queue.unsent(),
             message: self.sender.messages.at(una),
+            sent: &|id, range| subflows.iter().find(|subflow| subflow.id == id)?.sent.first_held(range),
         };
         let Some(duplicate) = self.scheduler.duplicate(views, &outstanding) else { return false };
         let chosen = views[duplicate.subflow];

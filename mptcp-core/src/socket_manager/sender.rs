@@ -14,7 +14,7 @@ use crate::event::{Event, SubflowId};
 use crate::keys::Idsn;
 use crate::mib::Counter;
 use crate::observe::Observation;
-use crate::scheduler::{DataView, Decision, Message, SubflowView};
+use crate::scheduler::{DataView, Decision, Message, Sent, SubflowView};
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::{Messages, ReinjectQueue, SendQueue, SentMapping};
 use crate::wire::{ChecksumAccumulator, dss_checksum};
@@ -244,6 +244,7 @@ impl Connection {
         let data = DataView {
             now: cx.now,
             position,
+            una: queue.una(),
             available,
             unsent: queue.unsent(),
             window: edge.saturating_sub(position),
@@ -267,6 +268,8 @@ impl Connection {
         if self.map(chosen.id, stretch.start, bytes, cx).is_none() {
             return false;
         }
+        let range = stretch.start..stretch.start + sent as u64;
+        self.scheduler.on_sent(&Sent { now: cx.now, subflow: chosen.id, range, again: false });
         shrink(views, chosen.id, sent);
         true
     }

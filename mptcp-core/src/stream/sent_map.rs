@@ -90,15 +90,18 @@ impl SentMap {
         self.mappings.get(self.found).copied().filter(holds)
     }
 
-    /// The subflow's peer has acknowledged everything before `offset`: forgets the mappings that lie before it.
-    pub fn ack(&mut self, offset: u64) {
+    /// The subflow's peer has acknowledged everything before `offset`: forgets the mappings that lie before it, and returns the
+    /// positions of the last of them.
+    pub fn ack(&mut self, offset: u64) -> Option<Range<u64>> {
+        let mut last = None;
         while self.mappings.front().is_some_and(|first| first.end() <= offset) {
-            self.mappings.pop_front();
+            last = self.mappings.pop_front();
             self.found = self.found.saturating_sub(1);
         }
         while self.breaks.front().is_some_and(|at| self.mappings.front().is_none_or(|first| *at <= first.offset)) {
             self.breaks.pop_front();
         }
+        last.map(|mapping| mapping.positions())
     }
 
     /// The mappings in order of their offset.

@@ -26,6 +26,7 @@ macro_rules! suite {
             mod mappings;
             mod random;
             mod resets;
+            mod schedulers;
             mod signalling;
             mod transfer;
             mod world;

@@ -60,7 +60,7 @@ fn failures(seeds: std::ops::Range<u64>, run: fn(u64)) -> Vec<u64> {
 fn run(seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let links = random.random_range(1..=3);
-    let scheduler = SchedulerKind::ALL[random.random_range(0..2)];
+    let scheduler = SchedulerKind::ALL[random.random_range(0..SchedulerKind::ALL.len())];
     let checksum = random.random_bool(0.5);
     let config = || StackConfig { checksum, scheduler, ..config() };
     let mut world = World::with_tcp(seed, links, [config(), config()], any_congestion_control(seed));
@@ -116,7 +116,7 @@ fn unruly_applications_and_paths_never_see_a_wrong_byte() {
 fn run_unruly(seed: u64) {
     let mut random = StdRng::seed_from_u64(seed ^ 0xbad);
     let links = random.random_range(1..=3);
-    let scheduler = SchedulerKind::ALL[random.random_range(0..2)];
+    let scheduler = SchedulerKind::ALL[random.random_range(0..SchedulerKind::ALL.len())];
     let checksum = random.random_bool(0.5);
     let config = || StackConfig {
         checksum,

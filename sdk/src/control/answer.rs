@@ -1,6 +1,8 @@
 //! From a request to its reply.
 
-use crate::{ConnId, ConnReport, Endpoint, EndpointFlags, EndpointId, Engine, SubflowId};
+use crate::{
+    ConnId, ConnReport, Endpoint, EndpointFlags, EndpointId, Engine, SchedulerKind, SubflowId, UnknownScheduler,
+};
 
 use super::message::{Connection, EndpointEntry, Reply, Request};
 
@@ -36,6 +38,12 @@ fn answered(engine: &mut Engine, request: Request) -> Result<Reply, String> {
             let conn = find(engine, &connection)?;
             let created = engine.create_subflow(conn, local, remote, backup);
             Reply::SubflowCreated(created.map_err(|error| error.to_string())?.0)
+        }
+        Request::SetScheduler { connection, scheduler } => {
+            let conn = find(engine, &connection)?;
+            let kind: SchedulerKind = scheduler.parse().map_err(|error: UnknownScheduler| error.to_string())?;
+            engine.set_scheduler(conn, kind);
+            Reply::Done
         }
         Request::CloseSubflow { connection, subflow } => {
             let conn = find(engine, &connection)?;

@@ -62,6 +62,13 @@ pub enum Request {
         #[serde(default)]
         backup: bool,
     },
+    /// Have another scheduler spread the data of a connection over its subflows.
+    SetScheduler {
+        /// Handle of the connection.
+        connection: String,
+        /// Name of the scheduler.
+        scheduler: String,
+    },
     /// Close a subflow.
     CloseSubflow {
         /// Handle of the connection.

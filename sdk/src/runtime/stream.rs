@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
-use mptcp_core::{ConnId, ConnInfo, SubflowInfo};
+use mptcp_core::{ConnId, ConnInfo, Scheduler, SubflowInfo};
 
 use super::pipe::{End, Pipe, Wish};
 use super::{Shared, deadline, stopped};
@@ -175,6 +175,19 @@ impl MptcpStream {
         // It may have ended between the two looks.
         let live = shared.call(move |engine| engine.report(conn)).map(|live| live.or_else(|| pipe.last()));
         live?.ok_or_else(stopped)
+    }
+
+    /// Has another scheduler spread the data over the subflows from now on: a [`SchedulerKind`](crate::SchedulerKind), which can be parsed from its name, or one
+    /// of the application's own, as a `Box<dyn Scheduler>`.
+    ///
+    /// # Errors
+    /// `NotConnected` if the connection is over, or the runtime has stopped.
+    pub fn set_scheduler(&self, scheduler: impl Into<Box<dyn Scheduler>>) -> io::Result<()> {
+        let (conn, scheduler) = (self.inner.conn, scheduler.into());
+        match self.inner.shared.call(move |engine| engine.set_scheduler(conn, scheduler))? {
+            true => Ok(()),
+            false => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// Waits until the connection is over, for `timeout` at most; whether it is. Both directions are then closed and

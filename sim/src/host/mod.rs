@@ -38,6 +38,8 @@ pub(crate) struct Host {
     outgoing: VecDeque<(InterfaceId, Frame)>,
     /// Frames that the processor is still busy with, and when it has done.
     leaving: VecDeque<(Instant, InterfaceId, Frame)>,
+    /// Bytes of these at each interface, as its driver knows them.
+    leaving_bytes: Vec<u64>,
     /// Who uses a connection: the number of a flow, and which of its ends.
     conns: BTreeMap<ConnId, (usize, Side)>,
     /// Which flow's listening end a listener belongs to.
@@ -125,6 +127,7 @@ impl Host {
             datagrams: VecDeque::new(),
             outgoing: VecDeque::new(),
             leaving: VecDeque::new(),
+            leaving_bytes: vec![0; interfaces.len()],
             conns: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_port: FIRST_PORT,
@@ -286,6 +289,7 @@ impl Host {
     pub(crate) fn give_ready(&mut self, now: Instant, sink: &mut impl FnMut(InterfaceId, Frame)) {
         while self.leaving.front().is_some_and(|(at, ..)| *at <= now) {
             if let Some((_, interface, frame)) = self.leaving.pop_front() {
+                self.leaving_bytes[interface.0] -= frame.len() as u64;
                 sink(interface, frame);
             }
         }
@@ -293,14 +297,22 @@ impl Host {
 
     /// Has the stack send what it can. What takes the processor no time goes to `sink`.
     pub(crate) fn give_out(&mut self, now: Instant, sink: &mut impl FnMut(InterfaceId, Frame)) {
-        let Self { stack, processor, leaving, outgoing, .. } = self;
+        let Self { stack, processor, leaving, leaving_bytes, outgoing, .. } = self;
         // A super-segment costs the processor as much as one packet; what the link gets is what the interface cuts it into.
         let mut send = |interface, frame: Frame| match processor.send(now, interface, &frame) {
             None => offload::complete(frame, |frame| sink(interface, frame)),
-            Some(at) => offload::complete(frame, |frame| leaving.push_back((at, interface, frame))),
+            Some(at) => offload::complete(frame, |frame| {
+                leaving_bytes[interface.0] += frame.len() as u64;
+                leaving.push_back((at, interface, frame));
+            }),
         };
         outgoing.drain(..).for_each(|(interface, frame)| send(interface, frame));
         stack.poll_transmit(now, &mut send);
+    }
+
+    /// So many bytes wait in the ring of an interface that is slower than the processor.
+    pub(crate) fn tell_ring(&mut self, interface: InterfaceId, bytes: u64) {
+        self.stack.set_interface_queue(interface, bytes + self.leaving_bytes[interface.0]);
     }
 
     /// When there is something to do here if nothing arrives before.

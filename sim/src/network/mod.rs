@@ -124,6 +124,8 @@ struct Port {
     out: Station,
     /// The pipe of its link in its direction.
     pipe: usize,
+    /// The pipe that is its own ring, if it has a rate of its own.
+    ring: Option<usize>,
     mac: MacAddr,
     addr: IpAddr,
     /// The other end of the link.
@@ -273,6 +275,13 @@ impl Network {
         self.carry(cx);
         cx.observer.sent(cx.now);
         None
+    }
+
+    /// Bytes that wait in the transmit rings of a host's interfaces.
+    pub(crate) fn rings(&self, host: usize) -> impl Iterator<Item = (InterfaceId, u64)> {
+        let waiting = |ring: usize| self.pipes[ring].pipe.queue_len().1 as u64;
+        let ports = self.ports[host].iter().enumerate();
+        ports.map(move |(index, port)| (InterfaceId(index), port.ring.map_or(0, waiting)))
     }
 
     /// Brings the books and queues of all pipes up to `now`, up to which nothing is due any more; says when something last
@@ -436,6 +445,7 @@ impl Network {
         for end in ends_at(scenario, &host.name) {
             let pipe = 2 * end.link + usize::from(end.at_to);
             let mut out = self.entrance(end.link, !end.at_to);
+            let mut own_ring = None;
             // The scenario has no rate of zero, and at most 65536 packets.
             if let Some(rate) = host.nic.rate.and_then(|rate| BitRate::new(rate.0).ok()) {
                 let ring = usize::try_from(host.nic.ring).unwrap_or(usize::MAX);
@@ -446,9 +456,10 @@ impl Network {
                 };
                 let name = format!("nic.{}.{}", host.name, scenario.links[end.link].name);
                 out = self.add_pipe(config, &name, out, streams);
+                own_ring = Some(self.pipes.len() - 1);
             }
             let peer = (end.other().mac(), end.other().addr(scenario).addr);
-            ports.push(Port { out, pipe, mac: end.mac(), addr: end.addr(scenario).addr, peer });
+            ports.push(Port { out, pipe, ring: own_ring, mac: end.mac(), addr: end.addr(scenario).addr, peer });
         }
         self.ports.push(ports);
     }

@@ -131,6 +131,9 @@ impl World {
         let mut send = |interface, frame| frames.push((interface, boxes.pack(frame)));
         let host = &mut self.hosts[index];
         host.give_ready(now, &mut send);
+        for (interface, bytes) in self.network.rings(index) {
+            host.tell_ring(interface, bytes);
+        }
         if host.take_in(now) {
             while let Some(frame) = host.poll_datagram() {
                 self.traffic.take_datagram(now, index, &frame);

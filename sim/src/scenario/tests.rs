@@ -528,8 +528,8 @@ fn mistakes_are_one_sentence_with_the_line() {
             "test.toml:6: middlebox.m.link is 'p9', but there is no such link (did you mean 'p1'?); there are p1",
         ),
         (
-            "[mptcp]\nscheduler = \"blest\"",
-            "test.toml:6: mptcp.scheduler is \"blest\", but must be one of round-robin, lowest-rtt, completion-time",
+            "[mptcp]\nscheduler = \"fast\"",
+            "test.toml:6: mptcp.scheduler is \"fast\", but must be one of round-robin, lowest-rtt, completion-time, linux, blest, ecf, stms, otias, qaware, redundant, adaptive-redundant, backup",
         ),
         (
             "[mptcp]\nendpoints = [{ host = \"client\", link = \"p9\", flags = [] }]",

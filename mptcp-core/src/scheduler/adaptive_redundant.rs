@@ -1,0 +1,233 @@
+//! Completion time, with copies of what a loss would delay most.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use tcp_adapter::Instant;
+
+use super::{
+    Acknowledged, CompletionTime, DataView, Decision, Duplicate, OutstandingView, Scheduler, Sent, SubflowView,
+    backups_allowed,
+};
+
+/// [`CompletionTime`], and a second chance on another subflow for the few bytes that others wait for:
+///
+/// * the *tail* of what there is, or of a message whose end is known: no later bytes follow that would show its loss soon (XLINK, Zheng et al., SIGCOMM 2021, section 5.2,
+///   sends again what is outstanding once nothing is left to be sent);
+/// * the *head* that blocks everything behind it: the first byte, once its answer is later than its subflow's round-trip times let expect (RAVEN, Lee,
+///   Flinn, Tonshal, MobiCom 2018, is redundant where confidence in the expected latency is low).
+///
+/// Copies, and bytes that are sent again for other reasons, take 5 % of the bytes sent at most. What is not used is saved, up to 64 KiB.
+#[derive(Clone, Debug)]
+pub struct AdaptiveRedundant {
+    first: CompletionTime,
+    /// Bytes that may be sent twice, times [`ORIGINALS_PER_COPY`].
+    credit: u64,
+    una: u64,
+    /// Since when it is the first byte that is outstanding.
+    una_since: Instant,
+}
+
+/// Bytes that earn one to be sent twice: 5 %.
+const ORIGINALS_PER_COPY: u64 = 20;
+
+/// Credit for so many bytes is saved.
+const MOST_SAVED: u64 = 64 << 10;
+
+/// A byte that is lost without others behind it leaves again after two round trips (RFC 8985 section 7.2) and arrives half a round trip later. A copy is of use if it arrives
+/// before that, half a round trip of its subflow from now.
+const USEFUL_RTT_RATIO: u32 = 5;
+
+/// Stretches of the tail that are looked at for one decision.
+const MOST_STRETCHES: usize = 16;
+
+impl Default for AdaptiveRedundant {
+    fn default() -> Self {
+        Self { first: CompletionTime, credit: 0, una: 0, una_since: Instant::ZERO }
+    }
+}
+
+impl Scheduler for AdaptiveRedundant {
+    fn name(&self) -> &'static str {
+        "adaptive-redundant"
+    }
+
+    fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision> {
+        self.first.pick(subflows, data)
+    }
+
+    fn duplicate(&mut self, subflows: &[SubflowView], outstanding: &OutstandingView<'_>) -> Option<Duplicate> {
+        let budget = self.credit / ORIGINALS_PER_COPY;
+        if budget == 0 {
+            return None;
+        }
+        let Range { start: una, end } = outstanding.range;
+        let head = self.blocking_head(subflows, outstanding).map(|end| una..end.min(una + budget));
+        let tail_end = match outstanding.message.left {
+            _ if outstanding.unsent == 0 => Some(end),
+            Some(left) if left <= end - una => Some(una + left),
+            _ => None,
+        };
+        let tail = tail_end.map(|end| una.max(end.saturating_sub(budget))..end);
+        [head, tail].into_iter().flatten().find_map(|range| copy(subflows, outstanding, range, budget))
+    }
+
+    fn on_sent(&mut self, sent: &Sent) {
+        let len = sent.range.end - sent.range.start;
+        if sent.again {
+            self.credit = self.credit.saturating_sub(len.saturating_mul(ORIGINALS_PER_COPY));
+            return;
+        }
+        self.credit = self.credit.saturating_add(len).min(MOST_SAVED * ORIGINALS_PER_COPY);
+        if sent.range.contains(&self.una) {
+            self.una_since = sent.now;
+        }
+    }
+
+    fn on_acknowledged(&mut self, acknowledged: &Acknowledged) {
+        if acknowledged.una > self.una {
+            self.una = acknowledged.una;
+            self.una_since = acknowledged.now;
+        }
+    }
+}
+
+impl AdaptiveRedundant {
+    /// The end of what is on its way together with the first byte, if that should have been acknowledged.
+    fn blocking_head(&self, subflows: &[SubflowView], outstanding: &OutstandingView<'_>) -> Option<u64> {
+        let holder = subflows.iter().find(|subflow| Some(subflow.id) == outstanding.holder)?;
+        let srtt = holder.srtt?;
+        let expected = self.una_since + srtt + holder.rttvar.unwrap_or(srtt / 2) * 2;
+        if outstanding.range.start != self.una || outstanding.now < expected {
+            return None;
+        }
+        outstanding.carried(holder.id, outstanding.range.clone()).map(|held| held.end)
+    }
+}
+
+/// A copy of the first stretch of `range` that a single subflow carries.
+fn copy(
+    subflows: &[SubflowView],
+    outstanding: &OutstandingView<'_>,
+    mut range: Range<u64>,
+    budget: u64,
+) -> Option<Duplicate> {
+    let backups = backups_allowed(subflows);
+    for _ in 0..MOST_STRETCHES {
+        if range.is_empty() {
+            return None;
+        }
+        let held = |subflow: &SubflowView| outstanding.carried(subflow.id, range.clone());
+        let next = subflows.iter().filter_map(held).map(|held| held.start).min()?;
+        if next > range.start {
+            // Delivered, though not in order.
+            range.start = next;
+            continue;
+        }
+        let holds = |subflow: &&SubflowView| held(subflow).filter(|held| held.start == range.start);
+        let until = subflows.iter().filter_map(|subflow| holds(&subflow)).map(|held| held.end).min()?;
+        let mut holders = subflows.iter().filter(|subflow| holds(subflow).is_some());
+        let (holder, second) = (holders.next()?, holders.next());
+        if second.is_some() {
+            range.start = until;
+            continue;
+        }
+        let len = (until - range.start).min(budget);
+        let patience = holder.srtt.unwrap_or(Duration::MAX).saturating_mul(USEFUL_RTT_RATIO);
+        let may = |subflow: &SubflowView| {
+            let room = u64::try_from(subflow.room).unwrap_or(u64::MAX);
+            let useful = subflow.srtt.is_some_and(|srtt| srtt < patience);
+            (backups || !subflow.backup) && useful && room >= len.min(subflow.mss as u64)
+        };
+        let others = subflows.iter().enumerate().filter(|(_, subflow)| subflow.id != holder.id && may(subflow));
+        let (index, _) = others.min_by_key(|(_, subflow)| subflow.srtt)?;
+        return Some(Duplicate { subflow: index, range: range.start..range.start + len });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MessageView;
+    use super::super::tests::{outstanding, view};
+    use super::*;
+    use crate::SubflowId;
+
+    /// Subflow 0 carries the positions before 90,000, subflow 1 what follows.
+    fn held(id: SubflowId, range: Range<u64>) -> Option<Range<u64>> {
+        let own = if id == SubflowId(0) { 0..90_000 } else { 90_000..u64::MAX };
+        let held = range.start.max(own.start)..range.end.min(own.end);
+        (!held.is_empty()).then_some(held)
+    }
+
+    fn sent(scheduler: &mut AdaptiveRedundant, range: Range<u64>, again: bool) {
+        scheduler.on_sent(&Sent { now: Instant::ZERO, subflow: SubflowId(0), range, again });
+    }
+
+    fn subflows() -> [SubflowView; 2] {
+        [view(0, 9000, 20), view(1, 9000, 10)]
+    }
+
+    #[test]
+    fn the_tail_is_copied_within_a_budget() {
+        let mut scheduler = AdaptiveRedundant::default();
+        sent(&mut scheduler, 0..100_000, false);
+        assert_eq!(scheduler.duplicate(&subflows(), &outstanding(0..100_000, 1, &held)), None, "more follows");
+        // 5 % are 5,000 bytes; the last ones are with subflow 1.
+        let copy = scheduler.duplicate(&subflows(), &outstanding(0..100_000, 0, &held));
+        assert_eq!(copy, Some(Duplicate { subflow: 0, range: 95_000..100_000 }));
+        sent(&mut scheduler, 95_000..98_000, true);
+        let both = |id: SubflowId, range: Range<u64>| match id {
+            SubflowId(0) if range.start >= 95_000 => {
+                (range.start < 98_000).then(|| range.start.max(95_000)..range.end.min(98_000))
+            }
+            _ => held(id, range),
+        };
+        let copy = scheduler.duplicate(&subflows(), &outstanding(0..100_000, 0, &both));
+        assert_eq!(copy, Some(Duplicate { subflow: 0, range: 98_000..100_000 }));
+        sent(&mut scheduler, 98_000..100_000, true);
+        assert_eq!(scheduler.duplicate(&subflows(), &outstanding(0..100_000, 0, &held)), None, "used up");
+    }
+
+    #[test]
+    fn so_is_the_tail_of_a_message() {
+        let mut scheduler = AdaptiveRedundant::default();
+        sent(&mut scheduler, 0..60_000, false);
+        let left = |left| OutstandingView {
+            message: MessageView { left: Some(left), ..MessageView::default() },
+            ..outstanding(0..60_000, 1 << 20, &held)
+        };
+        assert_eq!(scheduler.duplicate(&subflows(), &left(60_001)), None, "its end has not left");
+        let copy = scheduler.duplicate(&subflows(), &left(50_000));
+        assert_eq!(copy, Some(Duplicate { subflow: 1, range: 47_000..50_000 }));
+        let slow = [view(0, 9000, 20), view(1, 9000, 100)];
+        assert_eq!(scheduler.duplicate(&slow, &left(50_000)), None, "a copy that arrives too late is none");
+    }
+
+    #[test]
+    fn a_head_that_blocks_is_copied_once_it_is_late() {
+        let mut scheduler = AdaptiveRedundant::default();
+        sent(&mut scheduler, 0..60_000, false);
+        scheduler.on_acknowledged(&Acknowledged {
+            now: Instant::from_millis(100),
+            subflow: SubflowId(0),
+            delivered: None,
+            una: 10_000,
+        });
+        // 20 ms, and twice half of it.
+        let at = |ms| OutstandingView {
+            now: Instant::from_millis(ms),
+            holder: Some(SubflowId(0)),
+            ..outstanding(10_000..60_000, 1, &held)
+        };
+        assert_eq!(scheduler.duplicate(&subflows(), &at(139)), None);
+        assert_eq!(scheduler.duplicate(&subflows(), &at(140)), Some(Duplicate { subflow: 1, range: 10_000..13_000 }));
+    }
+
+    #[test]
+    fn credit_is_saved_up_to_a_bound() {
+        let mut scheduler = AdaptiveRedundant::default();
+        sent(&mut scheduler, 0..1 << 40, false);
+        assert_eq!(scheduler.credit / ORIGINALS_PER_COPY, MOST_SAVED);
+    }
+}

@@ -1,0 +1,114 @@
+//! What each scheduler must do, whatever its rule: deliver every byte; and what the ones that send copies promise.
+
+use std::time::Duration;
+
+use mptcp_core::{ConnId, SchedulerKind, StackConfig};
+
+use super::world::{Link, World, config};
+
+/// Two hosts with two paths of 20 Mbit/s: 2 ms, and a longer one.
+fn unequal(scheduler: SchedulerKind, seed: u64, longer: Duration) -> World {
+    let config = || StackConfig { scheduler, ..config() };
+    let mut world = World::new(seed, 2, [config(), config()]);
+    for (link, delay) in world.links.iter_mut().zip([Duration::from_millis(2), longer]) {
+        *link = Link { rate: Some(20_000_000), delay, ..Link::default() };
+    }
+    world
+}
+
+fn exchange(world: &mut World, conns: [ConnId; 2], bytes: u64, close: bool, what: &str) {
+    world.send(0, conns[0], bytes, close);
+    world.send(1, conns[1], bytes / 4, close);
+    let done = world.run_until(240, |world| world.transferred(conns, close));
+    assert!(done, "{what}: {:?}", world.hosts[0].stack.info(conns[0]));
+}
+
+/// Bytes that a host has given to its subflows, and how many of them were sent before.
+fn given(world: &World, host: usize, conn: ConnId) -> (u64, u64) {
+    let stack = &world.hosts[host].stack;
+    let all = stack.subflows(conn).into_iter().chain(stack.past_subflows(conn).iter().cloned());
+    all.fold((0, 0), |sum, subflow| (sum.0 + subflow.bytes_sent, sum.1 + subflow.bytes_reinjected))
+}
+
+#[test]
+fn all_deliver_every_byte_over_paths_that_differ_and_lose() {
+    for scheduler in SchedulerKind::ALL {
+        for (loss, longer) in [(0, 40), (10, 40), (10, 3)] {
+            let mut world = unequal(scheduler, 11, Duration::from_millis(longer));
+            for link in &mut world.links {
+                link.loss = loss;
+            }
+            let conns = world.open_mesh();
+            exchange(&mut world, conns, 600_000, true, &format!("{scheduler}, loss {loss}"));
+            world.close_all();
+        }
+    }
+}
+
+#[test]
+fn all_survive_a_path_that_dies_and_can_be_changed_under_way() {
+    for (number, scheduler) in SchedulerKind::ALL.into_iter().enumerate() {
+        for dying in 0..2 {
+            let mut world = unequal(scheduler, 12, Duration::from_millis(20));
+            let conns = world.open_mesh();
+            world.send(0, conns[0], 800_000, false);
+            world.run_for(Duration::from_millis(100));
+            world.links[dying].down = true;
+            exchange(&mut world, conns, 400_000, false, &format!("{scheduler}, link {dying} down"));
+            world.links[dying].down = false;
+            let next = SchedulerKind::ALL[(number + 1) % SchedulerKind::ALL.len()];
+            world.send(0, conns[0], 200_000, false);
+            world.run_for(Duration::from_millis(20));
+            let now = world.now;
+            assert!(world.hosts[0].stack.set_scheduler(now, conns[0], next.build()));
+            assert_eq!(world.hosts[0].stack.info(conns[0]).unwrap().scheduler, next.name());
+            exchange(&mut world, conns, 200_000, true, &format!("{scheduler}, then {next}"));
+            world.close_all();
+        }
+    }
+}
+
+#[test]
+fn redundant_sends_everything_over_every_path() {
+    let mut world = unequal(SchedulerKind::Redundant, 13, Duration::from_millis(3));
+    let conns = world.open_mesh();
+    // As much as no window holds back, so that no copy is given up because the other one has arrived.
+    for _ in 0..10 {
+        exchange(&mut world, conns, 4000, false, "redundant");
+        world.run_for(Duration::from_millis(50));
+    }
+    let (sent, again) = given(&world, 0, conns[0]);
+    assert_eq!((sent, again), (80_000, 40_000));
+    world.close_all();
+}
+
+#[test]
+fn adaptive_redundancy_stays_within_its_budget_and_uses_it() {
+    let mut world = unequal(SchedulerKind::AdaptiveRedundant, 14, Duration::from_millis(3));
+    let conns = world.open_mesh();
+    for _ in 0..40 {
+        exchange(&mut world, conns, 60_000, false, "adaptive-redundant");
+        world.run_for(Duration::from_millis(50));
+    }
+    let (sent, again) = given(&world, 0, conns[0]);
+    assert!(again > 0 && again * 20 <= sent - again, "{again} of {sent}");
+    assert!(again * 40 > sent, "{again} of {sent}: half of the budget is left");
+    world.close_all();
+}
+
+#[test]
+fn backup_uses_the_next_path_only_when_the_first_one_fails() {
+    let mut world = unequal(SchedulerKind::Backup, 15, Duration::from_millis(1));
+    let conns = world.open_mesh();
+    for _ in 0..20 {
+        // No queue builds up, so that nothing is taken for a failure.
+        exchange(&mut world, conns, 20_000, false, "backup");
+        world.run_for(Duration::from_millis(20));
+    }
+    let second = |world: &World| world.hosts[0].stack.subflows(conns[0])[1].bytes_sent;
+    assert_eq!(second(&world), 0);
+    world.links[0].down = true;
+    exchange(&mut world, conns, 400_000, false, "backup");
+    assert!(second(&world) >= 400_000);
+    world.close_all();
+}
