@@ -262,11 +262,14 @@ fn what_is_taken_of_the_data_in_part_is_continued_with_a_mapping() {
     }
 }
 
+/// Whether a packet of a host is meant.
+type Which = fn(usize, &Packet) -> bool;
+
 #[test]
 fn a_peer_that_falls_back_gets_the_data_too() {
     let plain = || StackConfig { mptcp: false, ..config() };
     // Neither, one of them, and options that are lost with the first, the second, and the third segment.
-    let strip: [(StackConfig, StackConfig, fn(usize, &Packet) -> bool); 6] = [
+    let strip: [(StackConfig, StackConfig, Which); 6] = [
         (plain(), plain(), |_, _| false),
         (plain(), config(), |_, _| false),
         (config(), plain(), |_, _| false),

@@ -125,10 +125,10 @@ impl NativeStack {
         if !std::mem::replace(&mut conn.dirty, true) {
             self.dirty.push_back(id);
         }
-        if conn.is_synchronized() {
-            if let Some(listener) = conn.backlog.take() {
-                self.listeners.end(listener);
-            }
+        if conn.is_synchronized()
+            && let Some(listener) = conn.backlog.take()
+        {
+            self.listeners.end(listener);
         }
         let conn = if conn.is_synchronized() && (conn.fast_open.is_some() || conn.syn_data.is_some()) {
             self.conclude_fast_open(id, segment, attempt);
