@@ -86,8 +86,8 @@ impl Connection {
             || (!self.paths.withdrawn.contains(id, addr) && self.subflows.iter().any(waits))
     }
 
-    /// An endpoint is gone: withdraw it if it was announced or used, and close its subflows. As long as that would leave data
-    /// that is not acknowledged without a subflow that works, it waits (RFC 8684 section 3.3.3).
+    /// An endpoint is gone: withdraw it if it was announced or used, and close its subflows. As long as that would leave the
+    /// connection without a subflow that works, it waits (RFC 8684 section 3.3.3).
     pub(crate) fn endpoint_removed(&mut self, id: EndpointId, addr: IpAddr, cx: &mut Cx<'_>) {
         let id = self.paths.id_of_endpoint(id, addr);
         let announced = self.paths.announced.remove(id);

@@ -150,18 +150,20 @@ impl Connection {
 
     /// Whether a subflow is the last one that works while data is not acknowledged (RFC 8684 section 3.3.3).
     pub(crate) fn needs(&self, id: SubflowId) -> bool {
-        self.needs_those(|subflow| subflow.id == id)
-    }
-
-    /// The same of all subflows that use an address of ours.
-    pub(crate) fn needs_address(&self, addr: IpAddr) -> bool {
-        self.needs_those(|subflow| subflow.local.ip() == addr)
-    }
-
-    fn needs_those(&self, which: impl Fn(&Subflow) -> bool) -> bool {
-        let mut usable = self.subflows.iter().filter(|subflow| subflow.usable()).peekable();
         let outstanding = self.sender.queue.una() < self.sender.queue.end();
-        self.multipath().is_some() && outstanding && usable.peek().is_some() && usable.all(which)
+        outstanding && self.has_only(|subflow| subflow.id == id)
+    }
+
+    /// Whether all subflows that work use an address of ours, and either side may still have something to say: a peer that
+    /// has nothing else would take their end for our wish, and not join again.
+    pub(crate) fn needs_address(&self, addr: IpAddr) -> bool {
+        !self.is_over() && self.has_only(|subflow| subflow.local.ip() == addr)
+    }
+
+    /// Whether there are subflows that work, and these are all.
+    fn has_only(&self, which: impl Fn(&Subflow) -> bool) -> bool {
+        let mut usable = self.subflows.iter().filter(|subflow| subflow.usable()).peekable();
+        self.multipath().is_some() && usable.peek().is_some() && usable.all(which)
     }
 
     /// Closes one subflow in order, on request of the application or for want of its address.

@@ -82,7 +82,9 @@ impl Connection {
 
     fn is_of_use(&self, ready: impl FnOnce(&Multipath) -> bool) -> bool {
         let ready = self.closed.is_none() && self.multipath().is_some_and(ready);
-        ready && !(self.sender.is_shut() && self.receiver.is_finished())
+        let closing = self.sender.is_shut() && self.receiver.is_finished();
+        // What is left then is to be acknowledged: new subflows are of use if the old ones are gone only.
+        ready && (!closing || !self.is_over() && !self.subflows.iter().any(Subflow::usable))
     }
 
     fn open_planned(&mut self, cx: &mut Cx<'_>) {

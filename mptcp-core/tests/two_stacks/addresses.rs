@@ -296,19 +296,61 @@ fn removing_the_last_address_waits_until_its_subflow_is_not_needed() {
         world.hosts[0].stack.remove_endpoint(now, first).unwrap();
         world.run_for(Duration::from_secs(5));
         assert_eq!((world.mib(1, Counter::RmAddr), world.subflows_up(0, conns[0])), (0, 1));
-        if another {
-            world.endpoint(0, 1, true, flags);
-        } else {
+        if !another {
+            // Nor while either side may still have something to say.
             world.hosts[1].lazy = false;
             assert!(world.run_until(20, |world| world.transferred(conns, false)));
+            world.run_for(Duration::from_secs(2));
+            assert_eq!((world.mib(1, Counter::RmAddr), world.subflows_up(0, conns[0])), (0, 1));
         }
+        world.endpoint(0, 1, true, flags);
         world.run_for(Duration::from_secs(2));
         assert!(world.mib(1, Counter::RmAddr) > 0);
         let left: Vec<_> = world.hosts[0].stack.subflows(conns[0]).iter().map(|subflow| subflow.local.ip()).collect();
-        assert_eq!(left, if another { vec![address(0, 1, true)] } else { vec![] });
+        assert_eq!(left, [address(0, 1, true)]);
         world.hosts[1].lazy = false;
-        assert!(world.run_until(20, |world| world.transferred(conns, false)));
+        world.send(0, conns[0], 0, true);
+        world.send(1, conns[1], 0, true);
+        assert!(world.run_until(20, |world| world.transferred(conns, true)));
     }
+}
+
+/// Who only receives has nothing that is not acknowledged, and its peer would take its FIN for a wish.
+#[test]
+fn a_receiver_without_its_address_keeps_the_last_subflow() {
+    let mut world = World::simple(32, 1);
+    let first = world.endpoint(1, 0, true, EndpointFlags { signal: true, ..EndpointFlags::default() });
+    let conns = world.open();
+    world.hosts[1].lazy = true;
+    world.send(0, conns[0], 2_000_000, true);
+    world.run_for(Duration::from_secs(1));
+    let now = world.now;
+    world.hosts[1].stack.remove_endpoint(now, first).unwrap();
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.subflows_up(1, conns[1]), 1);
+    world.hosts[1].lazy = false;
+    world.send(1, conns[1], 0, true);
+    assert!(world.run_until(60, |world| world.transferred(conns, true)));
+    world.close_all();
+}
+
+#[test]
+fn what_is_not_acknowledged_at_the_close_gets_another_subflow_if_the_last_is_gone() {
+    let mut world = World::simple(33, 2);
+    let conns = world.open();
+    world.middleboxes[0] = Some(on_packets(|host, packet: Packet| {
+        let lost = host == 0 && !packet.payload.is_empty();
+        if lost { Vec::new() } else { vec![packet] }
+    }));
+    world.send(0, conns[0], 100_000, true);
+    world.send(1, conns[1], 0, true);
+    world.run_for(Duration::from_secs(1));
+    world.endpoint(1, 1, true, EndpointFlags { signal: true, ..EndpointFlags::default() });
+    world.run_for(Duration::from_secs(2));
+    let now = world.now;
+    world.hosts[1].stack.close_subflow(now, conns[1], SubflowId(0)).unwrap();
+    assert!(world.run_until(60, |world| world.transferred(conns, true)));
+    world.close_all();
 }
 
 #[test]
