@@ -28,7 +28,7 @@ pub(super) fn pipe(link: &Link, spec: &LinkSpec) -> Result<PipeConfig, Condition
         rate: rate(link, &spec.rate)?,
         // The scenario has 65535 bytes at most.
         framing: Framing { overhead: i32::try_from(spec.overhead.0).unwrap_or(i32::MAX), ..Framing::default() },
-        delay: DelayModel { base: spec.delay, ..jitter(link, spec.jitter.as_ref())? },
+        delay: DelayModel { base: spec.delay, ..jitter(spec.jitter.as_ref())? },
         loss: models,
         loss_unit: unit,
         loss_ecn: ecn,
@@ -56,15 +56,15 @@ pub(super) fn rate(link: &Link, spec: &RateSpec) -> Result<Option<RateModel>, Co
                 .collect();
             RateSteps::new(&starts, repeat.then_some(at)).map(RateModel::Steps)
         }
-        RateSpec::Trace(path) => {
-            Ok(RateModel::Trace(link.read(path, "trace of delivery opportunities", MahimahiTrace::parse)?))
+        RateSpec::Trace(file) => {
+            Ok(RateModel::Trace(file.read("trace of delivery opportunities", MahimahiTrace::parse)?))
         }
     };
     model.map(Some).map_err(|error| link.wrong(error))
 }
 
 /// A delay without its middle.
-pub(super) fn jitter(link: &Link, spec: Option<&scenario::Jitter>) -> Result<DelayModel, ConditionsError> {
+pub(super) fn jitter(spec: Option<&scenario::Jitter>) -> Result<DelayModel, ConditionsError> {
     let Some(spec) = spec else { return Ok(DelayModel::default()) };
     let table = |table| Jitter::Distribution { scale: spec.amount, table };
     let jitter = match &spec.distribution {
@@ -72,8 +72,8 @@ pub(super) fn jitter(link: &Link, spec: Option<&scenario::Jitter>) -> Result<Del
         scenario::Distribution::Normal => table(DistTable::normal()),
         scenario::Distribution::Pareto => table(DistTable::pareto()),
         scenario::Distribution::ParetoNormal => table(DistTable::paretonormal()),
-        scenario::Distribution::Table(path) => table(link.read(path, "table of a distribution", DistTable::parse)?),
-        scenario::Distribution::Trace(path) => Jitter::Trace(link.read(path, "trace of delays", DelayTrace::parse)?),
+        scenario::Distribution::Table(file) => table(file.read("table of a distribution", DistTable::parse)?),
+        scenario::Distribution::Trace(file) => Jitter::Trace(file.read("trace of delays", DelayTrace::parse)?),
     };
     let order = match spec.order {
         scenario::Order::AsNetem => DeliveryOrder::AsNetem,
@@ -86,9 +86,7 @@ pub(super) fn jitter(link: &Link, spec: Option<&scenario::Jitter>) -> Result<Del
 pub(super) fn losses(link: &Link, spec: Option<&scenario::Loss>) -> Result<Losses, ConditionsError> {
     let Some(spec) = spec else { return Ok(Losses::default()) };
     let model = match &spec.model {
-        scenario::LossModel::Trace { file } => {
-            LossModel::Trace(link.read(file, "trace of losses", LossTrace::parse)?)
-        }
+        scenario::LossModel::Trace { file } => LossModel::Trace(file.read("trace of losses", LossTrace::parse)?),
         model => loss_model(model).map_err(|error| link.wrong(error))?,
     };
     let unit = match spec.unit {

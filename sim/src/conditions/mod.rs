@@ -6,39 +6,18 @@
 mod convert;
 mod timetable;
 
-use std::path::Path;
-
-use crate::link::{LinkError, PipeConfig, TraceError};
+use crate::link::{LinkError, PipeConfig};
 use crate::random::Streams;
-use crate::scenario::{Link, reason};
+use crate::scenario::{Link, ScenarioError};
 pub use timetable::Timetable;
 
 /// Why a link of a scenario cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConditionsError {
-    /// A file that the scenario names cannot be read.
-    #[error("link '{link}' names the file '{path}', which cannot be read: {reason}")]
-    Read {
-        /// The link.
-        link: String,
-        /// The file.
-        path: String,
-        /// Why not.
-        reason: String,
-    },
-    /// A file is not what the scenario takes it for.
-    #[error("link '{link}' names the file '{path}', which is no {kind}: {error}")]
-    Trace {
-        /// The link.
-        link: String,
-        /// The file.
-        path: String,
-        /// What it should be.
-        kind: &'static str,
-        /// What is wrong with it.
-        error: TraceError,
-    },
+    /// A file that the scenario names cannot be read, or is not what the scenario takes it for.
+    #[error(transparent)]
+    File(Box<ScenarioError>),
     /// Conditions that contradict each other.
     #[error("link '{link}': {error}")]
     Link {
@@ -47,6 +26,12 @@ pub enum ConditionsError {
         /// What is wrong.
         error: LinkError,
     },
+}
+
+impl From<ScenarioError> for ConditionsError {
+    fn from(error: ScenarioError) -> Self {
+        Self::File(Box::new(error))
+    }
 }
 
 impl Link {
@@ -76,21 +61,6 @@ impl Link {
 
     fn wrong(&self, error: LinkError) -> ConditionsError {
         ConditionsError::Link { link: self.name.clone(), error }
-    }
-
-    /// Reads a file that this link names.
-    fn read<T>(
-        &self,
-        path: &Path,
-        kind: &'static str,
-        parse: impl Fn(&str) -> Result<T, TraceError>,
-    ) -> Result<T, ConditionsError> {
-        let (link, shown) = (self.name.clone(), path.display().to_string());
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => return Err(ConditionsError::Read { link, path: shown, reason: reason(&error) }),
-        };
-        parse(&text).map_err(|error| ConditionsError::Trace { link, path: shown, kind, error })
     }
 }
 

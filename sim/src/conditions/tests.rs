@@ -172,12 +172,39 @@ fn what_is_wrong_with_a_trace_is_said_in_one_sentence() {
     let link = link(&format!("rate = {{ trace = {path:?} }}"));
     let sentence = link.pipe(true).unwrap_err().to_string();
     let expected = format!(
-        "link 'p1' names the file '{path}', which is no trace of delivery opportunities: line 2: expected a whole number of milliseconds, found \"x\""
+        "test.toml:2: links.p1.rate.trace names the file '{path}', which is no trace of delivery opportunities: line 2: expected a whole number of milliseconds, found \"x\""
     );
     assert_eq!(sentence, expected);
     drop(trace);
     let sentence = link.pipe(true).unwrap_err().to_string();
-    assert!(sentence.starts_with(&format!("link 'p1' names the file '{path}', which cannot be read: ")), "{sentence}");
+    let expected = format!("test.toml:2: links.p1.rate.trace names the file '{path}', which cannot be read: ");
+    assert!(sentence.starts_with(&expected), "{sentence}");
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_with_its_key_and_line() {
+    let trace = Trace::new("wrong", "x\n");
+    let path = trace.0.display().to_string();
+    let table = [
+        (format!("loss = {{ model = \"trace\", file = {path:?} }}"), "loss.file", "trace of losses"),
+        (format!("jitter = {{ distribution = \"trace\", file = {path:?} }}"), "jitter.file", "trace of delays"),
+        (
+            format!("jitter = {{ distribution = \"table\", amount = \"1ms\", file = {path:?} }}"),
+            "jitter.file",
+            "table of a distribution",
+        ),
+    ];
+    for (condition, key, kind) in table {
+        let link = link(&format!("delay = \"1ms\"\n{condition}"));
+        let sentence = link.pipe(true).unwrap_err().to_string();
+        let expected = format!("test.toml:3: links.p1.{key} names the file '{path}', which is no {kind}: line 1: ");
+        assert!(sentence.starts_with(&expected), "{sentence}");
+    }
+    // Of what an event sets as well.
+    let set = format!("{{ at = \"1s\", action = \"set\", rate = {{ trace = {path:?} }} }}");
+    let link = link(&format!("delay = \"1ms\"\nevents = [\n  {set},\n]"));
+    let sentence = link.timetable(true, Streams::new(1)).unwrap_err().to_string();
+    assert!(sentence.starts_with("test.toml:4: links.p1.events.0.rate.trace names the file "), "{sentence}");
 }
 
 #[test]

@@ -176,7 +176,7 @@ impl Patch {
             state: None,
             rate: change.rate.as_ref().map(|rate| convert::rate(link, rate)).transpose()?,
             delay: change.delay,
-            jitter: change.jitter.as_ref().map(|jitter| convert::jitter(link, jitter.as_ref())).transpose()?,
+            jitter: change.jitter.as_ref().map(|jitter| convert::jitter(jitter.as_ref())).transpose()?,
             losses: change.loss.as_ref().map(|loss| convert::losses(link, loss.as_ref())).transpose()?,
             duplicate: change.duplicate.map(convert::chance),
             corrupt: change.corrupt.map(convert::chance),

@@ -47,7 +47,7 @@ impl Relay {
     /// A trace that is missing or malformed, or conditions that contradict each other.
     pub fn new(links: &[Link], seed: u64) -> Result<Self, ConditionsError> {
         let streams = Streams::new(seed);
-        let direction = |link: &Link, up| {
+        let direction = |link: &Link, up| -> Result<Direction, ConditionsError> {
             let pipe = Pipe::new(link.pipe(up)?, &link.pipe_name(up), &streams);
             let pipe = pipe.map_err(|error| ConditionsError::Link { link: link.name.clone(), error })?;
             let timetable = link.timetable(up, streams)?;
@@ -55,7 +55,7 @@ impl Relay {
         };
         let links = links.iter().map(|link| Ok([direction(link, true)?, direction(link, false)?]));
         Ok(Self {
-            links: links.collect::<Result<_, _>>()?,
+            links: links.collect::<Result<_, ConditionsError>>()?,
             boxes: Boxes::default(),
             output: Output::default(),
             packets: 0,

@@ -180,6 +180,20 @@ pub enum ScenarioError {
         /// Why not.
         reason: String,
     },
+    /// A file that the scenario names and that is not what the scenario takes it for.
+    #[error("{at}: {key} names the file '{path}', which is no {kind}: {reason}")]
+    WrongFile {
+        /// Where.
+        at: At,
+        /// The key, with the path to it.
+        key: String,
+        /// The file, as looked for.
+        path: String,
+        /// What it should be.
+        kind: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Values that exclude each other.
     #[error("{at}: {key} {problem}")]
     Contradiction {
@@ -215,6 +229,7 @@ impl ScenarioError {
             | Self::UnknownName { at, .. }
             | Self::Unreachable { at, .. }
             | Self::MissingFile { at, .. }
+            | Self::WrongFile { at, .. }
             | Self::Contradiction { at, .. }
             | Self::TooManyPoints { at, .. } => Some(at),
         }

@@ -1,10 +1,10 @@
 //! Which packets a link loses, in netem's words where netem has the model.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::ScenarioError;
 use super::field::{Field, tag, words};
+use super::file::NamedFile;
 use super::section::{Context, Section};
 use super::tree::{Node, Value};
 use super::units::{Probability, Size};
@@ -88,7 +88,7 @@ pub enum LossModel {
     /// start again.
     Trace {
         /// The file.
-        file: PathBuf,
+        file: NamedFile,
     },
 }
 

@@ -50,6 +50,7 @@
 mod error;
 mod event;
 mod field;
+mod file;
 mod host;
 mod link;
 mod loss;
@@ -71,6 +72,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{At, ScenarioError, UnitError};
 pub use event::{Action, Change, DirectionChoice, Event};
+pub use file::NamedFile;
 pub use host::{Congestion, Cpu, Host, Nic, Router, StackChoice, Tcp};
 pub use link::{Link, LinkSpec};
 pub use loss::{Chance, Loss, LossModel, LossUnit, Reorder};
@@ -86,8 +88,7 @@ pub use traffic::{Flow, PhaseDistribution, Phases, Traffic, Transport, Work};
 pub use units::{Picoseconds, Probability, Rate, Share, Size, Unit};
 
 use error::Place;
-pub(crate) use section::reason;
-use section::{Context, Section};
+use section::{Context, Section, reason};
 use tree::{Node, Table, Value};
 
 /// What is simulated. Of a file with sweeps, the values are those of its first point.

@@ -1,10 +1,10 @@
 //! How fast and how late: rates, jitter, and conditions that change in steps.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::ScenarioError;
 use super::field::{Field, words};
+use super::file::NamedFile;
 use super::section::{Context, Section};
 use super::tree::{Node, Value};
 use super::units::{Probability, Rate};
@@ -27,7 +27,7 @@ pub enum RateSpec {
         repeat: bool,
     },
     /// A Mahimahi trace: the millisecond of each opportunity to send 1500 bytes; then from its start again.
-    Trace(PathBuf),
+    Trace(NamedFile),
 }
 
 impl Field for RateSpec {
@@ -115,10 +115,10 @@ pub enum Distribution {
     /// netem's mixture of both.
     ParetoNormal,
     /// A table as `tc` reads it (`*.dist`).
-    Table(PathBuf),
+    Table(NamedFile),
     /// Milliseconds a line that are added to the delay: one number for each packet in turn, or two numbers, the time
     /// from which the second holds.
-    Trace(PathBuf),
+    Trace(NamedFile),
 }
 
 words! {

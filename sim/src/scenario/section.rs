@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{At, Place, ScenarioError, nearest};
 use super::field::{Field, NONE, Text};
+use super::file::NamedFile;
 use super::sweep::Axis;
 use super::tree::{Node, Table, Value};
 use super::units::{Size, expand_range};
@@ -235,18 +236,14 @@ impl<'a> Section<'a> {
     }
 
     /// A file that must be readable, relative to the scenario's own folder.
-    pub(crate) fn file(&mut self, key: &str) -> Result<PathBuf, ScenarioError> {
+    pub(crate) fn file(&mut self, key: &str) -> Result<NamedFile, ScenarioError> {
         let Text(text) = self.require(key, "the name of a file")?;
         let path = self.cx.dir.join(Path::new(&text));
+        let file = NamedFile::new(path, self.cx.at(&self.place_of(key)), self.key(key));
         // A folder can be opened, but not read.
-        match std::fs::File::open(&path).and_then(|mut file| file.read(&mut [0])) {
-            Ok(_) => Ok(path),
-            Err(error) => Err(ScenarioError::MissingFile {
-                at: self.cx.at(&self.place_of(key)),
-                key: self.key(key),
-                path: path.display().to_string(),
-                reason: reason(&error),
-            }),
+        match std::fs::File::open(file.path()).and_then(|mut file| file.read(&mut [0])) {
+            Ok(_) => Ok(file),
+            Err(error) => Err(file.unreadable(&error)),
         }
     }
 }

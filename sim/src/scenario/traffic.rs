@@ -1,10 +1,10 @@
 //! What applications do.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::ScenarioError;
 use super::field::{NONE, Text, tag, words};
+use super::file::NamedFile;
 use super::section::{Context, Section, is_name};
 use super::tree::Node;
 use super::units::{Rate, Size};
@@ -116,7 +116,7 @@ pub enum Work {
         /// Which way.
         direction: Flow,
         /// The file.
-        file: PathBuf,
+        file: NamedFile,
     },
 }
 

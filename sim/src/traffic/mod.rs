@@ -19,7 +19,7 @@ pub(crate) use flow::{Flow, State};
 use crate::host::{FlowEvent, Host, Side};
 use crate::network::{self, Network};
 use crate::random::Streams;
-use crate::scenario::{Scenario, Transport, Work};
+use crate::scenario::{Scenario, ScenarioError, Transport, Work};
 use datagram::Ends;
 use flow::{DatagramPlan, Plan};
 use work::Worker;
@@ -71,16 +71,15 @@ pub enum TrafficError {
         /// What the stack says.
         reason: String,
     },
-    /// A trace cannot be read.
-    #[error("traffic '{traffic}' names the file '{path}', which is no trace of writes: {reason}")]
-    Trace {
-        /// The traffic.
-        traffic: String,
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A trace cannot be read, or is none.
+    #[error(transparent)]
+    File(Box<ScenarioError>),
+}
+
+impl From<ScenarioError> for TrafficError {
+    fn from(error: ScenarioError) -> Self {
+        Self::File(Box::new(error))
+    }
 }
 
 impl TrafficSet {
@@ -110,7 +109,7 @@ impl TrafficSet {
             set.moments.push_back((start, Moment::Start(index)));
             set.moments.extend(traffic.time.map(|time| (start + time, Moment::Stop(index))));
             let writes = match &traffic.work {
-                Work::Trace { file, .. } => Some(work::read_trace(&traffic.name, file)?),
+                Work::Trace { file, .. } => Some(file.read("trace of writes", work::parse_trace)?),
                 _ => None,
             };
             let host = |name: &str| scenario.hosts.iter().position(|host| host.name == *name).unwrap_or(0);

@@ -7,7 +7,6 @@ use std::time::Duration;
 use rand::Rng;
 use tcp_adapter::Instant;
 
-use super::TrafficError;
 use super::figures::Figures;
 use super::lane::Lane;
 use crate::host::Side;
@@ -338,23 +337,8 @@ fn cube_root(x: f64) -> f64 {
 /// Reads a trace of writes: milliseconds and bytes a line, in the order of time.
 ///
 /// # Errors
-/// It cannot be read, or a line is not what it should be.
-pub(super) fn read_trace(traffic: &str, path: &std::path::Path) -> Result<Arc<[(Duration, u64)]>, TrafficError> {
-    let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| TrafficError::Trace {
-        traffic: traffic.to_owned(),
-        path: shown.clone(),
-        reason: error.to_string(),
-    })?;
-    parse_trace(&text).map_err(|line| TrafficError::Trace {
-        traffic: traffic.to_owned(),
-        path: shown,
-        reason: format!("line {line} is not milliseconds and bytes, not before the line above it"),
-    })
-}
-
-/// The writes, or the number of the line that is wrong.
-fn parse_trace(text: &str) -> Result<Arc<[(Duration, u64)]>, usize> {
+/// The line that is not what it should be, in a few words.
+pub(super) fn parse_trace(text: &str) -> Result<Arc<[(Duration, u64)]>, String> {
     let mut writes: Vec<(Duration, u64)> = Vec::new();
     for (number, line) in (1_usize..).zip(text.lines()) {
         let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
@@ -364,7 +348,8 @@ fn parse_trace(text: &str) -> Result<Arc<[(Duration, u64)]>, usize> {
             _ => None,
         };
         let write = write.filter(|(at, _)| writes.last().is_none_or(|last| last.0 <= *at));
-        writes.push(write.ok_or(number)?);
+        let wrong = || format!("line {number} is not milliseconds and bytes, not before the line above it");
+        writes.push(write.ok_or_else(wrong)?);
     }
     Ok(writes.into())
 }
