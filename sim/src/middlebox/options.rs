@@ -15,7 +15,7 @@ const END: u8 = 0;
 const MSS: u8 = 2;
 const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
-const TIMESTAMPS: u8 = 8;
+pub(super) const TIMESTAMPS: u8 = 8;
 
 /// Where the options of a segment are in its frame, but for what only fills. It ends where the area is malformed.
 pub(super) fn ranges(segment: &Segment<'_>) -> Vec<Range<usize>> {

@@ -7,7 +7,7 @@ use mptcp_core::wire::KIND as MPTCP;
 use tcp_adapter::{Frame, Instant};
 
 use super::connections::{Connection, Connections};
-use super::options::{SACK, erase, is_meant, ranges};
+use super::options::{SACK, TIMESTAMPS, erase, is_meant, ranges};
 use super::segment::{ACK, PSH, RST, SYN, Segment, before};
 use super::stats::Passage;
 use super::{Behave, Direction};
@@ -30,7 +30,8 @@ const WINDOW_SCALE: u8 = 3;
 /// Acknowledges data in order as soon as it passes, with a copy of the receiver's latest acknowledgement: what the
 /// sender learns of the subflow is then no longer what the receiver has (RFC 8684 section 3.3.2 has data
 /// acknowledgements because of such proxies). As the sender forgets that data, the proxy repeats what gets lost behind
-/// it.
+/// it, with what the sender says by then: a segment with an acknowledgement that is long out of date would not be taken (RFC
+/// 5961 section 5.2).
 #[derive(Debug)]
 pub(super) struct ProxyAck {
     direction: DirectionChoice,
@@ -46,9 +47,20 @@ struct State {
     sides: [Side; 2],
 }
 
+/// What a sender says besides its data.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    ack: u32,
+    window: u16,
+    /// TSval and TSecr (RFC 7323 section 3.2).
+    timestamps: Option<(u32, u32)>,
+}
+
 /// The data of one direction.
 #[derive(Debug, Default)]
 struct Side {
+    /// What the sender has last said.
+    said: Option<Said>,
     /// What the receiver has last said without data; nothing is acknowledged for it before.
     template: Option<Frame>,
     /// Next sequence number of the receiver's own.
@@ -103,6 +115,7 @@ impl Behave for ProxyAck {
             // A scale counts only if both sides have one (RFC 7323 section 2.2).
             let shift = state.scales[0].and(state.scales[1]).and(state.scales[direction as usize]).unwrap_or(0);
             again = state.sides[direction.opposite() as usize].acknowledged(now, &mut segment, shift);
+            state.sides[direction as usize].listen(&segment);
             if direction.is_in(self.direction) && !segment.payload().is_empty() {
                 // A payload is shorter than 2^16 bytes.
                 data = Some((segment.seq(), segment.seq().wrapping_add(segment.payload().len() as u32)));
@@ -155,7 +168,7 @@ impl Side {
             return None;
         }
         let (ack, next) = (segment.ack(), segment.seq().wrapping_add(segment.seq_len()));
-        let is_plain = segment.payload().is_empty() && segment.flags() & !PSH == ACK;
+        let is_plain = segment.payload().is_empty() && segment.flags() & !PSH == ACK && !is_handshake(segment);
         let edge = ack.wrapping_add(u32::from(segment.window()) << shift);
         if self.template.is_none() {
             if !is_plain {
@@ -197,7 +210,25 @@ impl Side {
             self.recover = self.copies.back().map(|(end, _)| *end);
         }
         let again = lost || progress && self.recover.is_some();
-        self.copies.front().filter(|_| again).map(|(_, packet)| packet.clone())
+        if again { self.repeat() } else { None }
+    }
+
+    /// A segment of the sender as it goes on to the receiver.
+    fn listen(&mut self, segment: &Segment<'_>) {
+        let new = Said::in_segment(segment);
+        if segment.has(ACK) && self.said.is_none_or(|old| !new.is_before(old)) {
+            self.said = Some(new);
+        }
+    }
+
+    /// The first that the receiver lacks, with what the sender says now.
+    fn repeat(&self) -> Option<Packet> {
+        let (_, packet) = self.copies.front()?;
+        let mut packet = packet.clone();
+        if let (Some(said), Some(mut segment)) = (self.said, Segment::open(&mut packet.frame)) {
+            said.write(&mut segment);
+        }
+        Some(packet)
     }
 
     /// Whether it answers for data from `seq` to `end`; then it keeps a copy.
@@ -253,8 +284,49 @@ impl Side {
         }
         self.deadline = Some(now + TIMEOUT * (1 << self.tries));
         self.recover = self.copies.back().map(|(end, _)| *end);
-        self.copies.front().map(|(_, packet)| packet.clone())
+        self.repeat()
     }
+}
+
+impl Said {
+    fn in_segment(segment: &Segment<'_>) -> Self {
+        let timestamps = timestamps(segment).map(|at| (segment.u32(at), segment.u32(at + 4)));
+        Self { ack: segment.ack(), window: segment.window(), timestamps }
+    }
+
+    fn is_before(self, other: Self) -> bool {
+        let times = self.timestamps.zip(other.timestamps);
+        before(self.ack, other.ack) || times.is_some_and(|((own, _), (other, _))| before(own, other))
+    }
+
+    fn write(self, segment: &mut Segment<'_>) {
+        segment.set_ack(self.ack);
+        segment.set_window(self.window);
+        if let (Some(at), Some((value, echo))) = (timestamps(segment), self.timestamps) {
+            segment.write(at, &value.to_be_bytes());
+            segment.write(at + 4, &echo.to_be_bytes());
+        }
+    }
+}
+
+/// Where the values of the timestamps option are (RFC 7323 section 3.2).
+fn timestamps(segment: &Segment<'_>) -> Option<usize> {
+    let option = ranges(segment).into_iter().find(|option| segment.bytes()[option.start] == TIMESTAMPS)?;
+    (option.len() == 10).then_some(option.start + 2)
+}
+
+/// Whether it has options of RFC 8684, but no data acknowledgement: the last segment of a handshake. Whoever is acknowledged
+/// data with no more than that falls back to TCP (section 3.7), of which the other end would know nothing.
+fn is_handshake(segment: &Segment<'_>) -> bool {
+    let mut multipath = false;
+    for option in ranges(segment) {
+        let option = &segment.bytes()[option];
+        if is_meant(OptionChoice::Dss, option) {
+            return false;
+        }
+        multipath |= option[0] == MPTCP;
+    }
+    multipath
 }
 
 fn window_scale(segment: &Segment<'_>) -> Option<u8> {

@@ -51,17 +51,17 @@ pub(super) fn bonds(scenario: &Scenario) -> Vec<Bond> {
 impl Bond {
     /// Whether a frame at a host is of this bond.
     pub(super) fn has(&self, host: usize, frame: &Frame) -> bool {
-        let member = self.members.iter().any(|(member, _)| *member == host);
-        member && flow(frame).is_some_and(|flow| flow.ports.iter().any(|port| self.ports.contains(port)))
+        let Some(side) = self.side(host) else { return false };
+        // Source at the connecting end, destination at the listening one.
+        flow(frame).is_some_and(|flow| self.ports.contains(&flow.ports[side]))
     }
 
     /// The link on which a host sends a frame, if it is of this bond.
     pub(super) fn choose(&mut self, host: usize, frame: &Frame) -> Option<LinkEnd> {
-        let flow = flow(frame)?;
-        if !flow.ports.iter().any(|port| self.ports.contains(port)) {
+        let (flow, side) = (flow(frame)?, self.side(host)?);
+        if !self.ports.contains(&flow.ports[1 - side]) {
             return None;
         }
-        let side = self.members.iter().position(|(member, _)| *member == host)?;
         let links = &self.members[side].1;
         let index = match &mut self.turns {
             Some(turns) => {
@@ -73,6 +73,11 @@ impl Bond {
             None => (flow.hash() % links.len().max(1) as u64) as usize,
         };
         links.get(index).copied()
+    }
+
+    /// 0 for the connecting host, 1 for the listening one.
+    fn side(&self, host: usize) -> Option<usize> {
+        self.members.iter().position(|(member, _)| *member == host)
     }
 }
 

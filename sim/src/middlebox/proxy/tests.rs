@@ -1,7 +1,9 @@
 use super::*;
 use crate::middlebox::Output;
 use crate::middlebox::segment::FIN;
-use crate::middlebox::testing::{Bench, Builder, DSS, Family, is_intact, option_area, payload, summary, tcp};
+use crate::middlebox::testing::{
+    Bench, Builder, DSS, Family, MP_CAPABLE, is_intact, option_area, payload, summary, tcp,
+};
 
 const SCALE: [u8; 4] = [3, 3, 0, 1];
 
@@ -59,6 +61,17 @@ fn nothing_is_acknowledged_before_the_receiver_speaks() {
 }
 
 #[test]
+fn what_ends_a_handshake_is_no_model_of_an_acknowledgement() {
+    let mut bench = Bench::new("kind = \"proxy-ack\"\ndirection = \"up\"");
+    bench.pass(tcp(Family::V4).flags(SYN).seq(0).up());
+    bench.pass_down(tcp(Family::V4).flags(SYN | ACK).seq(100).ack(1).down());
+    bench.pass_down(receiver(Family::V4, 1).options(&MP_CAPABLE).down());
+    bench.pass(data(1, b"12345"));
+    bench.pass_down(receiver(Family::V4, 1).options(&DSS).down());
+    assert_eq!(acks(&bench.handle(data(1, b"12345"), Direction::Up).down), [6]);
+}
+
+#[test]
 fn what_is_out_of_order_or_beyond_the_window_is_not_acknowledged() {
     let mut bench = connected(Family::V4);
     bench.pass(data(6, b"67890"));
@@ -107,6 +120,23 @@ fn what_is_lost_behind_the_proxy_is_repeated() {
     assert_eq!(say(11), [(11, ACK, 5)], "the next hole");
     assert_eq!(say(21), []);
     assert_eq!(bench.middlebox.poll_timeout(), None);
+}
+
+#[test]
+fn what_is_repeated_says_what_the_sender_says_by_then() {
+    let stamped = |value: u8, echo: u8| [1, 1, 8, 10, 0, 0, 0, value, 0, 0, 0, echo];
+    for family in Family::BOTH {
+        let mut bench = connected(family);
+        bench.handle(tcp(family).seq(1).ack(101).options(&stamped(1, 2)).payload(b"12345").up(), Direction::Up);
+        bench.pass(tcp(family).seq(6).ack(70_000).options(&stamped(3, 4)).up());
+        // What comes late says nothing new.
+        bench.handle(tcp(family).seq(6).ack(60_000).options(&stamped(2, 3)).up(), Direction::Up);
+        let out = bench.run_until(Instant::from_millis(1000));
+        let [again] = &out.up[..] else { panic!("one repetition") };
+        assert!(is_intact(again));
+        assert_eq!((summary(again), ack(again)), ((1, ACK, 5), (70_000, 0xffff)));
+        assert_eq!(option_area(again), stamped(3, 4));
+    }
 }
 
 #[test]
