@@ -4,8 +4,8 @@
 //! told at [`Fault`](super::Fault).
 
 use crate::scenario::{
-    Action, Behaviour, DirectionChoice, Endpoints, Link, Middlebox, OptionChoice, OptionMatch, Scenario, Segments,
-    Traffic, Transport,
+    Action, Behaviour, Congestion, DirectionChoice, Endpoints, Host, Link, LinkSpec, Middlebox, OptionChoice,
+    OptionMatch, Probability, Scenario, Segments, StackChoice, Traffic, Transport,
 };
 use crate::traffic::State;
 
@@ -27,8 +27,19 @@ impl Grace {
     pub(super) fn of(scenario: &Scenario, traffic: &Traffic) -> Self {
         let meddlers = meddlers(scenario, traffic);
         let worst = meddlers.map(|middlebox| of_middlebox(scenario, traffic, middlebox)).max().unwrap_or(Self::Nothing);
-        let fixed = is_multipath(traffic) && !may_move(scenario) && loses_an_address(scenario, traffic);
-        if fixed { worst.max(Self::Hang) } else { worst }
+        // Who sends without regard to losses may fill a queue so that nothing that is missing ever comes through, for
+        // others as well (RFC 5681).
+        if scenario.hosts.iter().any(|host| host.congestion == Congestion::None) {
+            return Self::Hang;
+        }
+        let fixed = is_multipath(traffic) && !may_move(scenario);
+        if fixed && loses_an_address(scenario, traffic) {
+            worst.max(Self::Hang)
+        } else if fixed && repairs_slowly(scenario, traffic) {
+            worst.max(Self::Break)
+        } else {
+            worst
+        }
     }
 
     /// Whether it is enough for what has become of a connection.
@@ -39,6 +50,15 @@ impl Grace {
             State::Waiting | State::Running => self == Self::Hang || (self == Self::IfPlain && is_plain),
         }
     }
+}
+
+/// Whether a handshake may come to nothing. Both ends try half a dozen times, at ever longer intervals, and give up: an
+/// outage may take all but one or two of these, and losses those.
+pub(super) fn may_fail_to_open(scenario: &Scenario) -> bool {
+    let outage = |link: &Link| link.events.iter().any(|event| matches!(event.action, Action::Down | Action::Blackhole));
+    let loses = |spec: &LinkSpec| spec.loss.is_some() || spec.corrupt.p > Probability::ZERO;
+    let lossy = |link: &Link| loses(&link.up) || loses(&link.down);
+    scenario.links.iter().any(outage) && scenario.links.iter().any(lossy)
 }
 
 /// Whether bytes may arrive that were not sent: RFC 8684 protects what DSS checksums cover, and nothing after a fallback
@@ -85,6 +105,13 @@ fn may_move(scenario: &Scenario) -> bool {
     mptcp.endpoints == Endpoints::Auto && mptcp.subflows >= ENOUGH && mptcp.add_addr_accepted >= ENOUGH
 }
 
+/// Whether data may take longer than a connection waits for a subflow before it gives it up: smoltcp repeats a segment for
+/// each timeout, and a timeout that has grown stays a minute until something is acknowledged that was not repeated.
+fn repairs_slowly(scenario: &Scenario, traffic: &Traffic) -> bool {
+    let of = |host: &Host| host.name == traffic.from || host.name == traffic.to;
+    scenario.hosts.iter().any(|host| of(host) && host.stack == StackChoice::Smoltcp)
+}
+
 /// Whether a host withdraws an address, which it does as long as it has another.
 fn loses_an_address(scenario: &Scenario, traffic: &Traffic) -> bool {
     let goes_down = |link: &Link| link.events.iter().any(|event| event.action == Action::Down);
@@ -123,6 +150,11 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         Behaviour::Nat { .. } => Grace::Hang,
         // They see one part of the connection only.
         Behaviour::RewriteSequence | Behaviour::ProxyAck if bonded => Grace::Hang,
+        // Of several subflows each that is altered is reset, and none may be left (RFC 8684 section 3.7).
+        Behaviour::AlterPayload { .. } if multipath && scenario.mptcp.checksum && !has_refuge(scenario, traffic) => {
+            Grace::Break
+        }
+        Behaviour::AlterPayload { .. } => Grace::Nothing,
         // The mappings of the joined segments but the first are gone.
         Behaviour::Coalesce { .. } if multipath => path_fails,
         // A SYN that is refused ends a connection like any other.
@@ -133,7 +165,6 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         Behaviour::Reset { after: Some(_) } => Grace::Break,
         Behaviour::RewriteSequence
         | Behaviour::ProxyAck
-        | Behaviour::AlterPayload { .. }
         | Behaviour::Split { .. }
         | Behaviour::Coalesce { .. }
         | Behaviour::DropSyn { .. }
@@ -169,10 +200,10 @@ fn of_stripping(which: OptionMatch, direction: DirectionChoice, multipath: bool)
 fn of_altering(which: OptionMatch, multipath: bool) -> Grace {
     let opens = matches!(which.segments, Segments::All | Segments::Syn | Segments::SynAck);
     match which.option {
-        OptionChoice::Mss | OptionChoice::WindowScale | OptionChoice::All if opens => Grace::Hang,
-        OptionChoice::MpCapable | OptionChoice::All | OptionChoice::Mptcp | OptionChoice::Dss if multipath => {
-            Grace::Hang
-        }
+        // A time far ahead makes all that follow look old (RFC 7323 section 5.2).
+        OptionChoice::Timestamps | OptionChoice::All => Grace::Hang,
+        OptionChoice::Mss | OptionChoice::WindowScale if opens => Grace::Hang,
+        OptionChoice::MpCapable | OptionChoice::Mptcp | OptionChoice::Dss if multipath => Grace::Hang,
         OptionChoice::MpFastclose if multipath => Grace::Break,
         _ => Grace::Nothing,
     }

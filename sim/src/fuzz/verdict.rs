@@ -126,6 +126,10 @@ fn judge_flow(scenario: &Scenario, flow: &FlowEnd, faults: &mut Vec<Fault>) {
     if traffic.transport == Transport::Udp || Grace::of(scenario, traffic).forgives(flow.state, is_plain) {
         return;
     }
+    let never_opened = delivered == 0 && matches!(flow.state, State::Failed(_));
+    if never_opened && grace::may_fail_to_open(scenario) {
+        return;
+    }
     faults.push(match flow.state {
         State::Failed(reason) => Fault::Broken { flow: name, reason: reason.to_string(), delivered },
         _ => Fault::Stalled { flow: name, delivered },

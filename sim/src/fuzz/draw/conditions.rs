@@ -120,7 +120,8 @@ fn loss(dice: &mut Dice) -> String {
 fn queue(mtu: u64, dice: &mut Dice) -> String {
     let ecn = dice.percent(50);
     let limit = dice.scaled(16, 256) * (mtu + 14);
-    match dice.between(0, 7) {
+    match dice.between(0, 8) {
+        8 => format!("{{ kind = \"step\", packets = {}, mark = \"{}B\" }}", dice.scaled(16, 1000), limit / 4),
         0..=2 => format!("{{ packets = {} }}", dice.scaled(16, 1000)),
         3 => format!("{{ bytes = \"{limit}B\" }}"),
         4 => {

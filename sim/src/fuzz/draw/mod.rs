@@ -34,14 +34,17 @@ fn hosts(topology: &Topology, dice: &mut Dice, text: &mut String) {
     for host in &topology.hosts {
         let recv = if dice.percent(10) { dice.scaled(4096, 16_384) } else { dice.scaled(32_768, 1 << 20) };
         let send = recv * dice.between(1, 3);
-        let stack = dice.pick(&["native", "native", "smoltcp"]);
-        let congestion = match stack {
-            "native" => dice.pick(&["cubic", "cubic", "reno", "dctcp", "bbr"]),
-            _ => dice.pick(&["cubic", "cubic", "cubic", "cubic", "cubic", "reno", "reno", "reno", "none"]),
+        let native = dice.percent(70);
+        let (stack, congestion) = if native {
+            ("native", dice.pick(&["cubic", "cubic", "cubic", "reno", "reno", "dctcp", "bbr"]))
+        } else {
+            ("smoltcp", dice.pick(&["cubic", "cubic", "cubic", "reno", "reno", "none"]))
         };
+        let ecn = native && dice.percent(30);
         let _ = writeln!(
             text,
-            "[hosts.{host}]\nstack = \"{stack}\"\nrecv_buffer = \"{recv}B\"\nsend_buffer = \"{send}B\"\ncongestion = \"{congestion}\""
+            "[hosts.{host}]\nstack = \"{stack}\"\ncongestion = \"{congestion}\"\necn = {ecn}\n\
+             recv_buffer = \"{recv}B\"\nsend_buffer = \"{send}B\""
         );
         if dice.percent(20) {
             let (packet, byte) = (dice.scaled(10, 20_000), dice.between(0, 5_000));
