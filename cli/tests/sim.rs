@@ -226,6 +226,26 @@ fn what_cannot_be_run_is_said_in_one_sentence() {
     assert!(sentence.contains("has no value 'udp'; its values are tcp, mptcp"), "{sentence}");
     let sentence = refused(&["sim", "run", file.path(), "--repeat", "50"]);
     assert!(sentence.contains("100 points") && sentence.contains("mptcp sim sweep"), "{sentence}");
+    // A file that is there and is not what it should be.
+    let trace = ScenarioFile::new("trace", "1\n0\n");
+    for (condition, key, kind) in [
+        (
+            "rate = { trace = FILE }",
+            "rate.trace",
+            "no trace of delivery opportunities: line 2: earlier than the line before",
+        ),
+        (
+            "loss = { model = \"trace\", file = \"/dev/null\" }",
+            "loss.file",
+            "no trace of losses: the trace has no entries",
+        ),
+    ] {
+        let condition = condition.replace("FILE", &format!("{:?}", trace.path()));
+        let file = ScenarioFile::new("contents", &format!("[links.p1]\n{condition}\n[[traffic]]\nbytes = \"1MB\"\n"));
+        let sentence = refused(&["sim", "run", file.path()]);
+        assert!(sentence.starts_with(&format!("{}:2: links.p1.{key} names the file '", file.path())), "{sentence}");
+        assert!(sentence.ends_with(kind), "{sentence}");
+    }
 }
 
 #[test]
@@ -237,14 +257,8 @@ fn random_scenarios_are_run_and_shown() {
     assert!(printed(&["sim", "explain", file.path()]).contains("[[traffic]]"));
 }
 
-#[test]
-fn an_interrupted_sweep_keeps_what_is_done() {
-    // Many short runs and one that would take minutes, which must not be waited for.
-    let text =
-        SMALL.replace("1MB", "20kB") + "[sweep.size]\nkeys = [\"traffic.0.bytes\"]\nvalues = [\"20kB\", \"200GB\"]\n";
-    let file = ScenarioFile::new("interrupt", &text);
-    let out = OutFolder::new("interrupt");
-    let mut command = mptcp(["sim", "sweep", file.path(), "--repeat", "200", "--out", out.path()]);
+/// What a command prints that is interrupted after two seconds.
+fn interrupted(mut command: std::process::Command) -> String {
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let child = command.spawn().unwrap();
     let pid = child.id().to_string();
@@ -253,7 +267,19 @@ fn an_interrupted_sweep_keeps_what_is_done() {
     assert!(sent.success());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn an_interrupted_sweep_keeps_what_is_done() {
+    // Many short runs and one that would take minutes, which must not be waited for.
+    let text =
+        SMALL.replace("1MB", "20kB") + "[sweep.size]\nkeys = [\"traffic.0.bytes\"]\nvalues = [\"20kB\", \"200GB\"]\n";
+    let file = ScenarioFile::new("interrupt", &text);
+    let out = OutFolder::new("interrupt");
+    let command = mptcp(["sim", "sweep", file.path(), "--repeat", "200", "--out", out.path()]);
+    let text = interrupted(command);
     let done = text.split(" of 400 runs done").next().and_then(|text| text.split_whitespace().last()).unwrap();
     let done: usize = done.parse().unwrap();
     assert!((1..400).contains(&done), "{text}");
@@ -281,4 +307,31 @@ fn a_relay_names_what_is_wrong_before_it_needs_anything() {
     assert!(pair(&["--set", "delay"]).contains("is not KEY=VALUE"));
     let none = refused(&["sim", "relay"]);
     assert!(none.contains("--tap"), "{none}");
+}
+
+#[test]
+fn an_interrupted_run_keeps_what_it_has() {
+    // The second of three would take minutes.
+    let text = SMALL.to_owned()
+        + "[sweep.size]\nkeys = [\"traffic.0.bytes\"]\nvalues = [\"20kB\", \"200GB\", \"30kB\"]\n\
+           [report]\ninterval = \"10s\"\n[[expect]]\nmetric = \"goodput\"\nof = \"bulk-0\"\nmax = \"1bit\"\n";
+    let file = ScenarioFile::new("cut", &text);
+    let out = OutFolder::new("cut");
+    let text = interrupted(mptcp(["sim", "run", file.path(), "--out", out.path(), "--expect"]));
+    assert!(text.contains("Interrupted: 1 of 3 runs are complete. '200GB' was stopped at "), "{text}");
+    // Nothing is expected of what is half done.
+    assert_eq!(text.matches("FAILED").count(), 1, "{text}");
+    let summary = std::fs::read_to_string(out.0.join("summary.json")).unwrap();
+    let of = |words: &str| summary.matches(words).count();
+    assert_eq!(
+        (of("\"interrupted\": false"), of("\"interrupted\": true"), of("\"planned\": 3")),
+        (1, 1, 1),
+        "{summary}"
+    );
+    let page = std::fs::read_to_string(out.0.join("report.html")).unwrap();
+    assert!(page.contains("Interrupted: 1 of 3 runs are complete.") && page.ends_with("</html>\n"));
+    for name in ["20kB/series/links.csv", "200GB/series/links.csv", "200GB/series/connections.csv", "summary.txt"] {
+        assert!(out.has(name), "{name}");
+    }
+    assert!(!out.0.join("30kB").exists() && text.contains("report: "), "{text}");
 }

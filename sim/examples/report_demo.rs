@@ -63,6 +63,7 @@ fn report() -> Report {
             figure("TCP read, 0.5 % loss", 144.0, Some(38.2), "loss per packet; 4 busy queues"),
             figure("MPTCP read, 0.5 % loss", 428.0, None, "uncoupled congestion control"),
         ],
+        planned: 2,
     }
 }
 
@@ -129,6 +130,7 @@ fn run(variant: &str, paths: &[Path]) -> RunRecord {
             mark(15_000, "lte: down"),
             mark(16_500, "lte: up"),
         ],
+        interrupted: false,
     }
 }
 

@@ -2,17 +2,15 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use clap::Args;
 use mptcp_sim::experiment::Progress;
 use mptcp_sim::fuzz::{self, Watch};
 use mptcp_sim::run::Effort;
 
-use super::sweep::{Bar, Stop};
+use super::stop::Stop;
+use super::sweep::Bar;
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::say;
 
 /// Run random scenarios on all cores and check every byte, every packet and every counter
@@ -41,13 +39,11 @@ pub(super) fn run(args: &FuzzArgs) -> Result<(), Failure> {
         say(fuzz::scenario(args.seed).trim_end());
         return Ok(());
     }
-    let stop = Arc::new(Stop::default());
-    let on_interrupt = Arc::clone(&stop);
-    interrupt::on_interrupt(move || on_interrupt.and_wait())?;
+    let stop = Stop::on_interrupt()?;
     let watcher = Watcher { bar: Bar::start(args.random_scenarios), folder: &args.folder };
     let tally = fuzz::fuzz(args.seed, args.random_scenarios, &watcher, &stop.asked);
     watcher.bar.finish();
-    let stopped = if stop.asked.load(Ordering::Relaxed) { ", stopped" } else { "" };
+    let stopped = if stop.is_asked() { ", stopped" } else { "" };
     let (run, failed) = (tally.run, tally.failures.len());
     say(&format!("{run} of {} random scenarios run{stopped}, {failed} of them failed", args.random_scenarios));
     stop.done();

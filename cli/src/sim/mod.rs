@@ -7,6 +7,7 @@ mod list;
 mod relay;
 mod run;
 mod scenario;
+mod stop;
 mod sweep;
 
 use std::path::Path;

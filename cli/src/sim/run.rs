@@ -9,13 +9,15 @@ use mptcp_sim::run::Observer;
 use mptcp_sim::scenario::{Point, Scenario};
 
 use super::experiment::{ExperimentArgs, failure, not_written};
+use super::stop::Stop;
 use crate::failure::Failure;
 use crate::say;
 
 /// Run a scenario, compare the points of its sweep, and write a report
 ///
 /// Prints a summary, and writes tables, series and a page with plots into a folder. The same seed gives the same bytes in
-/// all of them, on any machine.
+/// all of them, on any machine. Ctrl-C ends it: what has been simulated by then is written, marked as interrupted, and the
+/// exit code is 130. A second Ctrl-C leaves at once.
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
     #[command(flatten)]
@@ -33,16 +35,23 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let experiment = args.experiment.open()?;
     let folder = Folder::create(args.experiment.folder()).map_err(not_written)?;
     let captures = args.pcap.as_ref().map(Folder::create).transpose().map_err(not_written)?;
-    let observe = |point: &Point, meta: &RunMeta| observe(args, &folder, captures.as_ref(), point, meta);
+    let stop = Stop::on_interrupt()?;
+    let observe = |point: &Point, meta: &RunMeta| {
+        observe(args, &folder, captures.as_ref(), point, meta).map(|observer| observer.as_far_as(&stop.asked))
+    };
     let report: Result<Report, RunFailure> = experiment.compare(observe, |_, _| ());
-    let report = report.map_err(|error| error.0)?;
-    let page = folder.write_report(&report).map_err(not_written)?;
-    if args.experiment.json {
-        say(summary_json(&report).trim_end());
-    } else {
-        say(summary_text(&report).trim_end());
-        say(&format!("\nreport: {}", page.display()));
-    }
+    let written = report.map_err(|error| error.0).and_then(|report| {
+        let page = folder.write_report(&report).map_err(not_written)?;
+        if args.experiment.json {
+            say(summary_json(&report).trim_end());
+        } else {
+            say(summary_text(&report).trim_end());
+            say(&format!("\nreport: {}", page.display()));
+        }
+        Ok(report)
+    });
+    stop.done();
+    let report = written?;
     let failed = report.runs.iter().filter(|run| !RunRecord::passed(run)).count();
     if args.experiment.expect && failed > 0 {
         return Err(Failure::Runtime(format!(

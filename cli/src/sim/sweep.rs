@@ -1,8 +1,7 @@
 //! `mptcp sim sweep`.
 
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,8 +11,8 @@ use mptcp_sim::results::{Folder, sweep_json, sweep_text};
 use mptcp_sim::run::Effort;
 
 use super::experiment::{ExperimentArgs, failure, not_written};
+use super::stop::Stop;
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::say;
 
 /// Run all points of a scenario's sweep on all cores, and write tables and heat maps
@@ -30,9 +29,7 @@ pub(super) struct SweepArgs {
 pub(super) fn run(args: &SweepArgs) -> Result<(), Failure> {
     let experiment = args.experiment.open()?;
     let folder = Folder::create(args.experiment.folder()).map_err(not_written)?;
-    let stop = Arc::new(Stop::default());
-    let on_interrupt = Arc::clone(&stop);
-    interrupt::on_interrupt(move || on_interrupt.and_wait())?;
+    let stop = Stop::on_interrupt()?;
     let bar = Bar::start(experiment.len());
     let result = run_sweep(&experiment, &bar, &stop.asked);
     bar.finish();
@@ -54,31 +51,6 @@ pub(super) fn run(args: &SweepArgs) -> Result<(), Failure> {
         return Err(Failure::Runtime(format!("{failed} of {runs} runs did not come out as the scenario expects")));
     }
     Ok(())
-}
-
-/// A wish to stop, and whether it has come true.
-#[derive(Default)]
-pub(super) struct Stop {
-    pub(super) asked: Arc<AtomicBool>,
-    written: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Stop {
-    /// Asks for the end and waits until the results are written.
-    pub(super) fn and_wait(&self) {
-        self.asked.store(true, Ordering::Relaxed);
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*written {
-            written = self.changed.wait(written).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// The results are written.
-    pub(super) fn done(&self) {
-        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_all();
-    }
 }
 
 /// Progress on standard error, if a person looks at it.

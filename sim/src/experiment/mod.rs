@@ -165,7 +165,8 @@ impl Experiment {
         command
     }
 
-    /// Runs all points one after the other and compares them. `observe` gives what is written down of each.
+    /// Runs all points one after the other and compares them. `observe` gives what is written down of each; if it lets a
+    /// run be interrupted ([`Observer::as_far_as`]), that run is the last, and does not count as done.
     ///
     /// # Errors
     /// More points than [`MOST_COMPARED`], what makes a run fail, or what `observe` says.
@@ -186,6 +187,11 @@ impl Experiment {
             let observer = observe(&point, &meta)?;
             let outcome = run::run_observed(&point.scenario, meta, observer);
             let Outcome { record, measures, effort, .. } = outcome.map_err(ExperimentError::from)?;
+            if record.interrupted {
+                // Of a run that has not begun there is nothing to show.
+                runs.extend((effort.events > 0).then_some(record));
+                break;
+            }
             done(&record, effort);
             found.push((point.parameters, measures));
             runs.push(record);
@@ -201,6 +207,7 @@ impl Experiment {
             description: self.scenario.meta.description.clone(),
             runs,
             published,
+            planned: usize::try_from(self.len()).unwrap_or(usize::MAX),
         })
     }
 

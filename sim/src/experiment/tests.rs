@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
-use crate::results::sweep_json;
+use crate::results::{EventLog, EventLogHeader, sweep_json};
 
 const TWO_BY_TWO: &str = r#"
     [links.p1]
@@ -138,4 +138,56 @@ fn expectations_speak_the_units_of_the_file() {
     let expectation = &outcome.record.expectations[0];
     assert_eq!(expectation.wanted, "goodput of bulk = 12.5 MiB/s ± 1%");
     assert!(expectation.found.ends_with(" MiB/s") && !expectation.passed, "{expectation:?}");
+}
+
+/// Takes what is written and, when so much has been, asks for the end.
+struct Enough {
+    left: usize,
+    stop: Arc<AtomicBool>,
+}
+
+impl std::io::Write for Enough {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.left = self.left.saturating_sub(bytes.len());
+        if self.left == 0 {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_interrupted_is_kept_as_far_as_it_came() {
+    let experiment = experiment(&[("links.p1.rate", "10Mbit")]).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut began = 0;
+    let observe = |point: &Point, meta: &RunMeta| -> Result<Observer, ExperimentError> {
+        began += 1;
+        // The first run is complete, and the second is interrupted in its midst.
+        let left = if point.parameters.iter().any(|(_, label)| label == "tcp") { usize::MAX } else { 20_000 };
+        let sink: crate::run::Sink = Box::new(Enough { left, stop: Arc::clone(&stop) });
+        let header = EventLogHeader { scenario: "s", variant: &meta.variant, seed: meta.seed, version: &meta.version };
+        let log = EventLog::new(sink, header).unwrap();
+        Ok(Observer::with_series().with_log(log).as_far_as(&stop))
+    };
+    let mut done = 0;
+    let report = experiment.compare(observe, |_, _| done += 1).unwrap();
+    assert_eq!((began, done, report.runs.len(), report.planned), (2, 1, 2, 2));
+    let [complete, cut] = &report.runs[..] else { panic!("two runs") };
+    assert!(!complete.interrupted && complete.connections[0].finished.is_some());
+    assert!(cut.interrupted && cut.clock.end < complete.clock.end && cut.expectations.is_empty());
+    let delivered = cut.connections[0].samples.last().unwrap().delivered;
+    assert!(delivered > 0 && delivered < 200 << 10 && cut.connections[0].finished.is_none(), "{delivered}");
+    assert!(cut.links.iter().all(crate::results::LinkRecord::is_balanced));
+    // What is half done says nothing about what others have published.
+    assert!(report.published.iter().all(|figure| figure.simulated.is_none()), "{:?}", report.published);
+    // Who stops before anything has happened has no run at all.
+    let nothing: Result<Report, ExperimentError> =
+        experiment.compare(|_, _| Ok(Observer::with_series().as_far_as(&stop)), |_, _| panic!("none is done"));
+    let nothing = nothing.unwrap();
+    assert_eq!((nothing.runs.len(), nothing.planned), (0, 2));
 }

@@ -22,6 +22,7 @@ pub(super) fn report() -> Report {
         description: "Four seconds.".into(),
         runs: vec![run("tcp p1", &["p1"]), run("mptcp", &["p1", "p2"])],
         published: vec![published],
+        planned: 2,
     }
 }
 
@@ -52,6 +53,7 @@ fn run(variant: &str, paths: &[&str]) -> RunRecord {
         }],
         marks: vec![Mark { time: Instant::from_millis(2500), text: "p2 <down>".into() }],
         clock,
+        interrupted: false,
     }
 }
 

@@ -17,6 +17,7 @@ pub fn summary_json(report: &Report) -> String {
         "format": FORMAT,
         "title": report.title,
         "description": report.description,
+        "planned": report.planned,
         "runs": report.runs.iter().map(run).collect::<Vec<_>>(),
         "published": report.published.iter().map(published).collect::<Vec<_>>(),
     }))
@@ -80,6 +81,7 @@ fn run(run: &RunRecord) -> Value {
         "counters": run.counters,
         "expectations": run.expectations.iter().map(expectation).collect::<Vec<_>>(),
         "passed": run.passed(),
+        "interrupted": run.interrupted,
     })
 }
 

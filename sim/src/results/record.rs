@@ -21,6 +21,8 @@ pub struct Report {
     pub runs: Vec<RunRecord>,
     /// Results published elsewhere beside those found here.
     pub published: Vec<PublishedFigure>,
+    /// Runs that there were to be; fewer are in `runs` if somebody did not wait for all.
+    pub planned: usize,
 }
 
 /// One run.
@@ -42,6 +44,8 @@ pub struct RunRecord {
     pub expectations: Vec<Expectation>,
     /// Changes and happenings to show in the plots, in the order of time.
     pub marks: Vec<Mark>,
+    /// Somebody wanted it to end before its time: everything is of the time until then, and nothing was expected.
+    pub interrupted: bool,
 }
 
 /// What was run.
@@ -198,6 +202,21 @@ pub struct Mark {
     pub time: Instant,
     /// What, in a few words, such as `p2 down`.
     pub text: String,
+}
+
+impl Report {
+    /// What to say if somebody did not wait for all runs.
+    pub fn interruption(&self) -> Option<String> {
+        let complete = self.runs.iter().filter(|run| !run.interrupted).count();
+        let stopped = self.runs.iter().find(|run| run.interrupted).map(|run| {
+            let at = Unit::Seconds.format(run.clock.end.as_nanos() as f64 / 1e9, 4);
+            format!(" '{}' was stopped at {at} of its time: its figures are of the time until then.", run.meta.variant)
+        });
+        (complete < self.planned).then(|| {
+            let stopped = stopped.unwrap_or_default();
+            format!("Interrupted: {complete} of {} runs are complete.{stopped}", self.planned)
+        })
+    }
 }
 
 impl RunRecord {

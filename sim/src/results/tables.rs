@@ -22,6 +22,9 @@ pub fn summary_text(report: &Report) -> String {
     if let Some(first) = report.runs.first() {
         let _ = writeln!(text, "scenario {}, version {}", printable(&first.meta.scenario), first.meta.version);
     }
+    if let Some(interruption) = report.interruption() {
+        let _ = writeln!(text, "\n{}", printable(&interruption));
+    }
     for run in &report.runs {
         if let Some(note) = run.series_note() {
             let _ = writeln!(text, "\n{}: {note}", printable(&run.meta.variant));

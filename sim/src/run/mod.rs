@@ -23,6 +23,7 @@ use crate::conditions::ConditionsError;
 use crate::results::{RunMeta, RunRecord};
 use crate::scenario::{Behaviour, Scenario};
 use crate::traffic::{State, TrafficError};
+use observe::Stop;
 use sampler::Sampler;
 use world::World;
 
@@ -140,7 +141,7 @@ pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) 
     let mut world = World::new(scenario, seed)?;
     world.hosts.iter_mut().for_each(|host| host.stack.watch(observer.logs()));
     let mut sampler = Sampler::new(scenario, &world, observer.series);
-    simulate(scenario, &mut world, &mut sampler, &mut observer)?;
+    let end = simulate(scenario, &mut world, &mut sampler, &mut observer)?;
     world.catch_up(world.now);
     world.traffic.conclude(world.now);
     sampler.finish(&world, &mut observer);
@@ -150,11 +151,23 @@ pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) 
         Effort { events: world.events, packets: world.network.counters().sent, time: world.now - Instant::ZERO };
     let mut record = sampler.into_record(scenario, &world, meta);
     record.counters = counters(&world);
-    record.expectations = measures.expectations(scenario);
+    record.interrupted = end == End::Interrupted;
+    if !record.interrupted {
+        record.expectations = measures.expectations(scenario);
+    }
     record.marks = std::mem::take(&mut observer.marks);
     observer.finish()?;
     let unfinished = world.traffic.unfinished();
     Ok(Outcome { record, measures, effort, unfinished })
+}
+
+/// How a run comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Of itself.
+    Reached,
+    /// Somebody wanted it to end before.
+    Interrupted,
 }
 
 /// Lets happen what happens, until the end.
@@ -163,12 +176,12 @@ fn simulate(
     world: &mut World,
     sampler: &mut Sampler,
     observer: &mut Observer,
-) -> Result<(), RunError> {
+) -> Result<End, RunError> {
     let end = scenario.run.time.map(|time| Instant::ZERO + time);
     let (mut delivered, mut progress_at) = (0, Instant::ZERO);
     while let Some(next) = world.next().filter(|next| end.is_none_or(|end| *next <= end)) {
         if world.traffic.is_over() {
-            return Ok(());
+            return Ok(End::Reached);
         }
         // A sample shows what has happened up to its time.
         while sampler.next_at() < next {
@@ -179,11 +192,13 @@ fn simulate(
                 (delivered, progress_at) = (now, world.now);
             } else if end.is_none() && sampler.last_at() - progress_at > PATIENCE {
                 world.now = sampler.last_at();
-                return Ok(());
+                return Ok(End::Reached);
             }
         }
-        if observer.is_stopped() {
-            return Err(RunError::Stopped);
+        match observer.stop() {
+            Some(Stop::GiveUp) => return Err(RunError::Stopped),
+            Some(Stop::Keep) => return Ok(End::Interrupted),
+            None => {}
         }
         world.step(observer)?;
         if !world.traffic.ended.is_empty() {
@@ -193,7 +208,7 @@ fn simulate(
         }
     }
     world.now = end.unwrap_or(world.now);
-    Ok(())
+    Ok(End::Reached)
 }
 
 /// What must hold in every run.

@@ -25,8 +25,8 @@ pub struct Observer {
     pub(crate) marks: Vec<Mark>,
     /// Whether the record is to have series.
     pub(crate) series: bool,
-    /// Set by whoever wants the run to end.
-    stop: Option<Arc<AtomicBool>>,
+    /// Set by whoever wants the run to end, and what becomes of it then.
+    stop: Option<(Arc<AtomicBool>, Stop)>,
     /// What hosts send and receive, if somebody wants to compare it with what they count.
     pub(crate) census: Option<Census>,
     /// The first thing that could not be written.
@@ -41,6 +41,15 @@ struct Capturing {
     origins: BTreeMap<u64, CaptureId>,
     /// A frame that a host is just giving to the network. Whether it is lost at once is known in a moment.
     pending: Option<(u64, CaptureId, Box<Frame>)>,
+}
+
+/// What becomes of a run that is to end before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Nobody wants to know of it.
+    GiveUp,
+    /// What has happened counts.
+    Keep,
 }
 
 /// Marks of a run at most: a link that flaps without end would fill memory.
@@ -59,13 +68,19 @@ impl Observer {
 
     /// Gives the run up once this is set.
     pub fn until(mut self, stop: &Arc<AtomicBool>) -> Self {
-        self.stop = Some(Arc::clone(stop));
+        self.stop = Some((Arc::clone(stop), Stop::GiveUp));
         self
     }
 
-    /// Whether the run is to be given up.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+    /// Ends the run once this is set: its record is of the time until then.
+    pub fn as_far_as(mut self, stop: &Arc<AtomicBool>) -> Self {
+        self.stop = Some((Arc::clone(stop), Stop::Keep));
+        self
+    }
+
+    /// Whether the run is to end now, and what becomes of it.
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        self.stop.as_ref().filter(|(asked, _)| asked.load(Ordering::Relaxed)).map(|(_, stop)| *stop)
     }
 
     /// Writes events to `log`.

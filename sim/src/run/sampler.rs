@@ -185,7 +185,7 @@ impl Sampler {
         lanes.flat_map(|lane| &lane.subflows).map(|subflow| subflow.last.retransmissions).sum()
     }
 
-    /// The record of the run, without counters, expectations and marks.
+    /// The record of the run, without what others than the sampler know.
     pub(super) fn into_record(self, scenario: &Scenario, world: &World, meta: RunMeta) -> RunRecord {
         let clock = self.clock(world);
         let mut connections = Vec::new();
@@ -230,6 +230,7 @@ impl Sampler {
             counters: std::collections::BTreeMap::new(),
             expectations: Vec::new(),
             marks: Vec::new(),
+            interrupted: false,
         }
     }
 }

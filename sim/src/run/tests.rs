@@ -154,7 +154,8 @@ fn two_runs_of_one_seed_are_byte_identical() {
             .unwrap();
         let outcome = run_observed(&scenario, meta, observer).unwrap();
         let runs = vec![outcome.record];
-        let report = Report { title: "test".into(), description: String::new(), runs, published: Vec::new() };
+        let (title, planned) = ("test".into(), runs.len());
+        let report = Report { title, description: String::new(), runs, published: Vec::new(), planned };
         folder.write_report(&report).unwrap();
         let mut files = Vec::new();
         collect(folder.path(), &mut files);
@@ -247,6 +248,39 @@ fn bonds_use_all_their_links() {
     assert!(goodput("bond-hash", 8) > 18e6);
     assert!(goodput("bond-hash", 1) < 10e6);
     assert!(goodput("bond-rr", 1) > 15e6, "{}", goodput("bond-rr", 1));
+}
+
+/// Hosts count their listening ports each for itself.
+#[test]
+fn a_bond_takes_no_packets_of_other_connections() {
+    let outcome = run(
+        &scenario(
+            r#"
+            [links.p1]
+            rate = "10Mbit"
+            delay = "2ms"
+            [links.p2]
+            like = "p1"
+            [[traffic]]
+            name = "other"
+            transport = "tcp"
+            paths = ["p1"]
+            bytes = "1MB"
+            [[traffic]]
+            name = "bonded"
+            transport = "bond-rr"
+            from = "server"
+            to = "client"
+            bytes = "10kB"
+            "#,
+        ),
+        1,
+    )
+    .unwrap();
+    let link = outcome.record.links.iter().find(|link| link.name == "p2 up").unwrap();
+    let packets = link.samples.last().unwrap().offered;
+    // Acknowledgements of a part of the 10 kB.
+    assert!((1..20).contains(&packets), "{packets}");
 }
 
 #[test]
@@ -483,7 +517,8 @@ fn series_of_the_first_connections_only_are_told() {
     let note = "Series and plots show the first 64 of 70 connections; the tables count all of them.";
     assert_eq!(record.series_note().as_deref(), Some(note));
     assert!(scenario.explain().contains("\n# Of the 70 connections the first 64 have series and plots"));
-    let report = Report { title: "test".into(), description: String::new(), runs: vec![record], published: Vec::new() };
+    let runs = vec![record];
+    let report = Report { title: "test".into(), description: String::new(), runs, published: Vec::new(), planned: 1 };
     assert!(
         crate::results::summary_text(&report).contains(note) && crate::results::html::report(&report).contains(note)
     );

@@ -3,8 +3,6 @@
 mod order;
 mod report;
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -13,10 +11,9 @@ use mptcp_sdk::adapter::device::{Device, Tap};
 use mptcp_sim::relay::{DriveError, Driver, Relay};
 use mptcp_sim::scenario::Link;
 
-use super::sweep::Stop;
+use super::stop::Stop;
 use crate::failure::Failure;
 use crate::human::parse_seconds;
-use crate::interrupt;
 use crate::say;
 use order::{Ordered, Pair};
 use report::Report;
@@ -61,9 +58,7 @@ pub(super) fn run(args: &RelayArgs) -> Result<(), Failure> {
     let links = pairs.iter().zip(&ends).map(|(pair, ends)| link(pair, Some(ends))).collect::<Result<Vec<_>, _>>()?;
     let relay = Relay::new(&links, args.seed).map_err(|error| Failure::Usage(error.to_string()))?;
 
-    let stop = Arc::new(Stop::default());
-    let on_interrupt = Arc::clone(&stop);
-    interrupt::on_interrupt(move || on_interrupt.and_wait())?;
+    let stop = Stop::on_interrupt()?;
     if !args.json {
         pairs.iter().for_each(|pair| say(&format!("relaying between {} and {}", pair.taps[0], pair.taps[1])));
     }
@@ -71,7 +66,7 @@ pub(super) fn run(args: &RelayArgs) -> Result<(), Failure> {
     let clock = || adapter::Instant::from_nanos(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let mut driver = Driver::new(relay, ends, clock);
     let is_over = || args.time.is_some_and(|time| started.elapsed() >= time);
-    let result = driver.run(PATIENCE, || is_over() || stop.asked.load(Ordering::Relaxed));
+    let result = driver.run(PATIENCE, || is_over() || stop.is_asked());
     let report = Report::of(&driver, &pairs, started.elapsed());
     say(&if args.json { report.json()? } else { report.text() });
     stop.done();

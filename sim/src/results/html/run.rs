@@ -49,6 +49,9 @@ fn draw(out: &mut Markup, charts: &[Chart<'_>], budget: usize) {
 }
 
 fn verdict(out: &mut Markup, report: &Report) {
+    if let Some(interruption) = report.interruption() {
+        out.element("p", &[("class", "verdict bad")], &interruption);
+    }
     let expectations = report.runs.iter().flat_map(|run| &run.expectations);
     let (total, failed) =
         expectations.fold((0, 0), |(total, failed), one| (total + 1, failed + usize::from(!one.passed)));

@@ -134,6 +134,21 @@ fn nothing_at_all_is_still_a_page() {
 }
 
 #[test]
+fn what_was_interrupted_is_said() {
+    let mut record = fixture::report();
+    assert!(!report(&record).contains("Interrupted"));
+    record.runs[1].interrupted = true;
+    let sentence = "Interrupted: 1 of 2 runs are complete. 'mptcp' was stopped at 4.000 s of its time: its figures are of \
+                    the time until then.";
+    assert_eq!(record.interruption().as_deref().map(|text| text.replace('\u{202f}', " ")).as_deref(), Some(sentence));
+    assert!(report(&record).contains("<p class=\"verdict bad\">Interrupted: 1 of 2"));
+    let text = crate::results::summary_text(&record).replace('\u{202f}', " ");
+    assert!(text.contains(&format!("\n{sentence}\n")), "{text}");
+    record.runs.truncate(1);
+    assert_eq!(record.interruption().as_deref(), Some("Interrupted: 1 of 2 runs are complete."));
+}
+
+#[test]
 fn the_same_record_gives_the_same_page() {
     assert_eq!(pages(), pages());
 }
