@@ -25,7 +25,6 @@ options = parser.parse_args()
 
 def open_socket():
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP if options.tcp else IPPROTO_MPTCP)
-    sock.settimeout(PATIENCE)
     return sock
 
 
@@ -50,6 +49,7 @@ if options.listen:
     listener.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, 16)
     listener.bind(("0.0.0.0", options.listen))
     listener.listen(8)
+    listener.settimeout(PATIENCE)
     print("peer: listening", file=sys.stderr, flush=True)
     for _ in range(options.count):
         connection, _ = listener.accept()
@@ -63,6 +63,8 @@ else:
     for _ in range(options.count):
         sock = open_socket()
         sent = sock.sendto(message, MSG_FASTOPEN, (options.connect[0], int(options.connect[1])))
+        # Not before: with a timeout the socket does not wait for the handshake, and the first data gets an error.
+        sock.settimeout(PATIENCE)
         sock.sendall(message[sent:])
         sock.shutdown(socket.SHUT_WR)
         intact = intact and read_all(sock) == message
