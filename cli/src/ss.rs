@@ -75,6 +75,7 @@ fn print_subflow(subflow: &Subflow) {
         value.map_or_else(String::new, |value| format!(", {name} {}{unit}", bytes(value)))
     };
     let control = [
+        subflow.congestion.as_ref().map_or_else(String::new, |name| format!(", {name}")),
         figure("cwnd", "", subflow.cwnd),
         figure("ssthresh", "", subflow.ssthresh),
         figure("pacing", "/s", subflow.pacing_rate),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::congestion::{Coupling, CouplingError};
 use crate::path_manager::Limits;
 use crate::scheduler::SchedulerKind;
 
@@ -50,6 +51,9 @@ pub struct StackConfig {
     pub allow_join_initial_addr: bool,
     /// Scheduler of new connections.
     pub scheduler: SchedulerKind,
+    /// How the congestion windows of a connection's subflows depend on each other, for new connections. Default: not at all. Anything
+    /// else needs a TCP that takes congestion controls from above.
+    pub coupling: Coupling,
     /// Bytes that a connection's send queue holds at most. Default: 4 MiB.
     pub send_buffer: usize,
     /// Receive buffer that a connection starts with, in bytes. Default: 256 KiB.
@@ -97,6 +101,7 @@ impl Default for StackConfig {
             checksum_failure: ChecksumFailure::default(),
             allow_join_initial_addr: true,
             scheduler: SchedulerKind::default(),
+            coupling: Coupling::default(),
             send_buffer: 4 << 20,
             recv_buffer_initial: 256 << 10,
             recv_buffer_max: 4 << 20,
@@ -144,6 +149,9 @@ pub enum ConfigError {
         /// [`StackConfig::recv_buffer_max`].
         recv: usize,
     },
+    /// The TCP beneath cannot have its windows coupled.
+    #[error(transparent)]
+    Coupling(#[from] CouplingError),
     /// Cores are numbered from 0.
     #[error("core is {core}, but with {cores} cores it must be below that")]
     NoSuchCore {
@@ -191,6 +199,8 @@ pub struct ConnConfig {
     pub mptcp: Option<bool>,
     /// Scheduler.
     pub scheduler: Option<SchedulerKind>,
+    /// Coupling of the congestion windows.
+    pub coupling: Option<Coupling>,
     /// Let the SYN carry what was written before the next [`poll_transmit`](crate::Stack::poll_transmit), if the peer is known to take
     /// it, or else ask for the cookie that will let the next connection do so (TCP Fast Open, RFC 7413; RFC 8684 appendix B). Without
     /// effect where the TCP stack beneath cannot do it. Default: false.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use tcp_adapter::TcpInfo;
 
+use crate::congestion::Coupling;
 use crate::event::{CloseReason, FallbackCause, SubflowId};
 use crate::wire::AddrId;
 
@@ -90,6 +91,8 @@ pub struct ConnInfo {
     pub checksum: bool,
     /// Name of the scheduler.
     pub scheduler: &'static str,
+    /// How the congestion windows of its subflows depend on each other.
+    pub coupling: Coupling,
     /// Subflows that exist now, in whatever state.
     pub subflows: usize,
     /// Bytes that the application wrote and that were given to a subflow at least once.

@@ -7,6 +7,7 @@
 #![deny(rustdoc::broken_intra_doc_links)]
 
 mod config;
+mod congestion;
 mod event;
 mod info;
 mod keys;
@@ -23,6 +24,7 @@ mod testing;
 pub mod wire;
 
 pub use config::{ChecksumFailure, ConfigError, ConnConfig, KeepAlive, ListenConfig, StackConfig};
+pub use congestion::{Coupling, CouplingError, UnknownCoupling};
 pub use event::{CloseReason, ConnId, Event, FallbackCause, SubflowCloseReason, SubflowId};
 pub use info::{ConnInfo, ConnState, SubflowInfo, SubflowState};
 pub use keys::{Idsn, Key, Token, add_addr_hmac, join_hmac, truncate_64, truncate_160, verify};

@@ -12,6 +12,7 @@ use tcp_adapter::{
 };
 
 use crate::config::{ConfigError, ConnConfig, ListenConfig, StackConfig};
+use crate::congestion::{self, Coupling, CouplingError};
 use crate::event::{ConnId, Event, FallbackCause, SubflowId};
 use crate::info::{ConnInfo, SubflowInfo};
 use crate::mib::{Counter, Mib};
@@ -87,6 +88,7 @@ impl<T: TcpStack> Stack<T> {
     /// The configuration contradicts itself; see [`ConfigError`].
     pub fn new(tcp: T, config: StackConfig, seed: [u8; 32]) -> Result<Self, ConfigError> {
         config.validate()?;
+        congestion::check(config.coupling, &tcp)?;
         let shared = Shared {
             config,
             rng: StdRng::from_seed(seed),
@@ -221,6 +223,10 @@ impl<T: TcpStack> Stack<T> {
         if self.manager.conns.len() >= shared.config.max_connections {
             return Err(ConnectError::TooMany(shared.config.max_connections));
         }
+        let coupling = config.coupling.unwrap_or(shared.config.coupling);
+        if congestion::check(coupling, &self.tcp).is_err() {
+            return Err(ConnectError::NoCongestionControl(self.tcp.capabilities().name));
+        }
         let tcp = self.tcp.connect(now, request)?;
         let port = self.tcp.info(tcp).map_or(0, |info| info.local.port());
         let local = SocketAddr::new(request.local, port);
@@ -237,7 +243,7 @@ impl<T: TcpStack> Stack<T> {
                 }
             };
             let remote = request.remote;
-            let new = NewConnection { id, listener: None, protocol, local, remote, scheduler };
+            let new = NewConnection { id, listener: None, protocol, local, remote, scheduler, coupling };
             let mut conn = Connection::new(new, shared);
             conn.early.wanted = config.fast_open;
             let first = NewSubflow {
@@ -439,6 +445,16 @@ impl<T: TcpStack> Stack<T> {
             Ok(())
         });
         set.unwrap_or(Err(SubflowError::NoConnection))
+    }
+
+    /// Couples the congestion windows of a connection's subflows in another way. They go on from where they are, except that TCP's own
+    /// congestion control, if it comes back, starts anew.
+    ///
+    /// # Errors
+    /// There is no such connection, or the TCP beneath has congestion controls of its own only.
+    pub fn set_coupling(&mut self, now: Instant, id: ConnId, coupling: Coupling) -> Result<(), CouplingError> {
+        congestion::check(coupling, &self.tcp)?;
+        self.with(now, id, |conn, cx| conn.set_coupling(coupling, cx)).ok_or(CouplingError::NoConnection)
     }
 
     /// The connections, in no order that means anything.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use mptcp_core::StackConfig;
+use mptcp_core::{Coupling, StackConfig};
 use tcp_adapter::TcpStack;
 use tcp_adapter::congestion::Algorithm;
 use tcp_adapter::native::{NativeConfig, NativeStack};
@@ -78,6 +78,10 @@ impl Config {
         self.stack.validate()?;
         check("stack.max_connections", self.stack.max_connections as u64, 1, 1 << 24)?;
         check("stack.limits.subflows", u64::from(self.stack.limits.subflows), 0, 64)?;
+        if self.stack.coupling != Coupling::Uncoupled && !self.tcp.can_be_coupled() {
+            let allowed = "uncoupled with a TCP that takes no congestion control from above";
+            return Err(StartError::invalid("stack.coupling", self.stack.coupling, allowed));
+        }
         if self.interfaces.is_empty() {
             return Err(StartError::invalid("interfaces", "empty", "at least one interface"));
         }
@@ -176,6 +180,16 @@ impl TcpPlugIn {
         Err(NoEcn { tcp })
     }
 
+    /// Whether [`StackConfig::coupling`] can be anything but uncoupled: with smoltcp it cannot.
+    pub fn can_be_coupled(&self) -> bool {
+        match self {
+            Self::Native(_) => true,
+            #[cfg(feature = "smoltcp")]
+            Self::Smoltcp(_) => false,
+            Self::Custom(stack) => stack.capabilities().custom_congestion_control,
+        }
+    }
+
     /// Builds it.
     pub(crate) fn build(self, seed: u64) -> Box<dyn TcpStack + Send> {
         match self {
@@ -254,6 +268,11 @@ mod tests {
         assert_eq!(mistake(|c| c.interfaces.clear()), "interfaces is empty, but must be at least one interface");
         assert!(mistake(|c| c.stack.send_buffer = 1).starts_with("send_buffer is 1 bytes"));
         assert_eq!(mistake(|c| c.stack.limits.subflows = 65), "stack.limits.subflows is 65, but must be 0 to 64");
+        let sealed = mistake(|c| {
+            c.stack.coupling = Coupling::Lia;
+            c.tcp = TcpPlugIn::Smoltcp(SmoltcpConfig::default());
+        });
+        assert!(sealed.starts_with("stack.coupling is lia, but must be uncoupled"), "{sealed}");
         assert_eq!(mistake(|c| c.stream_buffer = 1), "stream_buffer is 1, but must be 1024 to 1073741824");
         assert_eq!(
             mistake(|c| c.interfaces[1].addrs = vec!["10.0.1.1/16".parse().unwrap()]),

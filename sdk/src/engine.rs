@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use mptcp_core::{
-    ConnConfig, ConnId, ConnInfo, Endpoint, EndpointError, EndpointId, Event, Limits, ListenConfig, Recv, RecvError,
-    Scheduler, SendError, Stack, SubflowError, SubflowId, SubflowInfo,
+    ConnConfig, ConnId, ConnInfo, Coupling, CouplingError, Endpoint, EndpointError, EndpointId, Event, Limits,
+    ListenConfig, Recv, RecvError, Scheduler, SendError, Stack, SubflowError, SubflowId, SubflowInfo,
 };
 use rand::TryRng;
 use tcp_adapter::device::{Capture, CaptureFile, Device, DeviceStats};
@@ -388,6 +388,14 @@ impl Engine {
     /// There is no such connection or subflow.
     pub fn set_backup(&mut self, conn: ConnId, subflow: SubflowId, backup: bool) -> Result<(), SubflowError> {
         self.stack.set_backup(self.now(), conn, subflow, backup)
+    }
+
+    /// Couples the congestion windows of a connection's subflows in another way; see [`Stack::set_coupling`].
+    ///
+    /// # Errors
+    /// There is no such connection, or the TCP beneath has congestion controls of its own only.
+    pub fn set_coupling(&mut self, conn: ConnId, coupling: Coupling) -> Result<(), CouplingError> {
+        self.stack.set_coupling(self.now(), conn, coupling)
     }
 
     /// A connection with its subflows; `None` once it is forgotten.

@@ -41,9 +41,10 @@ pub use engine::{ConnReport, Engine, Progress};
 pub use interface::{DeviceSpec, InterfaceSpec, InvalidInterface};
 pub use mptcp_core as core;
 pub use mptcp_core::{
-    CloseReason, ConfigError, ConnConfig, ConnId, ConnInfo, ConnState, Endpoint, EndpointError, EndpointFlags,
-    EndpointId, Event, FallbackCause, KeepAlive, Limits, ListenConfig, Recv, RecvError, Scheduler, SchedulerKind,
-    SendError, StackConfig, SubflowCloseReason, SubflowError, SubflowId, SubflowInfo, SubflowState, UnknownScheduler,
+    CloseReason, ConfigError, ConnConfig, ConnId, ConnInfo, ConnState, Coupling, CouplingError, Endpoint,
+    EndpointError, EndpointFlags, EndpointId, Event, FallbackCause, KeepAlive, Limits, ListenConfig, Recv, RecvError,
+    Scheduler, SchedulerKind, SendError, StackConfig, SubflowCloseReason, SubflowError, SubflowId, SubflowInfo,
+    SubflowState, UnknownScheduler,
 };
 pub use readiness::Waker;
 pub use runtime::{MptcpListener, MptcpStream, Runtime, WeakRuntime};

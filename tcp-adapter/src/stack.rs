@@ -130,6 +130,13 @@ pub trait TcpStack {
         Err(control)
     }
 
+    /// Gives a connection the congestion control of the stack's own configuration, which starts anew; false if
+    /// [`set_congestion_control`](Self::set_congestion_control) could not have taken that away.
+    fn reset_congestion_control(&mut self, conn: TcpId) -> bool {
+        let _ = conn;
+        false
+    }
+
     /// Lets segments that leave by `interface` be completed by its device. A stack without
     /// [`Capabilities::segmentation_offload`] goes on without.
     fn set_offload(&mut self, interface: InterfaceId, offload: Offload) {
@@ -473,6 +480,8 @@ pub struct TcpInfo {
     pub min_rtt: Option<Duration>,
     /// Current retransmission timeout.
     pub rto: Option<Duration>,
+    /// Name of the congestion control.
+    pub congestion: Option<&'static str>,
     /// Congestion window in bytes.
     pub cwnd: Option<u64>,
     /// Slow-start threshold in bytes.
@@ -555,6 +564,9 @@ pub enum ConnectError {
     /// The stack has as many connections as it was configured for.
     #[error("the stack's limit of {0} connections is reached")]
     TooMany(usize),
+    /// The TCP has congestion controls of its own only, so that the windows of subflows cannot be coupled.
+    #[error("{0} takes no congestion control from above, which the coupling of this connection needs")]
+    NoCongestionControl(&'static str),
 }
 
 /// Why [`TcpStack::send`] took nothing.
@@ -652,6 +664,10 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
         control: Box<dyn CongestionControl>,
     ) -> Result<(), Box<dyn CongestionControl>> {
         (**self).set_congestion_control(conn, control)
+    }
+
+    fn reset_congestion_control(&mut self, conn: TcpId) -> bool {
+        (**self).reset_congestion_control(conn)
     }
 
     fn set_offload(&mut self, interface: InterfaceId, offload: Offload) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mptcp_sdk::adapter::congestion::Algorithm;
-use mptcp_sdk::{Config, InterfaceSpec, Runtime, SchedulerKind, TcpPlugIn, UnknownTcp};
+use mptcp_sdk::{Config, Coupling, InterfaceSpec, Runtime, SchedulerKind, TcpPlugIn, UnknownTcp};
 
 use super::user_space::UserSpace;
 use super::{KernelProtocol, KernelSockets, Network};
@@ -54,6 +54,10 @@ pub(crate) struct NetworkOptions {
     /// Offer explicit congestion notification; smoltcp does not have it
     #[arg(long, conflicts_with = "kernel")]
     ecn: bool,
+    /// How the congestion windows of a connection's subflows depend on each other: uncoupled (the default), lia, olia,
+    /// balia, wvegas, coupled-cubic, or auto, which couples those that share a bottleneck; needs --stack native
+    #[arg(long, value_name = "NAME", value_parser = parse_coupling, conflicts_with = "kernel")]
+    coupling: Option<Coupling>,
     /// Write the frames of all paths into this pcapng file
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pcap: Option<PathBuf>,
@@ -114,6 +118,7 @@ impl NetworkOptions {
         config.stack.checksum = self.checksum;
         config.stack.mptcp = !self.no_mptcp;
         config.stack.scheduler = self.scheduler.unwrap_or_default();
+        config.stack.coupling = self.coupling.unwrap_or_default();
         config.stack.limits.subflows = self.subflows;
         config.stack.limits.add_addr_accepted = self.add_addr_accepted;
         config.thread_name = "mptcp-driver".to_owned();
@@ -133,4 +138,8 @@ fn scheduler_help() -> String {
 
 fn parse_congestion(text: &str) -> Result<Algorithm, String> {
     text.parse::<Algorithm>().map_err(|error| error.to_string())
+}
+
+fn parse_coupling(text: &str) -> Result<Coupling, String> {
+    text.parse::<Coupling>().map_err(|error| error.to_string())
 }

@@ -13,6 +13,7 @@ use super::receiver::Receiver;
 use super::sender::Sender;
 use super::shared::{KeyMaterial, Shared};
 use super::subflow::{Stage, Subflow};
+use crate::congestion::{Coupler, Coupling};
 use crate::event::{CloseReason, ConnId, Event, FallbackCause, SubflowId};
 use crate::info::{ConnInfo, ConnState, SubflowInfo, SubflowState};
 use crate::keys::Idsn;
@@ -116,6 +117,7 @@ pub(crate) struct Connection {
     pub(crate) receiver: Receiver,
     pub(crate) paths: PathState,
     pub(crate) scheduler: Box<dyn Scheduler>,
+    pub(crate) coupler: Coupler,
     pub(crate) app: Application,
     pub(crate) early: Early,
     /// Set once, when it is over.
@@ -151,11 +153,12 @@ pub(crate) struct NewConnection {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) scheduler: Box<dyn Scheduler>,
+    pub(crate) coupling: Coupling,
 }
 
 impl Connection {
     pub(crate) fn new(new: NewConnection, shared: &Shared) -> Self {
-        let NewConnection { id, listener, protocol, local, remote, scheduler } = new;
+        let NewConnection { id, listener, protocol, local, remote, scheduler, coupling } = new;
         Self {
             id,
             listener,
@@ -168,6 +171,7 @@ impl Connection {
             receiver: Receiver::new(&shared.config),
             paths: PathState::new(local, remote),
             scheduler,
+            coupler: Coupler::new(coupling),
             app: Application::default(),
             early: Early::default(),
             closed: None,
@@ -322,6 +326,7 @@ impl Connection {
             },
             checksum,
             scheduler: self.scheduler.name(),
+            coupling: self.coupler.coupling(),
             subflows: self.subflows.len(),
             bytes_sent: queue.end() - queue.unsent() + self.early.sent,
             bytes_acked: queue.una() + self.early.sent,

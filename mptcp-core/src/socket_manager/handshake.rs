@@ -122,6 +122,7 @@ pub(crate) fn passive_open(
         local: syn.local,
         remote: syn.remote,
         scheduler: shared.config.scheduler.build(),
+        coupling: shared.config.coupling,
     };
     let mut conn = Connection::new(new, shared);
     conn.paths.deny_remote_initial = request.is_some_and(|request| request.deny_join_initial);

@@ -7,6 +7,7 @@
 mod addresses;
 mod close;
 mod connection;
+mod coupling;
 mod deadlines;
 mod early;
 mod fallback;
@@ -220,6 +221,7 @@ impl SocketManager {
         conn.follow_up(cx);
         conn.watch_subflows(cx);
         conn.carry_out_dooms(cx);
+        conn.coupler.regroup(now);
         let held = conn.memory();
         self.shared.memory_held = self.shared.memory_held + held - conn.memory_counted;
         conn.memory_counted = held;
@@ -398,6 +400,10 @@ impl Connection {
         let Some(subflow) = self.subflow_mut(id) else { return };
         subflow.connected = true;
         let tcp = subflow.tcp;
+        if multipath {
+            self.couple(id, cx);
+        }
+        let Some(subflow) = self.subflow(id) else { return };
         if subflow.is_join() {
             if subflow.stage == Stage::Established {
                 // Proof of arrival for the third ACK (RFC 8684 section 3.2).

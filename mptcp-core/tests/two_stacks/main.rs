@@ -15,6 +15,7 @@ macro_rules! suite {
 
             mod addresses;
             mod closing;
+            mod coupling;
             mod ends;
             mod failover;
             mod fallback;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use mptcp_core::{ConnId, ConnState, Endpoint, EndpointFlags, SchedulerKind, StackConfig};
+use mptcp_core::{ConnId, ConnState, Coupling, Endpoint, EndpointFlags, SchedulerKind, StackConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tcp_adapter::Frame;
@@ -40,6 +40,15 @@ fn any_congestion_control(seed: u64) -> TcpSettings {
     TcpSettings { congestion: Algorithm::ALL[turn], ..TcpSettings::default() }
 }
 
+/// Every coupling in turn, where the TCP allows it.
+fn any_coupling(seed: u64, mut configs: [StackConfig; 2]) -> [StackConfig; 2] {
+    let turn = usize::try_from(seed).unwrap() / Algorithm::ALL.len() % Coupling::ALL.len();
+    for host in (0..2).filter(|host| super::TCPS[*host] == crate::tcp::Tcp::Native) {
+        configs[host].coupling = Coupling::ALL[turn];
+    }
+    configs
+}
+
 /// Runs every seed on all cores; gives those that failed.
 fn failures(seeds: std::ops::Range<u64>, run: fn(u64)) -> Vec<u64> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
@@ -63,7 +72,7 @@ fn run(seed: u64) {
     let scheduler = SchedulerKind::ALL[random.random_range(0..SchedulerKind::ALL.len())];
     let checksum = random.random_bool(0.5);
     let config = || StackConfig { checksum, scheduler, ..config() };
-    let mut world = World::with_tcp(seed, links, [config(), config()], any_congestion_control(seed));
+    let mut world = World::with_tcp(seed, links, any_coupling(seed, [config(), config()]), any_congestion_control(seed));
     let mut split = false;
     for link in 0..links {
         world.links[link] = Link {
@@ -125,7 +134,7 @@ fn run_unruly(seed: u64) {
         subflow_timeout: Duration::from_secs(60),
         ..config()
     };
-    let mut world = World::with_tcp(seed, links, [config(), config()], any_congestion_control(seed));
+    let mut world = World::with_tcp(seed, links, any_coupling(seed, [config(), config()]), any_congestion_control(seed));
     let mut harmed = false;
     for link in 0..links {
         world.links[link].delay = Duration::from_micros(random.random_range(0..20_000));

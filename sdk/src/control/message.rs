@@ -119,6 +119,9 @@ pub struct Connection {
     pub checksum: bool,
     /// Name of the scheduler.
     pub scheduler: String,
+    /// How the congestion windows of its subflows depend on each other.
+    #[serde(default)]
+    pub coupling: String,
     /// Bytes given to a subflow at least once.
     pub bytes_sent: u64,
     /// Bytes that the peer has acknowledged.
@@ -162,6 +165,9 @@ pub struct Subflow {
     pub bytes_reinjected: u64,
     /// Smoothed round-trip time in microseconds, if known.
     pub srtt_us: Option<u64>,
+    /// Name of the congestion control, if known.
+    #[serde(default)]
+    pub congestion: Option<String>,
     /// Congestion window in bytes, if known.
     pub cwnd: Option<u64>,
     /// Slow-start threshold in bytes, if there is one.
@@ -211,6 +217,7 @@ impl From<&ConnReport> for Connection {
             fallback: info.fallback.map(|cause| cause.to_string()),
             checksum: info.checksum,
             scheduler: info.scheduler.to_owned(),
+            coupling: info.coupling.to_string(),
             bytes_sent: info.bytes_sent,
             bytes_acked: info.bytes_acked,
             bytes_received: info.bytes_received,
@@ -239,6 +246,7 @@ impl From<&SubflowInfo> for Subflow {
             bytes_received: info.bytes_received,
             bytes_reinjected: info.bytes_reinjected,
             srtt_us: tcp.and_then(micros),
+            congestion: tcp.and_then(|tcp| tcp.congestion).map(str::to_owned),
             cwnd: tcp.and_then(|tcp| tcp.cwnd),
             ssthresh: tcp.and_then(|tcp| tcp.ssthresh),
             pacing_rate: tcp.and_then(|tcp| tcp.pacing_rate),

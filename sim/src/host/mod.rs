@@ -332,6 +332,7 @@ fn stack_config(scenario: &Scenario, host: &scenario::Host) -> StackConfig {
     StackConfig {
         checksum: scenario.mptcp.checksum,
         scheduler,
+        coupling: scenario.mptcp.coupling,
         send_buffer: bytes(host.send_buffer),
         recv_buffer_initial: RECV_BUFFER_INITIAL.min(recv_buffer_max),
         recv_buffer_max,

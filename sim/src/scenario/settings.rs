@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mptcp_core::SchedulerKind;
+use mptcp_core::{Coupling, SchedulerKind};
 
 use super::error::ScenarioError;
 use super::field::{Field, NONE, Text, read_word, words};
@@ -29,6 +29,8 @@ pub struct Meta {
 pub struct Mptcp {
     /// Packet scheduler.
     pub scheduler: SchedulerKind,
+    /// How the congestion windows of a connection's subflows depend on each other.
+    pub coupling: Coupling,
     /// DSS checksums.
     pub checksum: bool,
     /// Subflows besides the first one, 0-64.
@@ -123,12 +125,13 @@ pub(crate) fn read_meta(root: &mut Section<'_>) -> Result<Meta, ScenarioError> {
 }
 
 pub(crate) fn read_mptcp(root: &mut Section<'_>) -> Result<Mptcp, ScenarioError> {
-    let keys = ["scheduler", "checksum", "subflows", "add_addr_accepted", "endpoints"];
+    let keys = ["scheduler", "coupling", "checksum", "subflows", "add_addr_accepted", "endpoints"];
     let mut mptcp = root.block("mptcp", &keys)?;
     // The range of a count is within that of the type.
     let small = |count: u64| u8::try_from(count).unwrap_or(u8::MAX);
     Ok(Mptcp {
         scheduler: mptcp.get("scheduler", SchedulerKind::default().to_string())?,
+        coupling: mptcp.get("coupling", Coupling::default().name())?,
         checksum: mptcp.get("checksum", false)?,
         subflows: small(mptcp.count("subflows", 8, 0..=64)?),
         add_addr_accepted: small(mptcp.count("add_addr_accepted", 8, 0..=64)?),
@@ -137,6 +140,12 @@ pub(crate) fn read_mptcp(root: &mut Section<'_>) -> Result<Mptcp, ScenarioError>
 }
 
 impl Field for SchedulerKind {
+    fn read(cx: &mut Context, node: &mut Node, key: &str) -> Result<Self, ScenarioError> {
+        read_word(cx, node, key, &Self::ALL)
+    }
+}
+
+impl Field for Coupling {
     fn read(cx: &mut Context, node: &mut Node, key: &str) -> Result<Self, ScenarioError> {
         read_word(cx, node, key, &Self::ALL)
     }

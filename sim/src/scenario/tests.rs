@@ -82,6 +82,7 @@ fn defaults_are_filled_in() {
         "stack = \"native\"",
         "jitter = \"none\"",
         "scheduler = \"completion-time\"",
+        "coupling = \"uncoupled\"",
         "seed = 1",
     ] {
         assert!(explained.lines().any(|found| found == line), "{line} in\n{explained}");
@@ -530,6 +531,14 @@ fn mistakes_are_one_sentence_with_the_line() {
         (
             "[mptcp]\nscheduler = \"fast\"",
             "test.toml:6: mptcp.scheduler is \"fast\", but must be one of round-robin, lowest-rtt, completion-time, linux, blest, ecf, stms, otias, qaware, redundant, adaptive-redundant, backup",
+        ),
+        (
+            "[mptcp]\ncoupling = \"cubic\"",
+            "test.toml:6: mptcp.coupling is \"cubic\", but must be one of uncoupled, lia, olia, balia, wvegas, coupled-cubic, auto",
+        ),
+        (
+            "[tcp]\nstack = \"smoltcp\"\n[mptcp]\ncoupling = \"lia\"",
+            "test.toml:8: mptcp.coupling is \"lia\", but host 'client' runs smoltcp, which can only be uncoupled",
         ),
         (
             "[mptcp]\nendpoints = [{ host = \"client\", link = \"p9\", flags = [] }]",

@@ -3,8 +3,11 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use mptcp_core::Coupling;
+
 use super::error::{Place, ScenarioError};
 use super::event::{Action, DirectionChoice};
+use super::host::StackChoice;
 use super::metric::Condition;
 use super::queue::Queue;
 use super::section::Context;
@@ -140,8 +143,25 @@ impl Check<'_> {
             }
             self.traffic(&path, one)?;
         }
+        self.coupling()?;
         self.endpoints()?;
         self.results()
+    }
+
+    /// Windows are coupled from above, which one of the stacks does not allow.
+    fn coupling(&self) -> Result<(), ScenarioError> {
+        let Scenario { hosts, mptcp, .. } = self.scenario;
+        let sealed = hosts.iter().find(|host| host.stack == StackChoice::Smoltcp);
+        match sealed.filter(|_| mptcp.coupling != Coupling::Uncoupled) {
+            None => Ok(()),
+            Some(host) => {
+                let problem = format!(
+                    "is \"{}\", but host '{}' runs smoltcp, which can only be uncoupled",
+                    mptcp.coupling, host.name
+                );
+                Err(self.cx.contradiction(&self.place(&["mptcp", "coupling"]), "mptcp.coupling", problem))
+            }
+        }
     }
 
     fn link(&self, link: &Link) -> Result<(), ScenarioError> {

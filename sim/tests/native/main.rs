@@ -2,6 +2,7 @@
 //!
 //! Every figure follows from the seed, so a bound here is no matter of luck: it fails when the engine changes for the worse.
 
+mod coupling;
 mod fairness;
 mod goodput;
 mod marks;

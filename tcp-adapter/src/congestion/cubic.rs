@@ -13,6 +13,10 @@ use crate::Instant;
 const C: f64 = 0.4;
 /// What a loss leaves of the window (section 4.6).
 const BETA: f64 = 0.7;
+/// A share that differs from that of the present stage by less than this part is not worth another stage.
+const NEAR: f32 = 0.2;
+/// The smallest share: one of 64.
+const LEAST_SHARE: f32 = 1.0 / 64.0;
 /// Segments per round trip with which an AIMD of `BETA` does as well as Reno (section 4.3).
 const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 
@@ -27,7 +31,9 @@ pub struct Cubic {
     /// When an acknowledgement came last, or an idle time ended.
     touched: Instant,
     /// Part of a byte that the window has earned.
-    fraction: f64,
+    fraction: f32,
+    /// Part of a flow that it is to be.
+    share: f32,
 }
 
 /// The function that the window follows in a stage of congestion avoidance, in segments and seconds.
@@ -37,6 +43,8 @@ struct Curve {
     epoch: Option<Instant>,
     /// Window that Reno would have by now.
     w_est: f64,
+    /// Part of a flow that the stage was begun as.
+    share: f32,
     /// The plateau; 0 if the next stage is to begin on it.
     w_max: f32,
     /// How long it takes to reach the plateau.
@@ -48,13 +56,32 @@ struct Curve {
 impl Cubic {
     /// Begins with the initial window for segments of `mss` bytes.
     pub fn new(mss: u64) -> Self {
+        Self::with(Window::new(mss))
+    }
+
+    /// Goes on from a window that another congestion control has left.
+    pub fn with(window: Window) -> Self {
         Self {
-            window: Window::new(mss),
+            window,
             curve: Curve::default(),
             before: None,
             hystart: HyStart::new(),
             touched: Instant::ZERO,
             fraction: 0.0,
+            share: 1.0,
+        }
+    }
+
+    /// Makes it one of several flows that together are to take what a single one would, at the same losses: `share` of that, at
+    /// most 1, which is the default.
+    ///
+    /// By equation 5 the rate goes with the fourth root of C, and by section 4.3 with the square root of alpha. So the one is
+    /// multiplied by the fourth power of the share and the other by its square.
+    pub fn set_share(&mut self, share: f64) {
+        self.share = (share as f32).clamp(LEAST_SHARE, 1.0);
+        if (self.share - self.curve.share).abs() > NEAR * self.curve.share {
+            // From where the window is, towards the same plateau.
+            self.curve.epoch = None;
         }
     }
 
@@ -83,8 +110,8 @@ impl Cubic {
     fn avoid_congestion(&mut self, ack: &Ack, bytes: u64) {
         let (cwnd, mss) = (self.segments(), self.window.mss() as f64);
         let acked = bytes as f64 / mss;
-        let t = seconds(ack.now.saturating_since(self.curve.begin(ack.now, cwnd)));
-        self.curve.befriend(acked, cwnd);
+        let t = seconds(ack.now.saturating_since(self.curve.begin(ack.now, cwnd, self.share)));
+        self.curve.befriend(acked, cwnd, self.share);
         let grown = if self.curve.at(t) < self.curve.w_est {
             self.fraction = 0.0;
             self.curve.w_est - cwnd
@@ -92,9 +119,9 @@ impl Cubic {
             let target = self.curve.at(t + ack.srtt as f64 / 1e9).clamp(cwnd, 1.5 * cwnd);
             (target - cwnd) * (acked / cwnd).min(1.0)
         };
-        self.fraction += (grown * mss).max(0.0);
-        let whole = self.fraction as u64;
-        self.fraction -= whole as f64;
+        let earned = f64::from(self.fraction) + (grown * mss).max(0.0);
+        let whole = earned as u64;
+        self.fraction = (earned - whole as f64) as f32;
         self.window.grow(whole);
     }
 }
@@ -171,12 +198,12 @@ impl CongestionControl for Cubic {
 
 impl Curve {
     /// When the stage began, which is now if it has not.
-    fn begin(&mut self, now: Instant, cwnd: f64) -> Instant {
+    fn begin(&mut self, now: Instant, cwnd: f64, share: f32) -> Instant {
         *self.epoch.get_or_insert_with(|| {
-            self.w_est = cwnd;
+            (self.w_est, self.share) = (cwnd, share);
             let below = f64::from(self.w_max) - cwnd;
             if below > 0.0 {
-                self.k = cube_root(below / C) as f32;
+                self.k = cube_root(below / slope(share)) as f32;
             } else {
                 // Also the first stage after HyStart++ and after a timeout (sections 4.8 and 4.10).
                 (self.k, self.w_max) = (0.0, cwnd as f32);
@@ -188,13 +215,14 @@ impl Curve {
     /// Equation 1.
     fn at(&self, t: f64) -> f64 {
         let x = t - f64::from(self.k);
-        C * x * x * x + f64::from(self.w_max)
+        slope(self.share) * x * x * x + f64::from(self.w_max)
     }
 
     /// Equation 4: what Reno would do about so many segments.
-    fn befriend(&mut self, acked: f64, cwnd: f64) {
+    fn befriend(&mut self, acked: f64, cwnd: f64, share: f32) {
+        let share = f64::from(share);
         let alpha = if self.w_est >= f64::from(self.cwnd_prior) { 1.0 } else { ALPHA };
-        self.w_est += alpha * acked / cwnd;
+        self.w_est += alpha * share * share * acked / cwnd;
     }
 
     /// The time in which the application did not fill the window does not count (section 5.8).
@@ -222,6 +250,12 @@ impl Curve {
         // The plateau has moved away from the window in segments: the stage begins anew.
         self.epoch = None;
     }
+}
+
+/// C of a flow that is `share` of one.
+fn slope(share: f32) -> f64 {
+    let square = f64::from(share) * f64::from(share);
+    C * square * square
 }
 
 fn seconds(duration: Duration) -> f64 {

@@ -24,6 +24,7 @@ pub use self::bbr::Bbr;
 pub use self::cubic::Cubic;
 pub use self::dctcp::Dctcp;
 pub use self::reno::Reno;
+pub use self::window::Window;
 
 /// The window of one connection, and what changes it.
 pub trait CongestionControl: fmt::Debug + Send {

@@ -1,7 +1,7 @@
 //! Reno: RFC 5681 and RFC 6582, counting bytes as RFC 3465 does.
 
 use super::window::Window;
-use super::{Ack, Cause, CongestionControl, CongestionEvent, Recovery};
+use super::{Ack, Cause, CongestionControl, CongestionEvent};
 use crate::Instant;
 
 /// One segment more per round trip; half the window after a loss.
@@ -23,13 +23,6 @@ impl Reno {
         self.arrived = 0;
         self.window.reduce(to, cause);
     }
-
-    /// RFC 3465 section 2.3: one acknowledgement opens the window by two segments, by one after a timeout, when it may
-    /// be about bytes that had arrived long before.
-    fn slow_start(&mut self, ack: &Ack, bytes: u64) -> u64 {
-        let segments = if ack.recovery == Recovery::Timeout { 1 } else { 2 };
-        self.window.slow_start(bytes.min(segments * self.window.mss()))
-    }
 }
 
 impl CongestionControl for Reno {
@@ -48,7 +41,7 @@ impl CongestionControl for Reno {
     fn on_ack(&mut self, ack: &Ack) {
         let mut bytes = self.window.earned(ack);
         if self.window.in_slow_start() {
-            bytes = self.slow_start(ack, bytes);
+            bytes = self.window.slow_start_in_steps(ack, bytes);
         }
         let cwnd = self.window.cwnd();
         self.arrived += bytes.min(cwnd);
@@ -78,6 +71,7 @@ impl CongestionControl for Reno {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Recovery;
     use super::super::testing::{MSS, ack, congestion};
     use super::*;
 

@@ -313,6 +313,7 @@ impl Connection {
             latest_rtt: time(send.rtt.latest()),
             min_rtt: time(send.rtt.min()),
             rto: Some(Duration::from_nanos(send.rtt.rto())),
+            congestion: Some(send.control.name()),
             cwnd: Some(send.control.cwnd()),
             ssthresh: send.control.ssthresh(),
             slow_start: send.control.in_slow_start(),

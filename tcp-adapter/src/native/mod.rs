@@ -390,6 +390,12 @@ impl TcpStack for NativeStack {
         }
     }
 
+    fn reset_congestion_control(&mut self, conn: TcpId) -> bool {
+        let Some(tuple) = self.live(conn).map(|live| live.template.tuple()) else { return false };
+        let control = self.own_control(&tuple);
+        self.set_congestion_control(conn, control).is_ok()
+    }
+
     fn set_offload(&mut self, interface: InterfaceId, offload: Offload) {
         if let Some(interface) = self.interfaces.get_mut(interface.0) {
             interface.offload = offload;

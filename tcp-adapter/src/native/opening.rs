@@ -12,6 +12,7 @@ use super::receiver::Receiver;
 use super::send::{NEVER, Sender};
 use super::wire::{Flags, HeaderTemplate, Options, Segment};
 use super::{Context, NativeStack, State, normalized};
+use crate::congestion::CongestionControl;
 use crate::table::FourTuple;
 use crate::{ConnectError, ConnectRequest, Instant, InterfaceId, MacAddr, SegmentHook, SynSegment, SynVerdict, TcpId};
 
@@ -144,11 +145,16 @@ impl NativeStack {
         }
     }
 
+    /// A new congestion control of the configuration for the connection `tuple`.
+    pub(super) fn own_control(&self, tuple: &FourTuple) -> Box<dyn CongestionControl> {
+        self.config.congestion.start(u64::from(MIN_SEGMENT), self.keys.hash(HASH_CONTROL, tuple))
+    }
+
     pub(super) fn connection(&self, id: TcpId, interface: InterfaceId, tuple: FourTuple, phase: Phase) -> Connection {
         let config = &self.interface_configs[interface.0];
         let link = u32::try_from(config.mtu).unwrap_or(u32::MAX);
         let path_mtu = PathMtu::new(link, tuple.local.is_ipv6());
-        let control = self.config.congestion.start(u64::from(MIN_SEGMENT), self.keys.hash(HASH_CONTROL, &tuple));
+        let control = self.own_control(&tuple);
         let timestamp_offset = self.timestamp_offset(&tuple);
         let mut conn = Connection {
             id,

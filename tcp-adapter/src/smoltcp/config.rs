@@ -14,6 +14,17 @@ pub enum CongestionControl {
     Cubic,
 }
 
+impl CongestionControl {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Reno => "reno",
+            Self::Cubic => "cubic",
+        }
+    }
+}
+
 /// Settings of a [`SmoltcpStack`](super::SmoltcpStack).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmoltcpConfig {

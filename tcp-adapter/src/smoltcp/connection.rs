@@ -325,6 +325,7 @@ impl Connection {
             latest_rtt: None,
             min_rtt: send.rtt.min(),
             rto: Some(send.rtt.rto(send.timeouts)),
+            congestion: Some(config.congestion_control.name()),
             cwnd: None,
             ssthresh: None,
             slow_start: false,

@@ -69,6 +69,11 @@ fn mptcp(topology: &Topology, dice: &mut Dice, text: &mut String) {
         let endpoints: Vec<String> = topology.ends().filter_map(|(host, link)| endpoint(dice, host, link)).collect();
         let _ = writeln!(text, "endpoints = [{}]", endpoints.join(", "));
     }
+    let coupling = dice.pick(&mptcp_core::Coupling::ALL);
+    // One of the stacks cannot.
+    if !text.contains("stack = \"smoltcp\"") {
+        let _ = writeln!(text, "coupling = \"{coupling}\"");
+    }
     text.push('\n');
 }
 

@@ -187,6 +187,42 @@ fn slow_start_ends_when_the_round_trip_time_rises() {
 }
 
 #[test]
+fn a_part_of_a_flow_takes_its_time_to_the_plateau_and_beyond() {
+    let mut path = Path::after_loss(1_000, 100 * MS);
+    path.cubic.set_share(0.5);
+    path.acknowledge(MSS);
+    // C is 0.4 / 16.
+    let k = (300.0_f64 * 16.0 / 0.4).cbrt();
+    assert_near(f64::from(path.cubic.curve.k), k, 0.001);
+    path.run(10 * SECOND);
+    assert_near(path.segments(), 0.025 * (10.0 - k).powi(3) + 1_000.0, 1.0);
+}
+
+#[test]
+fn the_reno_friendly_part_of_a_flow_grows_with_its_square() {
+    let mut path = Path::after_loss(100, 10 * MS);
+    path.cubic.set_share(0.5);
+    path.run(400 * MS);
+    assert_near(path.segments(), 70.0 + 40.0 * ALPHA / 4.0, 1.0);
+}
+
+#[test]
+fn another_share_leads_on_from_where_the_window_is() {
+    let mut path = Path::after_loss(1_000, 100 * MS);
+    path.run(3 * SECOND);
+    let before = path.segments();
+    path.cubic.set_share(0.9);
+    assert!(path.cubic.curve.epoch.is_some(), "nearly the same");
+    path.cubic.set_share(0.25);
+    assert!(path.cubic.curve.epoch.is_none());
+    path.run(100 * MS);
+    assert_near(path.segments(), before, 1.0);
+    assert_near(f64::from(path.cubic.curve.w_max), 1_000.0, 0.001);
+    path.cubic.set_share(0.0);
+    assert_near(f64::from(path.cubic.share), 1.0 / 64.0, 0.001);
+}
+
+#[test]
 fn it_is_small() {
     assert!(size_of::<Cubic>() <= 160, "{}", size_of::<Cubic>());
 }
