@@ -67,6 +67,11 @@ impl Observations {
         self.0 = wanted.then(VecDeque::new);
     }
 
+    #[inline]
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Notes something, which is not even put together while nobody wants it.
     #[inline(always)]
     pub(crate) fn note(&mut self, observation: impl FnOnce() -> Observation) {

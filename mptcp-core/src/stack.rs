@@ -138,10 +138,10 @@ impl<T: TcpStack> Stack<T> {
         self.manager.hear(now, &mut self.tcp);
     }
 
-    /// Does what is due at `now`.
+    /// Does what is due at `now`. What follows from it waits for [`poll_transmit`](Self::poll_transmit) too.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tcp.handle_timeout(now, &mut self.manager);
-        self.process(now);
+        self.manager.expire(now, &mut self.tcp);
     }
 
     /// Gives every frame that can leave now to `sink`.

@@ -146,6 +146,13 @@ pub trait TcpStack {
     /// State of a connection; `None` once it is forgotten.
     fn info(&self, conn: TcpId) -> Option<TcpInfo>;
 
+    /// The smoothed round-trip time of a connection and its variation, as [`info`](Self::info) has them; `None` until one is measured.
+    fn round_trip(&self, conn: TcpId) -> Option<RoundTrip> {
+        let info = self.info(conn)?;
+        let smoothed = info.srtt?;
+        Some(RoundTrip { smoothed, variation: info.rttvar.unwrap_or(smoothed / 2) })
+    }
+
     /// Takes a frame that an interface has received.
     fn handle_frame(&mut self, now: Instant, interface: InterfaceId, frame: Frame, hook: &mut dyn SegmentHook);
 
@@ -459,6 +466,15 @@ pub enum CloseReason {
     Aborted,
 }
 
+/// How long a connection's segments take to be acknowledged (RFC 6298 section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoundTrip {
+    /// SRTT.
+    pub smoothed: Duration,
+    /// RTTVAR.
+    pub variation: Duration,
+}
+
 /// State of a connection. What a stack cannot tell is `None`, and schedulers cope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpInfo {
@@ -676,6 +692,10 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
 
     fn info(&self, conn: TcpId) -> Option<TcpInfo> {
         (**self).info(conn)
+    }
+
+    fn round_trip(&self, conn: TcpId) -> Option<RoundTrip> {
+        (**self).round_trip(conn)
     }
 
     fn handle_frame(&mut self, now: Instant, interface: InterfaceId, frame: Frame, hook: &mut dyn SegmentHook) {

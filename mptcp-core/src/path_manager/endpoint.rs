@@ -131,6 +131,10 @@ impl EndpointTable {
         self.iter().find(|(_, endpoint)| endpoint.addr == addr)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
         self.entries.iter().map(|(id, endpoint)| (*id, endpoint))
     }

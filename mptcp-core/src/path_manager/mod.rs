@@ -93,6 +93,16 @@ impl PathState {
         }
     }
 
+    /// Whether no time and no change of addresses has to be looked at.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !self.changed
+            && self.announced.is_empty()
+            && self.withdrawn.is_empty()
+            && self.leaving.is_empty()
+            && self.retries.is_empty()
+    }
+
     /// The next subflow to open, if there is one that was not tried yet.
     ///
     /// Endpoints with `subflow` go to the peer's first address, and with `fullmesh` to all of its addresses; an

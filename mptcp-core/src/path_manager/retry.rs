@@ -29,6 +29,10 @@ pub(crate) struct Retries {
 }
 
 impl Retries {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lost.is_empty()
+    }
+
     /// Gives back memory that is not needed.
     pub(crate) fn trim(&mut self) {
         self.lost.trim();

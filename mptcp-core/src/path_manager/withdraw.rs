@@ -28,6 +28,10 @@ pub(crate) struct Withdrawals {
 }
 
 impl Withdrawals {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Gives back memory that is not needed.
     pub(crate) fn trim(&mut self) {
         self.list.trim();

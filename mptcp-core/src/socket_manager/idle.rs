@@ -39,6 +39,7 @@ impl Connection {
             subflow.received.trim();
             subflow.reader.trim();
             subflow.control.trim();
+            subflow.said = None;
         }
         self.doomed.trim();
         self.past.shrink_to_fit();

@@ -14,7 +14,7 @@ use crate::observe::Observation;
 use crate::scheduler::Acknowledged;
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::{MapInsert, ReceivedMapping};
-use crate::wire::{self, Dss, DssMapping, MpCapable, MptcpOption, ResetReason};
+use crate::wire::{self, Dss, DssMapping, MpCapable, MptcpOption, RawDss, ResetReason};
 
 impl Connection {
     /// An acceptable segment on one of the subflows.
@@ -140,8 +140,8 @@ impl Connection {
 
     /// A segment of a subflow that carries data.
     pub(crate) fn on_established(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
-        if self.on_usual(id, segment, shared).is_some() {
-            return Verdict::Accept;
+        if let Some(verdict) = self.on_usual(id, segment, shared) {
+            return verdict;
         }
         let mut signal = false;
         let mut options_pass = false;
@@ -177,22 +177,33 @@ impl Connection {
     }
 
     /// What nearly all segments are, with the effects that they have: a DATA_ACK on a subflow whose options are known to pass,
-    /// and the mapping of the payload, the same that the segment before has declared. `None`, with nothing done, if it is
+    /// and a mapping of the payload, most often the same that the segment before has declared. `None`, with nothing done, if it is
     /// anything else.
     #[inline]
-    fn on_usual(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Option<()> {
-        let dss = wire::LoneDss::read(segment.options)?;
+    fn on_usual(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Option<Verdict> {
         let subflow = &self.subflows[self.subflow_index(id)?];
         let Protocol::Multipath(state) = &self.protocol else { return None };
         // Whether options pass shows once data of ours is acknowledged.
         let shows = !subflow.confirmed && segment.acked.is_some_and(|acked| acked.min(subflow.next_offset) > 0);
-        if shows || !state.confirmed || !state.introduced || !dss.maps_nothing_but(&subflow.last_mapping) {
+        if shows || !state.confirmed || !state.introduced {
             return None;
         }
+        if segment.window == subflow.heard_window && subflow.heard.is(segment.options) {
+            // All of it is known from the segment before.
+            return Some(Verdict::Accept);
+        }
+        let dss = wire::LoneDss::read(segment.options)?;
         let idsn = state.local.idsn;
         let near = DataSeq::at(idsn, self.sender.queue.una());
+        if dss.maps_nothing_but(&subflow.heard) {
+            self.data_acknowledged(id, dss.data_ack.resolve(near).position(idsn), segment, shared);
+            self.note_heard(id, segment);
+            return Some(Verdict::Accept);
+        }
+        let usual = |mapping: &DssMapping| mapping.len > 0 && mapping.checksum.is_some() == state.checksum;
+        let mapping = dss.mapping().filter(usual)?;
         self.data_acknowledged(id, dss.data_ack.resolve(near).position(idsn), segment, shared);
-        Some(())
+        Some(self.on_mapping(id, &mapping, false, segment, shared))
     }
 
     /// Takes a DATA_ACK and the window, which is relative to it and counts only together with one (RFC 8684 section 3.3.2).
@@ -252,7 +263,7 @@ impl Connection {
         let Some(state) = self.multipath_mut() else { return Verdict::Accept };
         state.introduced = true;
         let newly_confirmed = !std::mem::replace(&mut state.confirmed, true);
-        let (local_idsn, remote_idsn, checksum) = (state.local.idsn, state.remote.idsn, state.checksum);
+        let (local_idsn, checksum) = (state.local.idsn, state.checksum);
         if let Some(subflow) = self.subflow_mut(id).filter(|subflow| newly_confirmed && subflow.initiator) {
             // A DSS in return, so that the peer may add subflows too without waiting for data.
             subflow.ack_wanted = true;
@@ -269,24 +280,26 @@ impl Connection {
             // The peer does not behave as negotiated (section 3.3).
             return self.reset_subflow(id, ResetReason::MptcpSpecific, shared);
         }
-        let near = DataSeq::at(remote_idsn, self.receiver.stream.rcv_nxt());
-        let position = mapping.dsn.resolve(near).position(remote_idsn);
-        if position > i64::MAX as u64 {
-            // Before the first byte: nothing of that kind was ever promised.
-            return Verdict::Accept;
-        }
-        self.on_mapping(id, position, &mapping, dss.data_fin, segment, shared)
+        self.on_mapping(id, &mapping, dss.data_fin, segment, shared)
     }
 
+    /// A mapping that is not infinite, of the negotiated form.
     fn on_mapping(
         &mut self,
         id: SubflowId,
-        position: u64,
         mapping: &DssMapping,
         data_fin: bool,
         segment: &SegmentIn<'_>,
         shared: &mut Shared,
     ) -> Verdict {
+        let Some(state) = self.multipath() else { return Verdict::Accept };
+        let idsn = state.remote.idsn;
+        let near = DataSeq::at(idsn, self.receiver.stream.rcv_nxt());
+        let position = mapping.dsn.resolve(near).position(idsn);
+        if position > i64::MAX as u64 {
+            // Before the first byte: nothing of that kind was ever promised.
+            return Verdict::Accept;
+        }
         let len = u32::from(mapping.len) - u32::from(data_fin);
         if data_fin {
             self.receiver.learn_fin(position + u64::from(len));
@@ -303,14 +316,22 @@ impl Connection {
             return Verdict::Accept;
         }
         let verdict = self.take_mapping(id, taken, segment, shared);
-        if verdict == Verdict::Accept
-            && segment.len > 0
-            && let Some(dss) = wire::LoneDss::read(segment.options)
-            && let Some(subflow) = self.subflow_mut(id)
-        {
-            subflow.last_mapping = dss.mapping();
+        if verdict == Verdict::Accept {
+            self.note_heard(id, segment);
         }
         verdict
+    }
+
+    /// The DATA_ACK, the window and the mapping of a segment have been taken: it need not be read again if another one is the same.
+    #[inline]
+    fn note_heard(&mut self, id: SubflowId, segment: &SegmentIn<'_>) {
+        if segment.len == 0 || wire::LoneDss::read(segment.options).is_none() {
+            return;
+        }
+        if let Some(subflow) = self.subflow_mut(id) {
+            subflow.heard = RawDss::new(segment.options);
+            subflow.heard_window = segment.window;
+        }
     }
 
     /// Remembers a mapping until its bytes have been read.

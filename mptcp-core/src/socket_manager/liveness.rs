@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use tcp_adapter::{Instant, TcpInfo};
+use tcp_adapter::{Instant, RoundTrip, TcpInfo};
 
 use super::connection::{Connection, Doom};
 use super::sender::{Fin, MAX_MAPPING};
@@ -212,7 +212,6 @@ fn allowance(subflow: &Subflow, info: &TcpInfo) -> Option<Duration> {
 
 /// How long a subflow may take to answer: RFC 6298's formula over its measurements, with our own lower bound.
 fn rto(subflow: &Subflow, cx: &Cx<'_>) -> Option<Duration> {
-    let info = cx.tcp.info(subflow.tcp)?;
-    let srtt = info.srtt?;
-    Some((srtt + info.rttvar.unwrap_or(srtt / 2) * 4).max(MIN_DATA_RTO))
+    let RoundTrip { smoothed, variation } = cx.tcp.round_trip(subflow.tcp)?;
+    Some((smoothed + variation * 4).max(MIN_DATA_RTO))
 }

@@ -177,6 +177,12 @@ impl SocketManager {
 
     /// Acts on what happened since the last call.
     pub(crate) fn process(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
+        self.expire(now, tcp);
+        self.settle_all(now, tcp);
+    }
+
+    /// Takes what TCP tells, and does what is due.
+    pub(crate) fn expire(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
         self.hear(now, tcp);
         self.read(tcp);
         while let Some(slot) = self.deadlines.pop_due(now) {
@@ -185,7 +191,6 @@ impl SocketManager {
             let id = conn.id;
             self.touch(id);
         }
-        self.settle_all(now, tcp);
     }
 
     fn settle_all(&mut self, now: Instant, tcp: &mut dyn TcpStack) {

@@ -5,14 +5,16 @@ use tcp_adapter::{OptionSpace, SegmentKind, SegmentOut};
 use super::connection::{Connection, Infinite, Multipath, Protocol};
 use super::sender::Fin;
 use super::shared::Shared;
-use super::subflow::{MAX_SIGNALS_IN_A_ROW, Stage, Subflow};
+use super::subflow::{MAX_SIGNALS_IN_A_ROW, Said, Stage, Subflow};
 use crate::event::SubflowId;
 use crate::keys::{join_hmac, truncate_64};
 use crate::mib::Counter;
 use crate::observe::Observation;
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::SentMapping;
-use crate::wire::{self, AddAddrKind, CapableFlags, Dss, DssMapping, MpCapable, MpJoin, MptcpOption, WireSeq, room};
+use crate::wire::{
+    self, AddAddrKind, CapableFlags, Dss, DssMapping, MpCapable, MpJoin, MptcpOption, RawDss, WireSeq, room,
+};
 
 impl Connection {
     /// Fills in the options of a segment, and returns the window to advertise.
@@ -94,6 +96,15 @@ impl Connection {
             return plain_options(plain.infinite.as_deref_mut(), &mut self.subflows[index], segment, space, shared);
         }
         let Protocol::Multipath(state) = &self.protocol else { return };
+        if let Some(chunk) = segment.chunk
+            && let Some(said) = &self.subflows[index].said
+            && (said.chunk, said.data_ack) == (chunk.offset, data_ack)
+            && !shared.observations.are_wanted()
+            && space.push(said.option.as_slice())
+        {
+            self.subflows[index].signals_in_a_row = 0;
+            return;
+        }
         let flags = self.flags(state.checksum, shared);
         let subflow = &mut self.subflows[index];
         if let Stage::PreEstablished(ack) = &subflow.stage {
@@ -123,7 +134,10 @@ impl Connection {
                 subflow.signals_in_a_row = 0;
                 let dsn = DataSeq::at(state.local.idsn, mapping.pos).0;
                 let ssn = SubflowSeq::from_offset(mapping.offset).0;
-                if !wire::emit_mapping(data_ack_seq, dsn, ssn, data_len(&mapping), mapping.checksum, space) {
+                if wire::emit_mapping(data_ack_seq, dsn, ssn, data_len(&mapping), mapping.checksum, space) {
+                    let said = Said { chunk: mapping.offset, data_ack, option: RawDss::new(space.as_slice()) };
+                    **subflow.said.get_or_insert_with(|| Box::new(said)) = said;
+                } else {
                     tracing::debug!(room = space.remaining(), "no room for a mapping");
                 }
             }

@@ -57,6 +57,10 @@ pub enum SubflowError {
 impl Connection {
     /// Opens the subflows that are planned, makes lost ones again, and announces addresses.
     pub(crate) fn manage_paths(&mut self, cx: &mut Cx<'_>) {
+        // Nearly always there is nothing to do.
+        if self.paths.is_at_rest() && cx.shared.endpoints.is_empty() {
+            return;
+        }
         self.leave_addresses(cx);
         if self.wants_paths() {
             self.retry_lost(cx);
@@ -257,6 +261,12 @@ impl Connection {
     /// Does for the subflows what a hook could only note.
     pub(crate) fn follow_up(&mut self, cx: &mut Cx<'_>) {
         let conn = self.id;
+        let noted = |subflow: &Subflow| {
+            subflow.ack_wanted || subflow.removal_asked || subflow.recovered.is_some() || !subflow.control.is_empty()
+        };
+        if !self.subflows.iter().any(noted) {
+            return;
+        }
         // Not once either side has closed: Linux refuses joins from then on.
         let both_open = !self.sender.is_shut() && !self.receiver.is_finished();
         let elsewhere = both_open && self.subflows.iter().filter(|subflow| subflow.usable()).count() > 1;

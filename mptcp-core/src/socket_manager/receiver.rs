@@ -222,7 +222,7 @@ impl Connection {
         let slowest = || {
             // While the stack holds as much as it may, buffers stay as they are.
             let usable = subflows.iter().filter(|subflow| subflow.usable() && !cx.shared.memory_full());
-            usable.filter_map(|subflow| cx.tcp.info(subflow.tcp)?.srtt).max()
+            usable.filter_map(|subflow| Some(cx.tcp.round_trip(subflow.tcp)?.smoothed)).max()
         };
         self.receiver.window.on_read(cx.now, bytes.len(), slowest);
         self.receiver.update_wanted = true;

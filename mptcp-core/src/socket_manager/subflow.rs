@@ -10,7 +10,7 @@ use crate::event::SubflowId;
 use crate::info::{SubflowInfo, SubflowState};
 use crate::path_manager::Site;
 use crate::stream::{MappedReader, ReceivedMap, SentMap};
-use crate::wire::{AddrId, MptcpOption, RawMapping, ResetReason};
+use crate::wire::{AddrId, MptcpOption, RawDss, ResetReason};
 
 /// Mappings that a subflow remembers for data that it has not delivered yet. A mapping per
 /// segment of a 16 MiB window would be 11,600.
@@ -55,6 +55,15 @@ pub(crate) struct ThirdAck {
     pub(crate) sent: u32,
 }
 
+/// The option of a segment with payload, which is that of the next one most often.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said {
+    /// Offset of the chunk, and so the mapping.
+    pub(crate) chunk: u64,
+    pub(crate) data_ack: u64,
+    pub(crate) option: RawDss,
+}
+
 /// A subflow that does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stale {
@@ -92,8 +101,11 @@ pub(crate) struct Subflow {
     /// Offset of the next byte given to TCP.
     pub(crate) next_offset: u64,
     pub(crate) received: ReceivedMap,
-    /// What the last segment with payload has declared.
-    pub(crate) last_mapping: RawMapping,
+    /// What the last segment with payload has said.
+    pub(crate) heard: RawDss,
+    pub(crate) heard_window: u32,
+    /// What the last one that left with payload did.
+    pub(crate) said: Option<Box<Said>>,
     /// The payload was altered on the way: nothing that follows can be trusted (RFC 8684 section 3.7).
     pub(crate) altered: bool,
     pub(crate) reader: MappedReader,
@@ -178,7 +190,9 @@ impl Subflow {
             sent: SentMap::default(),
             next_offset: 0,
             received: ReceivedMap::new(MAX_RECEIVED_MAPPINGS),
-            last_mapping: RawMapping::default(),
+            heard: RawDss::default(),
+            heard_window: 0,
+            said: None,
             altered: false,
             reader: MappedReader::default(),
             unmapped_since: None,

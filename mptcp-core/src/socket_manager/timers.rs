@@ -36,11 +36,11 @@ impl Connection {
         earliest.or(self.give_up_at);
         earliest.or(self.trim_at);
         earliest.or(self.plain_silence().map(|since| since + config.subflow_timeout));
-        if self.tells_addresses() {
+        if !self.paths.is_at_rest() && self.tells_addresses() {
             earliest.or(self.paths.announced.deadline().filter(|_| self.subflows.iter().any(Subflow::can_announce)));
             earliest.or(self.paths.withdrawn.deadline().filter(|_| self.subflows.iter().any(Subflow::can_withdraw)));
         }
-        if self.wants_paths() {
+        if !self.paths.is_at_rest() && self.wants_paths() {
             earliest.or(self.paths.retries.deadline());
             earliest.or(self.paths.pace.deadline().filter(|_| self.paths.changed));
         }

@@ -90,6 +90,14 @@ impl ReceivedMap {
         if mapping.end() <= self.consumed.max(mapping.offset) {
             return MapInsert::Duplicate;
         }
+        // Most follow all that are known.
+        if self.consumed <= mapping.offset && self.mappings.back().is_none_or(|last| last.end() <= mapping.offset) {
+            if self.mappings.len() >= self.max {
+                return MapInsert::Full;
+            }
+            self.mappings.push_back(mapping);
+            return MapInsert::New;
+        }
         let low = self.mappings.partition_point(|known| known.end() <= mapping.offset);
         let high = self.mappings.partition_point(|known| known.offset < mapping.end());
         let overlapped = self.mappings.range(low..high);
@@ -145,6 +153,7 @@ impl ReceivedMap {
     }
 
     /// The subflow bytes before `offset` will not be looked up again: forgets the mappings that lie before it.
+    #[inline]
     pub fn consumed(&mut self, offset: u64) {
         self.consumed = self.consumed.max(offset);
         while self.mappings.front().is_some_and(|first| first.end() <= self.consumed) {

@@ -13,6 +13,7 @@ mod dss;
 mod emit;
 mod error;
 mod join;
+mod raw;
 pub mod room;
 mod view;
 
@@ -29,8 +30,9 @@ pub use dss::{Dss, DssMapping, WireSeq};
 use emit::Writer;
 pub use error::WireError;
 pub use join::MpJoin;
+pub(crate) use raw::RawDss;
+pub(crate) use view::LoneDss;
 pub use view::{DssView, OptionView, Views, views};
-pub(crate) use view::{LoneDss, RawMapping};
 
 /// Kind of the TCP option that carries all of MPTCP (RFC 8684 section 7.1).
 pub const KIND: u8 = 30;

@@ -3,6 +3,7 @@
 use tcp_adapter::OptionSpace;
 
 use super::dss::{DATA_ACK, DATA_ACK_LONG, DATA_FIN, DSN_LONG, MAPPING};
+use super::raw::RawDss;
 use super::room::{self, Family, Width};
 use super::{DssMapping, KIND, LOWEST_FLAG, Subtype, WireError, WireSeq};
 
@@ -167,24 +168,12 @@ impl<'a> OptionView<'a> {
 /// An option area that consists of a DSS with a DATA_ACK and nothing else, as in nearly all segments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoneDss<'a> {
+    area: &'a [u8],
     flags: u8,
     /// The DATA_ACK.
     pub(crate) data_ack: WireSeq,
     /// What follows it: the mapping.
     rest: &'a [u8],
-}
-
-/// A mapping as it was on the wire, to be known again without being read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RawMapping {
-    flags: u8,
-    len: u8,
-    bytes: [u8; RawMapping::MAX],
-}
-
-impl RawMapping {
-    /// DSN, SSN, length and checksum.
-    const MAX: usize = Width::Long as usize + 4 + 2 + room::CHECKSUM;
 }
 
 impl<'a> LoneDss<'a> {
@@ -207,35 +196,42 @@ impl<'a> LoneDss<'a> {
             }
             _ => return None,
         };
-        Some(Self { flags, data_ack, rest })
+        Some(Self { area, flags, data_ack, rest })
     }
 
-    /// Whether there is no mapping, or this one.
+    /// Whether there is no mapping, or that of `known`, another area with a DSS alone.
     #[inline]
-    pub(crate) fn maps_nothing_but(&self, known: &RawMapping) -> bool {
+    pub(crate) fn maps_nothing_but(&self, known: &RawDss) -> bool {
         if self.rest.is_empty() {
             return self.flags & MAPPING == 0;
         }
-        // By words of a fixed length, where a comparison of slices would be a call.
-        self.flags == known.flags
-            && self.rest.len() == usize::from(known.len)
-            && match (self.rest.first_chunk::<14>(), self.rest.last_chunk::<2>()) {
-                (Some(fields), Some(last)) => {
-                    let (known_fields, known_rest) = known.bytes.split_at(14);
-                    fields == known_fields && (self.rest.len() == 14 || last == known_rest)
-                }
-                _ => self.rest == &known.bytes[..self.rest.len()],
-            }
+        let known = known.as_slice();
+        known.len() == self.area.len() && known[3] == self.flags && known.ends_with(self.rest)
     }
 
-    /// The mapping, to be known again; it must be of the right length.
-    pub(crate) fn mapping(&self) -> RawMapping {
-        let mut raw = RawMapping { flags: self.flags, len: 0, bytes: [0; RawMapping::MAX] };
-        if let Some(bytes) = raw.bytes.get_mut(..self.rest.len()) {
-            bytes.copy_from_slice(self.rest);
-            raw.len = u8::try_from(self.rest.len()).unwrap_or(0);
-        }
-        raw
+    /// The mapping; `None` if there is none, or if it is not of the right length.
+    #[inline]
+    pub(crate) fn mapping(&self) -> Option<DssMapping> {
+        let (dsn, rest) = match self.flags & (MAPPING | DSN_LONG) {
+            MAPPING => {
+                let (dsn, rest) = self.rest.split_first_chunk()?;
+                (WireSeq::Short(u32::from_be_bytes(*dsn)), rest)
+            }
+            // The bit for the long form has no meaning of its own.
+            0 | DSN_LONG => return None,
+            _ => {
+                let (dsn, rest) = self.rest.split_first_chunk()?;
+                (WireSeq::Long(u64::from_be_bytes(*dsn)), rest)
+            }
+        };
+        let (ssn, rest) = rest.split_first_chunk()?;
+        let (len, rest) = rest.split_first_chunk()?;
+        let checksum = match *rest {
+            [] => None,
+            [high, low] => Some(u16::from_be_bytes([high, low])),
+            _ => return None,
+        };
+        Some(DssMapping { dsn, ssn: u32::from_be_bytes(*ssn), len: u16::from_be_bytes(*len), checksum })
     }
 }
 

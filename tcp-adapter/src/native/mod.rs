@@ -66,7 +66,7 @@ use crate::listeners::Listeners;
 use crate::table::{FourTuple, Keys, Slab};
 use crate::{
     AbortError, Capabilities, CloseReason, ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId,
-    ListenError, ListenerId, Offload, Received, SegmentHook, SendError, TcpEvent, TcpId, TcpInfo, TcpStack,
+    ListenError, ListenerId, Offload, Received, RoundTrip, SegmentHook, SendError, TcpEvent, TcpId, TcpInfo, TcpStack,
 };
 
 /// A [`TcpStack`] of its own.
@@ -404,6 +404,10 @@ impl TcpStack for NativeStack {
 
     fn info(&self, conn: TcpId) -> Option<TcpInfo> {
         Some(self.live(conn)?.info())
+    }
+
+    fn round_trip(&self, conn: TcpId) -> Option<RoundTrip> {
+        self.live(conn)?.send.rtt.round_trip()
     }
 
     fn handle_frame(&mut self, now: Instant, interface: InterfaceId, frame: Frame, hook: &mut dyn SegmentHook) {

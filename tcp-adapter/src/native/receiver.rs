@@ -1,6 +1,7 @@
 //! The receiving side of a connection: what is acceptable, and what to tell the peer of it.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,7 +40,7 @@ pub(super) struct Receiver {
     /// Marks are echoed one by one (RFC 8257 section 3.2).
     exact: bool,
     /// An acknowledgement up to here must leave before any other, with the echo of before.
-    before_mark: Option<u64>,
+    before_mark: Option<NonZeroU64>,
     /// The window advertised last was the stack's own.
     own_window: bool,
     /// The stack had little memory left when data arrived last.
@@ -234,7 +235,8 @@ impl Receiver {
             None => take.len,
         };
         if self.exact && self.policy.is_pending() && self.policy.ece() != take.marked {
-            self.before_mark = Some(before);
+            // Something was received before, so it is not the first byte.
+            self.before_mark = NonZeroU64::new(before);
         }
         let inserted = self.data.insert(take.offset, pieces, len);
         if take.fin && self.fin.is_none() && take.offset + len as u64 >= self.data.end_of_known() {
@@ -308,7 +310,7 @@ impl Receiver {
 
     /// The acknowledgement that must leave before any other since the mark has changed (RFC 8257 section 3.2), and whether it echoes one.
     pub(super) fn take_before_mark(&mut self) -> Option<(u64, bool)> {
-        Some((self.before_mark.take()?, !self.policy.ece()))
+        Some((self.before_mark.take()?.get(), !self.policy.ece()))
     }
 
     /// The peer has reduced its window (CWR).

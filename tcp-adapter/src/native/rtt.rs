@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Instant;
+use crate::{Instant, RoundTrip};
 
 /// Retransmission timeout before anything is known (RFC 6298 section 2.1).
 const INITIAL_RTO: u64 = 1_000_000_000;
@@ -70,6 +70,12 @@ impl RttEstimator {
     /// Measured last; 0 if unknown.
     pub(super) fn latest(&self) -> u64 {
         self.latest
+    }
+
+    /// See [`TcpStack::round_trip`](crate::TcpStack::round_trip).
+    pub(super) fn round_trip(&self) -> Option<RoundTrip> {
+        let time = Duration::from_nanos;
+        (self.srtt > 0).then(|| RoundTrip { smoothed: time(self.srtt), variation: time(self.rttvar) })
     }
 
     pub(super) fn rttvar(&self) -> u64 {
