@@ -3,6 +3,7 @@
 
 pub mod conditions;
 mod engine;
+pub mod evaluation;
 pub mod experiment;
 pub mod fuzz;
 mod host;

@@ -1,5 +1,6 @@
 //! `mptcp sim`: the same stack over simulated networks in virtual time, and their links in real time.
 
+mod evaluate;
 mod experiment;
 mod explain;
 mod fuzz;
@@ -33,6 +34,7 @@ enum Command {
     List(list::ListArgs),
     Relay(relay::RelayArgs),
     Explain(explain::ExplainArgs),
+    Evaluate(evaluate::EvaluateArgs),
 }
 
 /// Runs the subcommand.
@@ -44,6 +46,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
         Command::List(args) => list::run(args),
         Command::Relay(args) => relay::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use crate::evaluation;
 use crate::scenario::SHIPPED;
 
 /// Conditions of a link by name.
@@ -27,12 +28,12 @@ pub fn find(name: &str) -> Option<&'static Profile> {
 
 /// What there is: the scenarios of the house and the profiles, as `sim list` prints them.
 pub fn list() -> String {
-    let widest =
-        SHIPPED.iter().map(|scenario| scenario.name).chain(ALL.iter().map(|profile| profile.name)).map(str::len);
+    let scenarios = || SHIPPED.iter().chain(evaluation::SCENARIOS);
+    let widest = scenarios().map(|scenario| scenario.name).chain(ALL.iter().map(|profile| profile.name)).map(str::len);
     let width = widest.max().unwrap_or(0);
     let mut text = String::from("Scenarios:\n");
     // Writing to a String cannot fail.
-    for scenario in SHIPPED {
+    for scenario in scenarios() {
         let _ = writeln!(text, "  {:width$}  {}", scenario.name, scenario.title());
     }
     text.push_str("\nLink profiles:\n");

@@ -52,7 +52,8 @@ pub struct Metric {
 }
 
 /// Which values of a metric are the good ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Better {
     /// Large ones, as of goodput.
     Higher,

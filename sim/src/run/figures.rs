@@ -155,6 +155,11 @@ impl Of<'_> {
                 let hosts = self.world.hosts.iter().filter(|host| ends.iter().any(|end| *end == host.name()));
                 Some(count(hosts.map(super::reinjections).sum()))
             }
+            Metric::Duplicates => {
+                let delivered = self.world.traffic.delivered(self.index);
+                let carried = self.sampler.carried(self.world, self.index);
+                (delivered > 0).then(|| share(carried.saturating_sub(delivered), delivered))
+            }
             Metric::ReorderBuffer => Some(Amount::Size(Size(figures.most_out_of_order))),
             Metric::Drops => {
                 let pipes = self.pipes().into_iter().map(|pipe| self.world.network.link_pipe(pipe).stats());

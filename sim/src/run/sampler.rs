@@ -180,9 +180,19 @@ impl Sampler {
 
     /// Segments that were sent again by all flows of some traffic.
     pub(super) fn retransmissions(&self, world: &World, traffic: usize) -> u64 {
-        let flows = self.flows.iter().zip(&world.traffic.flows).filter(|(_, flow)| flow.traffic == traffic);
+        self.last_of(world, traffic).map(|last| last.retransmissions).sum()
+    }
+
+    /// Payload bytes that the subflows of all flows of some traffic have received, duplicates of each other included.
+    pub(super) fn carried(&self, world: &World, traffic: usize) -> u64 {
+        self.last_of(world, traffic).map(|last| last.delivered).sum()
+    }
+
+    /// The last state of all subflows of some traffic.
+    fn last_of(&self, world: &World, traffic: usize) -> impl Iterator<Item = &SubflowSample> {
+        let flows = self.flows.iter().zip(&world.traffic.flows).filter(move |(_, flow)| flow.traffic == traffic);
         let lanes = flows.flat_map(|(series, _)| &series.lanes);
-        lanes.flat_map(|lane| &lane.subflows).map(|subflow| subflow.last.retransmissions).sum()
+        lanes.flat_map(|lane| &lane.subflows).map(|subflow| &subflow.last)
     }
 
     /// The record of the run, without what others than the sampler know.

@@ -42,6 +42,8 @@ words! {
         Retransmissions = "retransmissions",
         /// Mappings that were sent again on another subflow.
         Reinjections = "reinjections",
+        /// Payload that arrived more than once, as a share of that which was delivered.
+        Duplicates = "duplicates",
         /// Most bytes that waited out of order.
         ReorderBuffer = "reorder-buffer",
         /// Packets that links and queues dropped.
@@ -72,7 +74,7 @@ impl Metric {
     pub fn dimension(self) -> Dimension {
         match self {
             Self::Goodput => Dimension::Rate,
-            Self::Utilisation | Self::DeadlineMet => Dimension::Share,
+            Self::Utilisation | Self::DeadlineMet | Self::Duplicates => Dimension::Share,
             Self::Delivered | Self::ReorderBuffer => Dimension::Size,
             Self::RequestsPerSecond | Self::Retransmissions | Self::Reinjections | Self::Drops => Dimension::Count,
             Self::Completion

@@ -171,7 +171,7 @@ impl Scenario {
         }
         let path = Path::new(name);
         if path.extension().is_none() && !path.exists() {
-            let suggestion = error::nearest(name, SHIPPED.iter().map(|shipped| shipped.name));
+            let suggestion = error::nearest(name, shipped::names());
             return Err(ScenarioError::NoSuchScenario { name: name.to_owned(), suggestion });
         }
         Self::load(path)

@@ -12,9 +12,9 @@ pub struct Shipped {
 }
 
 impl Shipped {
-    /// The scenario of this name.
+    /// The scenario of this name, be it one of the [evaluation](crate::evaluation).
     pub fn find(name: &str) -> Option<&'static Self> {
-        SHIPPED.iter().find(|scenario| scenario.name == name)
+        SHIPPED.iter().chain(crate::evaluation::SCENARIOS).find(|scenario| scenario.name == name)
     }
 
     /// Reads it.
@@ -31,13 +31,18 @@ impl Shipped {
     }
 }
 
+/// The names of everything that [`Shipped::find`] finds.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    SHIPPED.iter().chain(crate::evaluation::SCENARIOS).map(|scenario| scenario.name)
+}
+
 macro_rules! shipped {
     ($($name:literal),* $(,)?) => {
         &[$(Shipped { name: $name, text: include_str!(concat!("../../scenarios/", $name, ".toml")) }),*]
     };
 }
 
-/// All of them.
+/// All of them but those of the [evaluation](crate::evaluation).
 pub const SHIPPED: &[Shipped] = shipped![
     "demo",
     "two-paths",

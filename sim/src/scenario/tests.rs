@@ -53,10 +53,10 @@ fn shipped_sweeps_have_the_points_of_their_sources() {
     assert_eq!(points("four-paths-lossless"), 2 * 3);
     assert_eq!(points("four-paths-lossy"), 2 * 2 * 2 * 2);
     assert_eq!(points("bytedance"), 3 * 2 * 2 * 5 * 2);
-    assert_eq!(points("blest"), 2 * 50);
+    assert_eq!(points("blest"), 4 * 50);
     assert_eq!(points("simult-flows"), 2 * 5);
     assert_eq!(points("slow-path-trap"), 8 * 2);
-    assert_eq!(points("ecf-streaming"), 6 * 6 * 2);
+    assert_eq!(points("ecf-streaming"), 6 * 6 * 4);
     assert_eq!(points("matrix"), 4 * 4 * 6 * 50);
 }
 

@@ -133,6 +133,11 @@ impl Lane {
         self.longest_stall.max(self.stall(now))
     }
 
+    /// Stalls that are over do not count.
+    pub(super) fn forget_stalls(&mut self) {
+        self.longest_stall = Duration::ZERO;
+    }
+
     /// Nothing is waited for any more.
     pub(super) fn halt(&mut self, now: Instant) {
         self.note_progress(now);
@@ -206,6 +211,8 @@ mod tests {
         assert_eq!(lane.deliver(at(35), &bytes[40..]), 60);
         assert_eq!(lane.pop_message(), Some(at(10)));
         assert_eq!(lane.longest_stall(at(1000)), Duration::from_millis(20));
+        lane.forget_stalls();
+        assert_eq!(lane.longest_stall(at(1000)), Duration::ZERO);
         assert!(!lane.is_over());
         lane.seal();
         lane.finish();

@@ -22,6 +22,7 @@ use crate::random::Streams;
 use crate::scenario::{Scenario, ScenarioError, Transport, Work};
 use datagram::Ends;
 use flow::{DatagramPlan, Plan};
+use lane::Lane;
 use work::Worker;
 
 /// All traffic of a run.
@@ -227,6 +228,7 @@ impl TrafficSet {
                     for index in 0..self.figures.len() {
                         self.figures[index].delivered_before = self.delivered(index);
                     }
+                    self.flows.iter_mut().flat_map(|flow| &mut flow.lanes).for_each(Lane::forget_stalls);
                 }
                 Moment::Start(index) => {
                     self.each_of(index, |set, number| {

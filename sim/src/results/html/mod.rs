@@ -8,6 +8,7 @@ mod compare;
 mod markup;
 mod plot;
 mod run;
+mod standalone;
 mod sweep;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use super::sweep::SweepRecord;
 use super::table::{Align, Table};
 use super::tables::{FAILED, PUBLISHED, published_table};
 use markup::Markup;
+pub use standalone::lines;
 
 /// The page of one run, or of several that are compared.
 pub fn report(report: &Report) -> String {

@@ -112,6 +112,38 @@ impl Chart<'_> {
         out
     }
 
+    /// Draws the chart as a file of its own, with this style sheet.
+    pub(in crate::results::html) fn draw_alone(&self, out: &mut Markup, style: &'static str) {
+        const LINE: f64 = 16.0;
+        const COLUMNS: usize = 3;
+        let rows = self.curves.len().div_ceil(COLUMNS) as f64;
+        let head = LINE * (rows + 1.5);
+        let view = format!("0 0 {WIDTH} {}", coordinate(HEIGHT + head));
+        out.open(
+            "svg",
+            &[("xmlns", "http://www.w3.org/2000/svg"), ("viewBox", &view), ("class", "chart"), ("role", "img")],
+        );
+        out.open("style", &[]);
+        out.raw(style);
+        out.close();
+        out.empty("rect", &[("width", "100%"), ("height", "100%"), ("fill", "var(--card)")]);
+        out.element("text", &[("x", "8"), ("y", &coordinate(LINE))], &self.title);
+        for (index, curve) in self.curves.iter().enumerate() {
+            let x = LEFT + (index % COLUMNS) as f64 * PLOT_WIDTH / COLUMNS as f64;
+            let y = LINE * ((index / COLUMNS) as f64 + 2.0);
+            let path = format!("M{} {}h22", coordinate(x), coordinate(y));
+            out.empty("path", &[("class", &curve.class()), ("d", &path)]);
+            out.element("text", &[("x", &coordinate(x + 28.0)), ("y", &coordinate(y + 4.0))], &curve.label);
+        }
+        out.open("g", &[("transform", &format!("translate(0 {})", coordinate(head)))]);
+        self.grid(out);
+        out.open("g", &[("transform", &format!("translate({LEFT} {TOP}) scale({})", 1.0 / FINE))]);
+        self.lines(out, PLOT_WIDTH as usize);
+        out.close();
+        out.close();
+        out.close();
+    }
+
     fn legend(&self, out: &mut Markup) {
         out.open("ul", &[("class", "legend")]);
         for (index, curve) in self.curves.iter().enumerate() {
