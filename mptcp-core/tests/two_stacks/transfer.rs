@@ -143,7 +143,7 @@ fn a_sender_that_overruns_the_window_a_little_loses_nothing() {
     assert_eq!(world.mib(1, Counter::RcvPruned), 0);
     let info = world.hosts[1].stack.info(conns[1]).unwrap();
     // All but what the second path has carried of the first part: it counts in that subflow's own window too.
-    assert!(info.rcv_nxt > 100 << 10 && info.recv_window == 0, "{info:?}");
+    assert!(info.rcv_nxt > 90 << 10 && info.recv_window == 0, "{info:?}");
     world.hosts[1].lazy = false;
     world.send(0, conns[0], 1_000_000, false);
     assert!(world.run_until(20, |world| world.transferred(conns, false)));

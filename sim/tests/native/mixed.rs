@@ -64,6 +64,6 @@ fn super_segments_are_cut_by_the_interface() {
             goodput(&outcome, "bulk")
         });
         println!("{transport}: {plain} and {offloaded} Mbit/s");
-        assert!(offloaded > 1.1 * plain, "{transport}: {offloaded} Mbit/s, {plain} without");
+        assert!(offloaded > 1.05 * plain, "{transport}: {offloaded} Mbit/s, {plain} without");
     }
 }

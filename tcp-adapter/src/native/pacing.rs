@@ -1,7 +1,8 @@
 //! Pacing: when segments may leave, in nanoseconds.
 //!
-//! A bucket of credit fills at the rate and holds a quantum. A burst leaves once half a quantum is there, so that one may be late by
-//! the time of the other half and lose nothing; after idleness there is one quantum and never more. What is kept is the
+//! A bucket of credit fills at the rate and holds a quantum. A burst begins once half a quantum is there, so that one may be late by
+//! the time of the other half and lose nothing, and ends when the bucket is empty, in however many segments it leaves; after idleness there
+//! is one quantum and never more. What is kept is the
 //! moment at which the bucket was empty, with the fraction of a nanosecond that a division leaves, so that the rate is exact at any rate.
 
 use std::time::Duration;
@@ -34,12 +35,23 @@ pub(super) struct Pacer {
     fill: u64,
     /// Bytes that leave without waiting, before all others.
     unpaced: u64,
+    /// A burst has begun, and the bucket was not empty then.
+    in_burst: bool,
 }
 
 impl Pacer {
     /// No rate. The first initial window leaves at once even if there is one.
     pub(super) fn new() -> Self {
-        Self { rate: 0, max_rate: u64::MAX, empty: Instant::ZERO, fraction: 0, quantum: 0, fill: 0, unpaced: UNPACED }
+        Self {
+            rate: 0,
+            max_rate: u64::MAX,
+            empty: Instant::ZERO,
+            fraction: 0,
+            quantum: 0,
+            fill: 0,
+            unpaced: UNPACED,
+            in_burst: false,
+        }
     }
 
     /// Rate of a window-based congestion control, in bytes per second; `None` if the round-trip time `srtt` (ns) is unknown.
@@ -90,15 +102,15 @@ impl Pacer {
 
     /// When the next burst may leave; `None` if it may now.
     pub(super) fn ready_at(&self, now: Instant) -> Option<Instant> {
-        if self.rate == 0 || self.unpaced > 0 {
+        if self.rate == 0 || self.unpaced > 0 || (self.in_burst && self.empty < now) {
             return None;
         }
         let at = self.empty + Duration::from_nanos(self.fill.div_ceil(2));
         (at > now).then_some(at)
     }
 
-    /// Bytes that may leave now, if [`ready_at`](Self::ready_at) says that some may: half a quantum to a quantum, and a segment of
-    /// `mss` bytes at least, for which a small quantum goes into debt.
+    /// Bytes that may leave now, if [`ready_at`](Self::ready_at) says that some may: what is left of the burst, and a segment of
+    /// `mss` bytes at least, for which the bucket goes into debt.
     pub(super) fn allowance(&self, now: Instant, mss: u64) -> u64 {
         if self.rate == 0 {
             return u64::MAX;
@@ -124,6 +136,7 @@ impl Pacer {
         let time = bytes.saturating_mul(SECOND).saturating_add(self.fraction);
         self.empty += Duration::from_nanos(time / self.rate);
         self.fraction = time % self.rate;
+        self.in_burst = self.empty < now;
     }
 }
 
@@ -182,6 +195,22 @@ mod tests {
             assert_eq!(pacer.ready_at(now), Some(now + Duration::from_micros(500)));
             assert_eq!(pacer.allowance(now, 0), 0);
         }
+    }
+
+    /// A timer for each would cost more than all else that is done for it.
+    #[test]
+    fn segments_of_a_burst_leave_together() {
+        let mut pacer = paced();
+        pacer.set_rate(Some(125_000_000));
+        let (mut now, mut waits) = (Instant::from_nanos(SECOND), 0);
+        for _ in 0..1000 {
+            if let Some(ready) = pacer.ready_at(now) {
+                (now, waits) = (ready, waits + 1);
+            }
+            pacer.on_sent(now, pacer.allowance(now, MSS).min(MSS));
+        }
+        // 22 segments are half of a quantum of 64 KiB.
+        assert!((40..=50).contains(&waits), "{waits}");
     }
 
     #[test]

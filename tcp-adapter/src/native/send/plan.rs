@@ -92,10 +92,17 @@ impl Sender {
         }
     }
 
-    /// When the pace lets the next segment leave, if there is one.
+    /// When the pace lets the next segment leave, if nothing else holds it back: what waits for an acknowledgement as well needs no timer.
     pub(in crate::native) fn paced_until(&mut self, now: Instant) -> Option<Instant> {
-        let something = self.flight.lost() > 0 || self.unsent() > 0 || self.fin_due();
-        if something { self.pacer.ready_at(now) } else { None }
+        let at = self.pacer.ready_at(now)?;
+        let something = self.flight.lost() > 0 || self.fin_due() || self.has_room_for_new_data();
+        something.then_some(at)
+    }
+
+    fn has_room_for_new_data(&mut self) -> bool {
+        let Some(chunk_end) = self.buffer.chunk_end(self.nxt) else { return false };
+        let full = (chunk_end - self.nxt).min(u64::from(self.mss));
+        self.una + self.window > self.nxt && (self.allowance() >= full || self.flight.in_flight() == 0)
     }
 
     /// Bytes that congestion control lets leave.
