@@ -71,3 +71,20 @@ script!(
     +0      info  cwnd >=10000
 "
 );
+
+// What was taken for lost arrives while the pace still holds back what would repair it.
+script!(
+    a_recovery_that_has_sent_nothing_again_is_undone_by_what_arrives,
+    "
+    stack congestion reno
+    stack pacing on
+    stack max_pacing_rate 100000
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 20000
+    +50ms   >>*   .   *          ack 1
+    +0      <<    .   1:1        ack 1 sack 1001:4001
+    +0      info  ssthresh 3500
+    +1ms    <<    .   1:1        ack 4001
+    +0      info  cwnd >=10000 retransmissions 0
+"
+);

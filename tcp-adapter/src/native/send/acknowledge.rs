@@ -151,12 +151,15 @@ impl Sender {
         }
     }
 
-    /// Whether the repair that is going on was needed (RFC 4015, and by DSACK RFC 3708), or is done.
+    /// Whether the repair that is going on was needed (RFC 4015, and by DSACK RFC 3708), or is done. It was not, too, if all of it has arrived before any
+    /// of it could be sent again.
     fn judge_repair(&mut self, now: Instant, ack: &Acknowledgement<'_>, advanced: bool) {
         if !self.repair.is_repairing() {
             return;
         }
-        if (advanced && self.evidence.answers_original(ack.echo)) || self.evidence.all_explained() {
+        let arrived_before =
+            matches!(self.repair, Repair::Fast { .. }) && self.evidence.resent == 0 && self.flight.lost() == 0;
+        if (advanced && self.evidence.answers_original(ack.echo)) || self.evidence.all_explained() || arrived_before {
             self.undo(now);
         }
     }
