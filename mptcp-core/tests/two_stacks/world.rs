@@ -45,8 +45,8 @@ impl Default for Link {
     }
 }
 
-/// Frames that wait for the wire at most, at a limited rate.
-const QUEUE: u64 = 100;
+/// Bytes that wait for the wire at most, at a limited rate: a hundred full frames.
+const QUEUE: u64 = 150_000;
 
 /// A host with its application.
 pub(crate) struct Host {
@@ -336,9 +336,10 @@ impl World {
     pub(crate) fn launch(&mut self, from: usize, link: usize, frame: Frame) {
         let Link { delay, jitter, loss, duplicate, rate, down } = self.links[link];
         let start = self.busy_until[link][from].max(self.now);
-        let wire_time =
-            rate.map_or(Duration::ZERO, |rate| Duration::from_nanos(frame.len() as u64 * 8_000_000_000 / rate));
-        if down || start - self.now > wire_time * u32::try_from(QUEUE).unwrap() {
+        let time_of =
+            |bytes: u64| rate.map_or(Duration::ZERO, |rate| Duration::from_nanos(bytes * 8_000_000_000 / rate));
+        let wire_time = time_of(frame.len() as u64);
+        if down || start - self.now > time_of(QUEUE) {
             return;
         }
         self.busy_until[link][from] = start + wire_time;
