@@ -95,7 +95,9 @@ impl Scheduler for AdaptiveRedundant {
 impl AdaptiveRedundant {
     /// The end of what is on its way together with the first byte, if that should have been acknowledged.
     fn blocking_head(&self, subflows: &[SubflowView], outstanding: &OutstandingView<'_>) -> Option<u64> {
-        let holder = subflows.iter().find(|subflow| Some(subflow.id) == outstanding.holder)?;
+        let first = outstanding.range.start..outstanding.range.start + 1;
+        let carries = |subflow: &&SubflowView| outstanding.carried(subflow.id, first.clone()).is_some();
+        let holder = subflows.iter().find(carries)?;
         let srtt = holder.srtt?;
         let expected = self.una_since + srtt + holder.rttvar.unwrap_or(srtt / 2) * 2;
         if outstanding.range.start != self.una || outstanding.now < expected {
@@ -215,11 +217,7 @@ mod tests {
             una: 10_000,
         });
         // 20 ms, and twice half of it.
-        let at = |ms| OutstandingView {
-            now: Instant::from_millis(ms),
-            holder: Some(SubflowId(0)),
-            ..outstanding(10_000..60_000, 1, &held)
-        };
+        let at = |ms| OutstandingView { now: Instant::from_millis(ms), ..outstanding(10_000..60_000, 1, &held) };
         assert_eq!(scheduler.duplicate(&subflows(), &at(139)), None);
         assert_eq!(scheduler.duplicate(&subflows(), &at(140)), Some(Duplicate { subflow: 1, range: 10_000..13_000 }));
     }

@@ -185,8 +185,6 @@ pub struct OutstandingView<'a> {
     pub now: Instant,
     /// Positions that are outstanding: from the first one that is not acknowledged to the first one that was never sent.
     pub range: Range<u64>,
-    /// The subflow that carries the first byte.
-    pub holder: Option<SubflowId>,
     /// Bytes never sent so far.
     pub unsent: u64,
     /// What the application has said of the message that the first byte belongs to.
@@ -204,11 +202,10 @@ impl OutstandingView<'_> {
 
 impl fmt::Debug for OutstandingView<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { now, range, holder, unsent, message, sent: _ } = self;
+        let Self { now, range, unsent, message, sent: _ } = self;
         f.debug_struct("OutstandingView")
             .field("now", now)
             .field("range", range)
-            .field("holder", holder)
             .field("unsent", unsent)
             .field("message", message)
             .finish_non_exhaustive()
@@ -388,7 +385,7 @@ pub(crate) mod tests {
         unsent: u64,
         sent: &'a dyn Fn(SubflowId, Range<u64>) -> Option<Range<u64>>,
     ) -> OutstandingView<'a> {
-        OutstandingView { now: Instant::ZERO, range, holder: None, unsent, message: MessageView::default(), sent }
+        OutstandingView { now: Instant::ZERO, range, unsent, message: MessageView::default(), sent }
     }
 
     #[test]

@@ -137,11 +137,9 @@ impl Connection {
             return false;
         }
         let subflows = &self.subflows;
-        let holder = subflows.iter().find(|subflow| subflow.sent.holds(una..una + 1)).map(|subflow| subflow.id);
         let outstanding = OutstandingView {
             now: cx.now,
             range: una..end,
-            holder,
             unsent: queue.unsent(),
             message: self.sender.messages.at(una),
             sent: &|id, range| subflows.iter().find(|subflow| subflow.id == id)?.sent.first_held(range),

@@ -16,6 +16,7 @@
 //! Payload is held as shared slices. Slices received from the peer that are short are copied
 //! instead, so that memory stays in proportion to the bytes held however the peer cuts them.
 
+mod carried;
 mod mapping;
 mod messages;
 mod ranges;

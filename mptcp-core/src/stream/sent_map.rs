@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use tcp_adapter::IdleQueue;
 
+use super::carried::Carried;
+
 /// A mapping that was declared to the peer on one subflow (RFC 8684 section 3.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SentMapping {
@@ -37,9 +39,8 @@ impl SentMapping {
 #[derive(Clone, Debug, Default)]
 pub struct SentMap {
     mappings: IdleQueue<SentMapping>,
-    /// Offsets of the mappings whose positions are not all after those of the mapping before. Between two of them
-    /// positions are in order, so that a stretch can be looked up without a look at all.
-    breaks: IdleQueue<u64>,
+    /// The same by position, while there are any.
+    carried: Option<Box<Carried>>,
     /// Index of the mapping that was looked up last.
     found: usize,
 }
@@ -47,7 +48,7 @@ pub struct SentMap {
 impl SentMap {
     /// No mappings.
     pub const fn new() -> Self {
-        Self { mappings: IdleQueue::new(), breaks: IdleQueue::new(), found: 0 }
+        Self { mappings: IdleQueue::new(), carried: None, found: 0 }
     }
 
     /// Adds the mapping of the next bytes of the subflow: not before the end of the last one.
@@ -56,16 +57,14 @@ impl SentMap {
             self.mappings.back().is_none_or(|last| last.end() <= mapping.offset),
             "mapped twice: {mapping:?}"
         );
-        if self.mappings.back().is_some_and(|last| last.positions().end > mapping.pos) {
-            self.breaks.push_back(mapping.offset);
-        }
+        self.carried.get_or_insert_default().insert(mapping.pos, mapping.offset, mapping.len);
         self.mappings.push_back(mapping);
     }
 
     /// Gives back the memory of empty queues.
     pub fn trim(&mut self) {
         self.mappings.trim();
-        self.breaks.trim();
+        self.carried = self.carried.take().filter(|carried| !carried.is_empty());
     }
 
     /// Whether everything sent is acknowledged by TCP.
@@ -96,10 +95,10 @@ impl SentMap {
         let mut last = None;
         while self.mappings.front().is_some_and(|first| first.end() <= offset) {
             last = self.mappings.pop_front();
+            if let (Some(carried), Some(mapping)) = (&mut self.carried, last) {
+                carried.remove(mapping.pos, mapping.offset);
+            }
             self.found = self.found.saturating_sub(1);
-        }
-        while self.breaks.front().is_some_and(|at| self.mappings.front().is_none_or(|first| *at <= first.offset)) {
-            self.breaks.pop_front();
         }
         last.map(|mapping| mapping.positions())
     }
@@ -109,19 +108,15 @@ impl SentMap {
         self.mappings.iter()
     }
 
-    /// Whether any position of `range` is on its way on this subflow. O(log n) for each time that positions went
-    /// back, as they do when bytes are sent again.
+    /// Whether any position of `range` is on its way on this subflow. O(log n).
     pub fn holds(&self, range: Range<u64>) -> bool {
         self.first_held(range).is_some()
     }
 
-    /// The first stretch of `range` that is on its way on this subflow, as far as one mapping tells. As expensive as
-    /// [`holds`](Self::holds).
+    /// The first stretch of `range` that is on its way on this subflow, as far as one mapping tells. O(log n).
+    #[inline]
     pub fn first_held(&self, range: Range<u64>) -> Option<Range<u64>> {
-        let first = |run: Range<usize>| self.first_ending_after(range.start, run);
-        let held = self.runs().filter_map(first).map(|mapping| mapping.pos.max(range.start)..mapping.positions().end);
-        let held = held.filter(|held| held.start < range.end.min(held.end)).min_by_key(|held| held.start);
-        held.map(|held| held.start..held.end.min(range.end))
+        self.carried.as_ref()?.first_in(range)
     }
 
     /// The positions not before `una` that are on their way on this subflow, in the order they were sent.
@@ -132,31 +127,9 @@ impl SentMap {
         self.mappings.iter().map(move |mapping| mapping.pos.max(una)..mapping.positions().end).filter(|r| !r.is_empty())
     }
 
-    /// The lowest position that is on its way on this subflow. As expensive as [`holds`](Self::holds).
+    /// The lowest position that is on its way on this subflow.
     pub fn first_pos(&self) -> Option<u64> {
-        self.runs().filter_map(|run| self.mappings.get(run.start)).map(|mapping| mapping.pos).min()
-    }
-
-    /// Indices of mappings whose positions are in order, from one break to the next.
-    fn runs(&self) -> impl Iterator<Item = Range<usize>> {
-        let index = |at: &u64| self.mappings.partition_point(|mapping| mapping.offset < *at);
-        let starts = std::iter::once(0).chain(self.breaks.iter().map(index));
-        let ends = self.breaks.iter().map(index).chain([self.mappings.len()]);
-        starts.zip(ends).map(|(start, end)| start..end)
-    }
-
-    /// The first mapping of a run that ends after `pos`.
-    fn first_ending_after(&self, pos: u64, run: Range<usize>) -> Option<&SentMapping> {
-        let Range { mut start, mut end } = run.clone();
-        while start < end {
-            let middle = start.midpoint(end);
-            if self.mappings[middle].positions().end <= pos {
-                start = middle + 1;
-            } else {
-                end = middle;
-            }
-        }
-        self.mappings.get(start).filter(|_| start < run.end)
+        self.carried.as_ref()?.first()
     }
 }
 
