@@ -55,6 +55,8 @@ pub(crate) struct Multipath {
     pub(crate) confirmed: bool,
     /// All data so far went over the first subflow, in order and once, so a fallback is possible (section 3.7).
     pub(crate) single_path: bool,
+    /// A segment without payload has acknowledged data of the peer.
+    pub(crate) has_acked: bool,
 }
 
 /// State of a connection that has fallen back, or never spoke MPTCP.

@@ -228,6 +228,7 @@ impl Connection {
                     introduced: false,
                     confirmed: false,
                     single_path: true,
+                    has_acked: false,
                 });
                 self.subflows[0].stage = Stage::Established;
             }
@@ -286,6 +287,7 @@ impl Connection {
             introduced: true,
             confirmed: false,
             single_path: true,
+            has_acked: false,
         });
         let first = &mut self.subflows[0];
         first.stage = Stage::Established;

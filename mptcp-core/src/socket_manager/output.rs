@@ -143,7 +143,16 @@ impl Connection {
             }
             None => {
                 let fin = data_fin.map(|position| lone_fin(state, position));
-                unmapped_options(subflow, WireSeq::Long(data_ack_seq), fin, space, shared);
+                let first = !state.has_acked && data_ack > 0;
+                let acknowledging = WireSeq::Long(data_ack_seq);
+                if first {
+                    first_acknowledgement(acknowledging, fin, space);
+                } else {
+                    unmapped_options(subflow, acknowledging, fin, space, shared);
+                }
+                if let Protocol::Multipath(state) = &mut self.protocol {
+                    state.has_acked |= first;
+                }
             }
         }
     }
@@ -209,6 +218,12 @@ fn lone_fin(state: &Multipath, position: u64) -> DssMapping {
     let dsn = DataSeq::at(state.local.idsn, position).0;
     let checksum = state.checksum.then(|| wire::dss_checksum(dsn, 0, 1, 0));
     DssMapping { dsn: WireSeq::Long(dsn), ssn: 0, len: 1, checksum }
+}
+
+/// The first acknowledgement of data is a DATA_ACK, and signals wait: if a middlebox took the signal, the peer would get an acknowledgement
+/// without any option, and would have to fall back (RFC 8684 section 3.7).
+fn first_acknowledgement(acknowledging: WireSeq, fin: Option<DssMapping>, space: &mut OptionSpace) {
+    emit(&MptcpOption::Dss(Dss { data_ack: Some(acknowledging), mapping: fin, data_fin: fin.is_some() }), space);
 }
 
 /// Options of a segment without payload: a waiting signal with as much acknowledgement as fits beside

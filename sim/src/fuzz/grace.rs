@@ -52,9 +52,9 @@ impl Grace {
     }
 }
 
-/// Whether a handshake may come to nothing. Both ends try half a dozen times, at ever longer intervals, and give up: an
+/// Whether a handshake, or an announcement, may come to nothing. Both ends try half a dozen times, at ever longer intervals, and give up: an
 /// outage may take all but one or two of these, and losses those.
-pub(super) fn may_fail_to_open(scenario: &Scenario) -> bool {
+pub(super) fn loses_much(scenario: &Scenario) -> bool {
     let outage = |link: &Link| link.events.iter().any(|event| matches!(event.action, Action::Down | Action::Blackhole));
     let loses = |spec: &LinkSpec| spec.loss.is_some() || spec.corrupt.p > Probability::ZERO;
     let lossy = |link: &Link| loses(&link.up) || loses(&link.down);
@@ -143,8 +143,10 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
     match middlebox.behaviour {
         Behaviour::StripOption(which) => of_stripping(which, middlebox.direction, multipath),
         Behaviour::AlterOption(which) => of_altering(which, multipath),
-        // Without a word from inside nobody learns that a port is not the old one any more.
-        Behaviour::Nat { rebind: Some(_) } if !bonded && is_inside(scenario, traffic, middlebox) => path_fails,
+        // Without a word from inside nobody learns that a port is not the old one any more. Until then the other addresses must have come through.
+        Behaviour::Nat { rebind: Some(_) } if !bonded && is_inside(scenario, traffic, middlebox) => {
+            if loses_much(scenario) { Grace::Hang } else { path_fails }
+        }
         Behaviour::Nat { rebind: None } if !bonded && is_inside(scenario, traffic, middlebox) => Grace::Nothing,
         // Nobody connects to a host behind a translator, or over a bond of which one link translates.
         Behaviour::Nat { .. } => Grace::Hang,

@@ -127,7 +127,7 @@ fn judge_flow(scenario: &Scenario, flow: &FlowEnd, faults: &mut Vec<Fault>) {
         return;
     }
     let never_opened = delivered == 0 && matches!(flow.state, State::Failed(_));
-    if never_opened && grace::may_fail_to_open(scenario) {
+    if never_opened && grace::loses_much(scenario) {
         return;
     }
     faults.push(match flow.state {

@@ -10,6 +10,9 @@ use crate::packet::Packet;
 use crate::random::Stream;
 
 /// Changes one byte in every so many segments with payload of a connection and direction, and mends the checksum.
+///
+/// The byte becomes larger by one, so that no two changes of a mapping cancel out in a sum of sixteen bits, which DSS checksums are
+/// (RFC 8684 section 3.3.1): whoever uses those notices all of them.
 #[derive(Debug)]
 pub(super) struct AlterPayload {
     every: u64,
@@ -33,10 +36,15 @@ impl Behave for AlterPayload {
             *seen += 1;
             if seen.is_multiple_of(self.every) {
                 let start = segment.layout().payload;
-                let at = start + self.bytes.below(segment.payload().len() as u64) as usize;
-                // Any value but the old one.
-                let byte = segment.bytes()[at] ^ (self.bytes.below(255) as u8 + 1);
-                segment.write(at, &[byte]);
+                let from = self.bytes.below(segment.payload().len() as u64) as usize;
+                let payload = segment.payload();
+                let (before, after) = payload.split_at(from);
+                let around = after.iter().chain(before).position(|byte| *byte < u8::MAX);
+                if let Some(distance) = around {
+                    let at = (from + distance) % payload.len();
+                    let byte = payload[at] + 1;
+                    segment.write(start + at, &[byte]);
+                }
             }
         }
         passage.forward(packet, direction);

@@ -9,6 +9,7 @@ mod marks;
 mod mixed;
 mod path_mtu;
 mod reordering;
+mod stripped;
 mod tail;
 mod window;
 
