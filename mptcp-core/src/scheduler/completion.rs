@@ -93,9 +93,8 @@ struct Course {
 
 impl Course {
     fn of(subflow: &SubflowView) -> Self {
-        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
-        let rtt = seconds(subflow.srtt).unwrap_or(0.0);
-        let least = seconds(subflow.min_rtt).map_or(rtt, |least| least.min(rtt));
+        let rtt = subflow.srtt.map_or(0.0, seconds);
+        let least = subflow.min_rtt.map_or(rtt, |least| seconds(least).min(rtt));
         let mss = subflow.mss.max(1) as f64;
         let outstanding = subflow.outstanding() as f64;
         // What is under way was allowed to be.
@@ -113,11 +112,15 @@ impl Course {
         };
         let (by_window, window) = until_room(outstanding + mss - cwnd, rtt, cwnd, doubles_until);
         let may_leave = (subflow.queued as f64).min((cwnd - subflow.in_flight as f64).max(0.0));
-        let by_pacing = may_leave / pacing;
+        let by_pacing = if may_leave > 0.0 { may_leave / pacing } else { 0.0 };
         // What is under way passes the bottleneck first. It shows in the round-trip times only later.
         let behind = (outstanding + mss) / bottleneck - least;
-        let delay = (by_window.max(by_pacing) + rtt - least).max(behind);
-        let rate = rate * (window / cwnd);
+        // The smoothed round-trip time tells of the queue that there was. What is under way makes no longer one at the rate that was measured: without this bound
+        // a path that has drained would stay empty, while the others fill, until they look as late.
+        let own = subflow.delivery_rate.map(|rate| ((outstanding + mss) / rate.max(1) as f64 - least).max(0.0));
+        let queue = own.map_or(rtt - least, |own| own.min(rtt - least));
+        let delay = (by_window.max(by_pacing) + queue).max(behind);
+        let rate = if window == cwnd { rate } else { rate * (window / cwnd) };
         Self { rtt, arrival: least / 2.0 + delay, window, rate, bottleneck, doubles_until }
     }
 
@@ -140,14 +143,22 @@ impl Course {
     }
 }
 
+/// In seconds. Multiplying is faster than what the standard library does, and this is asked for every decision.
+fn seconds(time: Duration) -> f64 {
+    time.as_secs() as f64 + f64::from(time.subsec_nanos()) * 1e-9
+}
+
 /// How long it takes a window to have room for so many bytes more than it has. Each round trip makes room for as many as it has, and in slow
 /// start for twice as many. Tells the window by then, too.
 fn until_room(mut bytes: f64, rtt: f64, mut window: f64, doubles_until: f64) -> (f64, f64) {
+    if bytes <= 0.0 {
+        return (0.0, window);
+    }
     let mut time = 0.0;
     for _ in 0..MOST_DOUBLINGS {
         let grown = if window < doubles_until { 2.0 * window } else { window };
         if bytes <= grown || grown == window {
-            let share = bytes.max(0.0) / grown;
+            let share = bytes / grown;
             return (time + rtt * share, window + (grown - window) * share.min(1.0));
         }
         bytes -= grown;
@@ -164,8 +175,11 @@ fn bottleneck_rate(subflow: &SubflowView) -> f64 {
         return f64::INFINITY;
     };
     // By degrees, since what hangs on a threshold swings about it.
-    let inflation = 4.0 * (latest.as_secs_f64() - least.as_secs_f64()) / least.as_secs_f64().max(1e-9);
-    if inflation <= 0.0 { f64::INFINITY } else { rate.max(1) as f64 / inflation.min(1.0) }
+    if latest <= least {
+        return f64::INFINITY;
+    }
+    let least = seconds(least).max(1e-9);
+    rate.max(1) as f64 / (4.0 * (seconds(latest) - least) / least).min(1.0)
 }
 
 /// Whether nothing is known of a subflow's rate: its round-trip time is that of the handshake.
@@ -245,6 +259,24 @@ mod tests {
         };
         assert_eq!(decide(&[thin(0), steady(1, 40, 0)], &data(50_000)), Some((0, 0)));
         assert_eq!(decide(&[thin(8_000), steady(1, 40, 0)], &data(50_000)), Some((1, 0)));
+    }
+
+    #[test]
+    fn a_queue_that_has_drained_keeps_nothing_waiting() {
+        // Both carry 2,500 bytes a millisecond. The first one's last answers waited for 30 ms, in a queue that is gone by now.
+        let path = |id, least: u64, srtt: u64, outstanding| SubflowView {
+            srtt: Some(Duration::from_millis(srtt)),
+            latest_rtt: Some(Duration::from_millis(srtt)),
+            min_rtt: Some(Duration::from_millis(least)),
+            delivery_rate: Some(2_500_000),
+            cwnd: Some(300_000),
+            in_flight: outstanding,
+            room: 100_000,
+            ..steady(id, 0, 0)
+        };
+        let busy = path(1, 40, 53, 147_000);
+        assert_eq!(decide(&[path(0, 20, 52, 3_000), busy], &data(10 << 20)), Some((0, 0)));
+        assert_eq!(decide(&[path(0, 20, 82, 200_000), busy], &data(10 << 20)), Some((1, 0)));
     }
 
     #[test]
