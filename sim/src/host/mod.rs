@@ -26,6 +26,8 @@ pub(crate) type HostStack = Stack<Box<dyn TcpStack>>;
 pub(crate) struct Host {
     name: String,
     pub(crate) stack: HostStack,
+    /// Interfaces complete the checksums of what they send.
+    seals: bool,
     processor: Processor,
     /// Frames that the interfaces have received and the processor has not taken yet, each ring in its order of
     /// arrival; the processor takes them in the order in which they came.
@@ -95,20 +97,26 @@ const FIRST_PORT: u16 = 5001;
 const RECV_BUFFER_INITIAL: usize = 256 << 10;
 
 impl Host {
-    /// A host of a scenario.
+    /// A host of a scenario; `looked_at` if somebody looks at its packets, or has their checksums computed for their own sake.
     ///
     /// # Errors
     /// Its stack refuses its settings.
-    pub(crate) fn new(scenario: &Scenario, host: &scenario::Host, streams: Streams) -> Result<Self, ConfigError> {
+    pub(crate) fn new(
+        scenario: &Scenario,
+        host: &scenario::Host,
+        streams: Streams,
+        looked_at: bool,
+    ) -> Result<Self, ConfigError> {
         let mut random = streams.stream(&format!("host.{}", host.name));
         let mut seed = [0; 32];
         random.fill_bytes(&mut seed);
         let tcp = tcp::stack(scenario, host, random.next_u64());
         let mut stack = Stack::new(tcp, stack_config(scenario, host), seed)?;
         let interfaces = network::interfaces(scenario, &host.name);
+        let seals = looked_at || !offload::are_bytes_kept(scenario);
         for interface in &interfaces {
             let id = stack.add_interface(interface.clone());
-            let offload = Offload { checksum: host.nic.tso, segmentation: host.nic.tso };
+            let offload = Offload { checksum: host.nic.tso || !seals, segmentation: host.nic.tso };
             stack.set_offload(id, offload);
         }
         for endpoint in endpoints(scenario, host) {
@@ -119,6 +127,7 @@ impl Host {
         Ok(Self {
             name: host.name.clone(),
             stack,
+            seals,
             processor: Processor::new(host.cpu, host.nic.tso),
             ring: VecDeque::new(),
             ring_use: vec![0; interfaces.len()],
@@ -297,11 +306,11 @@ impl Host {
 
     /// Has the stack send what it can. What takes the processor no time goes to `sink`.
     pub(crate) fn give_out(&mut self, now: Instant, sink: &mut impl FnMut(InterfaceId, Frame)) {
-        let Self { stack, processor, leaving, leaving_bytes, outgoing, .. } = self;
+        let Self { stack, seals, processor, leaving, leaving_bytes, outgoing, .. } = self;
         // A super-segment costs the processor as much as one packet; what the link gets is what the interface cuts it into.
         let mut send = |interface, frame: Frame| match processor.send(now, interface, &frame) {
-            None => offload::complete(frame, |frame| sink(interface, frame)),
-            Some(at) => offload::complete(frame, |frame| {
+            None => offload::complete(frame, *seals, |frame| sink(interface, frame)),
+            Some(at) => offload::complete(frame, *seals, |frame| {
                 leaving_bytes[interface.0] += frame.len() as u64;
                 leaving.push_back((at, interface, frame));
             }),

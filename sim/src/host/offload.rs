@@ -3,9 +3,28 @@
 use tcp_adapter::Frame;
 
 use crate::middlebox;
+use crate::scenario::{Action, Chance, Probability, Scenario};
 
-/// Hands on what an interface puts on its link: a super-segment in pieces, each with its checksum.
-pub(super) fn complete(mut frame: Frame, mut sink: impl FnMut(Frame)) {
+/// Whether packets arrive with the bytes that they had: then nobody could tell whether interfaces complete and verify TCP checksums, and
+/// none are computed.
+pub(super) fn are_bytes_kept(scenario: &Scenario) -> bool {
+    let never = |chance: &Chance| chance.p == Probability::ZERO;
+    scenario.middleboxes.is_empty()
+        && scenario.links.iter().all(|link| {
+            never(&link.up.corrupt)
+                && never(&link.down.corrupt)
+                && link
+                    .events
+                    .iter()
+                    .all(|event| !matches!(&event.action, Action::Set(change) if change.corrupt.is_some()))
+        })
+}
+
+/// Hands on what an interface puts on its link: a super-segment in pieces, and each with its checksum if it `seals` them.
+pub(super) fn complete(mut frame: Frame, seals: bool, mut sink: impl FnMut(Frame)) {
+    if !seals && frame.meta.segment_size.is_none() {
+        return sink(frame);
+    }
     match middlebox::cut_super_segment(&mut frame) {
         Some(pieces) => pieces.into_iter().for_each(sink),
         None => sink(frame),

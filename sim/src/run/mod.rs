@@ -138,7 +138,7 @@ pub fn meta(scenario: &Scenario, seed: u64) -> RunMeta {
 pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) -> Result<Outcome, RunError> {
     let seed = meta.seed;
     observer.name(scenario);
-    let mut world = World::new(scenario, seed)?;
+    let mut world = World::new(scenario, seed, observer.captures())?;
     world.hosts.iter_mut().for_each(|host| host.stack.watch(observer.logs()));
     let mut sampler = Sampler::new(scenario, &world, observer.series);
     let end = simulate(scenario, &mut world, &mut sampler, &mut observer)?;

@@ -117,6 +117,11 @@ impl Observer {
         self.names = scenario.hosts.iter().map(|host| (host.name.clone(), links(&host.name))).collect();
     }
 
+    /// Whether packets are written into files.
+    pub(crate) fn captures(&self) -> bool {
+        self.captures.is_some()
+    }
+
     /// Whether anybody wants to know of events.
     pub(crate) fn logs(&self) -> bool {
         self.log.is_some()

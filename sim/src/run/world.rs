@@ -35,12 +35,13 @@ pub(super) struct World {
 const STANDSTILL: u64 = 10_000_000;
 
 impl World {
-    pub(super) fn new(scenario: &Scenario, seed: u64) -> Result<Self, RunError> {
+    /// `looked_at` if somebody looks at packets, or has their checksums computed for their own sake.
+    pub(super) fn new(scenario: &Scenario, seed: u64, looked_at: bool) -> Result<Self, RunError> {
         let streams = Streams::new(seed);
         let mut network = Network::new(scenario, streams, 0)?;
         let mut hosts = Vec::with_capacity(scenario.hosts.len());
         for host in &scenario.hosts {
-            let made = Host::new(scenario, host, streams);
+            let made = Host::new(scenario, host, streams, looked_at);
             hosts.push(made.map_err(|error| RunError::Host { host: host.name.clone(), error })?);
         }
         let traffic = TrafficSet::new(scenario, streams, &mut hosts, &mut network)?;
