@@ -28,6 +28,9 @@ impl Scheduler for CompletionTime {
     }
 
     fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision> {
+        if let [only] = subflows {
+            return has_room(only, data).then(|| Decision { subflow: 0, len: burst_len(only, data), skip: 0 });
+        }
         let backups = backups_allowed(subflows);
         let courses: SmallVec<[Course; FEW]> = subflows.iter().map(Course::of).collect();
         let candidates = || (0..subflows.len()).filter(|index| backups || !subflows[*index].backup);

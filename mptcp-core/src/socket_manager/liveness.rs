@@ -46,9 +46,10 @@ impl Connection {
     /// otherwise be sent again for nothing whenever paths differ.
     fn data_rto(&self, cx: &Cx<'_>) -> Duration {
         let una = self.sender.queue.una();
-        let holders = self.subflows.iter().filter(|subflow| subflow.alive() && subflow.sent.holds(una..una + 1));
+        let alone = self.subflows.len() == 1;
+        let holds = |subflow: &&Subflow| subflow.alive() && (alone || subflow.sent.holds(una..una + 1));
         let all = self.subflows.iter().filter(|subflow| subflow.alive());
-        let slowest = holders.filter_map(|subflow| rto(subflow, cx)).max();
+        let slowest = self.subflows.iter().filter(holds).filter_map(|subflow| rto(subflow, cx)).max();
         let base = slowest.or_else(|| all.filter_map(|subflow| rto(subflow, cx)).max()).unwrap_or(INITIAL_DATA_RTO);
         base.saturating_mul(1 << self.sender.timeouts.min(16)).min(MAX_DATA_RTO)
     }

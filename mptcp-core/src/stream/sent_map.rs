@@ -39,8 +39,8 @@ impl SentMapping {
 #[derive(Clone, Debug, Default)]
 pub struct SentMap {
     mappings: IdleQueue<SentMapping>,
-    /// The same by position, while there are any.
-    carried: Option<Box<Carried>>,
+    /// The same by position, if they are not in order of it.
+    shuffled: Option<Box<Carried>>,
     /// Index of the mapping that was looked up last.
     found: usize,
 }
@@ -48,7 +48,7 @@ pub struct SentMap {
 impl SentMap {
     /// No mappings.
     pub const fn new() -> Self {
-        Self { mappings: IdleQueue::new(), carried: None, found: 0 }
+        Self { mappings: IdleQueue::new(), shuffled: None, found: 0 }
     }
 
     /// Adds the mapping of the next bytes of the subflow: not before the end of the last one.
@@ -57,14 +57,21 @@ impl SentMap {
             self.mappings.back().is_none_or(|last| last.end() <= mapping.offset),
             "mapped twice: {mapping:?}"
         );
-        self.carried.get_or_insert_default().insert(mapping.pos, mapping.offset, mapping.len);
+        let in_order = self.mappings.back().is_none_or(|last| last.positions().end <= mapping.pos);
+        if !in_order && !self.is_shuffled() {
+            let index = self.shuffled.get_or_insert_default();
+            self.mappings.iter().for_each(|known| index.insert(known.pos, known.offset, known.len));
+        }
+        if let Some(index) = self.shuffled.as_mut().filter(|index| !in_order || !index.is_empty()) {
+            index.insert(mapping.pos, mapping.offset, mapping.len);
+        }
         self.mappings.push_back(mapping);
     }
 
     /// Gives back the memory of empty queues.
     pub fn trim(&mut self) {
         self.mappings.trim();
-        self.carried = self.carried.take().filter(|carried| !carried.is_empty());
+        self.shuffled = self.shuffled.take().filter(|index| !index.is_empty());
     }
 
     /// Whether everything sent is acknowledged by TCP.
@@ -95,8 +102,8 @@ impl SentMap {
         let mut last = None;
         while self.mappings.front().is_some_and(|first| first.end() <= offset) {
             last = self.mappings.pop_front();
-            if let (Some(carried), Some(mapping)) = (&mut self.carried, last) {
-                carried.remove(mapping.pos, mapping.offset);
+            if let (Some(index), Some(mapping)) = (&mut self.shuffled, last) {
+                index.remove(mapping.pos, mapping.offset);
             }
             self.found = self.found.saturating_sub(1);
         }
@@ -116,7 +123,12 @@ impl SentMap {
     /// The first stretch of `range` that is on its way on this subflow, as far as one mapping tells. O(log n).
     #[inline]
     pub fn first_held(&self, range: Range<u64>) -> Option<Range<u64>> {
-        self.carried.as_ref()?.first_in(range)
+        if let Some(index) = self.shuffled.as_ref().filter(|index| !index.is_empty()) {
+            return index.first_in(range);
+        }
+        let index = self.mappings.partition_point(|mapping| mapping.positions().end <= range.start);
+        let mapping = self.mappings.get(index).filter(|mapping| mapping.pos < range.end)?;
+        Some(mapping.pos.max(range.start)..mapping.positions().end.min(range.end)).filter(|held| !held.is_empty())
     }
 
     /// The positions not before `una` that are on their way on this subflow, in the order they were sent.
@@ -129,7 +141,14 @@ impl SentMap {
 
     /// The lowest position that is on its way on this subflow.
     pub fn first_pos(&self) -> Option<u64> {
-        self.carried.as_ref()?.first()
+        match &self.shuffled {
+            Some(index) if !index.is_empty() => index.first(),
+            _ => self.mappings.front().map(|mapping| mapping.pos),
+        }
+    }
+
+    fn is_shuffled(&self) -> bool {
+        self.shuffled.as_ref().is_some_and(|index| !index.is_empty())
     }
 }
 
