@@ -64,6 +64,7 @@ fn comparisons() -> Vec<(String, Comparison)> {
         all.push((name, Box::new(sides)));
     }
     all.push(("idle".into(), Box::new(idle)));
+    all.push(("latency/tcp".into(), Box::new(|| vec![tcp_ping::<SmoltcpStack>(), tcp_ping::<NativeStack>()])));
     for mptcp in [false, true] {
         let name = if mptcp { "mptcp" } else { "plain" };
         let ping = move || vec![ping::<SmoltcpStack>(mptcp), ping::<NativeStack>(mptcp)];
@@ -135,11 +136,19 @@ fn idle() -> Vec<Side> {
     ]
 }
 
+/// Round trips in a turn.
+const ROUND_TRIPS: u32 = 2_000;
+
+fn tcp_ping<T: Engine>() -> Side {
+    let mut pair = Pair::<T>::connected(&Setup::default());
+    pair.ping_pong(ROUND_TRIPS, 64);
+    side(T::NAME.into(), f64::from(ROUND_TRIPS) / 1e3, "k/s", move || pair.ping_pong(ROUND_TRIPS, 64))
+}
+
 fn ping<T: Engine>(mptcp: bool) -> Side {
-    const TIMES: u32 = 2_000;
     let mut world = World::<T>::connected(&Setup { mptcp, ..Setup::default() });
-    world.ping_pong(TIMES, 64);
-    side(T::NAME.into(), f64::from(TIMES) / 1e3, "k/s", move || world.ping_pong(TIMES, 64))
+    world.ping_pong(ROUND_TRIPS, 64);
+    side(T::NAME.into(), f64::from(ROUND_TRIPS) / 1e3, "k/s", move || world.ping_pong(ROUND_TRIPS, 64))
 }
 
 fn handshake<T: Engine>(mptcp: bool) -> Side {

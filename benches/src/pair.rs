@@ -19,14 +19,14 @@ const CHUNK: usize = 64 << 10;
 /// Turns without a byte read after which a transfer has failed.
 const PATIENCE: u32 = 1_000;
 
-/// Two TCP stacks: 0 connects and sends, 1 listens and reads.
+/// Two TCP stacks: 0 connects, 1 listens.
 pub struct Pair<T> {
     now: Instant,
     stacks: [T; 2],
     conns: [Option<TcpId>; 2],
-    sent: u64,
-    to_send: u64,
-    received: Position,
+    sent: [u64; 2],
+    to_send: [u64; 2],
+    received: [Position; 2],
     arriving: [Vec<Frame>; 2],
     frames: u64,
 }
@@ -69,9 +69,9 @@ impl<T: Engine> Pair<T> {
             now,
             stacks,
             conns: [None; 2],
-            sent: 0,
-            to_send: 0,
-            received: Position(0),
+            sent: [0; 2],
+            to_send: [0; 2],
+            received: [Position(0); 2],
             arriving: [Vec::new(), Vec::new()],
             frames: 0,
         };
@@ -84,9 +84,24 @@ impl<T: Engine> Pair<T> {
     /// # Panics
     /// If it does not arrive, or not as it was sent.
     pub fn transfer(&mut self, bytes: u64) {
-        self.to_send += bytes;
-        let end = self.to_send;
-        self.run("bytes are missing", |pair| pair.received.0 == end);
+        self.bring(0, bytes);
+    }
+
+    /// Has both sides send so much in turn, each when it has got what the other one sent.
+    ///
+    /// # Panics
+    /// If something does not arrive, or not as it was sent.
+    pub fn ping_pong(&mut self, times: u32, bytes: u64) {
+        for _ in 0..times {
+            self.bring(0, bytes);
+            self.bring(1, bytes);
+        }
+    }
+
+    fn bring(&mut self, from: usize, bytes: u64) {
+        self.to_send[from] += bytes;
+        let end = self.to_send[from];
+        self.run("bytes are missing", |pair| pair.received[1 - from].0 == end);
     }
 
     /// Frames that stack 0 has sent so far.
@@ -100,13 +115,15 @@ impl<T: Engine> Pair<T> {
             let before = self.received;
             self.turn();
             idle = if self.received == before { idle + 1 } else { 0 };
-            assert!(idle < PATIENCE, "{failure} at {:?} of {}", self.received, self.to_send);
+            assert!(idle < PATIENCE, "{failure} at {:?} of {:?}", self.received, self.to_send);
         }
     }
 
     fn turn(&mut self) {
-        self.send();
-        self.receive();
+        for host in 0..2 {
+            self.send(host);
+            self.receive(host);
+        }
         let mut quiet = true;
         for from in 0..2 {
             let [first, second] = &mut self.arriving;
@@ -137,25 +154,25 @@ impl<T: Engine> Pair<T> {
         }
     }
 
-    fn send(&mut self) {
-        let Some(conn) = self.conns[0] else { return };
-        while self.sent < self.to_send {
-            let left = usize::try_from(self.to_send - self.sent).unwrap_or(usize::MAX);
-            let room = self.stacks[0].send_room(conn).min(CHUNK).min(left);
+    fn send(&mut self, host: usize) {
+        let Some(conn) = self.conns[host] else { return };
+        while self.sent[host] < self.to_send[host] {
+            let left = usize::try_from(self.to_send[host] - self.sent[host]).unwrap_or(usize::MAX);
+            let room = self.stacks[host].send_room(conn).min(CHUNK).min(left);
             if room == 0 {
                 break;
             }
-            let bytes: Bytes = pattern(self.sent, room);
+            let bytes: Bytes = pattern(self.sent[host], room);
             let len = bytes.len() as u64;
-            self.stacks[0].send(self.now, conn, bytes, self.sent).expect("there is room");
-            self.sent += len;
+            self.stacks[host].send(self.now, conn, bytes, self.sent[host]).expect("there is room");
+            self.sent[host] += len;
         }
     }
 
-    fn receive(&mut self) {
-        let Some(conn) = self.conns[1] else { return };
-        while let Some(received) = self.stacks[1].recv(conn) {
-            self.received.check(&received.bytes).expect("every byte arrives as it was sent");
+    fn receive(&mut self, host: usize) {
+        let Some(conn) = self.conns[host] else { return };
+        while let Some(received) = self.stacks[host].recv(conn) {
+            self.received[host].check(&received.bytes).expect("every byte arrives as it was sent");
         }
     }
 }
@@ -172,6 +189,8 @@ mod tests {
         let setup = Setup::default();
         let (mut smoltcp, mut native) =
             (Pair::<SmoltcpStack>::connected(&setup), Pair::<NativeStack>::connected(&setup));
+        smoltcp.ping_pong(10, 64);
+        native.ping_pong(10, 64);
         smoltcp.transfer(1_000_000);
         native.transfer(1_000_000);
         assert!(smoltcp.frames_sent() > 600 && native.frames_sent() > 600);
