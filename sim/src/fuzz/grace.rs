@@ -5,7 +5,7 @@
 
 use crate::scenario::{
     Action, Behaviour, Congestion, DirectionChoice, Endpoints, Host, Link, LinkSpec, Middlebox, OptionChoice,
-    OptionMatch, Probability, Scenario, Segments, StackChoice, Traffic, Transport,
+    OptionMatch, Probability, Scenario, Segments, StackChoice, Traffic, Transport, Work,
 };
 use crate::traffic::State;
 
@@ -135,11 +135,23 @@ fn has_refuge(scenario: &Scenario, traffic: &Traffic) -> bool {
 /// Bytes on a subflow after which the addresses of a host are known to its peer, whatever is lost.
 const ANNOUNCED_BY: u64 = 20_000;
 
+/// Whether connections are closed before they surely have all their subflows: a closed one gets no more.
+fn ends_early(traffic: &Traffic) -> bool {
+    let bytes = match &traffic.work {
+        Work::Bulk { bytes: Some(bytes), .. } => bytes.0,
+        Work::Request { request, response, count: Some(count), .. } => (request.0 + response.0).saturating_mul(*count),
+        Work::Message { size, count: Some(count), .. } => size.0.saturating_mul(*count),
+        _ => return false,
+    };
+    bytes < ANNOUNCED_BY
+}
+
 fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -> Grace {
     let multipath = is_multipath(traffic);
     let bonded = matches!(traffic.transport, Transport::BondRoundRobin | Transport::BondHash);
     // What becomes of subflows over this link is their own affair.
-    let path_fails = if has_refuge(scenario, traffic) { Grace::IfPlain } else { Grace::Hang };
+    let evades = has_refuge(scenario, traffic) && !ends_early(traffic);
+    let path_fails = if evades { Grace::IfPlain } else { Grace::Hang };
     match middlebox.behaviour {
         Behaviour::StripOption(which) => of_stripping(which, middlebox.direction, multipath),
         Behaviour::AlterOption(which) => of_altering(which, multipath),
