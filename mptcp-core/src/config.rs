@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::congestion::{Coupling, CouplingError};
 use crate::path_manager::Limits;
-use crate::scheduler::SchedulerKind;
+use crate::scheduler::{Learning, SchedulerKind};
 
 /// What a receiver does when a DSS checksum fails and the connection has one subflow only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -54,6 +54,8 @@ pub struct StackConfig {
     /// How the congestion windows of a connection's subflows depend on each other, for new connections. Default: not at all. Anything
     /// else needs a TCP that takes congestion controls from above.
     pub coupling: Coupling,
+    /// What schedulers that learn begin with.
+    pub learning: Learning,
     /// Bytes that a connection's send queue holds at most. Default: 4 MiB.
     pub send_buffer: usize,
     /// Receive buffer that a connection starts with, in bytes. Default: 256 KiB.
@@ -102,6 +104,7 @@ impl Default for StackConfig {
             allow_join_initial_addr: true,
             scheduler: SchedulerKind::default(),
             coupling: Coupling::default(),
+            learning: Learning::default(),
             send_buffer: 4 << 20,
             recv_buffer_initial: 256 << 10,
             recv_buffer_max: 4 << 20,

@@ -231,7 +231,7 @@ impl<T: TcpStack> Stack<T> {
         let port = self.tcp.info(tcp).map_or(0, |info| info.local.port());
         let local = SocketAddr::new(request.local, port);
         let wanted = config.mptcp.unwrap_or(shared.config.mptcp);
-        let scheduler = config.scheduler.unwrap_or(shared.config.scheduler).build();
+        let scheduler = config.scheduler.unwrap_or(shared.config.scheduler).build_with(&shared.config.learning);
         let id = self.manager.conns.insert(|id| {
             let key = wanted.then(|| shared.draw_key(id)).flatten();
             let checksum = shared.config.checksum;

@@ -18,6 +18,7 @@ pub mod results;
 pub mod run;
 pub mod scenario;
 mod traffic;
+pub mod train;
 
 pub use run::{Outcome, RunError, run};
 pub use traffic::TrafficError;

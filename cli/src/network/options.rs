@@ -1,10 +1,11 @@
 //! The options by which every subcommand is told what carries its bytes.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mptcp_sdk::adapter::congestion::Algorithm;
+use mptcp_sdk::core::scheduler::{InvalidWeights, Model};
 use mptcp_sdk::{Config, Coupling, InterfaceSpec, Runtime, SchedulerKind, TcpPlugIn, UnknownTcp};
 
 use super::user_space::UserSpace;
@@ -35,6 +36,9 @@ pub(crate) struct NetworkOptions {
     /// How data is spread over the paths [default: completion-time]
     #[arg(long, value_name = "NAME", long_help = scheduler_help(), conflicts_with = "kernel")]
     scheduler: Option<SchedulerKind>,
+    /// Weights of the scheduler 'peekaboo', made by 'mptcp sim train' [default: those that come with the program]
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    weights: Option<PathBuf>,
     /// Subflows of a connection besides the first, at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=64), default_value = "8", conflicts_with = "kernel")]
     subflows: u8,
@@ -119,6 +123,9 @@ impl NetworkOptions {
         config.stack.mptcp = !self.no_mptcp;
         config.stack.scheduler = self.scheduler.unwrap_or_default();
         config.stack.coupling = self.coupling.unwrap_or_default();
+        if let Some(path) = &self.weights {
+            config.stack.learning.model = read_weights(path)?;
+        }
         config.stack.limits.subflows = self.subflows;
         config.stack.limits.add_addr_accepted = self.add_addr_accepted;
         config.thread_name = "mptcp-driver".to_owned();
@@ -128,6 +135,12 @@ impl NetworkOptions {
         }
         Ok(config)
     }
+}
+
+/// The weights in a file.
+pub(crate) fn read_weights(path: &Path) -> Result<Model, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+    text.parse().map_err(|error: InvalidWeights| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 fn scheduler_help() -> String {

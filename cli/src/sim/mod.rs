@@ -10,6 +10,7 @@ mod run;
 mod scenario;
 mod stop;
 mod sweep;
+mod train;
 
 use std::path::Path;
 
@@ -31,6 +32,7 @@ enum Command {
     Run(run::RunArgs),
     Sweep(sweep::SweepArgs),
     Fuzz(fuzz::FuzzArgs),
+    Train(train::TrainArgs),
     List(list::ListArgs),
     Relay(relay::RelayArgs),
     Explain(explain::ExplainArgs),
@@ -43,6 +45,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
         Command::Run(args) => run::run(args),
         Command::Sweep(args) => sweep::run(args),
         Command::Fuzz(args) => fuzz::run(args),
+        Command::Train(args) => train::run(args),
         Command::List(args) => list::run(args),
         Command::Relay(args) => relay::run(args),
         Command::Explain(args) => explain::run(args),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use mptcp_sdk::core::scheduler::{Learning, Model};
 use mptcp_sim::experiment::{Experiment, ExperimentError};
 use mptcp_sim::results::{Folder, Report, RunMeta, RunRecord, WriteError, summary_json, summary_text};
 use mptcp_sim::run::Observer;
@@ -11,6 +12,7 @@ use mptcp_sim::scenario::{Point, Scenario};
 use super::experiment::{ExperimentArgs, failure, not_written};
 use super::stop::Stop;
 use crate::failure::Failure;
+use crate::network::read_weights;
 use crate::say;
 
 /// Run a scenario, compare the points of its sweep, and write a report
@@ -28,16 +30,21 @@ pub(super) struct RunArgs {
     /// Write every event into the folder of the results, one line of JSON each, in the shape of qlog
     #[arg(long)]
     qlog: bool,
+    /// Weights of the scheduler 'peekaboo', made by 'mptcp sim train' [default: those that come with the program]
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
 }
 
 /// Runs the subcommand.
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let experiment = args.experiment.open()?;
+    let model = args.weights.as_deref().map(read_weights).transpose()?;
     let folder = Folder::create(args.experiment.folder()).map_err(not_written)?;
     let captures = args.pcap.as_ref().map(Folder::create).transpose().map_err(not_written)?;
     let stop = Stop::on_interrupt()?;
     let observe = |point: &Point, meta: &RunMeta| {
-        observe(args, &folder, captures.as_ref(), point, meta).map(|observer| observer.as_far_as(&stop.asked))
+        let observer = observe(args, &folder, captures.as_ref(), model, point, meta)?;
+        Ok(observer.as_far_as(&stop.asked))
     };
     let report: Result<Report, RunFailure> = experiment.compare(observe, |_, _| ());
     let written = report.map_err(|error| error.0).and_then(|report| {
@@ -88,10 +95,14 @@ fn observe(
     args: &RunArgs,
     folder: &Folder,
     captures: Option<&Folder>,
+    model: Option<Model>,
     point: &Point,
     meta: &RunMeta,
 ) -> Result<Observer, RunFailure> {
     let mut observer = Observer::with_series();
+    if let Some(model) = model {
+        observer = observer.with_learning(Learning { model, recorder: None });
+    }
     if args.qlog {
         observer = observer.with_log(folder.event_log(meta)?.boxed());
     }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{
-    AdaptiveRedundant, Backup, Blest, CompletionTime, Ecf, Linux, LowestRtt, Otias, QAware, Redundant, RoundRobin,
-    Scheduler, Stms,
+    AdaptiveRedundant, Backup, Blest, CompletionTime, Ecf, Learning, Linux, LowestRtt, Otias, Peekaboo, QAware,
+    Redundant, RoundRobin, Scheduler, Stms,
 };
 
 /// The schedulers that can be chosen by name.
@@ -36,11 +36,13 @@ pub enum SchedulerKind {
     AdaptiveRedundant,
     /// [`Backup`].
     Backup,
+    /// [`Peekaboo`].
+    Peekaboo,
 }
 
 impl SchedulerKind {
     /// All of them, for listings.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::RoundRobin,
         Self::LowestRtt,
         Self::CompletionTime,
@@ -53,10 +55,16 @@ impl SchedulerKind {
         Self::Redundant,
         Self::AdaptiveRedundant,
         Self::Backup,
+        Self::Peekaboo,
     ];
 
     /// A new scheduler of this kind.
     pub fn build(self) -> Box<dyn Scheduler> {
+        self.build_with(&Learning::default())
+    }
+
+    /// A new scheduler of this kind, which begins like this if it learns.
+    pub fn build_with(self, learning: &Learning) -> Box<dyn Scheduler> {
         match self {
             Self::RoundRobin => Box::new(RoundRobin::default()),
             Self::LowestRtt => Box::new(LowestRtt),
@@ -70,6 +78,7 @@ impl SchedulerKind {
             Self::Redundant => Box::new(Redundant::default()),
             Self::AdaptiveRedundant => Box::new(AdaptiveRedundant::default()),
             Self::Backup => Box::new(Backup),
+            Self::Peekaboo => Box::new(Peekaboo::new(learning.clone())),
         }
     }
 
@@ -88,6 +97,7 @@ impl SchedulerKind {
             Self::Redundant => "redundant",
             Self::AdaptiveRedundant => "adaptive-redundant",
             Self::Backup => "backup",
+            Self::Peekaboo => "peekaboo",
         }
     }
 
@@ -108,6 +118,7 @@ impl SchedulerKind {
                 "completion-time, and copies of tails and blocking heads, 5 % of the bytes at most"
             }
             Self::Backup => "one subflow at a time, the next only when it fails",
+            Self::Peekaboo => "learns when waiting for the fast path pays; completion-time where it is not sure",
         }
     }
 }

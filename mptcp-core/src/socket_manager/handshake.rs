@@ -121,7 +121,7 @@ pub(crate) fn passive_open(
         protocol,
         local: syn.local,
         remote: syn.remote,
-        scheduler: shared.config.scheduler.build(),
+        scheduler: shared.config.scheduler.build_with(&shared.config.learning),
         coupling: shared.config.coupling,
     };
     let mut conn = Connection::new(new, shared);

@@ -6,40 +6,40 @@ use crate::random::Stream;
 
 /// Draws from one stream.
 #[derive(Debug)]
-pub(super) struct Dice(pub(super) Stream);
+pub(crate) struct Dice(pub(crate) Stream);
 
 impl Dice {
     /// A number from `least` to `most`, both included.
-    pub(super) fn between(&mut self, least: u64, most: u64) -> u64 {
+    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.0.below(most - least + 1)
     }
 
     /// A number from `least`, above 0, to `most`, each doubling being as likely as the next.
-    pub(super) fn scaled(&mut self, least: u64, most: u64) -> u64 {
+    pub(crate) fn scaled(&mut self, least: u64, most: u64) -> u64 {
         let octaves = most.ilog2() - least.ilog2();
         let base = least << self.between(0, octaves.into());
         self.between(base.min(most), (2 * base - 1).min(most))
     }
 
     /// True in so many of a hundred cases.
-    pub(super) fn percent(&mut self, chance: u64) -> bool {
+    pub(crate) fn percent(&mut self, chance: u64) -> bool {
         self.0.below(100) < chance
     }
 
     /// One of them.
-    pub(super) fn pick<T: Copy>(&mut self, all: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, all: &[T]) -> T {
         // An index below the length of the slice.
         all[self.0.below(all.len() as u64) as usize]
     }
 
     /// A probability as text, from `least` to `most` thousandths of a percent.
-    pub(super) fn probability(&mut self, least: u64, most: u64) -> String {
+    pub(crate) fn probability(&mut self, least: u64, most: u64) -> String {
         let thousandths = self.between(least, most);
         format!("\"{}.{:03}%\"", thousandths / 1000, thousandths % 1000)
     }
 
     /// A time as text, from `least` to `most` microseconds, each doubling being as likely as the next.
-    pub(super) fn time(&mut self, least: u64, most: u64) -> String {
+    pub(crate) fn time(&mut self, least: u64, most: u64) -> String {
         text_of(Duration::from_micros(self.scaled(least, most)))
     }
 }

@@ -18,6 +18,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+pub(crate) use dice::Dice;
 pub use verdict::Fault;
 
 use crate::experiment::Progress;

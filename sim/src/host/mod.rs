@@ -7,6 +7,7 @@ mod tcp;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
+use mptcp_core::scheduler::Learning;
 use mptcp_core::{
     ConfigError, ConnId, Endpoint, EndpointFlags, Event, Limits, Observation, SchedulerKind, Stack, StackConfig,
 };
@@ -106,12 +107,13 @@ impl Host {
         host: &scenario::Host,
         streams: Streams,
         looked_at: bool,
+        learning: Learning,
     ) -> Result<Self, ConfigError> {
         let mut random = streams.stream(&format!("host.{}", host.name));
         let mut seed = [0; 32];
         random.fill_bytes(&mut seed);
         let tcp = tcp::stack(scenario, host, random.next_u64());
-        let mut stack = Stack::new(tcp, stack_config(scenario, host), seed)?;
+        let mut stack = Stack::new(tcp, StackConfig { learning, ..stack_config(scenario, host) }, seed)?;
         let interfaces = network::interfaces(scenario, &host.name);
         let seals = looked_at || !offload::are_bytes_kept(scenario);
         for interface in &interfaces {

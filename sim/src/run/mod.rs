@@ -138,7 +138,8 @@ pub fn meta(scenario: &Scenario, seed: u64) -> RunMeta {
 pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) -> Result<Outcome, RunError> {
     let seed = meta.seed;
     observer.name(scenario);
-    let mut world = World::new(scenario, seed, observer.captures())?;
+    let learning = observer.learning.clone().unwrap_or_default();
+    let mut world = World::new(scenario, seed, observer.captures(), learning)?;
     world.hosts.iter_mut().for_each(|host| host.stack.watch(observer.logs()));
     let mut sampler = Sampler::new(scenario, &world, observer.series);
     let end = simulate(scenario, &mut world, &mut sampler, &mut observer)?;

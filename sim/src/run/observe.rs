@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mptcp_core::Observation;
+use mptcp_core::scheduler::Learning;
 use tcp_adapter::{Frame, Instant, InterfaceId};
 
 use super::census::Census;
@@ -25,6 +26,8 @@ pub struct Observer {
     pub(crate) marks: Vec<Mark>,
     /// Whether the record is to have series.
     pub(crate) series: bool,
+    /// What schedulers that learn begin with, if not with what comes with the stack.
+    pub(crate) learning: Option<Learning>,
     /// Set by whoever wants the run to end, and what becomes of it then.
     stop: Option<(Arc<AtomicBool>, Stop)>,
     /// What hosts send and receive, if somebody wants to compare it with what they count.
@@ -81,6 +84,12 @@ impl Observer {
     /// Whether the run is to end now, and what becomes of it.
     pub(crate) fn stop(&self) -> Option<Stop> {
         self.stop.as_ref().filter(|(asked, _)| asked.load(Ordering::Relaxed)).map(|(_, stop)| *stop)
+    }
+
+    /// Has schedulers that learn begin with this.
+    pub fn with_learning(mut self, learning: Learning) -> Self {
+        self.learning = Some(learning);
+        self
     }
 
     /// Writes events to `log`.

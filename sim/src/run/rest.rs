@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mptcp_core::Mib;
+use mptcp_core::scheduler::Learning;
 use tcp_adapter::Instant;
 
 use super::census::{Census, Seen};
@@ -62,7 +63,7 @@ const MOST_EVENTS: u64 = 20_000_000;
 pub(crate) fn run_to_rest(scenario: &Scenario, seed: u64, patience: Duration) -> Result<Outcome, RunError> {
     let mut observer = Observer::none();
     observer.census = Some(Census::new(scenario.hosts.len()));
-    let mut world = World::new(scenario, seed, true)?;
+    let mut world = World::new(scenario, seed, true, Learning::default())?;
     world.most_events = MOST_EVENTS;
     let mut sampler = Sampler::new(scenario, &world, false);
     simulate(scenario, &mut world, &mut sampler, &mut observer)?;

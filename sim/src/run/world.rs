@@ -1,5 +1,6 @@
 //! Everything that exists in a run, and what happens next.
 
+use mptcp_core::scheduler::Learning;
 use tcp_adapter::{Frame, Instant, InterfaceId};
 
 use super::{Observer, RunError};
@@ -36,12 +37,12 @@ const STANDSTILL: u64 = 10_000_000;
 
 impl World {
     /// `looked_at` if somebody looks at packets, or has their checksums computed for their own sake.
-    pub(super) fn new(scenario: &Scenario, seed: u64, looked_at: bool) -> Result<Self, RunError> {
+    pub(super) fn new(scenario: &Scenario, seed: u64, looked_at: bool, learning: Learning) -> Result<Self, RunError> {
         let streams = Streams::new(seed);
         let mut network = Network::new(scenario, streams, 0)?;
         let mut hosts = Vec::with_capacity(scenario.hosts.len());
         for host in &scenario.hosts {
-            let made = Host::new(scenario, host, streams, looked_at);
+            let made = Host::new(scenario, host, streams, looked_at, learning.clone());
             hosts.push(made.map_err(|error| RunError::Host { host: host.name.clone(), error })?);
         }
         let traffic = TrafficSet::new(scenario, streams, &mut hosts, &mut network)?;

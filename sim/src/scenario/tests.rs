@@ -530,7 +530,7 @@ fn mistakes_are_one_sentence_with_the_line() {
         ),
         (
             "[mptcp]\nscheduler = \"fast\"",
-            "test.toml:6: mptcp.scheduler is \"fast\", but must be one of round-robin, lowest-rtt, completion-time, linux, blest, ecf, stms, otias, qaware, redundant, adaptive-redundant, backup",
+            "test.toml:6: mptcp.scheduler is \"fast\", but must be one of round-robin, lowest-rtt, completion-time, linux, blest, ecf, stms, otias, qaware, redundant, adaptive-redundant, backup, peekaboo",
         ),
         (
             "[mptcp]\ncoupling = \"cubic\"",
