@@ -5,7 +5,6 @@ mod weights;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use tcp_adapter::Instant;
 
@@ -19,11 +18,15 @@ pub use weights::InvalidWeights;
 /// Heterogeneous Environments", IEEE JSAC 2020).
 ///
 /// Like [`Ecf`](super::Ecf) and [`Blest`](super::Blest) it decides, when the fastest subflow is full, whether to wait for it or to use the next one. A linear
-/// model tells from the situation what each brings; what has come of a choice, how much was acknowledged of what the paths could
+/// model tells from the situation what each brings; what has come of a choice, how much was acknowledged beside what the paths could
 /// carry, improves the model. A choice holds for two round trips of the slower subflow, until its consequences are seen.
 ///
-/// Where the model is not sure which one is better, [`CompletionTime`] decides. A model comes from a weights file, made in the simulator (`mptcp sim
-/// train`); the default one comes with this crate.
+/// [`CompletionTime`] decides wherever there is no such choice. To leave the choice to it is the third arm, and the one that is taken unless the model is
+/// sure that another one brings more. A model comes from a weights file, made in the simulator (`mptcp sim train`); the default one
+/// comes with this crate. A connection takes it for no more than 1000 samples of its own, so that what it sees itself counts soon.
+///
+/// Unlike the paper's it never deviates from its choice by chance: where that would help, when the model is wrong about a path that
+/// has changed, the confidence that is wanted keeps it with `CompletionTime`.
 #[derive(Clone, Debug)]
 pub struct Peekaboo {
     model: Model,
@@ -58,8 +61,12 @@ pub trait Recorder: fmt::Debug + Send + Sync {
 static SHIPPED: LazyLock<Model> = LazyLock::new(|| WEIGHTS.parse().unwrap_or_default());
 const WEIGHTS: &str = include_str!("weights.toml");
 
-/// Standard deviations by which one arm must be better to be believed, for rewards of which two thirds lie within 0.25 of the mean.
-const CONFIDENCE: f64 = 0.25;
+/// Samples of each arm that a connection believes a model to be made of at most.
+const PRIOR: u64 = 1000;
+
+/// Part of the sum of both arms' standard deviations, for noise of 1, by which one arm must be better to be believed. The reward of one choice
+/// varies by about 0.1 under the same circumstances: this is half a standard deviation.
+const CONFIDENCE: f64 = 0.05;
 
 /// A choice and the time that it holds.
 #[derive(Clone, Copy, Debug)]
@@ -80,53 +87,52 @@ impl Peekaboo {
     /// One that begins as it is told.
     pub fn new(learning: Learning) -> Self {
         let Learning { model, recorder } = learning;
-        Self { model, first: CompletionTime, epoch: None, recorder }
+        Self { model: model.as_if_of(PRIOR), first: CompletionTime, epoch: None, recorder }
     }
 
-    /// The choice that holds now; `None` if the model is not sure.
-    fn choose(&mut self, fast: &SubflowView, slow: &SubflowView, data: &DataView) -> Option<Arm> {
+    /// The choice that holds now. `used`: whether [`CompletionTime`] would use the slower one.
+    fn choose(&mut self, fast: &SubflowView, slow: &SubflowView, data: &DataView, used: bool) -> Arm {
         let pair = [fast.id, slow.id];
         if let Some(epoch) = self.epoch.filter(|epoch| epoch.pair == pair && data.now < epoch.ends) {
-            return Some(epoch.arm);
+            return epoch.arm;
         }
-        let (rtt_fast, rtt_slow) = (fast.srtt?, slow.srtt?);
-        let context = context(fast, slow, rtt_fast, rtt_slow, data);
-        let chosen = match self.recorder {
-            Some(_) => Some(by_chance(data)),
-            None => self.better(&context),
-        };
-        self.epoch = None;
-        let arm = chosen?;
-        let rate = [fast, slow].map(|subflow| subflow.rate().unwrap_or(0.0)).iter().sum();
-        self.epoch = Some(Epoch {
-            context,
-            arm,
-            pair,
-            started: data.now,
-            ends: data.now + rtt_slow * 2,
-            una: data.una,
-            target: data.position + data.unsent,
-            rate,
-        });
-        Some(arm)
+        self.epoch = self.begin(fast, slow, data, used);
+        self.epoch.map_or(Arm::Leave, |epoch| epoch.arm)
     }
 
-    /// The arm that brings more, if that is sure.
-    fn better(&self, context: &Context) -> Option<Arm> {
-        let [wait, used] = Arm::ALL.map(|arm| self.model.estimate(arm, context));
-        let sure = (wait.mean - used.mean).abs() > CONFIDENCE * (wait.width + used.width);
-        sure.then_some(if wait.mean > used.mean { Arm::Wait } else { Arm::Use })
+    /// `None` if too little is known of the subflows for a choice.
+    fn begin(&self, fast: &SubflowView, slow: &SubflowView, data: &DataView, used: bool) -> Option<Epoch> {
+        let context = context(fast, slow, data, used)?;
+        Some(Epoch {
+            context,
+            arm: if self.recorder.is_some() { by_chance(data) } else { self.best(&context) },
+            pair: [fast.id, slow.id],
+            started: data.now,
+            ends: data.now + slow.srtt? * 2,
+            una: data.una,
+            target: data.position + data.unsent,
+            rate: [fast, slow].iter().filter_map(|subflow| subflow.rate()).sum(),
+        })
+    }
+
+    /// The arm that brings most, if that is sure.
+    fn best(&self, context: &Context) -> Arm {
+        let [wait, used, leave] = Arm::ALL.map(|arm| self.model.estimate(arm, context));
+        let (arm, best) = if wait.mean > used.mean { (Arm::Wait, wait) } else { (Arm::Use, used) };
+        let wanted = self.model.margin() + CONFIDENCE * (best.width + leave.width);
+        if best.mean - leave.mean > wanted { arm } else { Arm::Leave }
     }
 
     fn conclude(&mut self, now: Instant, una: u64) {
         let Some(epoch) = self.epoch.filter(|epoch| now >= epoch.ends || una >= epoch.target) else { return };
         self.epoch = None;
-        let ideal = epoch.rate * (now - epoch.started).as_secs_f64();
-        if ideal <= 0.0 {
+        let could = epoch.rate * (now - epoch.started).as_secs_f64();
+        if could <= 0.0 {
             return;
         }
-        let reward = (una.saturating_sub(epoch.una) as f64 / ideal).clamp(0.0, 1.0);
-        let sample = Sample { context: epoch.context, arm: epoch.arm, reward };
+        let acknowledged = una.saturating_sub(epoch.una) as f64;
+        // Without a bound that everything good would reach: rates rise while a choice holds.
+        let sample = Sample { context: epoch.context, arm: epoch.arm, reward: acknowledged / (acknowledged + could) };
         self.model.learn(&sample);
         if let Some(recorder) = &self.recorder {
             recorder.record(sample);
@@ -140,17 +146,18 @@ impl Scheduler for Peekaboo {
     }
 
     fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision> {
+        let first = self.first.pick(subflows, data);
         let (fast, index) = fastest(subflows, data)?;
-        let (fast, chosen) = (&subflows[fast], &subflows[index]);
-        let simple = Some(Decision { subflow: index, len: burst_len(chosen, data), skip: 0 });
-        if data.reinjection || fast.id == chosen.id {
-            return simple;
+        let (fast, slow) = (&subflows[fast], &subflows[index]);
+        if data.reinjection || fast.id == slow.id {
+            return first;
         }
-        match self.choose(fast, chosen, data) {
-            Some(Arm::Wait) => None,
+        let used = first.filter(|decision| decision.subflow == index);
+        match self.choose(fast, slow, data, used.is_some()) {
+            Arm::Wait => None,
             // What comes later is better there, if there is enough.
-            Some(Arm::Use) => self.first.pick(subflows, data).filter(|decision| decision.subflow == index).or(simple),
-            None => self.first.pick(subflows, data),
+            Arm::Use => used.or(Some(Decision { subflow: index, len: burst_len(slow, data), skip: 0 })),
+            Arm::Leave => first,
         }
     }
 
@@ -159,21 +166,27 @@ impl Scheduler for Peekaboo {
     }
 }
 
-/// One of the arms, each as often as the other: samples that were chosen by what is known already would teach nothing of the rest.
+/// The arms by chance: samples that were chosen by what is known already would teach nothing of the rest. Half of them leave it to
+/// [`CompletionTime`], so that the situations are not only those to which chance leads.
 fn by_chance(data: &DataView) -> Arm {
     let mixed = (data.now.as_nanos() ^ data.una.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    if mixed >> 63 == 0 { Arm::Wait } else { Arm::Use }
+    match mixed >> 62 {
+        0 => Arm::Wait,
+        1 => Arm::Use,
+        _ => Arm::Leave,
+    }
 }
 
-/// The situation, in numbers that do not depend on how fast the paths are.
-fn context(fast: &SubflowView, slow: &SubflowView, rtt_fast: Duration, rtt_slow: Duration, data: &DataView) -> Context {
-    let [rtt_fast, rtt_slow] = [rtt_fast, rtt_slow].map(|rtt| rtt.as_secs_f64().max(1e-9));
+/// The situation, in numbers that do not depend on how fast the paths are; `None` if a round-trip time is not known yet.
+fn context(fast: &SubflowView, slow: &SubflowView, data: &DataView, used: bool) -> Option<Context> {
+    let [rtt_fast, rtt_slow] = [fast.srtt?, slow.srtt?].map(|rtt| rtt.as_secs_f64().max(1e-9));
     let [rate_fast, rate_slow] = [fast.window() as f64 / rtt_fast, slow.window() as f64 / rtt_slow];
     // From 0 to 1, a half if both are the same.
     let part = |one: f64, other: f64| if one > 0.0 { one / (one + other.max(0.0)) } else { 0.0 };
     let window = (data.position.saturating_sub(data.una) + data.window) as f64;
     let variation = slow.rttvar.map_or(0.5, |variation| variation.as_secs_f64() / rtt_slow);
-    [
+    let least = slow.min_rtt.map_or(rtt_slow, |least| least.as_secs_f64());
+    Some([
         1.0,
         part(rtt_slow, rtt_fast),
         part(rate_fast, rate_slow),
@@ -182,7 +195,10 @@ fn context(fast: &SubflowView, slow: &SubflowView, rtt_fast: Duration, rtt_slow:
         // What the fast one sends during a round trip of the slow one, and the window (BLEST's).
         part(rate_fast * rtt_slow, window - slow.outstanding() as f64),
         variation.min(1.0),
-    ]
+        // What waits in the slow one's queues.
+        part(rtt_slow, least),
+        if used { 1.0 } else { 0.0 },
+    ])
 }
 
 #[cfg(test)]
@@ -218,7 +234,8 @@ mod tests {
     /// A model that has learned that this arm is better in the situation of the tests.
     fn taught(better: Arm) -> Model {
         let [fast, slow] = pair();
-        let context = context(&fast, &slow, fast.srtt.unwrap(), slow.srtt.unwrap(), &at(0));
+        let used = CompletionTime.pick(&pair(), &at(0)).is_some();
+        let context = context(&fast, &slow, &at(0), used).unwrap();
         let mut model = Model::default();
         for _ in 0..200 {
             for arm in Arm::ALL {
@@ -239,7 +256,12 @@ mod tests {
     fn leaves_what_it_does_not_know_to_completion_time() {
         let mut blank = Peekaboo::new(Learning { model: Model::default(), recorder: None });
         assert_eq!(blank.pick(&pair(), &at(0)), CompletionTime.pick(&pair(), &at(0)));
-        assert!(blank.epoch.is_none());
+    }
+
+    /// The first time from `from` on at which chance makes a choice.
+    fn time_of_choice(from: u64, una: u64) -> (u64, Arm) {
+        let chance = |now| (now, by_chance(&DataView { una, ..at(now) }));
+        (from..).map(chance).find(|(_, arm)| *arm != Arm::Leave).unwrap()
     }
 
     #[test]
@@ -247,19 +269,39 @@ mod tests {
         let samples = Arc::new(Samples::default());
         let recorder: Arc<dyn Recorder> = samples.clone();
         let mut scheduler = Peekaboo::new(Learning { model: Model::default(), recorder: Some(recorder) });
-        let chosen = if scheduler.pick(&pair(), &at(0)).is_none() { Arm::Wait } else { Arm::Use };
-        assert_eq!(scheduler.pick(&pair(), &at(79)).is_none(), chosen == Arm::Wait);
-        acknowledge(&mut scheduler, 79, 50_000);
+        let (start, chosen) = time_of_choice(0, 0);
+        assert_eq!(scheduler.pick(&pair(), &at(start)).is_none(), chosen == Arm::Wait);
+        assert_eq!(scheduler.pick(&pair(), &at(start + 79)).is_none(), chosen == Arm::Wait);
+        acknowledge(&mut scheduler, start + 79, 50_000);
         assert!(samples.0.lock().unwrap().is_empty());
         // 2 MB/s and 0.5 MB/s make 200,000 bytes in 80 ms.
-        acknowledge(&mut scheduler, 80, 60_000);
+        acknowledge(&mut scheduler, start + 80, 50_000);
         let first = samples.0.lock().unwrap()[0];
-        assert_eq!((first.arm, (first.reward * 1000.0).round()), (chosen, 300.0));
-        // Everything at hand is acknowledged after 20 ms: 40,000 of 50,000.
-        let rest = DataView { position: 60_000, una: 60_000, unsent: 40_000, ..at(100) };
+        assert_eq!((first.arm, (first.reward * 1000.0).round()), (chosen, 200.0));
+        // Everything at hand is acknowledged after 20 ms: 50,000, as much as there could be.
+        let (start, _) = time_of_choice(200, 50_000);
+        let rest = DataView { position: 50_000, una: 50_000, unsent: 50_000, ..at(start) };
         scheduler.pick(&pair(), &rest);
-        acknowledge(&mut scheduler, 120, 100_000);
-        assert_eq!((samples.0.lock().unwrap()[1].reward * 1000.0).round(), 800.0);
+        acknowledge(&mut scheduler, start + 20, 100_000);
+        assert_eq!((samples.0.lock().unwrap()[1].reward * 1000.0).round(), 500.0);
+    }
+
+    #[test]
+    fn training_leaves_some_of_the_time_to_completion_time() {
+        let recorder: Arc<dyn Recorder> = Arc::new(Samples::default());
+        let mut scheduler = Peekaboo::new(Learning { model: taught(Arm::Use), recorder: Some(recorder) });
+        let start = (0..).find(|now| by_chance(&at(*now)) == Arm::Leave).unwrap();
+        assert_eq!(scheduler.pick(&pair(), &at(start)), CompletionTime.pick(&pair(), &at(start)));
+    }
+
+    #[test]
+    fn what_is_no_such_choice_is_left_to_completion_time() {
+        let mut scheduler = Peekaboo::new(Learning { model: taught(Arm::Wait), recorder: None });
+        let mut free = pair();
+        free[0].room = 9000;
+        assert_eq!(scheduler.pick(&free, &at(0)), CompletionTime.pick(&free, &at(0)));
+        let again = DataView { reinjection: true, ..at(0) };
+        assert!(scheduler.pick(&pair(), &again).is_some(), "nothing waits that must go again");
     }
 
     #[test]

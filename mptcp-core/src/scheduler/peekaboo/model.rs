@@ -1,7 +1,7 @@
 //! A linear model of what each choice brings, and how sure it is (LinUCB).
 
 /// Numbers that a situation is described by.
-pub const FEATURES: usize = 6;
+pub const FEATURES: usize = 8;
 
 /// A situation, as numbers between 0 and 1; the first one is always 1.
 pub type Context = [f64; FEATURES];
@@ -13,11 +13,13 @@ pub enum Arm {
     Wait,
     /// Give it to the next one, which has.
     Use,
+    /// Do what [`CompletionTime`](super::CompletionTime) would, each time anew.
+    Leave,
 }
 
 impl Arm {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Wait, Self::Use];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Wait, Self::Use, Self::Leave];
 }
 
 /// What a choice has brought.
@@ -27,7 +29,7 @@ pub struct Sample {
     pub context: Context,
     /// The choice.
     pub arm: Arm,
-    /// Between 0, nothing, and 1, all that the paths can carry.
+    /// Between 0, nothing, and 1; a half is all that the paths could carry at the time of the choice.
     pub reward: f64,
 }
 
@@ -35,7 +37,9 @@ pub struct Sample {
 /// Contextual-Bandit Approach to Personalized News Article Recommendation", WWW 2010, algorithm 1).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Model {
-    pub(super) arms: [Regression; 2],
+    /// By how much more than [`Arm::Leave`] another arm must bring to be chosen: a linear model is never exact, however many samples it has.
+    pub(super) margin: f64,
+    pub(super) arms: [Regression; 3],
 }
 
 /// One arm: A^-1 and b of the paper.
@@ -60,7 +64,7 @@ impl Default for Model {
         for (index, row) in inverse.iter_mut().enumerate() {
             row[index] = 1.0;
         }
-        Self { arms: [Regression { samples: 0, inverse, sums: [0.0; FEATURES] }; 2] }
+        Self { margin: 0.0, arms: [Regression { samples: 0, inverse, sums: [0.0; FEATURES] }; 3] }
     }
 }
 
@@ -70,9 +74,30 @@ impl Model {
         self.arms[sample.arm as usize].learn(&sample.context, sample.reward);
     }
 
+    /// The same with another margin: by how much more than [`Arm::Leave`] another arm must bring to be chosen, between 0 and 1.
+    pub fn with_margin(self, margin: f64) -> Self {
+        Self { margin, ..self }
+    }
+
+    /// By how much more than [`Arm::Leave`] another arm must bring to be chosen.
+    pub fn margin(&self) -> f64 {
+        self.margin
+    }
+
     /// How many samples of an arm it has learned from.
     pub fn samples(&self, arm: Arm) -> u64 {
         self.arms[arm as usize].samples
+    }
+
+    /// The same, but as if each arm had `most` samples at most: as sure of its means, and as quick to change them.
+    pub(super) fn as_if_of(mut self, most: u64) -> Self {
+        for regression in self.arms.iter_mut().filter(|regression| regression.samples > most) {
+            let factor = most as f64 / regression.samples as f64;
+            regression.inverse.iter_mut().flatten().for_each(|cell| *cell /= factor);
+            regression.sums.iter_mut().for_each(|sum| *sum *= factor);
+            regression.samples = most;
+        }
+        self
     }
 
     pub(super) fn estimate(&self, arm: Arm, context: &Context) -> Estimate {
@@ -114,7 +139,7 @@ mod tests {
     use super::*;
 
     fn context(value: f64) -> Context {
-        [1.0, value, 0.0, 0.0, 0.0, 0.0]
+        [1.0, value, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     }
 
     #[test]
@@ -127,13 +152,29 @@ mod tests {
             model.learn(&Sample { context: context(value), arm: Arm::Use, reward: 0.6 - 0.3 * value });
         }
         for value in [0.0, 0.5, 0.9] {
-            let [wait, used] = Arm::ALL.map(|arm| model.estimate(arm, &context(value)));
+            let [wait, used, _] = Arm::ALL.map(|arm| model.estimate(arm, &context(value)));
             assert!((wait.mean - (0.2 + 0.5 * value)).abs() < 0.01, "{wait:?}");
             assert!((used.mean - (0.6 - 0.3 * value)).abs() < 0.01, "{used:?}");
             assert!(wait.width < 0.1);
         }
-        assert_eq!(model.estimate(Arm::Use, &[0.0, 0.0, 0.0, 1.0, 0.0, 0.0]).width, 1.0, "never seen");
+        assert_eq!(model.estimate(Arm::Use, &[0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]).width, 1.0, "never seen");
         assert_eq!(model.samples(Arm::Wait), 1000);
+    }
+
+    #[test]
+    fn a_prior_says_the_same_and_is_soon_changed() {
+        let mut model = Model::default();
+        for _ in 0..10_000 {
+            model.learn(&Sample { context: context(0.5), arm: Arm::Use, reward: 0.9 });
+        }
+        let mut prior = model.as_if_of(100);
+        let [before, after] = [model, prior].map(|model| model.estimate(Arm::Use, &context(0.5)));
+        assert!((before.mean - after.mean).abs() < 1e-9 && (after.width / before.width - 10.0).abs() < 1e-6);
+        assert_eq!(prior.samples(Arm::Use), 100);
+        for _ in 0..100 {
+            prior.learn(&Sample { context: context(0.5), arm: Arm::Use, reward: 0.1 });
+        }
+        assert!((prior.estimate(Arm::Use, &context(0.5)).mean - 0.5).abs() < 0.01);
     }
 
     #[test]

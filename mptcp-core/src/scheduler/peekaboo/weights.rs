@@ -13,6 +13,7 @@ impl Arm {
         match self {
             Self::Wait => "wait",
             Self::Use => "use",
+            Self::Leave => "leave",
         }
     }
 }
@@ -21,7 +22,7 @@ impl Arm {
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# Weights of the scheduler 'peekaboo', made by 'mptcp sim train'.")?;
-        writeln!(f, "version = {VERSION}")?;
+        writeln!(f, "version = {VERSION}\nmargin = {:?}", self.margin)?;
         for arm in Arm::ALL {
             let regression = &self.arms[arm as usize];
             writeln!(f, "\n[{}]\nsamples = {}", arm.key(), regression.samples)?;
@@ -47,6 +48,9 @@ pub enum InvalidWeights {
     /// It does not say of which version it is.
     #[error("these are no weights of a scheduler: the first key must be 'version = {}'", VERSION)]
     NoVersion,
+    /// It does not say how sure to be.
+    #[error("the weights lack 'margin', a number of at least 0, after their version")]
+    NoMargin,
     /// A line that does not belong there.
     #[error("line {line} of the weights is not understood: it must be {expected}")]
     Line {
@@ -102,15 +106,20 @@ impl FromStr for Model {
             Some(("version", found)) => return Err(InvalidWeights::Version { found: found.to_owned() }),
             _ => return Err(InvalidWeights::NoVersion),
         }
-        let mut model = Self::default();
-        let mut seen = [[false; 3]; 2];
+        let margin = lines
+            .next()
+            .and_then(|line| Some(line.text.strip_prefix("margin")?.trim_start().strip_prefix('=')?.trim()));
+        let margin =
+            margin.and_then(|value| value.parse().ok()).filter(|margin: &f64| *margin >= 0.0 && margin.is_finite());
+        let mut model = Self { margin: margin.ok_or(InvalidWeights::NoMargin)?, ..Self::default() };
+        let mut seen = [[false; 3]; Arm::ALL.len()];
         let mut section = None;
         for line in lines {
             if let Some(arm) = Arm::ALL.into_iter().find(|arm| line.text == format!("[{}]", arm.key())) {
                 section = Some(arm);
                 continue;
             }
-            let expected = "[wait], [use], or 'samples', 'inverse' or 'sums' with a value within one of these";
+            let expected = "[wait], [use], [leave], or 'samples', 'inverse' or 'sums' with a value within one of these";
             let (Some(arm), Some((key, value))) = (section, line.text.split_once('=')) else {
                 return Err(line.wrong(expected));
             };
@@ -146,11 +155,11 @@ mod tests {
 
     #[test]
     fn a_model_survives_its_file() {
-        let mut model = Model::default();
+        let mut model = Model { margin: 0.025, ..Model::default() };
         for step in 0..50u32 {
             let value = f64::from(step) / 50.0;
-            let context = [1.0, value, value * value, 1.0 - value, 0.3, 1e-9];
-            model.learn(&Sample { context, arm: Arm::ALL[step as usize % 2], reward: value / 3.0 });
+            let context = [1.0, value, value * value, 1.0 - value, 0.3, 1e-9, 0.7, 0.0];
+            model.learn(&Sample { context, arm: Arm::ALL[step as usize % 3], reward: value / 3.0 });
         }
         assert_eq!(model.to_string().parse(), Ok(model));
     }
@@ -167,11 +176,17 @@ mod tests {
         assert_eq!(error("[wait]"), error(""));
         assert_eq!(
             error(&good.replace("sums = [0.0, ", "sums = [NaN, ")),
-            "line 7 of the weights is not understood: it must be a list of 6 numbers in brackets"
+            "line 8 of the weights is not understood: it must be a list of 8 numbers in brackets"
         );
+        for margin in ["", "margin = -1", "margin = NaN", "margins = 1"] {
+            assert_eq!(
+                error(&good.replace("margin = 0.0", margin)),
+                "the weights lack 'margin', a number of at least 0, after their version"
+            );
+        }
         assert!(error(&good.replace("samples = 0", "samples = many")).contains("a number of samples"));
-        assert!(error(&good.replace("[use]", "[abuse]")).contains("it must be [wait], [use]"));
-        let without: String = good.lines().take(6).map(|line| format!("{line}\n")).collect();
+        assert!(error(&good.replace("[use]", "[abuse]")).contains("it must be [wait], [use], [leave]"));
+        let without: String = good.lines().take(7).map(|line| format!("{line}\n")).collect();
         assert_eq!(error(&without), "the weights lack 'sums' in [wait]");
     }
 }
