@@ -1,27 +1,29 @@
 //! Answers to segments that are not acceptable, within limits (RFC 5961 section 7).
 
-use std::time::Duration;
-
+use super::connection::timestamp;
 use crate::Instant;
 
 /// Answers per second and connection.
-const PER_SECOND: u32 = 10;
+const PER_SECOND: u8 = 10;
 
 /// Answers of the current second.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Challenges {
-    since: Instant,
-    count: u32,
+    /// Milliseconds at which it began, modulo 2^32: to be wrong for a second every 49 days costs nothing.
+    since: u32,
+    count: u8,
 }
 
 impl Challenges {
     /// Whether one more answer may be sent.
     pub(super) fn allow(&mut self, now: Instant) -> bool {
-        if now.saturating_since(self.since) >= Duration::from_secs(1) {
+        let now = timestamp(now, 0);
+        if now.wrapping_sub(self.since) >= 1000 {
             *self = Self { since: now, count: 0 };
         }
-        self.count += 1;
-        self.count <= PER_SECOND
+        let allowed = self.count < PER_SECOND;
+        self.count += u8::from(allowed);
+        allowed
     }
 }
 

@@ -301,6 +301,7 @@ impl Connection {
     /// See [`TcpStack::info`](crate::TcpStack::info).
     pub(super) fn info(&self) -> TcpInfo {
         let send = &self.send;
+        let repairs = send.stats.repairs();
         let FourTuple { local, remote } = self.template.tuple();
         let time = |nanos: u64| (nanos > 0).then(|| Duration::from_nanos(nanos));
         TcpInfo {
@@ -324,9 +325,9 @@ impl Connection {
             pacing_rate: send.pacer.rate(),
             mss: send.mss as usize,
             bytes_sent: send.stats.bytes_sent,
-            bytes_retransmitted: send.stats.bytes_retransmitted,
-            retransmissions: send.stats.retransmissions,
-            losses: Some(send.stats.losses),
+            bytes_retransmitted: repairs.bytes_retransmitted,
+            retransmissions: repairs.retransmissions,
+            losses: Some(repairs.losses),
             timeouts: send.timeouts(),
             snd_una: send.una,
             una_sent_at: send.flight.una_sent_at(),
@@ -342,3 +343,16 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Time without activity after which empty queues give their memory back.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::congestion::Cubic;
+
+    /// There may be very many that do nothing: what few of them need at a time belongs into boxes that are given back.
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Connection>() <= 872, "{}", size_of::<Connection>());
+        assert!(size_of::<Cubic>() <= 120, "{}", size_of::<Cubic>());
+    }
+}

@@ -12,11 +12,11 @@ use crate::Instant;
 /// A second in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 /// Bytes of a quantum at most: one super-segment of the device.
-const MAX_QUANTUM: u64 = 64 << 10;
+const MAX_QUANTUM: u32 = 64 << 10;
 /// And at least: two segments of the common size, for which a receiver acknowledges at once.
-const MIN_QUANTUM: u64 = 2 * 1460;
+const MIN_QUANTUM: u32 = 2 * 1460;
 /// Bytes that leave before any pace is kept: what RFC 6928 lets an initial window be, as a burst.
-const UNPACED: u64 = 14_600;
+const UNPACED: u16 = 14_600;
 
 /// Lets segments out at a rate.
 #[derive(Clone, Debug)]
@@ -29,12 +29,12 @@ pub(super) struct Pacer {
     empty: Instant,
     /// What of that is less than a nanosecond, of `rate`.
     fraction: u64,
-    /// Bytes that the bucket holds.
-    quantum: u64,
-    /// Nanoseconds that it takes to fill.
+    /// Nanoseconds that it takes to fill the bucket.
     fill: u64,
+    /// Bytes that it holds.
+    quantum: u32,
     /// Bytes that leave without waiting, before all others.
-    unpaced: u64,
+    unpaced: u16,
     /// A burst has begun, and the bucket was not empty then.
     in_burst: bool,
 }
@@ -47,8 +47,8 @@ impl Pacer {
             max_rate: u64::MAX,
             empty: Instant::ZERO,
             fraction: 0,
-            quantum: 0,
             fill: 0,
+            quantum: 0,
             unpaced: UNPACED,
             in_burst: false,
         }
@@ -85,8 +85,8 @@ impl Pacer {
             return;
         }
         self.rate = rate;
-        self.quantum = (rate / 1_000).clamp(MIN_QUANTUM, MAX_QUANTUM);
-        self.fill = (self.quantum * SECOND).div_ceil(rate.max(1));
+        self.quantum = u32::try_from(rate / 1_000).unwrap_or(MAX_QUANTUM).clamp(MIN_QUANTUM, MAX_QUANTUM);
+        self.fill = (u64::from(self.quantum) * SECOND).div_ceil(rate.max(1));
         self.fraction = self.fraction.min(rate.saturating_sub(1));
     }
 
@@ -116,16 +116,15 @@ impl Pacer {
             return u64::MAX;
         }
         let filled = now.as_nanos().saturating_sub(self.empty.as_nanos());
-        let credit = if filled >= self.fill { self.quantum } else { self.rate * filled / SECOND };
-        self.unpaced.max(credit).max(mss)
+        let credit = if filled >= self.fill { self.quantum.into() } else { self.rate * filled / SECOND };
+        credit.max(self.unpaced.into()).max(mss)
     }
 
     /// Bytes have left.
     pub(super) fn on_sent(&mut self, now: Instant, bytes: u64) {
-        let free = bytes.min(self.unpaced);
-        self.unpaced -= free;
-        let bytes = bytes - free;
-        if self.rate == 0 || bytes == 0 {
+        let paced = bytes.saturating_sub(self.unpaced.into());
+        self.unpaced = u16::try_from(bytes).map_or(0, |bytes| self.unpaced.saturating_sub(bytes));
+        if self.rate == 0 || paced == 0 {
             return;
         }
         let full = now.as_nanos().saturating_sub(self.fill);
@@ -133,7 +132,7 @@ impl Pacer {
             self.empty = Instant::from_nanos(full);
             self.fraction = 0;
         }
-        let time = bytes.saturating_mul(SECOND).saturating_add(self.fraction);
+        let time = paced.saturating_mul(SECOND).saturating_add(self.fraction);
         self.empty += Duration::from_nanos(time / self.rate);
         self.fraction = time % self.rate;
         self.in_burst = self.empty < now;
@@ -178,7 +177,7 @@ mod tests {
                 let time = 20 * SECOND.min(2_000_000 * SECOND / rate * MSS);
                 let sent = send_for(&mut pacer, SECOND, time, late);
                 let expected = (u128::from(rate) * u128::from(time) / u128::from(SECOND)) as u64;
-                let burst = 2 * pacer.quantum;
+                let burst = 2 * u64::from(pacer.quantum);
                 assert!(sent.abs_diff(expected) <= burst + expected / 1_000_000, "{rate}: {sent}, not {expected}");
             }
         }

@@ -38,7 +38,7 @@ const PLATEAUS: [u32; 9] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 508, 2
 const COMMON: [u32; 8] = [1280, 1400, 1420, 1450, 1480, 1492, 1500, 9000];
 
 /// What is known of the path.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PathMtu {
     /// Of the interface.
     link: u32,
@@ -48,12 +48,23 @@ pub(super) struct PathMtu {
 }
 
 /// The search for more than `current`, if that is less than the link's own (RFC 8899 section 5.2).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Search {
     /// SEARCH_COMPLETE: as much as the path carries, for the time being.
     Complete { until: Instant },
-    /// SEARCHING: up to `high` is possible, and `size` is tried next, after it was lost so many times in a row.
-    Searching { high: u32, size: u32, lost: u8, not_before: Instant },
+    /// SEARCHING. Boxed, as most paths carry what their links do.
+    Searching(Box<Next>),
+}
+
+/// What to try next.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    /// As much is possible.
+    high: u32,
+    size: u32,
+    /// Times in a row that this size was lost.
+    lost: u8,
+    not_before: Instant,
 }
 
 /// What follows from a router's report.
@@ -102,11 +113,11 @@ impl PathMtu {
         let lowered = (timeouts >= TIMEOUTS && self.lower(BASE.max(self.least())))
             || (timeouts >= 2 * TIMEOUTS && self.lower(self.least()));
         if lowered {
-            let high = match self.search {
-                Search::Searching { high, .. } => high.max(before),
+            let high = match &self.search {
+                Search::Searching(next) => next.high.max(before),
                 Search::Complete { .. } => before,
             };
-            self.search = Search::Searching { high, size: high, lost: 0, not_before: now + PAUSE };
+            self.search = Search::try_next(high, high, now + PAUSE);
         }
         lowered
     }
@@ -121,10 +132,10 @@ impl PathMtu {
             && until <= now
         {
             // Perhaps what made the path small is gone, and it carries what the link does.
-            self.search = Search::Searching { high: self.link, size: self.link, lost: 0, not_before: now };
+            self.search = Search::try_next(self.link, self.link, now);
         }
-        match self.search {
-            Search::Searching { size, not_before, .. } if not_before <= now => Some(size.min(most)),
+        match &self.search {
+            Search::Searching(next) if next.not_before <= now => Some(next.size.min(most)),
             _ => None,
         }
     }
@@ -132,16 +143,16 @@ impl PathMtu {
     /// How long a packet is to be tried next, now or after a pause.
     #[inline]
     pub(super) fn searched_size(&self) -> Option<u32> {
-        match self.search {
-            Search::Searching { size, .. } if self.current < self.link => Some(size),
+        match &self.search {
+            Search::Searching(next) if self.current < self.link => Some(next.size),
             _ => None,
         }
     }
 
     /// A probe of `size` bytes has arrived (RFC 4821 section 7.6.1).
     pub(super) fn probe_arrived(&mut self, now: Instant, size: u32) {
-        let high = match self.search {
-            Search::Searching { high, .. } => high,
+        let high = match &self.search {
+            Search::Searching(next) => next.high,
             Search::Complete { .. } => self.link,
         };
         self.current = self.current.max(size.min(self.link));
@@ -150,25 +161,25 @@ impl PathMtu {
 
     /// A probe of `size` bytes was lost, and nothing else (RFC 4821 section 7.6.2).
     pub(super) fn probe_lost(&mut self, now: Instant, size: u32) {
-        let Search::Searching { lost, not_before, .. } = &mut self.search else { return };
-        *lost += 1;
-        *not_before = now + PAUSE;
-        if *lost >= MAX_PROBES {
+        let Search::Searching(next) = &mut self.search else { return };
+        next.lost += 1;
+        next.not_before = now + PAUSE;
+        if next.lost >= MAX_PROBES {
             self.search_up_to(now, size.saturating_sub(1), now + PAUSE);
         }
     }
 
     /// A probe was lost together with others: that says nothing (RFC 4821 section 7.6.4).
     pub(super) fn probe_inconclusive(&mut self, now: Instant) {
-        if let Search::Searching { not_before, .. } = &mut self.search {
-            *not_before = now + PAUSE;
+        if let Search::Searching(next) = &mut self.search {
+            next.not_before = now + PAUSE;
         }
     }
 
     /// Goes on with the next size, of at most `high`.
     fn search_up_to(&mut self, now: Instant, high: u32, not_before: Instant) {
         self.search = match next_size(self.current, high) {
-            Some(size) => Search::Searching { high, size, lost: 0, not_before },
+            Some(size) => Search::try_next(high, size, not_before),
             None => Search::Complete { until: now + RAISE_AFTER },
         };
     }
@@ -183,6 +194,12 @@ impl PathMtu {
             self.current = mtu;
         }
         lower
+    }
+}
+
+impl Search {
+    fn try_next(high: u32, size: u32, not_before: Instant) -> Self {
+        Self::Searching(Box::new(Next { high, size, lost: 0, not_before }))
     }
 }
 

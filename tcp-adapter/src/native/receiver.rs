@@ -329,7 +329,7 @@ impl Receiver {
                 field
             }
             Some(window) => {
-                let window = self.window.advertise_told(now, next, window);
+                let window = self.window.advertise_told(next, window);
                 self.window.field(window)
             }
             None if syn => ReceiveWindow::syn_window(self.window.buffer() as usize),

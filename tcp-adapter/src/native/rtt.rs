@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{Instant, RoundTrip};
 
 /// Retransmission timeout before anything is known (RFC 6298 section 2.1).
-const INITIAL_RTO: u64 = 1_000_000_000;
+const INITIAL_RTO: u32 = 1_000_000_000;
 
 /// How long the smallest round-trip time stays the smallest: paths change (RFC 8985 section 6.2 leaves the length open; Linux
 /// takes five minutes).
@@ -21,17 +21,17 @@ pub(super) struct RttEstimator {
     min: u64,
     min_since: Instant,
     /// Timeout while nothing is known.
-    initial_rto: u64,
-    /// Bounds of the timeout.
-    min_rto: u64,
-    max_rto: u64,
+    initial_rto: u32,
+    /// Bounds of the timeout, in microseconds: they are configured, and there are very many connections.
+    min_rto: u32,
+    max_rto: u32,
     /// Timeouts in a row without an acknowledgement of anything new.
     backoff: u32,
 }
 
 impl RttEstimator {
     pub(super) fn new(min_rto: Duration, max_rto: Duration) -> Self {
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         Self {
             srtt: 0,
             rttvar: 0,
@@ -39,8 +39,8 @@ impl RttEstimator {
             min: u64::MAX,
             min_since: Instant::ZERO,
             initial_rto: INITIAL_RTO,
-            min_rto: nanos(min_rto),
-            max_rto: nanos(max_rto),
+            min_rto: micros(min_rto),
+            max_rto: micros(max_rto),
             backoff: 0,
         }
     }
@@ -90,8 +90,9 @@ impl RttEstimator {
     /// The timeout, backed off (RFC 6298 sections 2 and 5.5). The variation counts for the granularity of a clock at least, here
     /// the smallest timeout, so that a path without jitter does not time out by a hair (RFC 6298 section 2.3, G).
     pub(super) fn rto(&self) -> u64 {
-        let base = if self.srtt == 0 { self.initial_rto } else { self.srtt + (self.rttvar * 4).max(self.min_rto) };
-        base.max(self.min_rto).saturating_mul(1 << self.backoff.min(16)).min(self.max_rto)
+        let [least, most] = [self.min_rto, self.max_rto].map(|micros| u64::from(micros) * 1_000);
+        let base = if self.srtt == 0 { self.initial_rto.into() } else { self.srtt + (self.rttvar * 4).max(least) };
+        base.max(least).saturating_mul(1 << self.backoff.min(16)).min(most)
     }
 
     /// Timeouts in a row.
@@ -111,7 +112,7 @@ impl RttEstimator {
 
     /// The SYN had to be repeated, and its round-trip time is not known: RFC 6298 section 5.7 asks for 3 s once data is sent.
     pub(super) fn after_lost_syn(&mut self) {
-        const RTO_AFTER_LOST_SYN: u64 = 3_000_000_000;
+        const RTO_AFTER_LOST_SYN: u32 = 3_000_000_000;
         self.backoff = 0;
         self.initial_rto = RTO_AFTER_LOST_SYN;
     }

@@ -26,9 +26,16 @@ pub(crate) struct ReceiveWindow {
     /// Bytes that may be held, at present and at most.
     buffer: u32,
     limit: u32,
+    shift: u8,
+    /// Boxed, and not there while the layer above has windows of its own: very many connections have such a layer.
+    tuning: Option<Box<Tuning>>,
+}
+
+/// What the buffer grows by.
+#[derive(Debug)]
+struct Tuning {
     /// Nanoseconds of a round trip, or [`UNKNOWN`].
     rtt: u32,
-    shift: u8,
     /// When the measurement that is going on began, and what had been read by then.
     since: Instant,
     since_read: u64,
@@ -62,13 +69,8 @@ impl ReceiveWindow {
             // Less than one unit could not be expressed, and the window would stay closed.
             buffer: u32::try_from(initial).unwrap_or(u32::MAX).min(limit).max(1 << shift),
             limit,
-            rtt: UNKNOWN,
             shift,
-            since: now,
-            since_read: 0,
-            // The window of the SYN may have been known for long.
-            timed_edge: NEXT,
-            timed_since: now,
+            tuning: Some(Box::new(Tuning::new(now))),
         }
     }
 
@@ -123,9 +125,10 @@ impl ReceiveWindow {
     }
 
     /// The window that the layer above wants to advertise instead, cut to the limit, rounded down to the scale.
-    pub(crate) fn advertise_told(&mut self, now: Instant, rcv_nxt: u64, window: u32) -> u32 {
+    pub(crate) fn advertise_told(&mut self, rcv_nxt: u64, window: u32) -> u32 {
         let window = window.min(self.limit) >> self.shift << self.shift;
-        self.move_edge(now, self.edge.max(rcv_nxt + u64::from(window)));
+        self.edge = self.edge.max(rcv_nxt + u64::from(window));
+        self.tuning = None;
         window
     }
 
@@ -147,32 +150,36 @@ impl ReceiveWindow {
     /// The peer may have had nothing to send for part of that time, so less counts at once and more by and by.
     pub(crate) fn on_rtt(&mut self, sample: Duration) {
         let sample = clamp_rtt(u64::try_from(sample.as_nanos()).unwrap_or(u64::MAX));
-        self.rtt = if sample < self.rtt { sample } else { self.rtt + (sample - self.rtt) / 8 };
+        if let Some(tuning) = &mut self.tuning {
+            tuning.rtt = if sample < tuning.rtt { sample } else { tuning.rtt + (sample - tuning.rtt) / 8 };
+        }
     }
 
     /// Data has arrived: lets the buffer grow if the application has read more than half of it within a round trip. Then the
     /// window is or will be what limits the sender.
     pub(crate) fn on_data(&mut self, now: Instant, state: &ReceiveState) {
-        if state.rcv_nxt >= self.timed_edge {
+        let Some(tuning) = &mut self.tuning else { return };
+        if state.rcv_nxt >= tuning.timed_edge {
             // What has arrived could not be sent before the window for it had come, so a round trip takes no longer than this.
-            self.rtt = self.rtt.min(clamp_rtt(since(now, self.timed_since)));
-            self.timed_edge = NEXT;
+            tuning.rtt = tuning.rtt.min(clamp_rtt(since(now, tuning.timed_since)));
+            tuning.timed_edge = NEXT;
         }
-        if self.rtt == UNKNOWN || since(now, self.since) < u64::from(self.rtt) {
+        if tuning.rtt == UNKNOWN || since(now, tuning.since) < u64::from(tuning.rtt) {
             return;
         }
-        let read = state.read.saturating_sub(self.since_read);
+        let read = state.read.saturating_sub(tuning.since_read);
         if read > u64::from(self.buffer / 2) && !state.pressure {
             self.buffer = self.buffer.saturating_mul(2).min(self.limit);
         }
-        self.since = now;
-        self.since_read = state.read;
+        tuning.since = now;
+        tuning.since_read = state.read;
     }
 
     fn move_edge(&mut self, now: Instant, edge: u64) {
-        if self.timed_edge == NEXT && edge > self.edge {
-            self.timed_edge = edge;
-            self.timed_since = now;
+        let tuning = self.tuning.get_or_insert_with(|| Box::new(Tuning::new(now)));
+        if tuning.timed_edge == NEXT && edge > self.edge {
+            tuning.timed_edge = edge;
+            tuning.timed_since = now;
         }
         self.edge = edge;
     }
@@ -184,6 +191,13 @@ impl ReceiveWindow {
         let step = u64::from(state.mss.min(buffer / 2).max(1));
         let edge = state.read + u64::from(buffer);
         (edge >= self.edge + step).then_some(edge)
+    }
+}
+
+impl Tuning {
+    fn new(now: Instant) -> Self {
+        // The window of the SYN may have been known for long.
+        Self { rtt: UNKNOWN, since: now, since_read: 0, timed_edge: NEXT, timed_since: now }
     }
 }
 

@@ -81,7 +81,7 @@ impl Sender {
             let inside = blocks.get(1).is_some_and(|&(from, to)| from <= start && end.cast_signed() <= to);
             if index == 0 && (below || inside) {
                 // Only what was sent again can have arrived twice, which may be told after the repair has ended.
-                duplicate = end + self.max_window > prior_una && self.stats.duplicates < self.stats.retransmissions;
+                duplicate = end + self.max_window > prior_una && self.stats.repairs().may_be_duplicated();
                 continue;
             }
             let start = u64::try_from(start).unwrap_or(0);
@@ -113,10 +113,10 @@ impl Sender {
         if !duplicate {
             return;
         }
-        self.stats.duplicates += 1;
+        self.stats.repairs_mut().duplicates += 1;
         self.evidence.note_duplicate();
         // A probe is sent on suspicion: its duplicate says nothing of reordering.
-        if !self.tail_probe.is_some_and(|probe| probe.retransmission && probe.end <= self.una) {
+        if !self.tail_probe.as_ref().is_some_and(|probe| probe.retransmission && probe.end <= self.una) {
             self.rack.saw_duplicate(self.una, self.nxt);
         }
     }
@@ -125,7 +125,9 @@ impl Sender {
     /// tells; else only what is acknowledged beyond it shows that it has not arrived twice, which the receiver would have
     /// said by then.
     fn judge_tail_probe(&mut self, ack: &Acknowledgement<'_>, duplicate: bool, advanced: bool) -> bool {
-        let Some(probe) = self.tail_probe.filter(|probe| ack.una >= probe.end) else { return false };
+        let Some(probe) = self.tail_probe.as_deref().copied().filter(|probe| ack.una >= probe.end) else {
+            return false;
+        };
         let beyond = ack.una > probe.end;
         let answered_twice = duplicate || (!advanced && ack.may_be_duplicate && ack.sack.is_empty());
         let repaired = match (probe.timestamp, ack.echo) {
@@ -238,7 +240,7 @@ impl Sender {
         if lost == 0 {
             return;
         }
-        self.stats.losses += lost.div_ceil(u64::from(self.mss));
+        self.stats.repairs_mut().losses += lost.div_ceil(u64::from(self.mss));
         if self.repair.is_repairing() {
             return;
         }

@@ -61,8 +61,9 @@ pub(super) struct Sender {
     rack: Rack,
     repair: Repair,
     evidence: Evidence,
-    tail_probe: Option<TailProbe>,
-    mtu_probe: MtuProbe,
+    /// Both boxed, as very many connections have neither.
+    tail_probe: Option<Box<TailProbe>>,
+    mtu_probe: Option<Box<MtuProbe>>,
     /// Initial sequence number (ISS).
     pub(super) iss: u32,
     /// Everything before is acknowledged.
@@ -107,14 +108,40 @@ pub(super) struct Sender {
 }
 
 /// Counters of the sending side.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct SendStats {
     pub(super) bytes_sent: u64,
+    /// Boxed, as very many connections never lose anything.
+    repairs: Option<Box<Repairs>>,
+}
+
+/// Counters of what was lost and sent again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Repairs {
     pub(super) bytes_retransmitted: u64,
     pub(super) retransmissions: u64,
     pub(super) losses: u64,
     /// Times that the receiver told of something that arrived twice.
     duplicates: u64,
+}
+
+impl Repairs {
+    /// Whether the receiver may tell of one more thing that arrived twice.
+    fn may_be_duplicated(&self) -> bool {
+        self.duplicates < self.retransmissions
+    }
+}
+
+impl SendStats {
+    /// What was lost and sent again so far.
+    pub(super) fn repairs(&self) -> Repairs {
+        self.repairs.as_deref().copied().unwrap_or_default()
+    }
+
+    /// The same, to be added to.
+    fn repairs_mut(&mut self) -> &mut Repairs {
+        self.repairs.get_or_insert_default()
+    }
 }
 
 /// A time that never comes.
@@ -132,7 +159,7 @@ impl Sender {
             repair: Repair::Open,
             evidence: Evidence::NONE,
             tail_probe: None,
-            mtu_probe: MtuProbe::None,
+            mtu_probe: None,
             iss,
             una: 0,
             nxt: 0,
@@ -244,15 +271,16 @@ impl Sender {
         if retransmission {
             self.flight.resend(now, start, end, segment);
             let segments = payload.div_ceil(u64::from(segment.max(1))).max(1);
-            self.stats.retransmissions += segments;
-            self.stats.bytes_retransmitted += payload;
+            let repairs = self.stats.repairs_mut();
+            repairs.retransmissions += segments;
+            repairs.bytes_retransmitted += payload;
             self.evidence.note_resent(timestamp);
             self.note_resent_mtu_probe(start, end);
         } else {
             self.flight.send(now, start, end, segment);
             self.nxt = end;
             if let &Plan::Probe { size, .. } = plan {
-                self.mtu_probe = MtuProbe::Sent { start, end, size };
+                self.mtu_probe = Some(Box::new(MtuProbe::Sent { start, end, size }));
             }
         }
         if let Repair::Fast { prr: Some(prr), .. } = &mut self.repair {
@@ -266,7 +294,7 @@ impl Sender {
             self.fin = Fin::Sent;
         }
         if std::mem::take(&mut self.probing) {
-            self.tail_probe = Some(TailProbe { end, retransmission, timestamp });
+            self.tail_probe = Some(Box::new(TailProbe { end, retransmission, timestamp }));
         }
         self.arm_after_sending(now);
     }

@@ -9,11 +9,8 @@ use super::{Plan, Sender};
 const FOLLOWERS: u64 = 3;
 
 /// How far the probe is that was sent last.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum MtuProbe {
-    /// There is none to hear of.
-    #[default]
-    None,
     /// A packet of `size` bytes with these offsets is on its way.
     Sent { start: u64, end: u64, size: u32 },
     /// So it ended, and nobody has asked yet.
@@ -47,7 +44,7 @@ impl Sender {
     /// there are enough data and window for it and for what would tell of its loss.
     pub(in crate::native) fn may_probe_mtu(&mut self, size: u32, len: u64) -> MayProbe {
         let mss = u64::from(self.mss);
-        let calm = matches!((&self.mtu_probe, &self.repair), (MtuProbe::None, Repair::Open))
+        let calm = matches!((&self.mtu_probe, &self.repair), (None, Repair::Open))
             && !self.probing
             && self.rtt.backoff() == 0
             && self.flight.lost() == 0
@@ -72,28 +69,31 @@ impl Sender {
 
     /// What became of the last probe, if that is news: its size and its fate.
     pub(in crate::native) fn take_mtu_probe(&mut self) -> Option<(u32, ProbeFate)> {
-        let MtuProbe::Over { size, fate } = self.mtu_probe else { return None };
-        self.mtu_probe = MtuProbe::None;
+        let &MtuProbe::Over { size, fate } = self.mtu_probe.as_deref()? else { return None };
+        self.mtu_probe = None;
         Some((size, fate))
     }
 
     /// A router has said that the probe was too big: what it carried leaves again in segments of the usual size.
     pub(in crate::native) fn resend_mtu_probe(&mut self) {
-        self.mtu_probe = MtuProbe::None;
+        self.mtu_probe = None;
         self.resend_too_big(u64::from(self.mss));
     }
 
     /// After an acknowledgement: whether the probe has arrived. Once it was lost or sent again, it does not count any more.
     pub(super) fn judge_mtu_probe(&mut self) {
-        let MtuProbe::Sent { start, end, size } = self.mtu_probe else { return };
-        if self.una >= end || self.flight.is_sacked(start) {
-            self.mtu_probe = MtuProbe::Over { size, fate: ProbeFate::Arrived };
+        let Some(probe) = self.mtu_probe.as_deref_mut() else { return };
+        if let MtuProbe::Sent { start, end, size } = *probe
+            && (self.una >= end || self.flight.is_sacked(start))
+        {
+            *probe = MtuProbe::Over { size, fate: ProbeFate::Arrived };
         }
     }
 
     /// `lost` bytes were just found to be lost. Returns those that congestion may have lost: all but a probe.
     pub(super) fn excuse_mtu_probe(&mut self, lost: u64) -> u64 {
-        let MtuProbe::Sent { start, end, size } = self.mtu_probe else { return lost };
+        let Some(probe) = self.mtu_probe.as_deref_mut() else { return lost };
+        let MtuProbe::Sent { start, end, size } = *probe else { return lost };
         if !self.flight.is_lost(start) {
             return lost;
         }
@@ -101,24 +101,27 @@ impl Sender {
         self.flight.delivery.excuse(lost - others);
         let alone = others == 0 && matches!(self.repair, Repair::Open);
         let fate = if alone { ProbeFate::Lost } else { ProbeFate::Unknown };
-        self.mtu_probe = MtuProbe::Over { size, fate };
+        *probe = MtuProbe::Over { size, fate };
         others
     }
 
     /// The bytes from `start` to `end` leave again. If they are the probe's, its acknowledgement will say nothing of it.
     pub(super) fn note_resent_mtu_probe(&mut self, start: u64, end: u64) {
-        if let MtuProbe::Sent { start: first, end: last, size } = self.mtu_probe
+        if let Some(probe) = self.mtu_probe.as_deref_mut()
+            && let MtuProbe::Sent { start: first, end: last, size } = *probe
             && start < last
             && first < end
         {
-            self.mtu_probe = MtuProbe::Over { size, fate: ProbeFate::Unknown };
+            *probe = MtuProbe::Over { size, fate: ProbeFate::Unknown };
         }
     }
 
     /// The retransmission timer has expired: what followed the probe was lost too (RFC 4821 section 7.6.3).
     pub(super) fn give_up_mtu_probe(&mut self) {
-        if let MtuProbe::Sent { size, .. } = self.mtu_probe {
-            self.mtu_probe = MtuProbe::Over { size, fate: ProbeFate::Unknown };
+        if let Some(probe) = self.mtu_probe.as_deref_mut()
+            && let MtuProbe::Sent { size, .. } = *probe
+        {
+            *probe = MtuProbe::Over { size, fate: ProbeFate::Unknown };
         }
     }
 }

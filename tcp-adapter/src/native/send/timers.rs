@@ -113,7 +113,7 @@ impl Sender {
     /// acknowledgement, which may be about older segments and tells nothing of the tail.
     fn arm_probe(&mut self, now: Instant) {
         let possible = self.sack
-            && self.tail_probe.is_none_or(|probe| probe.end <= self.una)
+            && self.tail_probe.as_ref().is_none_or(|probe| probe.end <= self.una)
             && !self.probing
             && !self.repair.is_repairing()
             && self.flight.sacked() == 0
@@ -142,7 +142,7 @@ impl Sender {
         // A head that the receiver claims to hold and does not acknowledge: it has thrown away what it held (RFC 2018 section 8).
         let reneged = head.fate == super::flight::Fate::Sacked;
         let lost = self.flight.lose_all(reneged);
-        self.stats.losses += lost.div_ceil(u64::from(self.mss));
+        self.stats.repairs_mut().losses += lost.div_ceil(u64::from(self.mss));
         if !again {
             self.congested(now, Cause::Timeout, in_flight, lost);
             // A second doubt about the same segments would be none (RFC 5682 section 2.1 step 1).
