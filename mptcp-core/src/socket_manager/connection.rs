@@ -330,11 +330,11 @@ impl Connection {
             scheduler: self.scheduler.name(),
             coupling: self.coupler.coupling(),
             subflows: self.subflows.len(),
-            bytes_sent: queue.end() - queue.unsent() + self.early.sent,
-            bytes_acked: queue.una() + self.early.sent,
-            bytes_received: self.receiver.stream.rcv_nxt() + self.early.received,
-            early_sent: self.early.sent,
-            early_received: self.early.received,
+            bytes_sent: queue.end() - queue.unsent() + u64::from(self.early.sent),
+            bytes_acked: queue.una() + u64::from(self.early.sent),
+            bytes_received: self.receiver.stream.rcv_nxt() + u64::from(self.early.received),
+            early_sent: self.early.sent.into(),
+            early_received: self.early.received.into(),
             bytes_retransmitted: self.sender.bytes_reinjected,
             snd_una: queue.una(),
             snd_nxt: queue.nxt(),
@@ -362,5 +362,17 @@ impl Connection {
     /// Subflows whose MP_JOIN this side has answered and that are not authenticated yet.
     pub(crate) fn half_open_joins(&self) -> usize {
         self.subflows.iter().filter(|subflow| matches!(subflow.stage, Stage::JoinAnswered { .. })).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be very many that do nothing: what few of them need at a time belongs into boxes that are given back.
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Connection>() <= 680, "{}", size_of::<Connection>());
+        assert!(size_of::<Subflow>() <= 312, "{}", size_of::<Subflow>());
     }
 }

@@ -24,9 +24,9 @@ pub(crate) struct Early {
     /// Our SYN has left with data, of which the SYN/ACK will tell how much was taken.
     offered: bool,
     /// Bytes of ours that the peer has taken.
-    pub(crate) sent: u64,
+    pub(crate) sent: u32,
     /// Bytes of the peer's that TCP has taken.
-    pub(crate) received: u64,
+    pub(crate) received: u32,
 }
 
 impl Connection {
@@ -51,11 +51,12 @@ impl Connection {
         }
         if self.early.offered && segment.flags.syn {
             self.early.offered = false;
-            self.early.sent = segment.acked.unwrap_or(0);
+            let sent = segment.acked.unwrap_or(0);
+            self.early.sent = u32::try_from(sent).unwrap_or(u32::MAX);
             // What was not taken is sent like all that follows, with a mapping (appendix B.3, figures 20 and 21).
-            self.sender.queue.skip(self.early.sent);
+            self.sender.queue.skip(sent);
         }
-        let (sent, received) = (self.early.sent, self.early.received);
+        let (sent, received) = (u64::from(self.early.sent), u64::from(self.early.received));
         let known = usize::try_from(received.saturating_sub(segment.offset)).unwrap_or(usize::MAX).min(segment.len);
         SegmentIn {
             offset: segment.offset.saturating_sub(received),
@@ -68,7 +69,7 @@ impl Connection {
     /// The same of a segment that is about to leave.
     #[inline]
     pub(crate) fn without_early_sent(&self, id: SubflowId, segment: &SegmentOut) -> SegmentOut {
-        let sent = if id == SubflowId(0) { self.early.sent } else { 0 };
+        let sent = if id == SubflowId(0) { u64::from(self.early.sent) } else { 0 };
         SegmentOut {
             offset: segment.offset.saturating_sub(sent),
             chunk: segment.chunk.map(|chunk| Chunk { offset: chunk.offset.saturating_sub(sent), ..chunk }),
@@ -78,7 +79,7 @@ impl Connection {
 
     /// The same of received bytes. Those that came with the SYN go to the application; `None` if that is all of them.
     pub(crate) fn take_early(&mut self, id: SubflowId, mut received: Received, cx: &mut Cx<'_>) -> Option<Received> {
-        let early = if id == SubflowId(0) { self.early.received } else { 0 };
+        let early = if id == SubflowId(0) { u64::from(self.early.received) } else { 0 };
         if received.offset < early {
             let len = usize::try_from(early - received.offset).unwrap_or(usize::MAX).min(received.bytes.len());
             let bytes = received.bytes.split_to(len);

@@ -33,13 +33,14 @@ impl Connection {
         self.trim_at = None;
         self.sender.queue.trim();
         self.sender.messages.trim();
+        self.sender.reinject.trim();
         self.receiver.stream.trim();
         for subflow in &mut self.subflows {
             subflow.sent.trim();
             subflow.received.trim();
             subflow.reader.trim();
             subflow.control.trim();
-            subflow.said = None;
+            subflow.lately = None;
         }
         self.doomed.trim();
         self.past.shrink_to_fit();

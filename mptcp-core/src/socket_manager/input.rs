@@ -188,14 +188,15 @@ impl Connection {
         if shows || !state.confirmed || !state.introduced {
             return None;
         }
-        if segment.window == subflow.heard_window && subflow.heard.is(segment.options) {
+        let lately = subflow.lately.as_deref();
+        if lately.is_some_and(|lately| segment.window == lately.heard_window && lately.heard.is(segment.options)) {
             // All of it is known from the segment before.
             return Some(Verdict::Accept);
         }
         let dss = wire::LoneDss::read(segment.options)?;
         let idsn = state.local.idsn;
         let near = DataSeq::at(idsn, self.sender.queue.una());
-        if dss.maps_nothing_but(&subflow.heard) {
+        if dss.maps_nothing_but(lately.map(|lately| &lately.heard)) {
             self.data_acknowledged(id, dss.data_ack.resolve(near).position(idsn), segment, shared);
             self.note_heard(id, segment);
             return Some(Verdict::Accept);
@@ -329,8 +330,8 @@ impl Connection {
             return;
         }
         if let Some(subflow) = self.subflow_mut(id) {
-            subflow.heard = RawDss::new(segment.options);
-            subflow.heard_window = segment.window;
+            let lately = subflow.lately.get_or_insert_default();
+            (lately.heard, lately.heard_window) = (RawDss::new(segment.options), segment.window);
         }
     }
 

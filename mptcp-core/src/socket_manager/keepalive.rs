@@ -4,6 +4,7 @@ use tcp_adapter::Instant;
 
 use super::connection::{Connection, Doom};
 use super::shared::Cx;
+use super::subflow::Subflow;
 use crate::config::KeepAlive;
 use crate::event::{CloseReason, SubflowId};
 use crate::wire::ResetReason;
@@ -11,8 +12,6 @@ use crate::wire::ResetReason;
 /// How a subflow is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
-    /// Not at all, or not yet.
-    Off,
     /// To be looked at then. What is heard in the meantime does not move that time, so that it costs nothing.
     Quiet { at: Instant },
     /// So many probes are out since the peer was last heard.
@@ -20,11 +19,10 @@ pub(crate) enum Watch {
 }
 
 impl Watch {
-    pub(crate) fn deadline(self) -> Option<Instant> {
-        match self {
-            Self::Off => None,
-            Self::Quiet { at } => Some(at),
-            Self::Probing { again, .. } => Some(again),
+    pub(crate) fn deadline(&self) -> Instant {
+        match *self {
+            Self::Quiet { at } => at,
+            Self::Probing { again, .. } => again,
         }
     }
 }
@@ -33,17 +31,16 @@ impl Connection {
     /// Begins to watch subflows that have come up.
     pub(crate) fn watch_subflows(&mut self, cx: &Cx<'_>) {
         let Some(KeepAlive { idle, .. }) = cx.shared.config.keepalive else { return };
-        for subflow in self.subflows.iter_mut().filter(|subflow| subflow.watch == Watch::Off && subflow.alive()) {
-            subflow.watch = Watch::Quiet { at: cx.now + idle };
+        for subflow in self.subflows.iter_mut().filter(|subflow| subflow.watch.is_none() && subflow.alive()) {
+            subflow.watch = Some(Box::new(Watch::Quiet { at: cx.now + idle }));
         }
     }
 
     /// Probes the subflows that were quiet for too long, and gives up those whose peer is gone.
     pub(crate) fn check_quiet(&mut self, cx: &mut Cx<'_>) {
         let Some(keepalive) = cx.shared.config.keepalive else { return };
-        let due = |watch: Watch| watch.deadline().is_some_and(|at| at <= cx.now);
-        let quiet: Vec<SubflowId> =
-            self.subflows.iter().filter(|subflow| due(subflow.watch)).map(|subflow| subflow.id).collect();
+        let due = |subflow: &&Subflow| subflow.watch.as_ref().is_some_and(|watch| watch.deadline() <= cx.now);
+        let quiet: Vec<SubflowId> = self.subflows.iter().filter(due).map(|subflow| subflow.id).collect();
         for id in quiet {
             if self.probe_quiet(id, keepalive, cx) {
                 continue;
@@ -60,18 +57,18 @@ impl Connection {
     fn probe_quiet(&mut self, id: SubflowId, keepalive: KeepAlive, cx: &mut Cx<'_>) -> bool {
         let now = cx.now;
         let Some(subflow) = self.subflow_mut(id) else { return true };
-        let sent = match subflow.watch {
-            Watch::Probing { sent, last, .. } if subflow.heard_at <= last => sent,
-            Watch::Off | Watch::Quiet { .. } | Watch::Probing { .. } => 0,
+        let sent = match subflow.watch.as_deref() {
+            Some(&Watch::Probing { sent, last, .. }) if subflow.heard_at <= last => sent,
+            _ => 0,
         };
         // What was sent and is not acknowledged has timers of its own.
         let busy = subflow.waiting_since.is_some().then_some(now);
         let quiet_from = busy.unwrap_or(subflow.heard_at) + keepalive.idle;
         if sent == 0 && quiet_from > now {
-            subflow.watch = Watch::Quiet { at: quiet_from };
+            subflow.watch = Some(Box::new(Watch::Quiet { at: quiet_from }));
             return true;
         }
-        subflow.watch = Watch::Probing { sent: sent + 1, last: now, again: now + keepalive.interval };
+        subflow.watch = Some(Box::new(Watch::Probing { sent: sent + 1, last: now, again: now + keepalive.interval }));
         if sent < keepalive.probes {
             cx.tcp.probe(now, subflow.tcp);
         }

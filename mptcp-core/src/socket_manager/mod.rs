@@ -330,7 +330,7 @@ impl SocketManager {
         self.conns.insert(|id| {
             let key = request.as_ref().and_then(|_| shared.draw_key(id));
             let mut conn = passive_open(id, tcp, syn, request, key, shared);
-            conn.early.received = syn.early as u64;
+            conn.early.received = u32::try_from(syn.early).unwrap_or(u32::MAX);
             conn
         });
         SynVerdict::Accept

@@ -97,7 +97,7 @@ impl Connection {
         }
         let Protocol::Multipath(state) = &self.protocol else { return };
         if let Some(chunk) = segment.chunk
-            && let Some(said) = &self.subflows[index].said
+            && let Some(said) = self.subflows[index].lately.as_ref().and_then(|lately| lately.said.as_ref())
             && (said.chunk, said.data_ack) == (chunk.offset, data_ack)
             && !shared.observations.are_wanted()
             && space.push(said.option.as_slice())
@@ -136,7 +136,7 @@ impl Connection {
                 let ssn = SubflowSeq::from_offset(mapping.offset).0;
                 if wire::emit_mapping(data_ack_seq, dsn, ssn, data_len(&mapping), mapping.checksum, space) {
                     let said = Said { chunk: mapping.offset, data_ack, option: RawDss::new(space.as_slice()) };
-                    **subflow.said.get_or_insert_with(|| Box::new(said)) = said;
+                    subflow.lately.get_or_insert_default().said = Some(said);
                 } else {
                     tracing::debug!(room = space.remaining(), "no room for a mapping");
                 }

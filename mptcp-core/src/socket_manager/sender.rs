@@ -306,7 +306,6 @@ impl Connection {
         }
         subflow.sent.push(SentMapping { offset: subflow.next_offset, pos: position, len, checksum });
         subflow.next_offset += u64::from(len);
-        subflow.bytes_sent += u64::from(len);
         subflow.waiting_since.get_or_insert(cx.now);
         self.expect_answers(index, cx);
         self.sender.queue.mark_sent(position..position + u64::from(len));

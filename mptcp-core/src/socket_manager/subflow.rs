@@ -64,6 +64,16 @@ pub(crate) struct Said {
     pub(crate) option: RawDss,
 }
 
+/// What the last segments with payload have said, in either direction.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lately {
+    /// The last one that came.
+    pub(crate) heard: RawDss,
+    pub(crate) heard_window: u32,
+    /// The last one that left.
+    pub(crate) said: Option<Said>,
+}
+
 /// A subflow that does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stale {
@@ -101,11 +111,8 @@ pub(crate) struct Subflow {
     /// Offset of the next byte given to TCP.
     pub(crate) next_offset: u64,
     pub(crate) received: ReceivedMap,
-    /// What the last segment with payload has said.
-    pub(crate) heard: RawDss,
-    pub(crate) heard_window: u32,
-    /// What the last one that left with payload did.
-    pub(crate) said: Option<Box<Said>>,
+    /// What the last segments with payload have said; forgotten while there are none.
+    pub(crate) lately: Option<Box<Lately>>,
     /// The payload was altered on the way: nothing that follows can be trusted (RFC 8684 section 3.7).
     pub(crate) altered: bool,
     pub(crate) reader: MappedReader,
@@ -135,8 +142,8 @@ pub(crate) struct Subflow {
     pub(crate) penalised: Option<Instant>,
     /// When a segment was last received.
     pub(crate) heard_at: Instant,
-    /// Keep-alive.
-    pub(crate) watch: Watch,
+    /// Keep-alive: how it is watched, once it is. Boxed, as few connections have it.
+    pub(crate) watch: Option<Box<Watch>>,
     /// The peer has removed its address: reset at this time unless it answers (RFC 8684 section 3.4.2).
     pub(crate) remove_at: Option<Instant>,
     /// In its FIN exchange: reset at this time if that is not complete.
@@ -149,8 +156,7 @@ pub(crate) struct Subflow {
     pub(crate) peer_reset: Option<(ResetReason, bool)>,
     /// The reason given in our own RST.
     pub(crate) own_reset: Option<ResetReason>,
-    /// Payload bytes given to TCP and taken from it.
-    pub(crate) bytes_sent: u64,
+    /// Payload bytes taken from TCP.
     pub(crate) bytes_received: u64,
     pub(crate) bytes_reinjected: u64,
 }
@@ -190,9 +196,7 @@ impl Subflow {
             sent: SentMap::default(),
             next_offset: 0,
             received: ReceivedMap::new(MAX_RECEIVED_MAPPINGS),
-            heard: RawDss::default(),
-            heard_window: 0,
-            said: None,
+            lately: None,
             altered: false,
             reader: MappedReader::default(),
             unmapped_since: None,
@@ -209,7 +213,7 @@ impl Subflow {
             false_alarms: 0,
             penalised: None,
             heard_at: Instant::ZERO,
-            watch: Watch::Off,
+            watch: None,
             remove_at: None,
             close_by: None,
             fin_sent: false,
@@ -217,7 +221,6 @@ impl Subflow {
             crossed: false,
             peer_reset: None,
             own_reset: None,
-            bytes_sent: 0,
             bytes_received: 0,
             bytes_reinjected: 0,
         }
@@ -282,7 +285,7 @@ impl Subflow {
             backup: self.backup,
             backup_by_peer: self.backup_by_peer,
             tcp: None,
-            bytes_sent: self.bytes_sent,
+            bytes_sent: self.next_offset,
             bytes_received: self.bytes_received,
             bytes_reinjected: self.bytes_reinjected,
         }

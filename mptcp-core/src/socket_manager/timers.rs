@@ -53,7 +53,7 @@ impl Connection {
             }
             earliest.or(subflow.miss_at);
             earliest.or(subflow.remove_at);
-            earliest.or(subflow.watch.deadline());
+            earliest.or(subflow.watch.as_ref().map(|watch| watch.deadline()));
             earliest.or(subflow.close_by);
             earliest.or(subflow.signal_at);
             earliest.or(subflow.unmapped_since.map(|since| since + config.unmapped_timeout));

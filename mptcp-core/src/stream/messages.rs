@@ -1,8 +1,6 @@
 //! What the application has said of the messages in its stream.
 
-use std::collections::VecDeque;
-
-use tcp_adapter::Instant;
+use tcp_adapter::{IdleQueue, Instant};
 
 use crate::scheduler::{MessageView, TrafficClass};
 
@@ -10,7 +8,7 @@ use crate::scheduler::{MessageView, TrafficClass};
 #[derive(Clone, Debug, Default)]
 pub struct Messages {
     /// Those whose end is known, in order.
-    ended: VecDeque<Message>,
+    ended: IdleQueue<Message>,
     /// Class and deadline of what was written after the last of these.
     open: (TrafficClass, Option<Instant>),
 }
@@ -55,7 +53,7 @@ impl Messages {
 
     /// Gives back the memory of an empty queue.
     pub fn trim(&mut self) {
-        self.ended.shrink_to_fit();
+        self.ended.trim();
     }
 }
 

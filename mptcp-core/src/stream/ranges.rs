@@ -7,8 +7,14 @@ use std::ops::Range;
 ///
 /// Finding a place costs O(log n) in the number of ranges; ranges that an insertion
 /// swallows were each inserted once, so that insertion is O(log n) amortised.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RangeSet {
+///
+/// It takes the room of a pointer until something is put into it, and again after [`trim`](Self::trim): there are very many, most of
+/// them empty.
+#[derive(Clone, Debug, Default)]
+pub struct RangeSet(Option<Box<Ranges>>);
+
+#[derive(Clone, Debug, Default)]
+struct Ranges {
     /// End of each range by its start.
     ends: BTreeMap<u64, u64>,
     bytes: u64,
@@ -17,14 +23,71 @@ pub struct RangeSet {
 impl RangeSet {
     /// The empty set.
     pub const fn new() -> Self {
-        Self { ends: BTreeMap::new(), bytes: 0 }
+        Self(None)
     }
 
     /// Adds every position of `range`; an empty range adds none.
     pub fn insert(&mut self, range: Range<u64>) {
-        if range.is_empty() {
-            return;
+        if !range.is_empty() {
+            self.0.get_or_insert_default().insert(range);
         }
+    }
+
+    /// Takes out every position of `range`.
+    pub fn remove(&mut self, range: Range<u64>) {
+        if let Some(ranges) = &mut self.0
+            && !range.is_empty()
+        {
+            ranges.remove(range);
+        }
+    }
+
+    /// Takes out every position before `position`.
+    pub fn remove_before(&mut self, position: u64) {
+        self.remove(0..position);
+    }
+
+    /// Gives back the memory of an empty set.
+    pub fn trim(&mut self) {
+        if self.is_empty() {
+            self.0 = None;
+        }
+    }
+
+    /// The lowest range.
+    pub fn first(&self) -> Option<Range<u64>> {
+        self.iter().next()
+    }
+
+    /// The highest range.
+    pub fn last(&self) -> Option<Range<u64>> {
+        self.0.as_ref()?.ends.last_key_value().map(|(&start, &end)| start..end)
+    }
+
+    /// Whether `position` is in the set.
+    pub fn contains(&self, position: u64) -> bool {
+        let before = self.0.as_ref().and_then(|ranges| ranges.ends.range(..=position).next_back());
+        before.is_some_and(|(_, &end)| position < end)
+    }
+
+    /// Whether the set has no positions.
+    pub fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|ranges| ranges.ends.is_empty())
+    }
+
+    /// How many positions the set has.
+    pub fn len_bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |ranges| ranges.bytes)
+    }
+
+    /// The ranges in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
+        self.0.iter().flat_map(|ranges| ranges.ends.iter()).map(|(&start, &end)| start..end)
+    }
+}
+
+impl Ranges {
+    fn insert(&mut self, range: Range<u64>) {
         let Range { mut start, mut end } = range;
         if let Some((&before, &before_end)) = self.ends.range(..start).next_back()
             && before_end >= start
@@ -40,11 +103,7 @@ impl RangeSet {
         self.bytes += end - start;
     }
 
-    /// Takes out every position of `range`.
-    pub fn remove(&mut self, range: Range<u64>) {
-        if range.is_empty() {
-            return;
-        }
+    fn remove(&mut self, range: Range<u64>) {
         if let Some((_, before_end)) = self.ends.range_mut(..range.start).next_back()
             && *before_end > range.start
         {
@@ -61,41 +120,6 @@ impl RangeSet {
                 self.ends.insert(range.end, inside_end);
             }
         }
-    }
-
-    /// Takes out every position before `position`.
-    pub fn remove_before(&mut self, position: u64) {
-        self.remove(0..position);
-    }
-
-    /// The lowest range.
-    pub fn first(&self) -> Option<Range<u64>> {
-        self.iter().next()
-    }
-
-    /// The highest range.
-    pub fn last(&self) -> Option<Range<u64>> {
-        self.ends.last_key_value().map(|(&start, &end)| start..end)
-    }
-
-    /// Whether `position` is in the set.
-    pub fn contains(&self, position: u64) -> bool {
-        self.ends.range(..=position).next_back().is_some_and(|(_, &end)| position < end)
-    }
-
-    /// Whether the set has no positions.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// How many positions the set has.
-    pub const fn len_bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// The ranges in ascending order.
-    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
-        self.ends.iter().map(|(&start, &end)| start..end)
     }
 }
 

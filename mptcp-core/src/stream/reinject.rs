@@ -41,13 +41,18 @@ impl ReinjectQueue {
         self.ranges.remove(range);
     }
 
+    /// Gives back the memory of an empty queue.
+    pub fn trim(&mut self) {
+        self.ranges.trim();
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
     /// How many bytes wait.
-    pub const fn len_bytes(&self) -> u64 {
+    pub fn len_bytes(&self) -> u64 {
         self.ranges.len_bytes()
     }
 }

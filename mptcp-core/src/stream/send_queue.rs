@@ -66,7 +66,7 @@ impl SendQueue {
     }
 
     /// Bytes never given to a subflow.
-    pub const fn unsent(&self) -> u64 {
+    pub fn unsent(&self) -> u64 {
         self.end - self.nxt - self.ahead.len_bytes()
     }
 
@@ -132,6 +132,7 @@ impl SendQueue {
     /// Gives back the memory of empty queues.
     pub fn trim(&mut self) {
         self.slices.trim();
+        self.ahead.trim();
     }
 
     /// Marks `range`, up to `end`, as given to a subflow.

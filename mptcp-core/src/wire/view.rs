@@ -201,12 +201,13 @@ impl<'a> LoneDss<'a> {
 
     /// Whether there is no mapping, or that of `known`, another area with a DSS alone.
     #[inline]
-    pub(crate) fn maps_nothing_but(&self, known: &RawDss) -> bool {
+    pub(crate) fn maps_nothing_but(&self, known: Option<&RawDss>) -> bool {
         if self.rest.is_empty() {
             return self.flags & MAPPING == 0;
         }
-        let known = known.as_slice();
-        known.len() == self.area.len() && known[3] == self.flags && known.ends_with(self.rest)
+        let same =
+            |known: &[u8]| known.len() == self.area.len() && known[3] == self.flags && known.ends_with(self.rest);
+        known.is_some_and(|known| same(known.as_slice()))
     }
 
     /// The mapping; `None` if there is none, or if it is not of the right length.
