@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::congestion::{Coupling, CouplingError};
 use crate::path_manager::Limits;
+use crate::qos::{Qos, QosError};
 use crate::scheduler::{Learning, SchedulerKind};
 
 /// What a receiver does when a DSS checksum fails and the connection has one subflow only.
@@ -54,6 +55,8 @@ pub struct StackConfig {
     /// How the congestion windows of a connection's subflows depend on each other, for new connections. Default: not at all. Anything
     /// else needs a TCP that takes congestion controls from above.
     pub coupling: Coupling,
+    /// How connections share the interfaces by the class of what they send. Default: not at all, each sends what it can.
+    pub qos: Option<Qos>,
     /// What schedulers that learn begin with.
     pub learning: Learning,
     /// Bytes that a connection's send queue holds at most. Default: 4 MiB.
@@ -104,6 +107,7 @@ impl Default for StackConfig {
             allow_join_initial_addr: true,
             scheduler: SchedulerKind::default(),
             coupling: Coupling::default(),
+            qos: None,
             learning: Learning::default(),
             send_buffer: 4 << 20,
             recv_buffer_initial: 256 << 10,
@@ -155,6 +159,9 @@ pub enum ConfigError {
     /// The TCP beneath cannot have its windows coupled.
     #[error(transparent)]
     Coupling(#[from] CouplingError),
+    /// Classes cannot share like this.
+    #[error(transparent)]
+    Qos(#[from] QosError),
     /// Cores are numbered from 0.
     #[error("core is {core}, but with {cores} cores it must be below that")]
     NoSuchCore {
@@ -188,6 +195,7 @@ impl StackConfig {
         if send_buffer < recv_buffer_max {
             return Err(ConfigError::SendBelowReceive { send: send_buffer, recv: recv_buffer_max });
         }
+        self.qos.map_or(Ok(()), |qos| qos.validate())?;
         if core >= cores {
             return Err(ConfigError::NoSuchCore { core, cores });
         }
@@ -233,6 +241,7 @@ impl Default for ListenConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::qos::ClassShare;
 
     #[test]
     fn contradictions_are_named() {
@@ -246,5 +255,9 @@ mod tests {
         assert!(broken(|config| config.send_buffer = 8192).contains("less than recv_buffer_max"));
         assert!(broken(|config| config.recv_buffer_initial = 8 << 20).contains("more than recv_buffer_max"));
         assert!(broken(|config| config.core = (2, 2)).contains("core is 2"));
+        let no_weight = ClassShare { weight: 0, limit: None };
+        let qos = Qos { background: no_weight, ..Qos::default() };
+        let broken = StackConfig { qos: Some(qos), ..StackConfig::default() }.validate();
+        assert!(broken.unwrap_err().to_string().contains("the weight of class 'background' is 0"));
     }
 }

@@ -14,6 +14,7 @@ mod keys;
 mod mib;
 mod observe;
 mod path_manager;
+mod qos;
 pub mod scheduler;
 mod seq;
 mod socket_manager;
@@ -31,6 +32,7 @@ pub use keys::{Idsn, Key, Token, add_addr_hmac, join_hmac, truncate_64, truncate
 pub use mib::{Counter, Mib};
 pub use observe::Observation;
 pub use path_manager::{Endpoint, EndpointError, EndpointFlags, EndpointId, Limits};
+pub use qos::{ClassShare, Qos, QosError};
 pub use scheduler::{Message, Scheduler, SchedulerKind, TrafficClass, UnknownScheduler};
 pub use seq::{DataSeq, SubflowSeq};
 pub use socket_manager::SubflowError;

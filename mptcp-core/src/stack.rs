@@ -18,9 +18,9 @@ use crate::info::{ConnInfo, SubflowInfo};
 use crate::mib::{Counter, Mib};
 use crate::observe::{Observation, Observations};
 use crate::path_manager::{Endpoint, EndpointError, EndpointId, EndpointTable, Limits, PathState};
-use crate::scheduler::{Message, Scheduler};
+use crate::scheduler::{Message, Scheduler, TrafficClass};
 use crate::socket_manager::{
-    Connection, Cx, Negotiating, NewConnection, NewSubflow, Owners, Protocol, Shared, SocketManager, Stage,
+    Connection, Cx, Negotiating, NewConnection, NewSubflow, Owners, Protocol, Shared, Shares, SocketManager, Stage,
     SubflowError, TokenTable, plain_from_start,
 };
 use crate::wire::AddrId;
@@ -90,6 +90,7 @@ impl<T: TcpStack> Stack<T> {
         config.validate()?;
         congestion::check(config.coupling, &tcp)?;
         let shared = Shared {
+            shares: config.qos.map(|qos| Box::new(Shares::new(qos))),
             config,
             rng: StdRng::from_seed(seed),
             mib: Mib::default(),
@@ -159,7 +160,8 @@ impl<T: TcpStack> Stack<T> {
         if self.manager.has_work() {
             return Some(Instant::ZERO);
         }
-        [self.tcp.poll_timeout(), self.manager.deadlines.next()].into_iter().flatten().min()
+        let turn = self.manager.shared.shares.as_ref().and_then(|shares| shares.next());
+        [self.tcp.poll_timeout(), self.manager.deadlines.next(), turn].into_iter().flatten().min()
     }
 
     /// The next thing that has happened.
@@ -287,6 +289,13 @@ impl<T: TcpStack> Stack<T> {
         message: Message,
     ) -> Result<usize, SendError> {
         self.write(now, id, |conn, cx| conn.write_message(bytes, message, cx))
+    }
+
+    /// Has bytes that belong to no [`Message`] be of this class, those included that are written and not sent yet. Default: bulk.
+    ///
+    /// Returns whether there is such a connection.
+    pub fn set_class(&mut self, now: Instant, id: ConnId, class: TrafficClass) -> bool {
+        self.with(now, id, |conn, _| conn.sender.messages.set_class(class)).is_some()
     }
 
     /// Has another scheduler choose from now on.

@@ -168,6 +168,26 @@ pub enum TrafficClass {
     Background,
 }
 
+impl TrafficClass {
+    /// All of them, the most important one first.
+    pub const ALL: [Self; 3] = [Self::Latency, Self::Bulk, Self::Background];
+
+    /// Its name, as people type it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::Bulk => "bulk",
+            Self::Background => "background",
+        }
+    }
+}
+
+impl fmt::Display for TrafficClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A scheduler's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {

@@ -128,6 +128,8 @@ pub(crate) struct Connection {
     pub(crate) give_up_at: Option<Instant>,
     /// It is on the list of connections to look at.
     pub(crate) dirty: bool,
+    /// It is in a queue of those that may not send now, as classes share.
+    pub(crate) waits_for_turn: bool,
     /// What it contributes to the stack's count of held bytes.
     pub(crate) memory_counted: usize,
     /// Subflows to reset as soon as TCP can be reached: a hook cannot.
@@ -179,6 +181,7 @@ impl Connection {
             closed: None,
             give_up_at: None,
             dirty: false,
+            waits_for_turn: false,
             memory_counted: 0,
             doomed: IdleQueue::new(),
             trim_at: None,

@@ -22,11 +22,14 @@ mod receiver;
 mod reinjection;
 mod sender;
 mod shared;
+mod shares;
 mod stateless;
 mod subflow;
 mod table;
 mod timers;
+mod turns;
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use hashbrown::HashMap;
@@ -41,11 +44,13 @@ pub(crate) use handshake::plain_from_start;
 use handshake::{SynOptions, passive_open, read_syn, reset_options};
 pub use paths::SubflowError;
 pub(crate) use shared::{Cx, Owners, Shared, TokenTable};
+pub(crate) use shares::Shares;
 pub(crate) use subflow::{NewSubflow, Stage};
 use table::ConnTable;
 
 use crate::event::{ConnId, Event, SubflowId};
 use crate::mib::Counter;
+use crate::scheduler::TrafficClass;
 use crate::wire::ResetReason;
 
 /// Segments after which TCP is read from even if more follow: a burst without end must not wait.
@@ -196,6 +201,7 @@ impl SocketManager {
     fn settle_all(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
         let memory_was_full = self.shared.memory_full();
         self.settle_dirty(now, tcp);
+        self.serve_waiting(now, tcp);
         if memory_was_full && !self.shared.memory_full() {
             // Any connection's writer may wait for what another one has freed.
             self.touch_all();
@@ -204,8 +210,33 @@ impl SocketManager {
     }
 
     fn settle_dirty(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
+        if self.shared.shares.is_some() && self.dirty.len() > 1 {
+            // The last one comes first.
+            let conns = &mut self.conns;
+            self.dirty.sort_by_cached_key(|slot| Reverse(conns.in_slot(*slot).map(|conn| conn.class())));
+        }
         while let Some(slot) = self.dirty.pop() {
             self.settle(slot, now, tcp);
+        }
+    }
+
+    /// Serves the connections that have waited for their turn, the most important class first.
+    fn serve_waiting(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
+        for class in TrafficClass::ALL {
+            let due = self.shared.shares.as_ref().map_or(0, |shares| shares.due(class, now));
+            if due == 0 {
+                continue;
+            }
+            for _ in 0..due {
+                let Some(slot) = self.shared.shares.as_mut().and_then(|shares| shares.serve(class)) else { break };
+                if let Some(conn) = self.conns.in_slot(slot) {
+                    conn.waits_for_turn = false;
+                }
+                self.settle(slot, now, tcp);
+            }
+            if let Some(shares) = &mut self.shared.shares {
+                shares.end_round(class, now);
+            }
         }
     }
 
@@ -242,6 +273,9 @@ impl SocketManager {
         let Some(conn) = self.conns.remove(id) else { return };
         self.shared.memory_held -= conn.memory_counted;
         self.deadlines.set(id.index, None);
+        if let Some(shares) = self.shared.shares.as_mut().filter(|_| conn.waits_for_turn) {
+            shares.forget(id.index);
+        }
         // One that died before it was accepted must neither hold a place nor be handed out.
         let accepting = conn.listener.filter(|_| !conn.app.announced).and_then(|from| self.listeners.get_mut(&from));
         if let Some(accepting) = accepting {

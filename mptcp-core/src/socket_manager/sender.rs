@@ -14,7 +14,7 @@ use crate::event::{Event, SubflowId};
 use crate::keys::Idsn;
 use crate::mib::Counter;
 use crate::observe::Observation;
-use crate::scheduler::{DataView, Decision, Message, Sent, SubflowView};
+use crate::scheduler::{DataView, Decision, Message, Sent, SubflowView, TrafficClass};
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::{Messages, ReinjectQueue, SendQueue, SentMapping};
 use crate::wire::{ChecksumAccumulator, dss_checksum};
@@ -176,23 +176,33 @@ impl Connection {
 
     /// Gives subflows what may be sent now: first what must go again, then new data.
     pub(crate) fn push(&mut self, cx: &mut Cx<'_>) {
-        match self.protocol {
-            Protocol::Negotiating(_) => return,
-            Protocol::Plain(_) => self.push_plain(cx),
-            Protocol::Multipath(_) => self.push_mapped(cx),
+        match cx.shared.shares {
+            None => self.push_class(None, cx),
+            Some(_) => self.push_in_turn(cx),
         }
-        self.arm_data_rto(cx);
+        if !matches!(self.protocol, Protocol::Negotiating(_)) {
+            self.arm_data_rto(cx);
+        }
     }
 
-    fn push_plain(&mut self, cx: &mut Cx<'_>) {
+    /// The same for bytes of one class, with as much as it may have; `None`: of all, where classes do not share.
+    pub(crate) fn push_class(&mut self, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
+        match self.protocol {
+            Protocol::Negotiating(_) => {}
+            Protocol::Plain(_) => self.push_plain(class, cx),
+            Protocol::Multipath(_) => self.push_mapped(class, cx),
+        }
+    }
+
+    fn push_plain(&mut self, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
         let Some(index) = self.subflows.iter().position(|subflow| subflow.usable()) else { return };
         let tcp = self.subflows[index].tcp;
         if self.sender.queue.unsent() == 0 || cx.tcp.send_room(tcp) == 0 {
             return;
         }
         let mss = cx.tcp.info(tcp).map_or(1, |info| info.mss.max(1));
-        loop {
-            let room = cx.tcp.send_room(tcp).min(MAX_MAPPING);
+        while self.is_of(class) {
+            let room = cx.tcp.send_room(tcp).min(MAX_MAPPING).min(self.allowance(tcp, class, cx));
             let unsent = self.sender.queue.unsent();
             let bytes = self.sender.queue.slice(self.sender.queue.nxt(), room);
             let bytes = bytes.map(|bytes| whole_segments(bytes, mss, room, unsent)).filter(|bytes| !bytes.is_empty());
@@ -203,7 +213,7 @@ impl Connection {
         }
     }
 
-    fn push_mapped(&mut self, cx: &mut Cx<'_>) {
+    fn push_mapped(&mut self, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
         // Most of the time nothing can take more.
         let takes = |subflow: &Subflow| subflow.usable() && cx.tcp.send_room(subflow.tcp) > 0;
         let again = !self.sender.reinject.is_empty() || (self.subflows.len() > 1 && !self.sender.queue.is_empty());
@@ -211,8 +221,13 @@ impl Connection {
             return self.arm_window_probe_if_shut(cx.now);
         }
         let mut views = self.views(cx);
-        while self.push_again(&mut views, cx) {}
-        while self.push_new(&mut views, cx) {}
+        self.cut_to_share(&mut views, class, cx);
+        while self.is_of(class) && self.push_again(&mut views, cx) {
+            self.cut_to_share(&mut views, class, cx);
+        }
+        while self.is_of(class) && self.push_new(&mut views, cx) {
+            self.cut_to_share(&mut views, class, cx);
+        }
         if views.len() > 1 {
             self.unblock_window(&mut views, cx);
             while self.push_duplicate(&mut views, cx) {}
@@ -304,6 +319,8 @@ impl Connection {
             tracing::debug!(conn = %self.id, subflow = %subflow.id, %error, "subflow takes no data");
             return false;
         }
+        self.charge(index, position, u64::from(len), cx);
+        let subflow = &mut self.subflows[index];
         subflow.sent.push(SentMapping { offset: subflow.next_offset, pos: position, len, checksum });
         subflow.next_offset += u64::from(len);
         subflow.waiting_since.get_or_insert(cx.now);

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use rand::rngs::StdRng;
 use tcp_adapter::{Instant, InterfaceConfig, InterfaceId, TcpId, TcpStack};
 
+use super::shares::Shares;
 use crate::config::StackConfig;
 use crate::event::{ConnId, Event, SubflowId};
 use crate::keys::{Idsn, Key, Token};
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) slices: Vec<Bytes>,
     /// What keys of handshakes without state are derived with, once there is one.
     pub(crate) stateless_secret: Option<[u8; 32]>,
+    /// What classes may have, if they share.
+    pub(crate) shares: Option<Box<Shares>>,
 }
 
 impl Shared {
@@ -204,6 +207,7 @@ mod tests {
             memory_held: 0,
             slices: Vec::new(),
             stateless_secret: None,
+            shares: None,
         }
     }
 

@@ -11,6 +11,8 @@ pub struct Messages {
     ended: IdleQueue<Message>,
     /// Class and deadline of what was written after the last of these.
     open: (TrafficClass, Option<Instant>),
+    /// Class of what belongs to no message.
+    usual: TrafficClass,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +29,15 @@ impl Messages {
         self.open = (class, deadline);
     }
 
-    /// The message that was written last ends before `position`, not lower than that of any before. What follows is bulk.
+    /// What belongs to no message is of this class.
+    pub fn set_class(&mut self, class: TrafficClass) {
+        self.usual = class;
+        self.open.0 = class;
+    }
+
+    /// The message that was written last ends before `position`, not lower than that of any before. What follows belongs to none.
     pub fn end_at(&mut self, position: u64) {
-        let (class, deadline) = std::mem::take(&mut self.open);
+        let (class, deadline) = std::mem::replace(&mut self.open, (self.usual, None));
         self.ended.push_back(Message { end: position, class, deadline });
     }
 
@@ -75,6 +83,12 @@ mod tests {
         messages.end_at(1000);
         assert_eq!(messages.at(64), view(TrafficClass::Background, Some(936), None));
         assert_eq!(messages.at(1000), MessageView::default());
+        messages.set_class(TrafficClass::Latency);
+        assert_eq!(messages.at(1000).class, TrafficClass::Latency);
+        messages.begin(TrafficClass::Bulk, None);
+        messages.end_at(1500);
+        assert_eq!([1000, 1500].map(|at| messages.at(at).class), [TrafficClass::Bulk, TrafficClass::Latency]);
+        messages.set_class(TrafficClass::Bulk);
         messages.acked(64);
         assert_eq!(messages.at(64).left, Some(936));
         messages.acked(2000);

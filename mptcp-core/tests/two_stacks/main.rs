@@ -36,7 +36,7 @@ macro_rules! suite {
     };
 }
 
-suite!(native, [crate::tcp::Tcp::Native; 2], cookies, fast_open);
+suite!(native, [crate::tcp::Tcp::Native; 2], cookies, fast_open, qos);
 suite!(smoltcp, [crate::tcp::Tcp::Smoltcp; 2], no_fast_open);
 suite!(native_and_smoltcp, [crate::tcp::Tcp::Native, crate::tcp::Tcp::Smoltcp], no_fast_open);
 suite!(smoltcp_and_native, [crate::tcp::Tcp::Smoltcp, crate::tcp::Tcp::Native], cookies, no_fast_open);
