@@ -80,7 +80,10 @@ impl Connection {
             let held = self.subflows.iter().find_map(|subflow| {
                 subflow.sent.iter().find(|mapping| mapping.positions().contains(&una)).map(SentMapping::positions)
             });
+            let single_path = self.multipath().is_some_and(|state| state.single_path);
             match held {
+                // On the only path that there has been, TCP sends it again.
+                Some(_) if single_path => {}
                 Some(range) => self.sender.reinject.mark(una..range.end.min(nxt)),
                 // TCP has delivered it, yet it is not acknowledged: the peer had to drop it, or options do not pass.
                 None if self.sender.timeouts > MAX_UNMATCHED_TIMEOUTS => {
@@ -89,7 +92,7 @@ impl Connection {
                 }
                 // On a single path nothing is dropped that TCP has acknowledged, so the DATA_ACK was lost, or the peer has
                 // fallen back, for which a repetition would be altered data: ask.
-                None if self.multipath().is_some_and(|state| state.single_path) => self.probe_usable(cx),
+                None if single_path => self.probe_usable(cx),
                 None => self.sender.reinject.mark(una..nxt.min(una + MAX_MAPPING as u64)),
             }
         }

@@ -30,3 +30,38 @@ fn without_the_echoes_of_addresses_a_connection_stays_multipath_and_ends() {
     let outcome = mptcp_sim::run(&scenario, 1).unwrap();
     assert!(outcome.unfinished.is_empty(), "{:?}", outcome.unfinished);
 }
+
+/// The server has fallen back, and the client does not know: it has had a DATA_ACK. A DATA-RTO comes while TCP still repeats what is missing, and has no room. What
+/// the client then sent once more, when there is room, would be new data to the server.
+#[test]
+fn a_peer_that_has_fallen_back_unheard_gets_nothing_twice() {
+    let text = r#"
+        [hosts.client]
+        recv_buffer = "16384B"
+        send_buffer = "16384B"
+        [hosts.server]
+        [links.p1]
+        rate = "150kbit"
+        delay = "35ms"
+        [middlebox.m0]
+        link = "p1"
+        direction = "both"
+        kind = "strip-option"
+        option = "dss"
+        segments = "all"
+        skip = 1
+        [mptcp]
+        checksum = false
+        [[traffic]]
+        name = "upload"
+        direction = "up"
+        bytes = "42825B"
+    "#;
+    let scenario = mptcp_sim::scenario::Scenario::parse(text, "test.toml").unwrap();
+    // A run fails that delivers bytes which were not sent.
+    let outcome = mptcp_sim::run(&scenario, 1).unwrap();
+    assert_eq!(
+        outcome.unfinished,
+        [("upload".to_owned(), "connection reset by peer, 16384 bytes delivered".to_owned())]
+    );
+}
