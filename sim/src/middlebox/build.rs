@@ -60,6 +60,12 @@ pub(super) fn pieces(segment: &Segment<'_>, size: usize) -> Vec<Frame> {
         .collect()
 }
 
+/// An intact segment without the first `skipped` bytes of its payload, with all its options.
+pub(super) fn rest(segment: &Segment<'_>, skipped: usize) -> Frame {
+    // A payload is shorter than 2^16 bytes.
+    piece(segment, &segment.payload()[skipped..], skipped as u32, segment.flags() & !CWR, 0)
+}
+
 /// Cuts what a device would cut before it sends, and makes the checksum that it would make; `None` for what is one packet.
 pub(crate) fn cut_super_segment(frame: &mut Frame) -> Option<Vec<Frame>> {
     let size = frame.meta.segment_size.map(|size| usize::from(size.get()));

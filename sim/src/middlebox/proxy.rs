@@ -6,6 +6,7 @@ use std::time::Duration;
 use mptcp_core::wire::KIND as MPTCP;
 use tcp_adapter::{Frame, Instant};
 
+use super::build::rest;
 use super::connections::{Connection, Connections};
 use super::options::{SACK, TIMESTAMPS, erase, is_meant, ranges};
 use super::segment::{ACK, PSH, RST, SYN, Segment, before};
@@ -221,10 +222,18 @@ impl Side {
         }
     }
 
-    /// The first that the receiver lacks, with what the sender says now.
+    /// The first that the receiver lacks, with what the sender says now. Not what it has of that: a queue behind it that is too short for all of a large
+    /// segment's pieces would drop the same ones each time.
     fn repeat(&self) -> Option<Packet> {
         let (_, packet) = self.copies.front()?;
         let mut packet = packet.clone();
+        if let Some(segment) = Segment::open(&mut packet.frame) {
+            let had = self.received.wrapping_sub(segment.seq()) as usize;
+            if before(segment.seq(), self.received) && had < segment.payload().len() {
+                let frame = rest(&segment, had);
+                packet = packet.with_frame(frame);
+            }
+        }
         if let (Some(said), Some(mut segment)) = (self.said, Segment::open(&mut packet.frame)) {
             said.write(&mut segment);
         }

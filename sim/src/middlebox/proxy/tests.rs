@@ -123,6 +123,20 @@ fn what_is_lost_behind_the_proxy_is_repeated() {
 }
 
 #[test]
+fn what_the_receiver_has_of_a_segment_is_not_repeated() {
+    for family in Family::BOTH {
+        let mut bench = connected(family);
+        bench.handle(tcp(family).seq(1).ack(101).payload(b"12345").up(), Direction::Up);
+        bench.handle(tcp(family).seq(6).ack(101).flags(ACK | PSH).payload(b"67890").up(), Direction::Up);
+        assert!(bench.handle(receiver(family, 8).down(), Direction::Down).up.is_empty());
+        let out = bench.run_until(Instant::from_millis(1000));
+        let [again] = &out.up[..] else { panic!("one repetition") };
+        assert!(is_intact(again));
+        assert_eq!((summary(again), payload(again)), ((8, ACK | PSH, 3), b"890".to_vec()));
+    }
+}
+
+#[test]
 fn what_is_repeated_says_what_the_sender_says_by_then() {
     let stamped = |value: u8, echo: u8| [1, 1, 8, 10, 0, 0, 0, value, 0, 0, 0, echo];
     for family in Family::BOTH {
