@@ -165,10 +165,16 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         // They see one part of the connection only.
         Behaviour::RewriteSequence | Behaviour::ProxyAck if bonded => Grace::Hang,
         // Of several subflows each that is altered is reset, and none may be left (RFC 8684 section 3.7).
-        Behaviour::AlterPayload { .. } if multipath && scenario.mptcp.checksum && !has_refuge(scenario, traffic) => {
+        Behaviour::AlterPayload { every }
+            if multipath
+                && scenario.mptcp.checksum
+                && !(has_refuge(scenario, traffic) && alters_late(scenario, every)) =>
+        {
             Grace::Break
         }
         Behaviour::AlterPayload { .. } => Grace::Nothing,
+        // Who gets data without the MP_CAPABLE that belongs to it falls back, unheard: the proxy has acknowledged that data with the DATA_ACK of before.
+        Behaviour::ProxyAck if multipath && takes_mp_capable_of_data(scenario, traffic) => Grace::Break,
         // The mappings of the joined segments but the first are gone.
         Behaviour::Coalesce { .. } if multipath => path_fails,
         // A SYN that is refused ends a connection like any other.
@@ -184,6 +190,26 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         | Behaviour::DropSyn { .. }
         | Behaviour::Replay { .. } => Grace::Nothing,
     }
+}
+
+/// Whether hosts have been able to announce their other addresses before the first payload is altered: each segment has some bytes less than a link takes or than
+/// middleboxes leave it.
+fn alters_late(scenario: &Scenario, every: u64) -> bool {
+    const HEADERS: u64 = 100;
+    let takes = scenario.links.iter().map(|link| u64::from(link.mtu).saturating_sub(HEADERS));
+    let leaves = scenario.middleboxes.iter().filter_map(|middlebox| match middlebox.behaviour {
+        Behaviour::Split { size } => Some(size.0),
+        _ => None,
+    });
+    let least = takes.chain(leaves).min().unwrap_or(0);
+    every.saturating_mul(least) >= ANNOUNCED_BY
+}
+
+fn takes_mp_capable_of_data(scenario: &Scenario, traffic: &Traffic) -> bool {
+    meddlers(scenario, traffic).any(|middlebox| {
+        let Behaviour::StripOption(which) = middlebox.behaviour else { return false };
+        which.option == OptionChoice::MpCapable && matches!(which.segments, Segments::All | Segments::Data)
+    })
 }
 
 /// Whether who connects is on the inside of a translator.

@@ -18,9 +18,11 @@ use crate::scenario::{DirectionChoice, OptionChoice};
 /// Bytes of one direction of a connection that it answers for at most.
 const MOST_BYTES: usize = 1 << 20;
 
-/// Wait before what a receiver has not acknowledged is sent again; it doubles each time (RFC 6298 section 2).
+/// Wait before what a receiver has not acknowledged is sent again; it doubles each time (RFC 6298 section 2), up to a bound: nobody but the proxy has the data, and
+/// it should try often before hosts give up.
 const TIMEOUT: Duration = Duration::from_secs(1);
-const TRIES: u32 = 8;
+const MAX_TIMEOUT: Duration = Duration::from_secs(4);
+const TRIES: u32 = 20;
 
 /// Repeated acknowledgements that mean a loss (RFC 5681 section 3.2).
 const DUPLICATES: u32 = 3;
@@ -291,7 +293,7 @@ impl Side {
             (self.bytes, self.deadline) = (0, None);
             return None;
         }
-        self.deadline = Some(now + TIMEOUT * (1 << self.tries));
+        self.deadline = Some(now + (TIMEOUT * (1 << self.tries)).min(MAX_TIMEOUT));
         self.recover = self.copies.back().map(|(end, _)| *end);
         self.repeat()
     }
