@@ -1,1 +1,13 @@
-//! nvme-tcp.
+//! NVMe over Fabrics on TCP, sans-IO: the PDUs of the NVMe/TCP transport, and the commands and structures that hosts and
+//! controllers exchange in them.
+//!
+//! Nothing here reads a clock, opens a socket or draws a random number. Data is [`bytes::Bytes`] on its way in, slices of what
+//! the caller received, and gather lists of them on its way out; it is never copied.
+//!
+//! * [`pdu`]: what travels on the byte stream. A [`pdu::Decoder`] for each direction, a [`pdu::Encoder`], negotiation.
+//! * [`command`]: what the PDUs carry: queue entries, Fabrics commands, Identify data, log pages, features, statuses.
+#![forbid(unsafe_code)]
+#![deny(rustdoc::broken_intra_doc_links)]
+
+pub mod command;
+pub mod pdu;
