@@ -212,12 +212,12 @@ pub mod sgls {
 /// A format of logical blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-#[expect(missing_docs, reason = "fields are named as in the specification")]
 pub struct LbaFormat {
     /// Bytes of metadata per block.
     pub ms: U16,
     /// Blocks have 2^this bytes.
     pub lbads: u8,
+    /// Relative performance: 0 is best.
     pub rp: u8,
 }
 
@@ -287,7 +287,6 @@ impl IdentifyNamespace {
 /// What the NVM command set adds on a controller (CNS 06h, CSI 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-#[expect(missing_docs, reason = "fields are named as in the specification")]
 pub struct IdentifyNvmController {
     /// Limit of Verify: 2^this pages of the smallest size; 0 for none.
     pub vsl: u8,

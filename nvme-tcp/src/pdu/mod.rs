@@ -11,6 +11,8 @@ mod decoder;
 mod digest;
 mod encoder;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod header;
 mod headers;
 mod parameters;
