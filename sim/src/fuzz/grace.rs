@@ -3,6 +3,7 @@
 //! RFC 8684 lets no connection survive everything: where it does not, nothing is demanded. What is demanded regardless is
 //! told at [`Fault`](super::Fault).
 
+use crate::run::rest::FlowEnd;
 use crate::scenario::{
     Action, Behaviour, Congestion, DirectionChoice, Endpoints, Host, Link, LinkSpec, Middlebox, OptionChoice,
     OptionMatch, Probability, Scenario, Segments, StackChoice, Traffic, Transport, Work,
@@ -14,6 +15,8 @@ use crate::traffic::State;
 pub(super) enum Grace {
     /// Nothing: everything arrives.
     Nothing,
+    /// They may break as long as they have not had a second subflow: whatever announces or opens one may be lost.
+    IfAlone,
     /// They may break, or wait for ever, if they have fallen back to TCP or never were anything else. As long as they
     /// are not, they have a path that nothing meddles with.
     IfPlain,
@@ -43,9 +46,11 @@ impl Grace {
     }
 
     /// Whether it is enough for what has become of a connection.
-    pub(super) fn forgives(self, state: State, is_plain: bool) -> bool {
-        match state {
+    pub(super) fn forgives(self, flow: &FlowEnd, traffic: &Traffic) -> bool {
+        let is_plain = flow.fell_back || !is_multipath(traffic);
+        match flow.state {
             State::Complete | State::Stopped => true,
+            State::Failed(_) if self == Self::IfAlone => !flow.joined,
             State::Failed(_) => self >= Self::Break || (self == Self::IfPlain && is_plain),
             State::Waiting | State::Running => self == Self::Hang || (self == Self::IfPlain && is_plain),
         }
@@ -165,12 +170,12 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         // They see one part of the connection only.
         Behaviour::RewriteSequence | Behaviour::ProxyAck if bonded => Grace::Hang,
         // Of several subflows each that is altered is reset, and none may be left (RFC 8684 section 3.7).
-        Behaviour::AlterPayload { every }
-            if multipath
-                && scenario.mptcp.checksum
-                && !(has_refuge(scenario, traffic) && alters_late(scenario, every)) =>
-        {
-            Grace::Break
+        Behaviour::AlterPayload { .. } if multipath && scenario.mptcp.checksum => {
+            if has_refuge(scenario, traffic) {
+                Grace::IfAlone
+            } else {
+                Grace::Break
+            }
         }
         Behaviour::AlterPayload { .. } => Grace::Nothing,
         // Who gets data without the MP_CAPABLE that belongs to it falls back, unheard: the proxy has acknowledged that data with the DATA_ACK of before.
@@ -190,19 +195,6 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         | Behaviour::DropSyn { .. }
         | Behaviour::Replay { .. } => Grace::Nothing,
     }
-}
-
-/// Whether hosts have been able to announce their other addresses before the first payload is altered: each segment has some bytes less than a link takes or than
-/// middleboxes leave it.
-fn alters_late(scenario: &Scenario, every: u64) -> bool {
-    const HEADERS: u64 = 100;
-    let takes = scenario.links.iter().map(|link| u64::from(link.mtu).saturating_sub(HEADERS));
-    let leaves = scenario.middleboxes.iter().filter_map(|middlebox| match middlebox.behaviour {
-        Behaviour::Split { size } => Some(size.0),
-        _ => None,
-    });
-    let least = takes.chain(leaves).min().unwrap_or(0);
-    every.saturating_mul(least) >= ANNOUNCED_BY
 }
 
 fn takes_mp_capable_of_data(scenario: &Scenario, traffic: &Traffic) -> bool {

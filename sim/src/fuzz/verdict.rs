@@ -121,9 +121,8 @@ fn judge_flow(scenario: &Scenario, flow: &FlowEnd, faults: &mut Vec<Fault>) {
     if flow.wrong > 0 && !grace::may_be_wrong(scenario, traffic, flow.fell_back) {
         faults.push(Fault::WrongBytes { flow: name.clone(), wrong: flow.wrong });
     }
-    let is_plain = flow.fell_back || traffic.transport != Transport::Mptcp;
     // Datagrams have no end.
-    if traffic.transport == Transport::Udp || Grace::of(scenario, traffic).forgives(flow.state, is_plain) {
+    if traffic.transport == Transport::Udp || Grace::of(scenario, traffic).forgives(flow, traffic) {
         return;
     }
     let never_opened = delivered == 0 && matches!(flow.state, State::Failed(_));

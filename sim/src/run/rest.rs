@@ -38,6 +38,8 @@ pub(crate) struct FlowEnd {
     /// Bytes that were not those that were sent.
     pub(crate) wrong: u64,
     pub(crate) fell_back: bool,
+    /// It has had a second subflow.
+    pub(crate) joined: bool,
 }
 
 /// What a host still has of its connections.
@@ -96,6 +98,7 @@ fn flow_end(flow: &Flow) -> FlowEnd {
         delivered: flow.delivered(),
         wrong: flow.lanes.iter().map(|lane| lane.wrong()).sum(),
         fell_back: flow.fell_back(),
+        joined: flow.joined(),
     }
 }
 

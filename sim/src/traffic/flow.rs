@@ -31,6 +31,7 @@ pub(crate) struct Flow {
     /// When everything had arrived, or when it was stopped.
     completed: Option<Instant>,
     fell_back: bool,
+    joined: bool,
 }
 
 /// Where a connection begins and ends.
@@ -90,6 +91,7 @@ impl Flow {
             opened: None,
             completed: None,
             fell_back: false,
+            joined: false,
         }
     }
 
@@ -115,6 +117,11 @@ impl Flow {
     /// Whether an end has gone on as regular TCP.
     pub(crate) fn fell_back(&self) -> bool {
         self.fell_back
+    }
+
+    /// Whether it has ever had a second subflow.
+    pub(crate) fn joined(&self) -> bool {
+        self.joined
     }
 
     /// The handle of the connection at a side.
@@ -244,6 +251,7 @@ impl Flow {
     /// Something has happened at a side: reads and writes what can be.
     pub(super) fn serve(&mut self, now: Instant, side: Side, event: Event, figures: &mut Figures, host: &mut Host) {
         self.fell_back |= matches!(event, Event::FellBack(..));
+        self.joined |= matches!(event, Event::SubflowEstablished(..));
         self.read(now, side, figures, host);
         self.write(now, side, host);
         if let Event::Closed(conn, reason) = event {
