@@ -155,7 +155,8 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
     let multipath = is_multipath(traffic);
     let bonded = matches!(traffic.transport, Transport::BondRoundRobin | Transport::BondHash);
     // What becomes of subflows over this link is their own affair.
-    let evades = has_refuge(scenario, traffic) && !ends_early(traffic);
+    // An address that was withdrawn cannot be announced again when the only other path has failed by then.
+    let evades = has_refuge(scenario, traffic) && !ends_early(traffic) && !loses_an_address(scenario, traffic);
     let path_fails = if evades { Grace::IfPlain } else { Grace::Hang };
     match middlebox.behaviour {
         Behaviour::StripOption(which) => of_stripping(which, middlebox.direction, multipath),
@@ -180,6 +181,9 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         Behaviour::AlterPayload { .. } => Grace::Nothing,
         // Who gets data without the MP_CAPABLE that belongs to it falls back, unheard: the proxy has acknowledged that data with the DATA_ACK of before.
         Behaviour::ProxyAck if multipath && takes_mp_capable_of_data(scenario, traffic) => Grace::Break,
+        // What is lost behind a proxy only the proxy can repeat, on the only path. It does so segment by segment, each of which is cut into more pieces than a
+        // queue takes: that can be slower than hosts are patient.
+        Behaviour::ProxyAck if multipath && splits(scenario, traffic) => Grace::Break,
         // The mappings of the joined segments but the first are gone.
         Behaviour::Coalesce { .. } if multipath => path_fails,
         // A SYN that is refused ends a connection like any other.
@@ -195,6 +199,10 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         | Behaviour::DropSyn { .. }
         | Behaviour::Replay { .. } => Grace::Nothing,
     }
+}
+
+fn splits(scenario: &Scenario, traffic: &Traffic) -> bool {
+    meddlers(scenario, traffic).any(|middlebox| matches!(middlebox.behaviour, Behaviour::Split { .. }))
 }
 
 fn takes_mp_capable_of_data(scenario: &Scenario, traffic: &Traffic) -> bool {

@@ -268,6 +268,11 @@ impl Side {
                 erase(&mut segment, &option);
             }
         }
+        // An echo of long ago would say that the data had arrived before it was sent again (RFC 4015 section 3.2).
+        let echo = self.said.and_then(|said| said.timestamps);
+        if let (Some(at), Some((value, _))) = (timestamps(&segment), echo) {
+            segment.write(at + 4, &value.to_be_bytes());
+        }
         self.speak_for_receiver(&mut segment, shift);
         Some(frame)
     }

@@ -31,7 +31,8 @@ pub(crate) struct Flow {
     /// When everything had arrived, or when it was stopped.
     completed: Option<Instant>,
     fell_back: bool,
-    joined: bool,
+    /// Each side has seen a second subflow.
+    joined: [bool; 2],
 }
 
 /// Where a connection begins and ends.
@@ -91,7 +92,7 @@ impl Flow {
             opened: None,
             completed: None,
             fell_back: false,
-            joined: false,
+            joined: [false; 2],
         }
     }
 
@@ -119,9 +120,9 @@ impl Flow {
         self.fell_back
     }
 
-    /// Whether it has ever had a second subflow.
+    /// Whether both sides have ever had a second subflow.
     pub(crate) fn joined(&self) -> bool {
-        self.joined
+        self.joined == [true; 2]
     }
 
     /// The handle of the connection at a side.
@@ -251,7 +252,7 @@ impl Flow {
     /// Something has happened at a side: reads and writes what can be.
     pub(super) fn serve(&mut self, now: Instant, side: Side, event: Event, figures: &mut Figures, host: &mut Host) {
         self.fell_back |= matches!(event, Event::FellBack(..));
-        self.joined |= matches!(event, Event::SubflowEstablished(..));
+        self.joined[side.index()] |= matches!(event, Event::SubflowEstablished(..));
         self.read(now, side, figures, host);
         self.write(now, side, host);
         if let Event::Closed(conn, reason) = event {

@@ -154,6 +154,19 @@ fn what_is_repeated_says_what_the_sender_says_by_then() {
 }
 
 #[test]
+fn data_is_acknowledged_with_its_own_timestamp() {
+    let stamped = |value: u8, echo: u8| [1, 1, 8, 10, 0, 0, 0, value, 0, 0, 0, echo];
+    let mut bench = connected(Family::V4);
+    bench.pass_down(receiver(Family::V4, 1).options(&stamped(7, 1)).down());
+    for value in [2, 3] {
+        let seq = 5 * u32::from(value);
+        let data = tcp(Family::V4).seq(seq - 9).ack(101).options(&stamped(value, 7)).payload(b"12345").up();
+        let out = bench.handle(data, Direction::Up);
+        assert_eq!(option_area(&out.down[0]), stamped(7, value));
+    }
+}
+
+#[test]
 fn a_silent_receiver_is_tried_a_few_times() {
     let mut bench = connected(Family::V4);
     bench.handle(data(1, b"12345"), Direction::Up);
