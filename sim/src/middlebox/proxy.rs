@@ -44,7 +44,9 @@ pub(super) struct ProxyAck {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Window scale in the SYN of each side, up and down.
+    /// The number that each side began with, up and down.
+    began: [Option<u32>; 2],
+    /// Window scale in the SYN of each side.
     scales: [Option<u8>; 2],
     /// What flows up and what flows down.
     sides: [Side; 2],
@@ -110,10 +112,15 @@ impl Behave for ProxyAck {
         let state = self.connections.of(connection);
         let mut again = None;
         let mut data = None;
-        if segment.has(SYN | RST) {
-            let scale = window_scale(&segment);
-            state.sides = Default::default();
-            state.scales[direction as usize] = scale;
+        if segment.has(SYN) {
+            // One that comes again or late says nothing new.
+            let began = state.began[direction as usize].replace(segment.seq());
+            if began != Some(segment.seq()) {
+                state.sides = Default::default();
+                state.scales[direction as usize] = window_scale(&segment);
+            }
+        } else if segment.has(RST) {
+            *state = State::default();
         } else {
             // A scale counts only if both sides have one (RFC 7323 section 2.2).
             let shift = state.scales[0].and(state.scales[1]).and(state.scales[direction as usize]).unwrap_or(0);

@@ -154,6 +154,17 @@ fn what_is_repeated_says_what_the_sender_says_by_then() {
 }
 
 #[test]
+fn a_syn_that_comes_again_takes_nothing_from_the_proxy() {
+    let mut bench = connected(Family::V4);
+    bench.handle(data(1, b"12345"), Direction::Up);
+    bench.pass_down(tcp(Family::V4).flags(SYN | ACK).seq(100).ack(1).options(&SCALE).down());
+    assert_eq!(bench.run_until(Instant::from_millis(1000)).up.iter().map(summary).collect::<Vec<_>>(), [(1, ACK, 5)]);
+    // A new connection of the same pair of ports.
+    bench.pass(tcp(Family::V4).flags(SYN).seq(5000).options(&SCALE).up());
+    assert!(bench.run_until(Instant::from_millis(60_000)).up.is_empty());
+}
+
+#[test]
 fn data_is_acknowledged_with_its_own_timestamp() {
     let stamped = |value: u8, echo: u8| [1, 1, 8, 10, 0, 0, 0, value, 0, 0, 0, echo];
     let mut bench = connected(Family::V4);
