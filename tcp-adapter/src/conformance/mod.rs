@@ -72,6 +72,7 @@ macro_rules! tcp_conformance_tests {
             signals::ack_now_sends_one_segment,
             signals::dropped_segments_are_retransmitted,
             signals::late_acknowledgements_are_no_duplicates,
+            signals::what_is_sent_again_has_its_chunk,
             signals::probe_is_answered,
             signals::signals_are_no_duplicate_acknowledgements,
             stress::moving_windows_and_signals_over_a_bad_wire,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Factory;
-use super::packet::ACK;
+use super::packet::{ACK, Packet};
 use super::wire::{Pump, Wire, assert_pattern};
 use crate::Verdict;
 
@@ -110,6 +110,32 @@ pub fn late_acknowledgements_are_no_duplicates(factory: Factory) {
     wire.run_for(Duration::from_secs(1));
     assert_pattern(wire.inbox(1, second), 30_000);
     assert_eq!(wire.ends[0].stack.info(first).map(|info| info.retransmissions), Some(0));
+}
+
+/// Bytes leave with the chunk that they belong to or not at all, also if they are acknowledged in the moment in which they are sent again.
+pub fn what_is_sent_again_has_its_chunk(factory: Factory) {
+    let mut wire = Wire::new(factory, 65);
+    wire.listen();
+    let [first, second] = wire.open(true);
+    wire.ends[0].hook.on_transmit = Box::new(|_, segment, _| {
+        assert!(segment.len == 0 || segment.chunk.is_some(), "{segment:?}");
+        None
+    });
+    wire.ends[0].pumps.insert(first, Pump::new(8_000));
+    wire.run_for(Duration::from_secs(1));
+    let old = wire.sent(1).filter(|packet| packet.flags == ACK).last().expect("an acknowledgement").clone();
+    wire.ends[0].pumps.insert(first, Pump { position: 8_000, total: 16_000, chunk: 500, ..Pump::new(0) });
+    wire.settle();
+    // Data of the peer, with a gap before it, has acknowledgements written at once.
+    let early = |gap: u32| Packet { seq: old.seq.wrapping_add(gap), payload: vec![0; 10], ..old.clone() };
+    let new = Packet { ack: old.ack.wrapping_add(7_000), ..old.clone() };
+    for packet in
+        [[old.clone(), old.clone(), old.clone(), old.clone()], [early(1_000), early(1_010), early(1_020), new]].concat()
+    {
+        wire.inject(0, packet.to_frame());
+    }
+    wire.run_for(Duration::from_secs(1));
+    assert_pattern(wire.inbox(1, second), 16_000);
 }
 
 /// A segment that the hook drops looks lost to the peer.

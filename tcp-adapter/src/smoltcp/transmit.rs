@@ -199,7 +199,13 @@ impl SmoltcpStack {
         let sent_before = conn.send.max;
         conn.send.emitted(self.now, offset, payload.len() as u64, fin);
         let psh = segment.psh;
-        let mut piece = Piece { offset, fin, psh, sent_before, start: payload.start, end: payload.end };
+        // Acknowledged since smoltcp has written it: its chunks are gone.
+        let old = usize::try_from(conn.send.una.saturating_sub(offset)).unwrap_or(usize::MAX).min(payload.len());
+        if old > 0 && old == payload.len() && !fin {
+            return false;
+        }
+        let (offset, start) = (offset + old as u64, payload.start + old);
+        let mut piece = Piece { offset, fin, psh, sent_before, start, end: payload.end };
         let mut frame = Some(frame);
         while let Some(rest) = self.emit_piece(conn, piece, &mut frame, output) {
             piece = rest;
