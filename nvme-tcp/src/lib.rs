@@ -6,8 +6,10 @@
 //!
 //! * [`pdu`]: what travels on the byte stream. A [`pdu::Decoder`] for each direction, a [`pdu::Encoder`], negotiation.
 //! * [`command`]: what the PDUs carry: queue entries, Fabrics commands, Identify data, log pages, features, statuses.
+//! * [`host`]: what a host makes of them. Queues.
 #![forbid(unsafe_code)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
 pub mod command;
+pub mod host;
 pub mod pdu;
