@@ -89,10 +89,8 @@ impl SentMap {
     #[inline]
     pub fn find_next(&mut self, offset: u64) -> Option<SentMapping> {
         let holds = |mapping: &SentMapping| mapping.offset <= offset && offset < mapping.end();
-        if let Some(found) = self.mappings.get(self.found).copied().filter(holds) {
-            return Some(found);
-        }
-        self.found = self.mappings.partition_point(|mapping| mapping.end() <= offset);
+        let near = [self.found, self.found + 1].into_iter().find(|index| self.mappings.get(*index).is_some_and(holds));
+        self.found = near.unwrap_or_else(|| self.mappings.partition_point(|mapping| mapping.end() <= offset));
         self.mappings.get(self.found).copied().filter(holds)
     }
 

@@ -98,10 +98,8 @@ impl SendBuffer {
     fn find(&mut self, offset: u64) -> Option<usize> {
         let inside = |stored: &Stored| stored.offset <= offset && offset < stored.end();
         // New data follows what was sent last; anything else is a retransmission.
-        if self.chunks.get(self.next).is_some_and(inside) {
-            return Some(self.next);
-        }
-        let index = self.chunks.partition_point(|stored| stored.end() <= offset);
+        let near = [self.next, self.next + 1].into_iter().find(|index| self.chunks.get(*index).is_some_and(inside));
+        let index = near.unwrap_or_else(|| self.chunks.partition_point(|stored| stored.end() <= offset));
         self.chunks.get(index).filter(|stored| inside(stored))?;
         self.next = index;
         Some(index)
