@@ -201,7 +201,45 @@ fn a_running_transfer_is_shown_and_its_paths_are_changed() {
     );
     assert_mistake(&ask(&["path", "del", "10.9.9.9"]), 1, "there is no endpoint 10.9.9.9");
     assert_mistake(&ask(&["path", "close", "7.7", "0"]), 1, "there is no connection 7.7");
+
+    let text = |args: &[&str]| String::from_utf8(ask(args).stdout).unwrap();
+    assert_eq!(text(&["path", "limits"]), "subflows 8 add-addr-accepted 8\n");
+    assert_success(&ask(&["path", "limits", "--subflows", "5"]));
+    assert_eq!(text(&["path", "limits"]), "subflows 5 add-addr-accepted 8\n");
+    let link = wires.file("1-2");
+    assert_success(&ask(&["path", "link", &link, "down"]));
+    assert!(text(&["path", "link"]).contains(&format!("{link} down 10.0.1.2/24")));
+    let rule = format!("dev={link},metered");
+    assert_success(&ask(&["path", "policy", "add", &rule]));
+    assert_eq!(text(&["path", "policy"]), format!("0    {rule}\n"));
+    assert_success(&ask(&["path", "policy", "flush"]));
+    assert_eq!(text(&["path", "policy", "list"]), "");
+    assert_mistake_about(&ask(&["path", "policy", "add", "cheap"]), 1, "'cheap' is not known");
+    assert_success(&ask(&["path", "strategy", "nic-pairs"]));
+    assert_eq!(text(&["path", "strategy"]), "nic-pairs\n");
+    assert_mistake_about(&ask(&["path", "strategy", "mesh"]), 2, "there is no path strategy 'mesh'");
+    assert_eq!(text(&["path", "blackholes"]), "");
+    assert_success(&ask(&["path", "policy", "node", "1"]));
+    assert_eq!(text(&["path", "policy"]), "node 1\n");
+    assert_success(&ask(&["path", "policy", "node", "none"]));
+    assert_mistake_about(&ask(&["path", "policy", "node", "first"]), 2, "write a number from 0, or none");
+    for (command, part) in [("policy", "\"rules\":[]"), ("link", "\"interface\""), ("limits", "\"subflows\":5")] {
+        let json: serde_json::Value = serde_json::from_str(&text(&["path", command, "--json"])).unwrap();
+        assert!(json.to_string().contains(part), "{command}: {json}");
+    }
+    assert_mistake_about(&ask(&["path", "attach", "tap0"]), 2, "'tap0'");
+    let more = wires.file("9-1");
+    let spec = format!("unix:{more},10.0.9.2/24,peer={},subflow", wires.file("9-2"));
+    assert_success(&ask(&["path", "attach", &spec]));
+    assert!(text(&["path", "list"]).contains("10.0.9.2 subflow"));
+    assert_mistake_about(&ask(&["path", "attach", &spec]), 1, "10.0.9.2");
+    // It ends with the process.
+    let mut monitor = mptcp(["path", "monitor", "--all", "--control", &control]);
+    let monitor = Background::start(monitor.stdout(Stdio::piped()));
+    std::thread::sleep(Duration::from_millis(500));
     drop(client);
+    let told = String::from_utf8(monitor.output().stdout).unwrap();
+    assert!(told.contains("established") && told.contains("link-down interface"), "{told}");
 }
 
 #[test]
@@ -236,6 +274,13 @@ fn assert_mistake(output: &Output, code: i32, sentence: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{stderr}");
     assert_eq!(stderr, format!("mptcp: {sentence}\n"));
+}
+
+/// The same for a sentence that lists choices.
+fn assert_mistake_about(output: &Output, code: i32, part: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.starts_with("mptcp: ") && stderr.lines().count() == 1 && stderr.contains(part), "{stderr}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::congestion::{Coupling, CouplingError};
-use crate::path_manager::Limits;
+use crate::path_manager::strategy::PathStrategyKind;
+use crate::path_manager::{BlackholeScope, Limits, PathPolicy, PolicyError};
 use crate::qos::{Qos, QosError};
 use crate::scheduler::{Learning, SchedulerKind};
 
@@ -72,6 +73,10 @@ pub struct StackConfig {
     pub max_connections: usize,
     /// Subflows and addresses, see [`Limits`].
     pub limits: Limits,
+    /// Which subflows new connections should have. Default: what the flags of the endpoints say.
+    pub path_strategy: PathStrategyKind,
+    /// What paths are for, and how much may be sent over them. Default: no rules.
+    pub policy: PathPolicy,
     /// Attempts to join an address that the peer has announced, if none succeeds, each as long as TCP tries to connect. Then
     /// the address is left alone until the peer announces it again or an interface is added. What has worked once, and
     /// the peer's first address, are tried for ever. Default: 3.
@@ -81,6 +86,11 @@ pub struct StackConfig {
     /// SYNs with MP_CAPABLE that stay unanswered before the SYN goes out without it (RFC 8684 section 3.1).
     /// Default: 2 retransmissions, as the kernel's `syn_retrans_before_tcp_fallback`.
     pub syn_retries_before_fallback: u32,
+    /// How long MPTCP is not offered where only such a SYN has got an answer (the kernel's `blackhole_timeout`). The time doubles
+    /// each time in a row, up to 64 times as long; zero forgets at once. Default: 3600 s.
+    pub blackhole_timeout: Duration,
+    /// Where that is. Default: at the peer's address; the kernel does not offer it to anyone.
+    pub blackhole_scope: BlackholeScope,
     /// How long a connection lives without any subflow, and how long a closed one waits for
     /// its peer (the kernel's `close_timeout`). Default: 60 s.
     pub close_timeout: Duration,
@@ -115,9 +125,13 @@ impl Default for StackConfig {
             memory_limit: 1 << 30,
             max_connections: 65_536,
             limits: Limits::default(),
+            path_strategy: PathStrategyKind::default(),
+            policy: PathPolicy::default(),
             join_attempts: 3,
             max_half_open_joins: 8,
             syn_retries_before_fallback: 2,
+            blackhole_timeout: Duration::from_secs(3600),
+            blackhole_scope: BlackholeScope::default(),
             close_timeout: Duration::from_secs(60),
             add_addr_timeout: Duration::from_secs(1),
             unmapped_timeout: Duration::from_secs(5),
@@ -162,6 +176,9 @@ pub enum ConfigError {
     /// Classes cannot share like this.
     #[error(transparent)]
     Qos(#[from] QosError),
+    /// A mistake in [`StackConfig::policy`].
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// Cores are numbered from 0.
     #[error("core is {core}, but with {cores} cores it must be below that")]
     NoSuchCore {
@@ -196,6 +213,7 @@ impl StackConfig {
             return Err(ConfigError::SendBelowReceive { send: send_buffer, recv: recv_buffer_max });
         }
         self.qos.map_or(Ok(()), |qos| qos.validate())?;
+        self.policy.validate()?;
         if core >= cores {
             return Err(ConfigError::NoSuchCore { core, cores });
         }
@@ -206,7 +224,7 @@ impl StackConfig {
 /// Configuration of one active connection; `None` takes the stack's.
 #[derive(Clone, Debug, Default)]
 pub struct ConnConfig {
-    /// Offer MP_CAPABLE.
+    /// Offer MP_CAPABLE, even where it has vanished on the way before.
     pub mptcp: Option<bool>,
     /// Scheduler.
     pub scheduler: Option<SchedulerKind>,
@@ -218,6 +236,8 @@ pub struct ConnConfig {
     ///
     /// What a SYN carries may reach the peer's application twice, in two connections (RFC 7413 section 6.1).
     pub fast_open: bool,
+    /// Which subflows it should have.
+    pub path_strategy: Option<PathStrategyKind>,
 }
 
 /// Configuration of a listener.

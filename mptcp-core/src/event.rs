@@ -91,6 +91,8 @@ impl fmt::Display for CloseReason {
 pub enum FallbackCause {
     /// MPTCP was not offered by this side.
     NotOffered,
+    /// SYNs with MP_CAPABLE have stayed without an answer before, and plain ones have not.
+    Blackhole,
     /// The peer's SYN had no acceptable MP_CAPABLE.
     NotRequested,
     /// The SYN/ACK had no acceptable MP_CAPABLE.
@@ -113,6 +115,7 @@ impl fmt::Display for FallbackCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotOffered => "MPTCP was not offered",
+            Self::Blackhole => "SYNs with MP_CAPABLE have vanished on the way before",
             Self::NotRequested => "the peer did not ask for MPTCP",
             Self::SynAckWithoutCapable => "the SYN/ACK had no MP_CAPABLE",
             Self::AckWithoutCapable => "the third ACK had no MP_CAPABLE",

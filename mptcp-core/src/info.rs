@@ -93,6 +93,8 @@ pub struct ConnInfo {
     pub scheduler: &'static str,
     /// How the congestion windows of its subflows depend on each other.
     pub coupling: Coupling,
+    /// Name of the strategy that says which subflows to open.
+    pub path_strategy: &'static str,
     /// Subflows that exist now, in whatever state.
     pub subflows: usize,
     /// Bytes that the application wrote and that were given to a subflow at least once.

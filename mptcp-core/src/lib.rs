@@ -31,7 +31,11 @@ pub use info::{ConnInfo, ConnState, SubflowInfo, SubflowState};
 pub use keys::{Idsn, Key, Token, add_addr_hmac, join_hmac, truncate_64, truncate_160, verify};
 pub use mib::{Counter, Mib};
 pub use observe::Observation;
-pub use path_manager::{Endpoint, EndpointError, EndpointFlags, EndpointId, Limits};
+pub use path_manager::strategy::{self, PathStrategy, PathStrategyKind, UnknownStrategy};
+pub use path_manager::{
+    Blackhole, BlackholeScope, Endpoint, EndpointError, EndpointFlags, EndpointId, Limits, Link, PathPolicy, PathRule,
+    PathUse, PolicyError, RemoteAddr,
+};
 pub use qos::{ClassShare, Qos, QosError};
 pub use scheduler::{Message, Scheduler, SchedulerKind, TrafficClass, UnknownScheduler};
 pub use seq::{DataSeq, SubflowSeq};

@@ -28,7 +28,9 @@ counters! {
     MPCapableFallbackSYNACK,
     /// Active opens that dropped MP_CAPABLE after unanswered SYNs.
     MPCapableSYNTXDrop,
-    /// Active opens that were not MPTCP by configuration or for lack of a token.
+    /// Active opens that got an answer only without MP_CAPABLE.
+    Blackhole,
+    /// Active opens that were not MPTCP by configuration, for lack of a token or because of an earlier black hole.
     MPCapableSYNTXDisabled,
     /// Connections that fell back since their first data came without a valid mapping.
     MPCapableDataFallback,

@@ -1,27 +1,27 @@
 //! One core's engine: a TCP stack with MPTCP above it.
 
+mod links;
+mod paths;
+
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tcp_adapter::{
-    ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, ListenError, ListenerId, Offload,
-    TcpStack,
-};
+use tcp_adapter::{ConnectError, ConnectRequest, Frame, Instant, InterfaceId, ListenError, ListenerId, TcpStack};
 
 use crate::config::{ConfigError, ConnConfig, ListenConfig, StackConfig};
 use crate::congestion::{self, Coupling, CouplingError};
-use crate::event::{ConnId, Event, FallbackCause, SubflowId};
+use crate::event::{ConnId, Event, FallbackCause};
 use crate::info::{ConnInfo, SubflowInfo};
 use crate::mib::{Counter, Mib};
 use crate::observe::{Observation, Observations};
-use crate::path_manager::{Endpoint, EndpointError, EndpointId, EndpointTable, Limits, PathState};
+use crate::path_manager::{Blackholes, EndpointTable, Links, PolicyState};
 use crate::scheduler::{Message, Scheduler, TrafficClass};
 use crate::socket_manager::{
     Connection, Cx, Negotiating, NewConnection, NewSubflow, Owners, Protocol, Shared, Shares, SocketManager, Stage,
-    SubflowError, TokenTable, plain_from_start,
+    TokenTable, plain_from_start,
 };
 use crate::wire::AddrId;
 
@@ -89,8 +89,13 @@ impl<T: TcpStack> Stack<T> {
     pub fn new(tcp: T, config: StackConfig, seed: [u8; 32]) -> Result<Self, ConfigError> {
         config.validate()?;
         congestion::check(config.coupling, &tcp)?;
+        let mut links = Links::default();
+        links.refresh(tcp.interfaces());
         let shared = Shared {
             shares: config.qos.map(|qos| Box::new(Shares::new(qos))),
+            policy: PolicyState::new(config.policy.clone()),
+            strategy: Arc::new(config.path_strategy.build()),
+            blackholes: Blackholes::default(),
             config,
             rng: StdRng::from_seed(seed),
             mib: Mib::default(),
@@ -99,7 +104,7 @@ impl<T: TcpStack> Stack<T> {
             endpoints: EndpointTable::default(),
             tokens: TokenTable::default(),
             owners: Owners::default(),
-            interfaces: tcp.interfaces().to_vec(),
+            links,
             interface_queues: Vec::new(),
             memory_held: 0,
             slices: Vec::new(),
@@ -111,25 +116,6 @@ impl<T: TcpStack> Stack<T> {
     /// The TCP stack beneath.
     pub fn tcp(&self) -> &T {
         &self.tcp
-    }
-
-    /// Adds an interface to the TCP stack beneath. Connections look for new paths over it, and try again at once what
-    /// they could not reach.
-    pub fn add_interface(&mut self, config: InterfaceConfig) -> InterfaceId {
-        let id = self.tcp.add_interface(config);
-        self.manager.shared.interfaces = self.tcp.interfaces().to_vec();
-        self.replan(|paths| paths.retries.revive(|_| true));
-        id
-    }
-
-    /// Lets frames that leave by an interface be completed by its device, as far as the TCP stack beneath can make use of it.
-    pub fn set_offload(&mut self, interface: InterfaceId, offload: Offload) {
-        self.tcp.set_offload(interface, offload);
-    }
-
-    /// Tells how many bytes wait in the transmit queue of an interface, for schedulers that look at it. A driver calls this whenever it knows.
-    pub fn set_interface_queue(&mut self, interface: InterfaceId, bytes: u64) {
-        self.manager.shared.set_interface_queue(interface, bytes);
     }
 
     /// Takes a frame that an interface has received. What follows from it, but for resets, waits for
@@ -232,7 +218,10 @@ impl<T: TcpStack> Stack<T> {
         let tcp = self.tcp.connect(now, request)?;
         let port = self.tcp.info(tcp).map_or(0, |info| info.local.port());
         let local = SocketAddr::new(request.local, port);
-        let wanted = config.mptcp.unwrap_or(shared.config.mptcp);
+        let vanishes = config.mptcp.is_none() && shared.blackholes.spares(now, request.remote.ip());
+        let wanted = config.mptcp.unwrap_or(shared.config.mptcp) && !vanishes;
+        let cause = if vanishes { FallbackCause::Blackhole } else { FallbackCause::NotOffered };
+        let strategy = config.path_strategy.map_or_else(|| Arc::clone(&shared.strategy), |kind| Arc::new(kind.build()));
         let scheduler = config.scheduler.unwrap_or(shared.config.scheduler).build_with(&shared.config.learning);
         let id = self.manager.conns.insert(|id| {
             let key = wanted.then(|| shared.draw_key(id)).flatten();
@@ -241,11 +230,11 @@ impl<T: TcpStack> Stack<T> {
                 Some(local) => (Protocol::Negotiating(Negotiating { local, checksum }), Stage::CapableSyn { sent: 0 }),
                 None => {
                     shared.mib.bump(Counter::MPCapableSYNTXDisabled);
-                    (plain_from_start(FallbackCause::NotOffered), Stage::Established)
+                    (plain_from_start(cause), Stage::Established)
                 }
             };
             let remote = request.remote;
-            let new = NewConnection { id, listener: None, protocol, local, remote, scheduler, coupling };
+            let new = NewConnection { id, listener: None, protocol, local, remote, scheduler, coupling, strategy };
             let mut conn = Connection::new(new, shared);
             conn.early.wanted = config.fast_open;
             let first = NewSubflow {
@@ -257,6 +246,7 @@ impl<T: TcpStack> Stack<T> {
                 remote,
                 local_id: AddrId(0),
                 remote_id: AddrId(0),
+                lane: 0,
                 backup: false,
                 backup_by_peer: false,
             };
@@ -344,118 +334,6 @@ impl<T: TcpStack> Stack<T> {
         });
     }
 
-    /// Adds an address that the path manager may use, now and for later connections.
-    ///
-    /// # Errors
-    /// The address or the flags do not make sense; see [`EndpointError`].
-    pub fn add_endpoint(&mut self, endpoint: Endpoint) -> Result<EndpointId, EndpointError> {
-        let local = |interface: &InterfaceConfig| interface.addrs.iter().any(|own| own.addr == endpoint.addr);
-        if !self.tcp.interfaces().iter().any(local) {
-            return Err(EndpointError::NotLocal(endpoint.addr));
-        }
-        let id = self.manager.shared.endpoints.add(endpoint)?;
-        self.replan(|_| {});
-        Ok(id)
-    }
-
-    /// Removes an endpoint: the peers are told with REMOVE_ADDR, and its subflows are closed. On a connection that has no
-    /// other subflow that works, both wait until all data is acknowledged or another subflow works.
-    ///
-    /// # Errors
-    /// There is no such endpoint.
-    pub fn remove_endpoint(&mut self, now: Instant, id: EndpointId) -> Result<(), EndpointError> {
-        let endpoint = self.manager.shared.endpoints.remove(id)?;
-        self.for_all(now, |conn, cx| conn.endpoint_removed(id, endpoint.addr, cx));
-        Ok(())
-    }
-
-    /// Makes an endpoint and its subflows a backup, or a regular one again; the peers are told with MP_PRIO.
-    ///
-    /// # Errors
-    /// There is no such endpoint.
-    pub fn set_endpoint_backup(&mut self, now: Instant, id: EndpointId, backup: bool) -> Result<(), EndpointError> {
-        let endpoint = self.manager.shared.endpoints.set_backup(id, backup)?;
-        self.for_all(now, |conn, _| conn.endpoint_backup(endpoint.addr, backup));
-        Ok(())
-    }
-
-    /// The endpoints, in the order of their ids.
-    pub fn endpoints(&self) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
-        self.manager.shared.endpoints.iter()
-    }
-
-    /// Sets the limits. Subflows that exist already are left alone.
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.manager.shared.config.limits = limits;
-        self.replan(|_| {});
-    }
-
-    /// Opens a subflow by hand, whatever the limits say.
-    ///
-    /// # Errors
-    /// The connection cannot have one (now), or TCP cannot connect; see [`SubflowError`].
-    pub fn create_subflow(
-        &mut self,
-        now: Instant,
-        id: ConnId,
-        local: IpAddr,
-        remote: SocketAddr,
-        backup: bool,
-    ) -> Result<SubflowId, SubflowError> {
-        let made = self.with(now, id, |conn, cx| conn.join_by_hand(local, remote, backup, cx));
-        made.unwrap_or(Err(SubflowError::NoConnection))
-    }
-
-    /// Closes a subflow by hand, with a FIN. What it holds is sent on the others.
-    ///
-    /// # Errors
-    /// There is no such connection or subflow, or the connection [needs](SubflowError::Needed) it.
-    pub fn close_subflow(&mut self, now: Instant, id: ConnId, subflow: SubflowId) -> Result<(), SubflowError> {
-        let closed = self.with(now, id, |conn, cx| {
-            conn.subflow(subflow).ok_or(SubflowError::NoSubflow)?;
-            if conn.needs(subflow) {
-                return Err(SubflowError::Needed);
-            }
-            conn.close_subflow(subflow, cx);
-            Ok(())
-        });
-        closed.unwrap_or(Err(SubflowError::NoConnection))
-    }
-
-    /// Makes a subflow a backup, or a regular one again; the peer is told with MP_PRIO.
-    ///
-    /// # Errors
-    /// There is no such connection or subflow.
-    pub fn set_backup(
-        &mut self,
-        now: Instant,
-        id: ConnId,
-        subflow: SubflowId,
-        backup: bool,
-    ) -> Result<(), SubflowError> {
-        let set = self.with(now, id, |conn, _| conn.set_backup(subflow, backup));
-        set.unwrap_or(Err(SubflowError::NoConnection))
-    }
-
-    /// Sets the share that weighted schedulers give a subflow: `weight` bursts for each one of a subflow of weight 1.
-    ///
-    /// # Errors
-    /// There is no such connection or subflow.
-    pub fn set_weight(
-        &mut self,
-        now: Instant,
-        id: ConnId,
-        subflow: SubflowId,
-        weight: NonZeroU32,
-    ) -> Result<(), SubflowError> {
-        let set = self.with(now, id, |conn, _| {
-            let subflow = conn.subflow_mut(subflow).ok_or(SubflowError::NoSubflow)?;
-            subflow.weight = weight.get();
-            Ok(())
-        });
-        set.unwrap_or(Err(SubflowError::NoConnection))
-    }
-
     /// Couples the congestion windows of a connection's subflows in another way. They go on from where they are, except that TCP's own
     /// congestion control, if it comes back, starts anew.
     ///
@@ -537,17 +415,6 @@ impl<T: TcpStack> Stack<T> {
         let result = act(conn, &mut Cx { now, tcp: &mut self.tcp, shared: &mut self.manager.shared });
         self.manager.touch(id);
         Some(result)
-    }
-
-    /// Has the path managers of all connections look at endpoints, limits and interfaces again, after `first`.
-    fn replan(&mut self, first: impl Fn(&mut PathState)) {
-        for id in self.manager.conns.ids().collect::<Vec<_>>() {
-            if let Some(conn) = self.manager.conns.get_mut(id) {
-                first(&mut conn.paths);
-                conn.paths.changed = true;
-            }
-        }
-        self.manager.touch_all();
     }
 
     fn for_all(&mut self, now: Instant, mut act: impl FnMut(&mut Connection, &mut Cx<'_>)) {

@@ -23,6 +23,9 @@ pub struct Config {
     pub tcp: TcpPlugIn,
     /// The interfaces that carry the paths, at least one. A connection starts on the first that reaches its peer.
     pub interfaces: Vec<InterfaceSpec>,
+    /// Follow the kernel's interfaces that carry paths (`tap:`, `eth:`): what the kernel says of their links is believed at once,
+    /// and addresses that are left to it come and go. Default: true.
+    pub watch_network: bool,
     /// Write all frames into this pcapng file.
     pub capture: Option<PathBuf>,
     /// Frames taken from one interface before the others have their turn, 1-4096. Default: 64.
@@ -55,6 +58,7 @@ impl Config {
             stack: StackConfig::default(),
             tcp,
             interfaces: Vec::new(),
+            watch_network: true,
             capture: None,
             burst: 64,
             poll_interval: Duration::from_micros(200),

@@ -1,6 +1,8 @@
 //! Poll mode: one thread's stack with its interfaces and its clock.
 
-use std::collections::VecDeque;
+mod paths;
+mod port;
+
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::net::{IpAddr, SocketAddr};
@@ -9,17 +11,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use mptcp_core::{
-    ConnConfig, ConnId, ConnInfo, Coupling, CouplingError, Endpoint, EndpointError, EndpointId, Event, Limits,
-    ListenConfig, Recv, RecvError, Scheduler, SendError, Stack, SubflowError, SubflowId, SubflowInfo,
+    ConnConfig, ConnId, ConnInfo, Coupling, CouplingError, Event, ListenConfig, Recv, RecvError, Scheduler, SendError,
+    Stack, SubflowInfo,
 };
 use rand::TryRng;
-use tcp_adapter::device::{Capture, CaptureFile, Device, DeviceStats};
-use tcp_adapter::native::Coalescer;
-use tcp_adapter::{
-    ConnectError, ConnectRequest, Frame, Instant, InterfaceId, ListenError, ListenerId, Offload, TcpStack,
-};
+use tcp_adapter::device::CaptureFile;
+use tcp_adapter::{ConnectError, ConnectRequest, Frame, Instant, InterfaceId, ListenError, ListenerId, TcpStack};
 
-use crate::interface::Opened;
+pub(crate) use port::Port;
+
+use crate::follow::Watch;
+use crate::network::NetworkMonitor;
+use crate::path_log::PathLog;
 use crate::readiness::{Readiness, Waker};
 use crate::{Config, StartError};
 
@@ -44,12 +47,20 @@ use crate::{Config, StartError};
 ///
 /// [`Instant`]s count from the creation of the engine, on the monotonic clock.
 pub struct Engine {
-    stack: Stack<Box<dyn TcpStack + Send>>,
-    ports: Vec<Port>,
+    pub(crate) stack: Stack<Box<dyn TcpStack + Send>>,
+    pub(crate) ports: Vec<Port>,
     readiness: Readiness,
+    /// The kernel's interfaces, if any of ours is one of them.
+    pub(crate) watch: Option<Watch>,
+    /// They are to be followed.
+    pub(crate) watches: bool,
+    pub(crate) path_log: PathLog,
+    capture: Option<CaptureFile<BufWriter<File>>>,
     epoch: std::time::Instant,
     burst: usize,
     poll_interval: Option<Duration>,
+    /// How often devices without a descriptor are looked at.
+    poll_interval_unwatched: Duration,
     received: Vec<Frame>,
 }
 
@@ -77,22 +88,6 @@ pub struct ConnReport {
     pub past_subflows: Vec<SubflowInfo>,
 }
 
-/// An interface.
-struct Port {
-    name: String,
-    device: Box<dyn Device>,
-    /// Joins received segments, for a stack that takes super-segments.
-    coalescer: Option<Coalescer>,
-    /// Frames that the device has had no room for yet.
-    outgoing: VecDeque<Frame>,
-    /// The device's last words. It is left alone since.
-    failed: Option<io::Error>,
-    overflowed: u64,
-}
-
-/// Frames that wait for a device at most. More would only arrive too late to be of use.
-const MAX_OUTGOING: usize = 4096;
-
 /// When to try again to send through a device that had no room: devices cannot tell when they have.
 const RETRY: Duration = Duration::from_micros(200);
 
@@ -114,12 +109,17 @@ impl Engine {
             stack: Stack::new(tcp, config.stack, seed)?,
             ports: Vec::new(),
             readiness: Readiness::new()?,
+            watch: None,
+            watches: config.watch_network,
+            path_log: PathLog::default(),
+            capture: None,
             epoch,
             burst: config.burst,
             poll_interval: None,
+            poll_interval_unwatched: config.poll_interval,
             received: Vec::with_capacity(config.burst),
         };
-        let capture = match &config.capture {
+        engine.capture = match &config.capture {
             Some(path) => {
                 let failed = |source| StartError::Capture { path: path.clone(), source };
                 let file = File::create(path).map_err(failed)?;
@@ -128,34 +128,36 @@ impl Engine {
             None => None,
         };
         for (index, interface) in config.interfaces.into_iter().enumerate() {
-            let Opened { device, name, config: interface, endpoints } =
-                interface.open(&format!("interfaces[{index}]"))?;
-            let device = match &capture {
-                Some(file) => Box::new(Capture::new(device, file, &name, Box::new(unix_time))),
-                None => device,
-            };
-            match device.readiness() {
-                Some(fd) => engine.readiness.watch(fd)?,
-                None => engine.poll_interval = Some(config.poll_interval),
-            }
-            let capabilities = device.capabilities();
-            let interface = engine.stack.add_interface(interface);
-            engine.stack.set_offload(
-                interface,
-                Offload { checksum: capabilities.checksum_offload, segmentation: capabilities.segmentation_offload },
-            );
-            let coalescer = engine.stack.tcp().capabilities().segmentation_offload.then(Coalescer::new);
-            engine.ports.push(Port { name, device, coalescer, outgoing: VecDeque::new(), failed: None, overflowed: 0 });
-            for endpoint in endpoints {
-                engine.stack.add_endpoint(endpoint)?;
+            engine.open_interface(interface, &format!("interfaces[{index}]"))?;
+        }
+        engine.watch_network();
+        engine.follow_all(engine.now());
+        Ok(engine)
+    }
+
+    /// Follows the kernel's interfaces from now on, if any of ours is one of them. What the kernel does not tell, silence will.
+    fn watch_network(&mut self) {
+        if !self.watches || self.watch.is_some() || self.ports.iter().all(|port| port.follower.name.is_none()) {
+            return;
+        }
+        let watched = NetworkMonitor::open().map_err(StartError::os("watch the kernel's interfaces"));
+        let watched = watched.and_then(|monitor| self.readiness.watch(monitor.as_fd()).map(|()| monitor));
+        match watched {
+            Ok(monitor) => self.watch = Some(Watch::new(monitor)),
+            Err(error) => {
+                tracing::warn!(%error, "links that fail are noticed by silence only");
+                self.watches = false;
             }
         }
-        Ok(engine)
+    }
+
+    pub(crate) fn forget_watch(&self, watch: &Watch) {
+        self.readiness.forget(watch.monitor().as_fd());
     }
 
     /// The time since the engine was created.
     pub fn now(&self) -> Instant {
-        Instant::from_nanos(u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        since(self.epoch)
     }
 
     /// Receives, does what is due, and sends.
@@ -163,8 +165,12 @@ impl Engine {
         let now = self.now();
         let mut progress = Progress::default();
         self.readiness.clear();
+        self.follow_network(now);
         for index in 0..self.ports.len() {
             self.receive(now, InterfaceId(index), &mut progress);
+            if !self.ports[index].works() {
+                self.settle_link(now, InterfaceId(index));
+            }
         }
         if self.stack.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.stack.handle_timeout(now);
@@ -176,7 +182,9 @@ impl Engine {
             }
         });
         for (index, port) in self.ports.iter_mut().enumerate() {
+            let worked = port.works();
             progress.sent += port.flush(&self.readiness);
+            progress.more |= worked && !port.works();
             self.stack.set_interface_queue(InterfaceId(index), port.backlog());
         }
         let deadline = self.next_deadline();
@@ -222,7 +230,10 @@ impl Engine {
 
     /// The next thing that has happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.stack.poll_event()
+        let event = self.stack.poll_event()?;
+        let epoch = self.epoch;
+        self.path_log.note_event(|| since(epoch), event);
+        Some(event)
     }
 
     /// Sleeps until the descriptor is readable, for `timeout` at most.
@@ -282,12 +293,9 @@ impl Engine {
         self.stack.connect(self.now(), &request, config)
     }
 
-    /// The address that a connection to `remote` starts from unless told otherwise: the first one of its family on the
-    /// first interface with a route to it.
+    /// The address that a connection to `remote` starts from unless told otherwise; see [`Stack::source_for`].
     pub fn source_for(&self, remote: IpAddr) -> Option<IpAddr> {
-        let reaching = self.stack.tcp().interfaces().iter().filter(|interface| interface.has_route(remote));
-        let mut addrs = reaching.flat_map(|interface| interface.addrs.iter().map(|own| own.addr));
-        addrs.find(|addr| addr.is_ipv4() == remote.is_ipv4())
+        self.stack.source_for(remote)
     }
 
     fn own_addrs(&self) -> impl Iterator<Item = IpAddr> + '_ {
@@ -331,65 +339,6 @@ impl Engine {
         self.stack.abort(self.now(), conn);
     }
 
-    /// Adds an endpoint; see [`Stack::add_endpoint`].
-    ///
-    /// # Errors
-    /// The address or the flags do not make sense.
-    pub fn add_endpoint(&mut self, endpoint: Endpoint) -> Result<EndpointId, EndpointError> {
-        self.stack.add_endpoint(endpoint)
-    }
-
-    /// Removes an endpoint and its subflows; see [`Stack::remove_endpoint`].
-    ///
-    /// # Errors
-    /// There is no such endpoint.
-    pub fn remove_endpoint(&mut self, id: EndpointId) -> Result<(), EndpointError> {
-        self.stack.remove_endpoint(self.now(), id)
-    }
-
-    /// Makes an endpoint and its subflows a backup, or a regular one again; see [`Stack::set_endpoint_backup`].
-    ///
-    /// # Errors
-    /// There is no such endpoint.
-    pub fn set_endpoint_backup(&mut self, id: EndpointId, backup: bool) -> Result<(), EndpointError> {
-        self.stack.set_endpoint_backup(self.now(), id, backup)
-    }
-
-    /// Sets the limits; see [`Stack::set_limits`].
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.stack.set_limits(limits);
-    }
-
-    /// Opens a subflow by hand; see [`Stack::create_subflow`].
-    ///
-    /// # Errors
-    /// The connection cannot have one (now), or TCP cannot connect.
-    pub fn create_subflow(
-        &mut self,
-        conn: ConnId,
-        local: IpAddr,
-        remote: SocketAddr,
-        backup: bool,
-    ) -> Result<SubflowId, SubflowError> {
-        self.stack.create_subflow(self.now(), conn, local, remote, backup)
-    }
-
-    /// Closes a subflow by hand; see [`Stack::close_subflow`].
-    ///
-    /// # Errors
-    /// There is no such connection or subflow.
-    pub fn close_subflow(&mut self, conn: ConnId, subflow: SubflowId) -> Result<(), SubflowError> {
-        self.stack.close_subflow(self.now(), conn, subflow)
-    }
-
-    /// Makes a subflow a backup, or a regular one again; see [`Stack::set_backup`].
-    ///
-    /// # Errors
-    /// There is no such connection or subflow.
-    pub fn set_backup(&mut self, conn: ConnId, subflow: SubflowId, backup: bool) -> Result<(), SubflowError> {
-        self.stack.set_backup(self.now(), conn, subflow, backup)
-    }
-
     /// Couples the congestion windows of a connection's subflows in another way; see [`Stack::set_coupling`].
     ///
     /// # Errors
@@ -403,25 +352,6 @@ impl Engine {
         let info = self.stack.info(id)?;
         let past_subflows = self.stack.past_subflows(id).to_vec();
         Some(ConnReport { id, info, subflows: self.stack.subflows(id), past_subflows })
-    }
-
-    /// Name of an interface, and what its device has counted.
-    pub fn interface(&self, InterfaceId(index): InterfaceId) -> Option<(&str, DeviceStats)> {
-        let port = self.ports.get(index)?;
-        let mut stats = port.device.stats();
-        stats.tx_dropped += port.overflowed;
-        Some((&port.name, stats))
-    }
-
-    /// Frames that wait for a device with room for them. A process that leaves before they are sent lets its peers wait
-    /// for an answer that was on its way.
-    pub fn unsent_frames(&self) -> usize {
-        self.ports.iter().map(|port| port.outgoing.len()).sum()
-    }
-
-    /// Why an interface works no longer; `None` as long as it does.
-    pub fn interface_error(&self, InterfaceId(index): InterfaceId) -> Option<&io::Error> {
-        self.ports.get(index)?.failed.as_ref()
     }
 }
 
@@ -438,49 +368,15 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-impl Port {
-    fn queue(&mut self, frame: Frame) {
-        if self.failed.is_some() || self.outgoing.len() >= MAX_OUTGOING {
-            self.overflowed += 1;
-        } else {
-            self.outgoing.push_back(frame);
-        }
-    }
-
-    fn flush(&mut self, readiness: &Readiness) -> usize {
-        if self.outgoing.is_empty() || self.failed.is_some() {
-            return 0;
-        }
-        match self.device.transmit(&mut self.outgoing) {
-            Ok(count) => count,
-            Err(error) => {
-                self.fail(error, readiness);
-                0
-            }
-        }
-    }
-
-    /// Bytes that wait for the device.
-    fn backlog(&self) -> u64 {
-        self.outgoing.iter().map(|frame| frame.len() as u64).sum()
-    }
-
-    /// The device is gone: the path is silent from now on, which the stack copes with as with any dead path.
-    fn fail(&mut self, error: io::Error, readiness: &Readiness) {
-        tracing::warn!(interface = self.name, %error, "the interface works no longer");
-        if let Some(fd) = self.device.readiness() {
-            readiness.forget(fd);
-        }
-        self.outgoing.clear();
-        self.failed = Some(error);
-    }
-}
-
 fn draw_seed() -> Result<[u8; 32], StartError> {
     let mut seed = [0; 32];
     let drawn = rand::rngs::SysRng.try_fill_bytes(&mut seed);
     drawn.map_err(|error| StartError::os("draw random numbers")(io::Error::other(error)))?;
     Ok(seed)
+}
+
+fn since(epoch: std::time::Instant) -> Instant {
+    Instant::from_nanos(u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn unix_time() -> Duration {

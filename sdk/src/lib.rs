@@ -31,7 +31,10 @@ mod config;
 #[cfg(feature = "control")]
 pub mod control;
 mod engine;
+mod follow;
 mod interface;
+mod network;
+mod path_log;
 mod readiness;
 mod runtime;
 mod start;
@@ -41,11 +44,14 @@ pub use engine::{ConnReport, Engine, Progress};
 pub use interface::{DeviceSpec, InterfaceSpec, InvalidInterface};
 pub use mptcp_core as core;
 pub use mptcp_core::{
-    CloseReason, ConfigError, ConnConfig, ConnId, ConnInfo, ConnState, Coupling, CouplingError, Endpoint,
-    EndpointError, EndpointFlags, EndpointId, Event, FallbackCause, KeepAlive, Limits, ListenConfig, Recv, RecvError,
+    Blackhole, BlackholeScope, CloseReason, ConfigError, ConnConfig, ConnId, ConnInfo, ConnState, Coupling,
+    CouplingError, Endpoint, EndpointError, EndpointFlags, EndpointId, Event, FallbackCause, KeepAlive, Limits, Link,
+    ListenConfig, PathPolicy, PathRule, PathStrategy, PathStrategyKind, PathUse, PolicyError, Recv, RecvError,
     Scheduler, SchedulerKind, SendError, StackConfig, SubflowCloseReason, SubflowError, SubflowId, SubflowInfo,
-    SubflowState, UnknownScheduler,
+    SubflowState, UnknownScheduler, UnknownStrategy,
 };
+pub use network::{KernelLink, NetworkMonitor};
+pub use path_log::{PathEvent, PathLogEntry};
 pub use readiness::Waker;
 pub use runtime::{MptcpListener, MptcpStream, Runtime, WeakRuntime};
 pub use start::StartError;

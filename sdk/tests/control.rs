@@ -71,6 +71,9 @@ fn paths_are_shown_and_changed() {
         subflow,
         backup: false,
         fullmesh: false,
+        laminar: false,
+        interface: None,
+        ndiffports: None,
     };
     let Reply::EndpointAdded(id) = ask.request(&add(true)).unwrap() else { panic!() };
     assert!(refusal(&mut ask, &add(true)).contains("exists already"));
@@ -108,6 +111,95 @@ fn paths_are_shown_and_changed() {
     assert_eq!(counters["MPTcpExtMPCapableSYNTX"], 1);
     drop(control);
     assert!(!path.exists());
+}
+
+#[test]
+fn limits_links_policy_and_strategy_are_shown_and_changed() {
+    let [_server, client] = hosts();
+    let path = socket("settings");
+    let _control = ControlServer::start(&client, &path).unwrap();
+    let mut ask = ControlClient::connect(&path).unwrap();
+    let before = ask.request(&Request::Limits).unwrap();
+    assert_eq!(before, Reply::Limits { subflows: 2, add_addr_accepted: 0 });
+    ask.request(&Request::SetLimits { subflows: Some(7), add_addr_accepted: None }).unwrap();
+    assert_eq!(ask.request(&Request::Limits).unwrap(), Reply::Limits { subflows: 7, add_addr_accepted: 0 });
+    let too_many = Request::SetLimits { subflows: Some(65), add_addr_accepted: None };
+    assert_eq!(refusal(&mut ask, &too_many), "subflows is 65, but must be 0 to 64");
+
+    let links = |ask: &mut ControlClient| match ask.request(&Request::Links).unwrap() {
+        Reply::Links(links) => links.into_iter().map(|link| (link.interface, link.up)).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let wires = |up| vec![("wire0".to_owned(), true), ("wire1".to_owned(), up)];
+    assert_eq!(links(&mut ask), wires(true));
+    ask.request(&Request::SetLink { interface: "wire1".to_owned(), up: false }).unwrap();
+    assert_eq!(links(&mut ask), wires(false));
+    let unknown = Request::SetLink { interface: "wire9".to_owned(), up: false };
+    assert_eq!(refusal(&mut ask, &unknown), "there is no interface 'wire9': choose one of wire0, wire1");
+    let events = |ask: &mut ControlClient, after| match ask.request(&Request::Events { after }).unwrap() {
+        Reply::Events { last, events } => (last, events),
+        other => panic!("{other:?}"),
+    };
+    let (last, all) = events(&mut ask, Some(0));
+    assert_eq!(
+        (last, all.len(), all[0].event.as_str(), all[0].details["interface"].as_str()),
+        (1, 1, "link-down", "wire1")
+    );
+    ask.request(&Request::SetLink { interface: "wire1".to_owned(), up: true }).unwrap();
+    assert_eq!(events(&mut ask, Some(last)).1[0].event, "link-up");
+    assert_eq!(events(&mut ask, None), (2, Vec::new()));
+
+    let rules = |ask: &mut ControlClient| match ask.request(&Request::Policy).unwrap() {
+        Reply::Policy { rules, .. } => rules.into_iter().map(|rule| (rule.rule, rule.used)).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    for rule in ["dev=wire1,metered", "src=10.0.1.0/24,max-bytes=5000"] {
+        ask.request(&Request::AddRule { rule: rule.to_owned() }).unwrap();
+    }
+    let expected = [("dev=wire1,metered", None), ("src=10.0.1.0/24,max-bytes=5000", Some(0))];
+    assert_eq!(rules(&mut ask), expected.map(|(rule, used)| (rule.to_owned(), used)));
+    assert!(refusal(&mut ask, &Request::AddRule { rule: "dev=wire1".to_owned() }).contains("says nothing"));
+    ask.request(&Request::RemoveRule { rule: Some(0) }).unwrap();
+    assert_eq!(rules(&mut ask).len(), 1);
+    assert_eq!(refusal(&mut ask, &Request::RemoveRule { rule: Some(1) }), "there is no rule 1");
+    ask.request(&Request::RemoveRule { rule: None }).unwrap();
+    assert!(rules(&mut ask).is_empty());
+    ask.request(&Request::SetNode { node: Some(1) }).unwrap();
+    assert_eq!(ask.request(&Request::Policy).unwrap(), Reply::Policy { rules: Vec::new(), node: Some(1) });
+
+    assert_eq!(ask.request(&Request::Strategy).unwrap(), Reply::Strategy("endpoints".to_owned()));
+    let choose = |name: &str| Request::SetStrategy { strategy: name.to_owned(), connection: None };
+    ask.request(&choose("ndiffports:3")).unwrap();
+    assert_eq!(ask.request(&Request::Strategy).unwrap(), Reply::Strategy("ndiffports:3".to_owned()));
+    assert!(refusal(&mut ask, &choose("mesh")).contains("'mesh'"));
+    assert_eq!(ask.request(&Request::Blackholes).unwrap(), Reply::Blackholes(Vec::new()));
+    ask.request(&Request::ForgetBlackholes).unwrap();
+}
+
+#[cfg(feature = "devices")]
+#[test]
+fn paths_are_added_while_the_process_runs() {
+    let [_server, client] = hosts();
+    let path = socket("attach");
+    let _control = ControlServer::start(&client, &path).unwrap();
+    let mut ask = ControlClient::connect(&path).unwrap();
+    let wire = path.with_extension("wire");
+    let spec = |addr: &str| format!("unix:{0},{addr},peer={0}.peer,subflow,ndiffports=3", wire.display());
+    let add = |interface: String| Request::AddInterface { interface };
+    assert!(refusal(&mut ask, &add(spec("10.0.1.2/24"))).contains("addresses that no other interface has"));
+    assert!(refusal(&mut ask, &add("unix:fd=0,10.0.9.1/24".to_owned())).contains("descriptor"));
+    assert!(refusal(&mut ask, &add("tap:x".to_owned())).contains("has no address"));
+    assert!(refusal(&mut ask, &add(format!("{},fullmesh,signal", spec("10.0.9.1/24")))).contains("'fullmesh'"));
+    let Reply::Links(before) = ask.request(&Request::Links).unwrap() else { panic!() };
+    assert_eq!(before.len(), 2, "a mistake opens nothing");
+    ask.request(&add(spec("10.0.9.1/24"))).unwrap();
+    let Reply::Links(links) = ask.request(&Request::Links).unwrap() else { panic!() };
+    assert_eq!((links.len(), links[2].addrs.as_slice(), links[2].up), (3, &["10.0.9.1/24".to_owned()][..], true));
+    let Reply::Endpoints(endpoints) = ask.request(&Request::Endpoints).unwrap() else { panic!() };
+    let made: Vec<_> =
+        endpoints.iter().map(|known| (known.addr.to_string(), known.subflow, known.ndiffports)).collect();
+    assert_eq!(made, [("10.0.9.1".to_owned(), true, 3)]);
+    std::fs::remove_file(&wire).unwrap_or_default();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::congestion::CongestionControl;
-use crate::{Frame, Instant, InterfaceConfig, InterfaceId};
+use crate::{Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, Route};
 
 /// A user-space TCP on one core, with its interfaces, driven by its caller.
 ///
@@ -63,6 +63,18 @@ pub trait TcpStack {
 
     /// Starts the active open of a connection. [`TcpEvent::Established`] or [`TcpEvent::Closed`] follows.
     fn connect(&mut self, now: Instant, request: &ConnectRequest) -> Result<TcpId, ConnectError>;
+
+    /// The same by a certain interface, where several have the source address. [`connect`](Self::connect) takes the first of
+    /// them, and so does a stack that knows no better.
+    fn connect_by(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        request: &ConnectRequest,
+    ) -> Result<TcpId, ConnectError> {
+        let _ = interface;
+        self.connect(now, request)
+    }
 
     /// Lets SYNs that a listener receives carry data, if they bring a cookie that shows that their sender receives at its address (TCP
     /// Fast Open, RFC 7413). `pending` connections at most are open in that way before their handshake is complete; 0, as at
@@ -141,6 +153,14 @@ pub trait TcpStack {
     /// [`Capabilities::segmentation_offload`] goes on without.
     fn set_offload(&mut self, interface: InterfaceId, offload: Offload) {
         let _ = (interface, offload);
+    }
+
+    /// Gives an interface other addresses and routes; false if there is no such interface or the stack cannot do that.
+    ///
+    /// Connections at an address that is gone live on but hear nothing more: whoever takes an address away aborts them.
+    fn set_addresses(&mut self, interface: InterfaceId, addrs: Vec<IpCidr>, routes: Vec<Route>) -> bool {
+        let _ = (interface, addrs, routes);
+        false
     }
 
     /// State of a connection; `None` once it is forgotten.
@@ -634,6 +654,15 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
         (**self).connect(now, request)
     }
 
+    fn connect_by(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        request: &ConnectRequest,
+    ) -> Result<TcpId, ConnectError> {
+        (**self).connect_by(now, interface, request)
+    }
+
     fn allow_fast_open(&mut self, listener: ListenerId, pending: usize) -> bool {
         (**self).allow_fast_open(listener, pending)
     }
@@ -688,6 +717,10 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
 
     fn set_offload(&mut self, interface: InterfaceId, offload: Offload) {
         (**self).set_offload(interface, offload);
+    }
+
+    fn set_addresses(&mut self, interface: InterfaceId, addrs: Vec<IpCidr>, routes: Vec<Route>) -> bool {
+        (**self).set_addresses(interface, addrs, routes)
     }
 
     fn info(&self, conn: TcpId) -> Option<TcpInfo> {

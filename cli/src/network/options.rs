@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mptcp_sdk::adapter::congestion::Algorithm;
+use mptcp_sdk::control::rule_from_text;
 use mptcp_sdk::core::scheduler::{InvalidWeights, Model};
-use mptcp_sdk::{Config, Coupling, InterfaceSpec, Runtime, SchedulerKind, TcpPlugIn, UnknownTcp};
+use mptcp_sdk::{Config, Coupling, InterfaceSpec, PathStrategyKind, Runtime, SchedulerKind, TcpPlugIn, UnknownTcp};
 
 use super::user_space::UserSpace;
 use super::{KernelProtocol, KernelSockets, Network};
@@ -15,10 +16,11 @@ use crate::failure::Failure;
 const PATH_HELP: &str = "\
 Use this path from user space; give one per path
 
-KIND:NAME,ADDR/PREFIX[,ADDR/PREFIX...][,gw=ADDR][,mac=MAC][,mtu=N][,signal][,subflow][,backup][,fullmesh][,port=N]
-where KIND:NAME is tap:NAME (made if it does not exist), eth:NAME (an interface of the kernel), unix:PATH with
-peer=PATH, or unix:fd=NUMBER. A connection starts on the first path that reaches the peer. On the other paths of a
-client, addresses without a flag are given 'subflow'; those of a server stay as they are.";
+KIND:NAME,ADDR/PREFIX[,ADDR/PREFIX...][,gw=ADDR][,mac=MAC][,mtu=N][,signal][,subflow][,backup][,fullmesh][,laminar]
+[,port=N][,ndiffports=N], in one word, where KIND:NAME is tap:NAME (made if it does not exist), eth:NAME (an interface
+of the kernel), unix:PATH with peer=PATH, or unix:fd=NUMBER. For eth:NAME, 'auto' in place of addresses takes those
+that the kernel's interface has, as they come and go. A connection starts on the first path that reaches the peer. On
+the other paths of a client, addresses without a flag are given 'subflow'; those of a server stay as they are.";
 
 /// What carries the bytes.
 #[derive(Args, Debug, Clone)]
@@ -45,6 +47,16 @@ pub(crate) struct NetworkOptions {
     /// Addresses announced by the peer that are used, at most
     #[arg(long, value_name = "N", default_value = "8", conflicts_with = "kernel")]
     add_addr_accepted: u8,
+    /// Which subflows a connection has: endpoints (what the flags of the paths say, the default), fullmesh, signal,
+    /// nic-pairs or ndiffports:N
+    #[arg(long, value_name = "NAME", conflicts_with = "kernel")]
+    path_manager: Option<PathStrategyKind>,
+    /// A rule for paths, such as dev=wwan0,metered (see 'mptcp path policy add --help'); may be given several times
+    #[arg(long = "policy", value_name = "RULE", conflicts_with = "kernel")]
+    rules: Vec<String>,
+    /// Leave links that fail to be noticed by silence, instead of watching the kernel's interfaces
+    #[arg(long, conflicts_with = "kernel")]
+    no_watch: bool,
     /// Use plain TCP only
     #[arg(long, conflicts_with = "kernel")]
     no_mptcp: bool,
@@ -118,6 +130,14 @@ impl NetworkOptions {
             }
             config.interfaces.push(spec);
         }
+        let names: Vec<String> = config.interfaces.iter().map(|spec| spec.device.name()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for rule in &self.rules {
+            let rule = rule_from_text(rule, &names).map_err(|error| Failure::Usage(format!("--policy: {error}")))?;
+            config.stack.policy.rules.push(rule);
+        }
+        config.stack.path_strategy = self.path_manager.clone().unwrap_or_default();
+        config.watch_network = !self.no_watch;
         config.capture.clone_from(&self.pcap);
         config.stack.checksum = self.checksum;
         config.stack.mptcp = !self.no_mptcp;

@@ -1,6 +1,9 @@
 //! Endpoints: the addresses of this host that the path manager may use, and the limits.
 
 use std::net::IpAddr;
+use std::num::NonZeroU8;
+
+use tcp_adapter::InterfaceId;
 
 use crate::wire::AddrId;
 
@@ -15,6 +18,28 @@ pub struct EndpointFlags {
     pub backup: bool,
     /// With `subflow`: open one to every known address of the peer, not only to its first.
     pub fullmesh: bool,
+    /// Use the address, if nothing else does yet, to open one subflow to an address that the peer announces. As long as
+    /// there are such endpoints, each announcement is answered from another one of them, and from no other address.
+    pub laminar: bool,
+    /// The endpoint stands for an address that a subflow came to use without being told to. The path manager makes such
+    /// endpoints; nobody can add one, and adding one with the same address makes it an ordinary one that keeps the number.
+    pub implicit: bool,
+}
+
+impl EndpointFlags {
+    /// The flags that are set, by the kernel's names.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let Self { signal, subflow, backup, fullmesh, laminar, implicit } = self;
+        let all = [
+            ("signal", signal),
+            ("subflow", subflow),
+            ("backup", backup),
+            ("fullmesh", fullmesh),
+            ("laminar", laminar),
+            ("implicit", implicit),
+        ];
+        all.into_iter().filter(|(_, set)| *set).map(|(name, _)| name)
+    }
 }
 
 /// An address that the path manager may use.
@@ -26,6 +51,42 @@ pub struct Endpoint {
     pub port: Option<u16>,
     /// What it is for.
     pub flags: EndpointFlags,
+    /// The interface that its subflows leave by, if several have the address; `None` leaves the choice to the routes.
+    pub interface: Option<InterfaceId>,
+    /// Subflows over each pair of addresses that it opens any over, from different source ports, 1 to 64. The first
+    /// subflow of a connection counts as one of those between its addresses.
+    pub ndiffports: NonZeroU8,
+}
+
+impl Endpoint {
+    /// Subflows over one pair of addresses at most.
+    pub const MAX_NDIFFPORTS: u8 = Limits::MAX_SUBFLOWS;
+
+    /// An endpoint with these flags and nothing else said.
+    pub fn new(addr: IpAddr, flags: EndpointFlags) -> Self {
+        Self { addr, port: None, flags, interface: None, ndiffports: NonZeroU8::MIN }
+    }
+
+    /// Checks what can be checked without a stack.
+    ///
+    /// # Errors
+    /// The flags or numbers do not make sense.
+    pub fn validate(&self) -> Result<(), EndpointError> {
+        let Self { addr, port, flags, ndiffports, .. } = *self;
+        if flags.implicit {
+            return Err(EndpointError::Implicit(addr));
+        }
+        if ndiffports.get() > Self::MAX_NDIFFPORTS {
+            return Err(EndpointError::Ndiffports(addr, ndiffports.get()));
+        }
+        if port.is_some() && !flags.signal {
+            return Err(EndpointError::PortWithoutSignal(addr));
+        }
+        if flags.fullmesh && (flags.signal || !flags.subflow) {
+            return Err(EndpointError::Fullmesh(addr));
+        }
+        Ok(())
+    }
 }
 
 /// Handle of an endpoint: the address id that it has on the wire, 1-255.
@@ -74,6 +135,15 @@ pub enum EndpointError {
     /// Signalled addresses wait for the peer to connect; `fullmesh` is about connecting.
     #[error("endpoint {0}: 'fullmesh' needs the flag 'subflow' and excludes 'signal'")]
     Fullmesh(IpAddr),
+    /// Such endpoints come into being by themselves.
+    #[error("endpoint {0}: 'implicit' cannot be asked for")]
+    Implicit(IpAddr),
+    /// More than the limit of subflows allows.
+    #[error("endpoint {0}: ndiffports is {1}, but must be 1 to 64")]
+    Ndiffports(IpAddr, u8),
+    /// The address is another interface's.
+    #[error("endpoint address {0} does not belong to the interface that its subflows are to leave by")]
+    OtherInterface(IpAddr),
     /// All 255 ids are taken.
     #[error("there are 255 endpoints already, the most that address ids can tell apart")]
     TooMany,
@@ -94,15 +164,14 @@ pub(crate) struct EndpointTable {
 
 impl EndpointTable {
     pub(crate) fn add(&mut self, endpoint: Endpoint) -> Result<EndpointId, EndpointError> {
-        let Endpoint { addr, port, flags } = endpoint;
-        if port.is_some() && !flags.signal {
-            return Err(EndpointError::PortWithoutSignal(addr));
-        }
-        if flags.fullmesh && (flags.signal || !flags.subflow) {
-            return Err(EndpointError::Fullmesh(addr));
-        }
-        if self.entries.iter().any(|(_, known)| known.addr == addr && known.port == port) {
-            return Err(EndpointError::Exists(addr));
+        endpoint.validate()?;
+        let Endpoint { addr, port, .. } = endpoint;
+        if let Some((id, known)) = self.entries.iter_mut().find(|(_, known)| known.addr == addr && known.port == port) {
+            if !known.flags.implicit {
+                return Err(EndpointError::Exists(addr));
+            }
+            *known = endpoint;
+            return Ok(*id);
         }
         let mut ids = (1..=u8::MAX).cycle().skip(usize::from(self.last)).take(usize::from(u8::MAX));
         let free = ids.find(|id| self.get(EndpointId(*id)).is_none()).ok_or(EndpointError::TooMany)?;
@@ -110,6 +179,26 @@ impl EndpointTable {
         let at = self.entries.partition_point(|(id, _)| id.0 < free);
         self.entries.insert(at, (EndpointId(free), endpoint));
         Ok(EndpointId(free))
+    }
+
+    /// The number that stands for one of our addresses: an endpoint's, or that of an implicit one which is made for it,
+    /// counted down from 255 as the others count up from 1. The last one, if all are taken.
+    pub(crate) fn id_of(&mut self, addr: IpAddr) -> EndpointId {
+        if let Some((id, _)) = self.by_addr(addr) {
+            return id;
+        }
+        let Some(free) = (1..=u8::MAX).rev().map(EndpointId).find(|id| self.get(*id).is_none()) else {
+            return EndpointId(u8::MAX);
+        };
+        let flags = EndpointFlags { implicit: true, ..EndpointFlags::default() };
+        let at = self.entries.partition_point(|(id, _)| *id < free);
+        self.entries.insert(at, (free, Endpoint::new(addr, flags)));
+        free
+    }
+
+    /// Forgets the implicit endpoint of an address that no interface has any more.
+    pub(crate) fn forget_implicit(&mut self, addr: IpAddr) {
+        self.entries.retain(|(_, known)| known.addr != addr || !known.flags.implicit);
     }
 
     pub(crate) fn remove(&mut self, id: EndpointId) -> Result<Endpoint, EndpointError> {
@@ -131,8 +220,18 @@ impl EndpointTable {
         self.iter().find(|(_, endpoint)| endpoint.addr == addr)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+    /// The endpoint that somebody has added for this address.
+    pub(crate) fn added(&self, addr: IpAddr) -> Option<(EndpointId, &Endpoint)> {
+        self.iter().find(|(_, endpoint)| endpoint.addr == addr && !endpoint.flags.implicit)
+    }
+
+    /// Whether subflows from this address are backups.
+    pub(crate) fn is_backup(&self, addr: IpAddr) -> bool {
+        self.by_addr(addr).is_some_and(|(_, endpoint)| endpoint.flags.backup)
+    }
+
+    pub(crate) fn as_slice(&self) -> &[(EndpointId, Endpoint)] {
+        &self.entries
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
@@ -145,7 +244,7 @@ mod tests {
     use super::*;
 
     fn endpoint(addr: &str, port: Option<u16>, flags: EndpointFlags) -> Endpoint {
-        Endpoint { addr: addr.parse().unwrap(), port, flags }
+        Endpoint { port, ..Endpoint::new(addr.parse().unwrap(), flags) }
     }
 
     #[test]
@@ -165,7 +264,31 @@ mod tests {
         assert!(matches!(table.add(endpoint("10.0.0.4", Some(80), subflow)), Err(EndpointError::PortWithoutSignal(_))));
         let mesh = EndpointFlags { fullmesh: true, signal: true, ..subflow };
         assert!(matches!(table.add(endpoint("10.0.0.4", None, mesh)), Err(EndpointError::Fullmesh(_))));
+        let implicit = EndpointFlags { implicit: true, ..subflow };
+        assert!(matches!(table.add(endpoint("10.0.0.4", None, implicit)), Err(EndpointError::Implicit(_))));
+        let many = Endpoint { ndiffports: 65.try_into().unwrap(), ..endpoint("10.0.0.4", None, subflow) };
+        assert_eq!(table.add(many), Err(EndpointError::Ndiffports(many.addr, 65)));
         assert!(table.set_backup(second, true).unwrap().flags.backup);
+        assert_eq!(table.get(second).unwrap().flags.names().collect::<Vec<_>>(), ["subflow", "backup"]);
+    }
+
+    #[test]
+    fn addresses_that_are_in_use_anyhow_have_implicit_endpoints() {
+        let subflow = EndpointFlags { subflow: true, ..EndpointFlags::default() };
+        let mut table = EndpointTable::default();
+        let added = table.add(endpoint("10.0.0.1", None, subflow)).unwrap();
+        let ids = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.2"].map(|addr| table.id_of(addr.parse().unwrap()));
+        assert_eq!(ids, [added, EndpointId(255), EndpointId(254), EndpointId(255)]);
+        let names = |table: &EndpointTable| {
+            table.iter().map(|(id, known)| (id.0, known.flags.names().collect::<Vec<_>>())).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&table), [(1, vec!["subflow"]), (254, vec!["implicit"]), (255, vec!["implicit"])]);
+        assert!(table.added("10.0.0.2".parse().unwrap()).is_none());
+        table.forget_implicit("10.0.0.1".parse().unwrap());
+        table.forget_implicit("10.0.0.3".parse().unwrap());
+        assert_eq!(names(&table), [(1, vec!["subflow"]), (255, vec!["implicit"])], "what somebody has added stays");
+        assert_eq!(table.add(endpoint("10.0.0.2", None, subflow)), Ok(EndpointId(255)), "the number is known to peers");
+        assert_eq!(names(&table)[1], (255, vec!["subflow"]));
     }
 
     #[test]

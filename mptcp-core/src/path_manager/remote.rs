@@ -13,7 +13,16 @@ const MAX_ADDRESSES: usize = 64;
 
 /// An address of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RemoteAddr {
+pub struct RemoteAddr {
+    /// The id under which it was announced.
+    pub id: AddrId,
+    /// Address and port.
+    pub addr: SocketAddr,
+}
+
+/// The same as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
     pub(crate) id: AddrId,
     pub(crate) addr: Site,
 }
@@ -35,10 +44,10 @@ pub(crate) enum Learned {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RemoteAddrs {
     /// Announced.
-    list: IdleQueue<RemoteAddr>,
+    list: IdleQueue<Known>,
     /// Seen at the other end of subflows, which may be gone. A translator may have made something else of an address that
     /// is announced under the same id.
-    joined: Vec<RemoteAddr>,
+    joined: Vec<Known>,
 }
 
 impl RemoteAddrs {
@@ -61,7 +70,7 @@ impl RemoteAddrs {
         if self.list.len() >= limit.min(MAX_ADDRESSES) {
             return Learned::Refused;
         }
-        self.list.push_back(RemoteAddr { id, addr: addr.into() });
+        self.list.push_back(Known { id, addr: addr.into() });
         Learned::New
     }
 
@@ -72,24 +81,24 @@ impl RemoteAddrs {
         if self.joined.len() >= MAX_ADDRESSES {
             self.joined.remove(0);
         }
-        self.joined.push(RemoteAddr { id, addr });
+        self.joined.push(Known { id, addr });
     }
 
     /// Forgets an announced address; `None` if the id was not announced.
-    pub(crate) fn remove(&mut self, id: AddrId) -> Option<RemoteAddr> {
+    pub(crate) fn remove(&mut self, id: AddrId) -> Option<Known> {
         let at = self.list.iter().position(|known| known.id == id)?;
         self.list.remove(at)
     }
 
     /// Forgets an observed address; `None` if no subflow had the id.
-    pub(crate) fn remove_observed(&mut self, id: AddrId) -> Option<RemoteAddr> {
+    pub(crate) fn remove_observed(&mut self, id: AddrId) -> Option<Known> {
         let at = self.joined.iter().position(|known| known.id == id)?;
         Some(self.joined.remove(at))
     }
 
     /// The announced ones.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &RemoteAddr> {
-        self.list.iter()
+    pub(crate) fn announced(&self) -> Vec<RemoteAddr> {
+        self.list.iter().map(|known| RemoteAddr { id: known.id, addr: known.addr.into() }).collect()
     }
 
     /// Whether this is what some announcement says now, or the other end of a subflow was.
@@ -137,7 +146,7 @@ mod tests {
         assert_eq!((addrs.id_of(addr(0).ip()), addrs.id_of(addr(1).ip())), (None, Some(AddrId(1))));
         addrs.observe(AddrId(1), addr(100));
         assert!(!addrs.knows(addr(1)) && addrs.knows(addr(100)) && addrs.knows(addr(2)));
-        assert_eq!(addrs.iter().count(), 0, "they are not announced");
+        assert!(addrs.announced().is_empty(), "they are not announced");
         assert_eq!(addrs.learn(AddrId(1), addr(7).into(), 1), Learned::New, "translated");
         assert_eq!(addrs.id_of(addr(100).ip()), Some(AddrId(1)));
         assert_eq!(addrs.remove_observed(AddrId(1)).map(|known| known.addr), Some(addr(100)));

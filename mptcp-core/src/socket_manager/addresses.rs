@@ -8,6 +8,7 @@ use super::subflow::Subflow;
 use crate::event::{Event, SubflowId};
 use crate::keys::{add_addr_hmac, verify};
 use crate::mib::Counter;
+use crate::path_manager::strategy::WantedAnnouncement;
 use crate::path_manager::{EndpointId, Learned, Leaving};
 use crate::wire::{AddAddr, AddAddrKind, AddrId, MptcpOption, RemoveAddr};
 
@@ -17,13 +18,22 @@ const IDS_PER_OPTION: usize = 8;
 impl Connection {
     /// Sends the ADD_ADDRs that are due.
     pub(crate) fn announce_addresses(&mut self, cx: &mut Cx<'_>) {
-        for (id, endpoint) in cx.shared.endpoints.iter() {
-            let (id, addr) = (self.paths.id_of_endpoint(id, endpoint.addr), endpoint.addr);
+        let wanted = match std::mem::take(&mut self.paths.announce) {
+            true => self.paths.wanted_announcements(&self.surroundings(cx.shared)),
+            false => Vec::new(),
+        };
+        for WantedAnnouncement { addr, port } in wanted {
+            let id = self.paths.local_id(&mut cx.shared.endpoints, addr);
             // The peer knows the first address, unless it was told that it is gone.
             let known = addr == self.paths.local.ip() && !self.paths.withdrawn.contains(id, addr);
-            let new = endpoint.flags.signal && !known && !self.paths.announced.contains(id);
-            if new && !self.is_taken(id, addr) {
-                self.paths.announced.add(id, addr, endpoint.port);
+            if known || self.paths.announced.contains(id) {
+                continue;
+            }
+            if self.is_taken(id, addr) {
+                // Until that has changed.
+                self.paths.announce = true;
+            } else {
+                self.paths.announced.add(id, addr, port);
                 self.reclaim_id(id, addr);
             }
         }
@@ -91,7 +101,8 @@ impl Connection {
     pub(crate) fn endpoint_removed(&mut self, id: EndpointId, addr: IpAddr, cx: &mut Cx<'_>) {
         let id = self.paths.id_of_endpoint(id, addr);
         let announced = self.paths.announced.remove(id);
-        self.paths.forget_local(addr);
+        // Not from an announcement either, until it is an endpoint again.
+        self.paths.retries.forget_local(addr);
         if self.multipath().is_none() {
             return;
         }
@@ -108,7 +119,7 @@ impl Connection {
     pub(crate) fn leave_addresses(&mut self, cx: &mut Cx<'_>) {
         for leaving in self.paths.leaving.take() {
             let Leaving { id, addr, announced } = leaving;
-            let back = cx.shared.endpoints.by_addr(addr).map(|(id, _)| self.paths.id_of_endpoint(id, addr));
+            let back = cx.shared.endpoints.added(addr).map(|(id, _)| self.paths.id_of_endpoint(id, addr));
             if self.needs_address(addr) {
                 self.paths.leaving.push_back(leaving);
             } else if back.is_none() {

@@ -18,6 +18,7 @@ use crate::event::{CloseReason, ConnId, Event, FallbackCause, SubflowId};
 use crate::info::{ConnInfo, ConnState, SubflowInfo, SubflowState};
 use crate::keys::Idsn;
 use crate::path_manager::PathState;
+use crate::path_manager::strategy::SharedStrategy;
 use crate::scheduler::Scheduler;
 
 /// Subflows that are gone and still remembered, at most: as many as there can be at a time.
@@ -158,11 +159,12 @@ pub(crate) struct NewConnection {
     pub(crate) remote: SocketAddr,
     pub(crate) scheduler: Box<dyn Scheduler>,
     pub(crate) coupling: Coupling,
+    pub(crate) strategy: SharedStrategy,
 }
 
 impl Connection {
     pub(crate) fn new(new: NewConnection, shared: &Shared) -> Self {
-        let NewConnection { id, listener, protocol, local, remote, scheduler, coupling } = new;
+        let NewConnection { id, listener, protocol, local, remote, scheduler, coupling, strategy } = new;
         Self {
             id,
             listener,
@@ -173,7 +175,7 @@ impl Connection {
             next_subflow: 0,
             sender: Sender::new(),
             receiver: Receiver::new(&shared.config),
-            paths: PathState::new(local, remote),
+            paths: PathState::new((local, remote), listener.is_none(), strategy),
             scheduler,
             coupler: Coupler::new(coupling),
             app: Application::default(),
@@ -332,6 +334,7 @@ impl Connection {
             checksum,
             scheduler: self.scheduler.name(),
             coupling: self.coupler.coupling(),
+            path_strategy: self.paths.strategy.name(),
             subflows: self.subflows.len(),
             bytes_sent: queue.end() - queue.unsent() + u64::from(self.early.sent),
             bytes_acked: queue.una() + u64::from(self.early.sent),
@@ -376,6 +379,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         assert!(size_of::<Connection>() <= 680, "{}", size_of::<Connection>());
-        assert!(size_of::<Subflow>() <= 312, "{}", size_of::<Subflow>());
+        assert!(size_of::<Subflow>() <= 320, "{}", size_of::<Subflow>());
     }
 }

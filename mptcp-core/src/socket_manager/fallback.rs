@@ -95,7 +95,9 @@ impl Connection {
 
 fn counter(cause: FallbackCause) -> Counter {
     match cause {
-        FallbackCause::NotOffered | FallbackCause::NotRequested => Counter::MPCapableSYNTXDisabled,
+        FallbackCause::NotOffered | FallbackCause::Blackhole | FallbackCause::NotRequested => {
+            Counter::MPCapableSYNTXDisabled
+        }
         FallbackCause::SynAckWithoutCapable => Counter::MPCapableFallbackSYNACK,
         FallbackCause::AckWithoutCapable => Counter::MPCapableFallbackACK,
         FallbackCause::DataWithoutMapping => Counter::MPCapableDataFallback,

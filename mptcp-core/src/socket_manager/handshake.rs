@@ -1,11 +1,14 @@
 //! The handshakes of MP_CAPABLE and MP_JOIN, as far as received segments move them (RFC 8684 sections 3.1, 3.2).
 
+use std::sync::Arc;
+
 use rand::Rng;
 use tcp_adapter::{Instant, OptionSpace, SegmentIn, SynSegment, SynVerdict, TcpId, Verdict};
 
 use super::connection::{Connection, Multipath, Negotiating, NewConnection, Protocol};
 use super::shared::{KeyMaterial, Owner, Shared};
 use super::subflow::{NewSubflow, Stage, Subflow, ThirdAck};
+use crate::config::StackConfig;
 use crate::event::{ConnId, FallbackCause, SubflowId};
 use crate::keys::{join_hmac, truncate_64, truncate_160, verify};
 use crate::mib::Counter;
@@ -123,6 +126,7 @@ pub(crate) fn passive_open(
         remote: syn.remote,
         scheduler: shared.config.scheduler.build_with(&shared.config.learning),
         coupling: shared.config.coupling,
+        strategy: Arc::clone(&shared.strategy),
     };
     let mut conn = Connection::new(new, shared);
     conn.paths.deny_remote_initial = request.is_some_and(|request| request.deny_join_initial);
@@ -135,6 +139,7 @@ pub(crate) fn passive_open(
         remote: syn.remote,
         local_id: AddrId(0),
         remote_id: AddrId(0),
+        lane: 0,
         backup: false,
         backup_by_peer: false,
     };
@@ -169,7 +174,10 @@ impl Connection {
         let limit = usize::from(shared.config.limits.subflows.min(crate::path_manager::Limits::MAX_SUBFLOWS));
         let refused = if self.closed.is_some() || self.multipath().is_none() {
             Some(ResetReason::MptcpSpecific)
-        } else if self.extra_subflows() >= limit || (initial && !shared.config.allow_join_initial_addr) {
+        } else if self.extra_subflows() >= limit
+            || (initial && !shared.config.allow_join_initial_addr)
+            || self.is_forbidden(syn.local.ip(), syn.remote, shared)
+        {
             Some(ResetReason::Prohibited)
         } else if self.half_open_joins() >= shared.config.max_half_open_joins
             || self.is_id_taken(syn.local.ip(), shared)
@@ -182,8 +190,8 @@ impl Connection {
             shared.mib.bump(Counter::MPJoinRejected);
             return SynVerdict::Reset(reset_options(reason, shared));
         }
-        let local_id = self.paths.local_id(&shared.endpoints, syn.local.ip());
-        let backup = shared.endpoints.by_addr(syn.local.ip()).is_some_and(|(_, endpoint)| endpoint.flags.backup);
+        let local_id = self.paths.local_id(&mut shared.endpoints, syn.local.ip());
+        let backup = shared.endpoints.is_backup(syn.local.ip());
         let new = NewSubflow {
             id: self.draw_subflow_id(),
             tcp,
@@ -193,6 +201,7 @@ impl Connection {
             remote: syn.remote,
             local_id,
             remote_id,
+            lane: 0,
             backup,
             backup_by_peer,
         };
@@ -201,7 +210,7 @@ impl Connection {
     }
 
     /// The SYN/ACK of the first subflow.
-    pub(crate) fn on_capable_syn_ack(&mut self, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
+    pub(crate) fn on_capable_syn_ack(&mut self, now: Instant, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
         if !segment.flags.ack {
             // Both ends open at once: neither is the one to choose.
             shared.mib.bump(Counter::SimultConnectFallback);
@@ -220,6 +229,7 @@ impl Connection {
         match usable {
             Some((_, flags, key)) => {
                 shared.mib.bump(Counter::MPCapableSYNACKRX);
+                shared.blackholes.passes(self.paths.remote.ip());
                 self.paths.deny_remote_initial = flags.deny_join_initial;
                 self.protocol = Protocol::Multipath(Multipath {
                     local: state.local,
@@ -232,9 +242,23 @@ impl Connection {
                 });
                 self.subflows[0].stage = Stage::Established;
             }
-            None => self.fall_back(FallbackCause::SynAckWithoutCapable, 0, shared),
+            None => {
+                self.note_blackhole(now, shared);
+                self.fall_back(FallbackCause::SynAckWithoutCapable, 0, shared);
+            }
         }
         Verdict::Accept
+    }
+
+    /// If it took a SYN without the option to get an answer, the next connections need not wait for that (RFC 8684 section
+    /// 3.9.3).
+    fn note_blackhole(&mut self, now: Instant, shared: &mut Shared) {
+        let Stage::CapableSyn { sent } = self.subflows[0].stage else { return };
+        let StackConfig { syn_retries_before_fallback, blackhole_scope, blackhole_timeout, .. } = shared.config;
+        if sent > syn_retries_before_fallback + 1 {
+            shared.mib.bump(Counter::Blackhole);
+            shared.blackholes.found(now, self.paths.remote.ip(), blackhole_scope, blackhole_timeout);
+        }
     }
 
     /// The third ACK of the first subflow, or the first data in its place.

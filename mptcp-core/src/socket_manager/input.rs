@@ -48,7 +48,7 @@ impl Connection {
     fn on_stage(&mut self, now: Instant, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
         let Some(subflow) = self.subflow(id) else { return Verdict::Accept };
         match subflow.stage {
-            Stage::CapableSyn { .. } => self.on_capable_syn_ack(segment, shared),
+            Stage::CapableSyn { .. } => self.on_capable_syn_ack(now, segment, shared),
             Stage::JoinSyn { nonce } => self.on_join_syn_ack(now, id, nonce, segment, shared),
             // A SYN that is repeated: TCP answers it again.
             Stage::CapableAnswered | Stage::JoinAnswered { .. } if segment.flags.syn => Verdict::Accept,
@@ -90,7 +90,7 @@ impl Connection {
             // Any acknowledgement shows that both directions work.
             if let Some(stale) = subflow.stale.take() {
                 tracing::debug!(subflow = %id, "subflow answers again");
-                subflow.false_alarms = subflow.false_alarms.saturating_add(1);
+                subflow.false_alarms = subflow.false_alarms.saturating_add(u8::from(!stale.told));
                 subflow.recovered = Some(stale.since);
             }
         }

@@ -132,11 +132,12 @@ impl Connection {
         }
     }
 
-    fn set_stale(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
+    pub(crate) fn set_stale(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
         self.reinject_all(id);
         let Some(subflow) = self.subflow_mut(id) else { return };
         tracing::debug!(subflow = %id, "subflow is stale");
-        subflow.stale = Some(Box::new(Stale { since: cx.now, probe_at: cx.now, probe_wait: FIRST_PROBE_WAIT }));
+        subflow.stale =
+            Some(Box::new(Stale { since: cx.now, probe_at: cx.now, probe_wait: FIRST_PROBE_WAIT, told: false }));
         cx.shared.mib.bump(Counter::SubflowStale);
     }
 

@@ -11,7 +11,8 @@ use super::shared::{Cx, Shared};
 use super::subflow::{MAX_SIGNALS_IN_A_ROW, NewSubflow, SIGNAL_PAUSE, Stage, Subflow};
 use crate::event::{Event, SubflowCloseReason, SubflowId};
 use crate::mib::Counter;
-use crate::path_manager::{Limits, Plan, Surroundings};
+use crate::path_manager::strategy::{Pair, PairInUse};
+use crate::path_manager::{Limits, PathUse, Plan, Surroundings};
 use crate::wire::{AddrId, MpPrio, MptcpOption, ResetReason};
 
 /// How long a subflow whose address was withdrawn may take to answer a probe before it is reset.
@@ -58,13 +59,16 @@ impl Connection {
     /// Opens the subflows that are planned, makes lost ones again, and announces addresses.
     pub(crate) fn manage_paths(&mut self, cx: &mut Cx<'_>) {
         // Nearly always there is nothing to do.
-        if self.paths.is_at_rest() && cx.shared.endpoints.is_empty() {
+        if self.paths.is_at_rest() && cx.shared.policy.generation() == 0 {
             return;
         }
         self.leave_addresses(cx);
+        self.apply_policy(cx);
         if self.wants_paths() {
+            self.watch_spares(cx);
             self.retry_lost(cx);
             if std::mem::take(&mut self.paths.changed) {
+                self.close_superfluous(cx);
                 self.open_planned(cx);
             }
         }
@@ -91,11 +95,41 @@ impl Connection {
         ready && (!closing || !self.is_over() && !self.subflows.iter().any(Subflow::usable))
     }
 
+    /// What subflows are planned from.
+    pub(crate) fn surroundings<'a>(&self, shared: &'a Shared) -> Surroundings<'a> {
+        let in_use = |subflow: &Subflow| PairInUse {
+            pair: subflow.pair(),
+            initiator: subflow.initiator,
+            works: subflow.usable(),
+        };
+        Surroundings {
+            endpoints: &shared.endpoints,
+            links: &shared.links,
+            policy: &shared.policy,
+            limits: shared.config.limits,
+            subflows: self.subflows.iter().filter(|subflow| subflow.counts()).map(in_use).collect(),
+        }
+    }
+
+    fn close_superfluous(&mut self, cx: &mut Cx<'_>) {
+        let superfluous = self.paths.superfluous(&self.surroundings(cx.shared));
+        if superfluous.is_empty() {
+            return;
+        }
+        self.paths.forget_pairs(|pair| superfluous.contains(&pair));
+        let ours = self.subflows.iter().filter(|known| known.initiator && superfluous.contains(&known.pair()));
+        for id in ours.map(|subflow| subflow.id).collect::<Vec<_>>() {
+            if !self.needs(id) {
+                self.close_subflow(id, cx);
+            }
+        }
+    }
+
     fn open_planned(&mut self, cx: &mut Cx<'_>) {
         let limit = usize::from(cx.shared.config.limits.subflows.min(Limits::MAX_SUBFLOWS));
         self.paths.forget_outdated();
         for subflow in self.subflows.iter().filter(|subflow| subflow.counts()) {
-            self.paths.mark_tried(subflow.local.ip(), subflow.remote);
+            self.paths.mark_tried(subflow.pair());
         }
         while self.extra_subflows() < limit {
             if self.paths.pace.deadline().is_some_and(|at| at > cx.now) {
@@ -103,67 +137,74 @@ impl Connection {
                 self.paths.changed = true;
                 return;
             }
-            let around = Surroundings { endpoints: &cx.shared.endpoints, interfaces: &cx.shared.interfaces };
+            let around = self.surroundings(cx.shared);
             let Some(plan) = self.paths.next_plan(&around) else { return };
             self.paths.pace.count(cx.now);
             self.join_or_retry(plan, cx);
+            // Of spare paths one serves, and the next only if that one does not.
+            self.watch_spares(cx);
         }
     }
 
     fn retry_lost(&mut self, cx: &mut Cx<'_>) {
         let limit = usize::from(cx.shared.config.limits.subflows.min(Limits::MAX_SUBFLOWS));
-        for (local, remote) in self.paths.retries.take_due(cx.now) {
-            let taken = |subflow: &Subflow| subflow.local.ip() == local && subflow.remote == remote && subflow.counts();
+        for pair in self.paths.retries.take_due(cx.now) {
             // With no subflow left, the one to make takes the first one's place.
             let full = !self.subflows.is_empty() && self.extra_subflows() >= limit;
-            if self.subflows.iter().any(taken) || full {
-                self.paths.retries.postpone(cx.now, local, remote);
+            if self.subflows.iter().any(|subflow| subflow.pair() == pair && subflow.counts()) || full {
+                self.paths.retries.postpone(cx.now, pair);
                 continue;
             }
-            let remote_id = match self.paths.remote == remote {
-                true => AddrId(0),
-                false => self.paths.remotes.id_of(remote.ip()).unwrap_or(AddrId(0)),
+            let Some((interface, terms)) = self.surroundings(cx.shared).way(pair) else {
+                self.paths.retries.park(pair);
+                continue;
             };
-            let backup = cx.shared.endpoints.by_addr(local).is_some_and(|(_, endpoint)| endpoint.flags.backup);
-            self.join_or_retry(Plan { local, remote, remote_id, backup }, cx);
+            if !self.paths.permits(&terms, &cx.shared.policy) {
+                // When the policy has a use for it again, it is planned anew.
+                self.paths.forget_pairs(|known| known == pair);
+                continue;
+            }
+            let remote_id = self.paths.remote_id(pair.remote);
+            let backup = cx.shared.endpoints.is_backup(pair.local) || terms.usage == PathUse::Backup;
+            self.join_or_retry(Plan { pair, remote_id, backup, interface }, cx);
         }
     }
 
     /// Joins. If TCP cannot connect now, it may be able to later.
     fn join_or_retry(&mut self, plan: Plan, cx: &mut Cx<'_>) {
-        let Plan { local, remote, remote_id, backup } = plan;
-        if self.is_denied(remote) {
+        let pair = plan.pair;
+        if self.is_denied(pair.remote) {
             // Not even if the peer has announced it besides.
             return;
         }
-        if self.is_id_taken(local, cx.shared) {
-            self.arm_retry(local, remote, cx);
+        if self.is_id_taken(pair.local, cx.shared) {
+            self.arm_retry(pair, cx);
             return;
         }
-        match self.join(local, remote, remote_id, backup, cx) {
+        match self.join(plan, cx) {
             Ok(_) => {}
             Err(error @ ConnectError::PortZero) => {
-                tracing::debug!(conn = %self.id, %remote, %error, "cannot ever join");
-                self.paths.retries.forget(local, remote);
+                tracing::debug!(conn = %self.id, ?pair, %error, "cannot ever join");
+                self.paths.retries.forget(pair);
             }
             Err(error) => {
-                tracing::debug!(conn = %self.id, %local, %remote, %error, "cannot join");
-                self.arm_retry(local, remote, cx);
+                tracing::debug!(conn = %self.id, ?pair, %error, "cannot join");
+                self.arm_retry(pair, cx);
             }
         }
     }
 
     /// Arms another attempt on a pair that has not worked. The peer's first address is alive, so a path to it may
     /// come up; what it has announced besides may never be reachable from here.
-    fn arm_retry(&mut self, local: IpAddr, remote: SocketAddr, cx: &Cx<'_>) {
-        self.paths.retries.arm(cx.now, local, remote, self.most_attempts(remote, cx.shared));
+    fn arm_retry(&mut self, pair: Pair, cx: &Cx<'_>) {
+        self.paths.retries.arm(cx.now, pair, self.most_attempts(pair.remote, cx.shared));
     }
 
     fn most_attempts(&self, remote: SocketAddr, shared: &Shared) -> Option<u32> {
         (self.paths.remote != remote).then_some(shared.config.join_attempts)
     }
 
-    /// Starts a join on request of the application.
+    /// Starts a join on request of the application, whatever the policy.
     pub(crate) fn join_by_hand(
         &mut self,
         local: IpAddr,
@@ -180,17 +221,28 @@ impl Connection {
         if self.is_denied(remote) {
             return Err(SubflowError::Denied(remote));
         }
+        let unreachable = ConnectError::Unreachable { local, remote };
+        if local.is_ipv4() != remote.is_ipv4() {
+            return Err(unreachable.into());
+        }
+        if !cx.shared.links.has(local) {
+            return Err(ConnectError::NotLocal(local).into());
+        }
+        let taken = |lane: u8| self.subflows.iter().any(|subflow| subflow.pair() == Pair { local, remote, lane });
+        let lane = (0..u8::MAX).find(|lane| !taken(*lane)).unwrap_or(u8::MAX);
+        let pair = Pair { local, remote, lane };
+        let (interface, _) = self.surroundings(cx.shared).way(pair).ok_or(unreachable)?;
         if self.is_id_taken(local, cx.shared) {
             return Err(SubflowError::IdTaken(local));
         }
-        let remote_id = self.paths.remotes.id_of(remote.ip()).unwrap_or(AddrId(0));
-        Ok(self.join(local, remote, remote_id, backup, cx)?)
+        let remote_id = self.paths.remote_id(remote);
+        Ok(self.join(Plan { pair, remote_id, backup, interface }, cx)?)
     }
 
     /// Whether a join from this address would give its id to it too early.
-    pub(crate) fn is_id_taken(&self, local: IpAddr, shared: &Shared) -> bool {
-        let endpoint = shared.endpoints.by_addr(local).filter(|_| local != self.paths.local.ip());
-        endpoint.is_some_and(|(id, _)| self.is_taken(id.into(), local))
+    pub(crate) fn is_id_taken(&self, local: IpAddr, shared: &mut Shared) -> bool {
+        let id = self.paths.local_id(&mut shared.endpoints, local);
+        local != self.paths.local.ip() && self.is_taken(id, local)
     }
 
     /// Whether flag C keeps joins off this address and port (RFC 8684 section 3.1).
@@ -198,25 +250,19 @@ impl Connection {
         self.paths.deny_remote_initial && self.paths.remote == remote
     }
 
-    fn join(
-        &mut self,
-        local: IpAddr,
-        remote: SocketAddr,
-        remote_id: AddrId,
-        backup: bool,
-        cx: &mut Cx<'_>,
-    ) -> Result<SubflowId, ConnectError> {
+    fn join(&mut self, plan: Plan, cx: &mut Cx<'_>) -> Result<SubflowId, ConnectError> {
+        let Plan { pair: Pair { local, remote, lane }, remote_id, backup, interface } = plan;
         // The port of the first subflow is what firewalls and monitors expect (RFC 8684 section 3.9.1).
         let same_port = ConnectRequest { local, local_port: Some(self.paths.local.port()), remote };
         let any_port = ConnectRequest { local_port: None, ..same_port };
-        let opened = match cx.tcp.connect(cx.now, &same_port) {
-            Err(ConnectError::InUse(_)) => cx.tcp.connect(cx.now, &any_port),
+        let opened = match cx.tcp.connect_by(cx.now, interface, &same_port) {
+            Err(ConnectError::InUse(_)) => cx.tcp.connect_by(cx.now, interface, &any_port),
             other => other,
         };
         let tcp = opened.inspect_err(|_| cx.shared.mib.bump(Counter::MPJoinSynTxConnectErr))?;
         let port = cx.tcp.info(tcp).map_or(self.paths.local.port(), |info| info.local.port());
         let id = self.draw_subflow_id();
-        let local_id = self.paths.local_id(&cx.shared.endpoints, local);
+        let local_id = self.paths.local_id(&mut cx.shared.endpoints, local);
         self.reclaim_id(local_id, local);
         let new = NewSubflow {
             id,
@@ -227,10 +273,12 @@ impl Connection {
             remote,
             local_id,
             remote_id,
+            lane,
             backup,
             backup_by_peer: false,
         };
         self.add_subflow(new, cx.shared);
+        self.apply_policy(cx);
         Ok(id)
     }
 
@@ -345,7 +393,7 @@ impl Connection {
             if subflow.is_join() && subflow.connected && subflow.stage == Stage::Established && !subflow.announced {
                 subflow.announced = true;
                 joined = true;
-                self.paths.retries.forget(subflow.local.ip(), subflow.remote.into());
+                self.paths.retries.forget(subflow.pair());
                 cx.shared.events.push_back(Event::SubflowEstablished(conn, subflow.id));
             }
         }
@@ -362,31 +410,19 @@ impl Connection {
 
     /// Whether to make a lost subflow again, and when.
     pub(crate) fn reconsider_path(&mut self, subflow: &Subflow, why: SubflowCloseReason, cx: &mut Cx<'_>) {
-        let (now, local, remote) = (cx.now, subflow.local.ip(), SocketAddr::from(subflow.remote));
+        let (now, pair, remote) = (cx.now, subflow.pair(), SocketAddr::from(subflow.remote));
         self.paths.changed = true;
-        let again = match why {
-            // Closed on purpose by either side.
-            SubflowCloseReason::Normal => false,
-            // Refused in the handshake: not again unless the peer refreshes the address (RFC 8684 section 3.9.3).
-            SubflowCloseReason::Refused => false,
-            SubflowCloseReason::Reset(Some((_, transient))) => transient,
-            SubflowCloseReason::Reset(None) => subflow.connected,
-            SubflowCloseReason::TimedOut => true,
-            SubflowCloseReason::Aborted(_) if subflow.crossed => true,
-            SubflowCloseReason::Aborted(reason) => {
-                matches!(reason, ResetReason::UnacceptablePerformance | ResetReason::TooMuchOutstanding)
-            }
-        };
+        let again = is_made_again(why, subflow.connected, subflow.crossed);
         let first = subflow.remote == self.paths.remote;
         let denied = self.is_denied(remote);
         let announced = first || subflow.remote_id == AddrId(0) || self.paths.remotes.knows(subflow.remote);
         // Not what the peer has withdrawn (RFC 8684 section 3.4.2), be it before the join was complete.
         let withdrawn = subflow.withdrawn || (!subflow.announced && !announced);
         if !again || !subflow.initiator || denied || withdrawn {
-            self.paths.retries.forget(local, remote);
+            self.paths.retries.forget(pair);
         } else if why == SubflowCloseReason::Aborted(ResetReason::TooMuchOutstanding) {
             // The path has just shown that it works.
-            self.paths.retries.arm_at_once(now, local, remote);
+            self.paths.retries.arm_at_once(now, pair);
         } else {
             let most = if subflow.announced { None } else { self.most_attempts(remote, cx.shared) };
             // The peer will try again too: not at the same time, that is (RFC 8684 section 3.9.2).
@@ -395,7 +431,24 @@ impl Connection {
             } else {
                 Duration::ZERO
             };
-            self.paths.retries.arm_with(now + spread, least_wait(why), (local, remote), most);
+            self.paths.retries.arm_with(now + spread, least_wait(why), pair, most);
+        }
+    }
+}
+
+/// Whether a subflow that was lost for this reason may work another time.
+fn is_made_again(why: SubflowCloseReason, connected: bool, crossed: bool) -> bool {
+    match why {
+        // Closed on purpose by either side.
+        SubflowCloseReason::Normal => false,
+        // Refused in the handshake: not again unless the peer refreshes the address (RFC 8684 section 3.9.3).
+        SubflowCloseReason::Refused => false,
+        SubflowCloseReason::Reset(Some((_, transient))) => transient,
+        SubflowCloseReason::Reset(None) => connected,
+        SubflowCloseReason::TimedOut => true,
+        SubflowCloseReason::Aborted(_) if crossed => true,
+        SubflowCloseReason::Aborted(reason) => {
+            matches!(reason, ResetReason::UnacceptablePerformance | ResetReason::TooMuchOutstanding)
         }
     }
 }
@@ -412,4 +465,41 @@ fn least_wait(why: SubflowCloseReason) -> Duration {
         // Policies and middleboxes change rarely.
         ResetReason::Prohibited | ResetReason::MiddleboxInterference => 8,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_but_a_refusal_or_a_wish_is_tried_again() {
+        use SubflowCloseReason::{Aborted, Normal, Refused, Reset, TimedOut};
+        let again = |why| is_made_again(why, true, false);
+        for why in [
+            TimedOut,
+            // A middlebox, or a peer that has lost its memory.
+            Reset(None),
+            Reset(Some((ResetReason::LackOfResources, true))),
+            // No answer to data, to keep-alives or to the third ACK; the link has failed in the handshake.
+            Aborted(ResetReason::UnacceptablePerformance),
+            // It has just answered again.
+            Aborted(ResetReason::TooMuchOutstanding),
+        ] {
+            assert!(again(why), "{why:?}");
+        }
+        for why in [
+            Normal,
+            Refused,
+            Reset(Some((ResetReason::Prohibited, false))),
+            // Options do not pass, the peer breaks the protocol, or the address is withdrawn: it would end as before.
+            Aborted(ResetReason::MiddleboxInterference),
+            Aborted(ResetReason::MptcpSpecific),
+            Aborted(ResetReason::Unspecified),
+            Aborted(ResetReason::Prohibited),
+        ] {
+            assert!(!again(why), "{why:?}");
+        }
+        assert!(!is_made_again(Reset(None), false, false), "refused in the handshake");
+        assert!(is_made_again(Aborted(ResetReason::MptcpSpecific), false, true), "both have opened it at once");
+    }
 }

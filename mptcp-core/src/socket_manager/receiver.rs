@@ -116,6 +116,9 @@ impl Connection {
             let Some(subflow) = self.subflow_mut(id) else { return };
             let len = received.bytes.len();
             subflow.bytes_received += len as u64;
+            if let Some(terms) = subflow.capped() {
+                cx.shared.policy.carried(terms, len as u64);
+            }
             let position = match rx_base {
                 None if subflow.altered => None,
                 None => subflow.reader.pass(&mut subflow.received, received.offset, len),

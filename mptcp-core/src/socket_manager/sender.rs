@@ -8,6 +8,7 @@ use tcp_adapter::Instant;
 
 use super::connection::{Connection, Protocol};
 use super::liveness::{INITIAL_DATA_RTO, MAX_DATA_RTO};
+use super::policy::{paced, send_room};
 use super::shared::Cx;
 use super::subflow::Subflow;
 use crate::event::{Event, SubflowId};
@@ -197,12 +198,12 @@ impl Connection {
     fn push_plain(&mut self, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
         let Some(index) = self.subflows.iter().position(|subflow| subflow.usable()) else { return };
         let tcp = self.subflows[index].tcp;
-        if self.sender.queue.unsent() == 0 || cx.tcp.send_room(tcp) == 0 {
+        if self.sender.queue.unsent() == 0 || send_room(&self.subflows[index], cx) == 0 {
             return;
         }
         let mss = cx.tcp.info(tcp).map_or(1, |info| info.mss.max(1));
         while self.is_of(class) {
-            let room = cx.tcp.send_room(tcp).min(MAX_MAPPING).min(self.allowance(tcp, class, cx));
+            let room = send_room(&self.subflows[index], cx).min(MAX_MAPPING).min(self.allowance(tcp, class, cx));
             let unsent = self.sender.queue.unsent();
             let bytes = self.sender.queue.slice(self.sender.queue.nxt(), room);
             let bytes = bytes.map(|bytes| whole_segments(bytes, mss, room, unsent)).filter(|bytes| !bytes.is_empty());
@@ -215,7 +216,7 @@ impl Connection {
 
     fn push_mapped(&mut self, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
         // Most of the time nothing can take more.
-        let takes = |subflow: &Subflow| subflow.usable() && cx.tcp.send_room(subflow.tcp) > 0;
+        let takes = |subflow: &Subflow| subflow.usable() && send_room(subflow, cx) > 0;
         let again = !self.sender.reinject.is_empty() || (self.subflows.len() > 1 && !self.sender.queue.is_empty());
         if !(again || self.sender.queue.unsent() > 0) || !self.subflows.iter().any(takes) {
             return self.arm_window_probe_if_shut(cx.now);
@@ -239,6 +240,9 @@ impl Connection {
     fn views(&self, cx: &Cx<'_>) -> Views {
         let usable = self.subflows.iter().filter(|subflow| subflow.usable());
         let mut views: Views = usable.filter_map(|subflow| view(subflow, cx)).collect();
+        if cx.shared.policy.generation() != 0 {
+            self.leave_out_held_back(&mut views, cx);
+        }
         // One that is alone may have company soon if it has just begun; later, longer chunks are worth more.
         let choice = views.len() > 1;
         for view in views.iter_mut().filter(|view| choice || view.slow_start) {
@@ -323,6 +327,9 @@ impl Connection {
         let subflow = &mut self.subflows[index];
         subflow.sent.push(SentMapping { offset: subflow.next_offset, pos: position, len, checksum });
         subflow.next_offset += u64::from(len);
+        if let Some(terms) = subflow.capped() {
+            cx.shared.policy.sent(terms, cx.now, u64::from(len));
+        }
         subflow.waiting_since.get_or_insert(cx.now);
         self.expect_answers(index, cx);
         self.sender.queue.mark_sent(position..position + u64::from(len));
@@ -364,7 +371,7 @@ fn view(subflow: &Subflow, cx: &Cx<'_>) -> Option<SubflowView> {
     let info = cx.tcp.info(subflow.tcp)?;
     Some(SubflowView {
         id: subflow.id,
-        room: cx.tcp.send_room(subflow.tcp),
+        room: send_room(subflow, cx),
         mss: info.mss,
         backup: subflow.backup || subflow.backup_by_peer,
         weight: subflow.weight,
@@ -379,7 +386,7 @@ fn view(subflow: &Subflow, cx: &Cx<'_>) -> Option<SubflowView> {
         queued: info.queued,
         delivery_rate: info.delivery_rate,
         delivery_rate_app_limited: info.delivery_rate_app_limited,
-        pacing_rate: info.pacing_rate,
+        pacing_rate: paced(subflow, info.pacing_rate, cx),
         interface_queue: cx.shared.interface_queue(info.interface),
     })
 }

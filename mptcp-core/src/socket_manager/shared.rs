@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use rand::rngs::StdRng;
-use tcp_adapter::{Instant, InterfaceConfig, InterfaceId, TcpId, TcpStack};
+use tcp_adapter::{Instant, InterfaceId, TcpId, TcpStack};
 
 use super::shares::Shares;
 use crate::config::StackConfig;
@@ -13,7 +13,8 @@ use crate::event::{ConnId, Event, SubflowId};
 use crate::keys::{Idsn, Key, Token};
 use crate::mib::Mib;
 use crate::observe::Observations;
-use crate::path_manager::EndpointTable;
+use crate::path_manager::strategy::SharedStrategy;
+use crate::path_manager::{Blackholes, EndpointTable, Links, PolicyState};
 
 /// A key of this host with what follows from it.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +48,11 @@ pub(crate) struct Shared {
     pub(crate) tokens: TokenTable,
     pub(crate) owners: Owners,
     /// The interfaces of the TCP stack, so that a hook can see them too.
-    pub(crate) interfaces: Vec<InterfaceConfig>,
+    pub(crate) links: Links,
+    pub(crate) policy: PolicyState,
+    /// Of new connections.
+    pub(crate) strategy: SharedStrategy,
+    pub(crate) blackholes: Blackholes,
     /// Bytes that wait in the transmit queues of the interfaces, as far as the driver has told.
     pub(crate) interface_queues: Vec<u64>,
     /// Bytes that all connections hold, sent and received.
@@ -68,8 +73,8 @@ impl Shared {
 
     pub(crate) fn set_interface_queue(&mut self, interface: InterfaceId, bytes: u64) {
         let index = interface.0;
-        if index < self.interfaces.len() {
-            self.interface_queues.resize(self.interfaces.len(), 0);
+        if index < self.links.as_slice().len() {
+            self.interface_queues.resize(self.links.as_slice().len(), 0);
             self.interface_queues[index] = bytes;
         }
     }
@@ -179,6 +184,7 @@ mod tests {
 
     use super::super::handshake::{CapableRequest, passive_open};
     use super::*;
+    use crate::path_manager::strategy::PathStrategyKind;
 
     #[test]
     fn a_token_collision_is_noticed() {
@@ -202,7 +208,10 @@ mod tests {
             endpoints: EndpointTable::default(),
             tokens: TokenTable::default(),
             owners: Owners::default(),
-            interfaces: Vec::new(),
+            links: Links::default(),
+            policy: PolicyState::default(),
+            strategy: std::sync::Arc::new(PathStrategyKind::default().build()),
+            blackholes: Blackholes::default(),
             interface_queues: Vec::new(),
             memory_held: 0,
             slices: Vec::new(),

@@ -6,9 +6,11 @@ use std::time::Duration;
 use tcp_adapter::{IdleQueue, Instant, TcpId};
 
 use super::keepalive::Watch;
+use super::policy::Judged;
 use crate::event::SubflowId;
 use crate::info::{SubflowInfo, SubflowState};
 use crate::path_manager::Site;
+use crate::path_manager::strategy::Pair;
 use crate::stream::{MappedReader, ReceivedMap, SentMap};
 use crate::wire::{AddrId, MptcpOption, RawDss, ResetReason};
 
@@ -80,6 +82,8 @@ pub(crate) struct Stale {
     pub(crate) since: Instant,
     pub(crate) probe_at: Instant,
     pub(crate) probe_wait: Duration,
+    /// Its link was down, as the system has told: that it answers again shows no mistake in what was made of its silence.
+    pub(crate) told: bool,
 }
 
 /// One TCP connection of a multipath connection.
@@ -100,6 +104,12 @@ pub(crate) struct Subflow {
     pub(crate) backup_by_peer: bool,
     /// The TCP handshake is complete.
     pub(crate) connected: bool,
+    /// Which of several between the same addresses it is.
+    pub(crate) lane: u8,
+    /// What the policy says of its path; nothing as long as there has never been any.
+    pub(crate) judged: Option<Box<Judged>>,
+    /// The link that it goes over is down.
+    pub(crate) link_down: bool,
     /// Share of the traffic that weighted schedulers give it.
     pub(crate) weight: u32,
     /// The application was told that the join is complete.
@@ -171,13 +181,15 @@ pub(crate) struct NewSubflow {
     pub(crate) remote: SocketAddr,
     pub(crate) local_id: AddrId,
     pub(crate) remote_id: AddrId,
+    pub(crate) lane: u8,
     pub(crate) backup: bool,
     pub(crate) backup_by_peer: bool,
 }
 
 impl Subflow {
     pub(crate) fn new(new: NewSubflow) -> Self {
-        let NewSubflow { id, tcp, stage, initiator, local, remote, local_id, remote_id, backup, backup_by_peer } = new;
+        let NewSubflow { id, tcp, stage, initiator, local, remote, local_id, remote_id, .. } = new;
+        let NewSubflow { lane, backup, backup_by_peer, .. } = new;
         Self {
             id,
             tcp,
@@ -190,6 +202,9 @@ impl Subflow {
             backup,
             backup_by_peer,
             connected: false,
+            lane,
+            judged: None,
+            link_down: false,
             weight: 1,
             announced: false,
             confirmed: false,
@@ -228,7 +243,7 @@ impl Subflow {
 
     /// Whether new data may be put on it now.
     pub(crate) fn usable(&self) -> bool {
-        self.stage == Stage::Established && self.connected && self.stale.is_none()
+        self.stage == Stage::Established && self.connected && self.stale.is_none() && !self.link_down
     }
 
     /// Whether segments can leave on it at all, data or not.
@@ -239,6 +254,11 @@ impl Subflow {
     /// Whether it is or may become one that carries data.
     pub(crate) fn counts(&self) -> bool {
         self.stage != Stage::Closing
+    }
+
+    /// Between which addresses it goes.
+    pub(crate) fn pair(&self) -> Pair {
+        Pair { local: self.local.ip(), remote: self.remote.into(), lane: self.lane }
     }
 
     pub(crate) fn is_join(&self) -> bool {
@@ -267,7 +287,7 @@ impl Subflow {
             Stage::CapableSyn { .. } | Stage::JoinSyn { .. } => SubflowState::SynSent,
             Stage::CapableAnswered | Stage::JoinAnswered { .. } => SubflowState::SynReceived,
             Stage::PreEstablished { .. } => SubflowState::PreEstablished,
-            Stage::Established if self.stale.is_some() => SubflowState::Stale,
+            Stage::Established if self.stale.is_some() || self.link_down => SubflowState::Stale,
             Stage::Established => SubflowState::Established,
             Stage::Closing => SubflowState::Closing,
         }

@@ -7,6 +7,7 @@ use super::handshake::{PRE_ESTABLISHED_TRIES, PRE_ESTABLISHED_WAIT};
 use super::shared::{Cx, Shared};
 use super::subflow::{Stage, Subflow};
 use crate::event::{CloseReason, SubflowId};
+use crate::path_manager::Spares;
 use crate::wire::ResetReason;
 
 /// The earliest of some times. Deadlines are looked at after every segment, where a chain of iterators costs more than all
@@ -42,6 +43,7 @@ impl Connection {
         }
         if !self.paths.is_at_rest() && self.wants_paths() {
             earliest.or(self.paths.retries.deadline());
+            earliest.or(self.paths.spares.as_deref().and_then(Spares::deadline));
             earliest.or(self.paths.pace.deadline().filter(|_| self.paths.changed));
         }
         for subflow in &self.subflows {
@@ -52,6 +54,7 @@ impl Connection {
                 earliest.or(Some(stale.probe_at.min(stale.since + config.subflow_timeout)));
             }
             earliest.or(subflow.miss_at);
+            earliest.or(subflow.judged.as_deref().and_then(|judged| judged.allowed_at));
             earliest.or(subflow.remove_at);
             earliest.or(subflow.watch.as_ref().map(|watch| watch.deadline()));
             earliest.or(subflow.close_by);

@@ -14,6 +14,7 @@ macro_rules! suite {
             const TCPS: [crate::tcp::Tcp; 2] = $tcps;
 
             mod addresses;
+            mod blackhole;
             mod closing;
             mod coupling;
             mod ends;
@@ -23,8 +24,11 @@ macro_rules! suite {
             mod hostile;
             mod joins;
             mod keepalive;
+            mod links;
             mod log;
             mod mappings;
+            mod paths;
+            mod policy;
             mod random;
             mod resets;
             mod schedulers;

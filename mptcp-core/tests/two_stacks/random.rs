@@ -249,7 +249,7 @@ fn act(world: &mut World, random: &mut StdRng) -> bool {
                 }
                 _ => {
                     let flags = EndpointFlags { signal: host == 1, subflow: host == 0, ..EndpointFlags::default() };
-                    let endpoint = Endpoint { addr: address(host, link, true), port: None, flags };
+                    let endpoint = Endpoint::new(address(host, link, true), flags);
                     let _ = world.hosts[host].stack.add_endpoint(endpoint);
                 }
             }

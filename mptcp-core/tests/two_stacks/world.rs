@@ -48,6 +48,9 @@ impl Default for Link {
 /// Bytes that wait for the wire at most, at a limited rate: a hundred full frames.
 const QUEUE: u64 = 150_000;
 
+/// Steps at one instant at most: two stacks have nothing more to do at a moment than frames can meet there.
+const MAX_STANDING: u32 = 10_000;
+
 /// A host with its application.
 pub(crate) struct Host {
     pub(crate) stack: Stack<Box<dyn TcpStack>>,
@@ -86,6 +89,8 @@ pub(crate) struct World {
     /// When the wire is free again, by link and sender.
     busy_until: Vec<[Instant; 2]>,
     sequence: u64,
+    /// Steps in a row that took no time.
+    standing: u32,
     pub(crate) random: StdRng,
     /// Frames that were delivered, by link and receiver.
     pub(crate) delivered: Vec<[u64; 2]>,
@@ -158,6 +163,7 @@ impl World {
             flying: BTreeMap::new(),
             busy_until: vec![[Instant::ZERO; 2]; links],
             sequence: 0,
+            standing: 0,
             random,
             delivered: vec![[0; 2]; links],
         };
@@ -192,7 +198,7 @@ impl World {
     }
 
     pub(crate) fn endpoint(&mut self, host: usize, link: usize, ipv4: bool, flags: EndpointFlags) -> EndpointId {
-        let endpoint = Endpoint { addr: address(host, link, ipv4), port: None, flags };
+        let endpoint = Endpoint::new(address(host, link, ipv4), flags);
         self.hosts[host].stack.add_endpoint(endpoint).unwrap()
     }
 
@@ -294,6 +300,8 @@ impl World {
         let timers = [0, 1].map(|host| self.hosts[host].stack.poll_timeout());
         let next = timers.into_iter().flatten().chain(arrival).min();
         let Some(next) = next.filter(|next| *next <= end) else { return false };
+        self.standing = if next > self.now { 0 } else { self.standing + 1 };
+        assert!(self.standing < MAX_STANDING, "something is due for ever: {timers:?} at {:?}", self.now);
         self.now = self.now.max(next);
         while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let (host, link, frame) = entry.remove();

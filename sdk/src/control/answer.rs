@@ -1,10 +1,17 @@
 //! From a request to its reply.
 
+use std::num::NonZeroU8;
+
 use crate::{
-    ConnId, ConnReport, Endpoint, EndpointFlags, EndpointId, Engine, SchedulerKind, SubflowId, UnknownScheduler,
+    Blackhole, ConnId, ConnReport, Endpoint, EndpointFlags, EndpointId, Engine, InterfaceId, InterfaceSpec,
+    InvalidInterface, Limits, Link, PathPolicy, PathStrategyKind, SchedulerKind, SubflowId, UnknownScheduler,
+    UnknownStrategy,
 };
 
-use super::message::{Connection, EndpointEntry, Reply, Request};
+use super::entry::{BlackholeEntry, Connection, EndpointEntry, LinkEntry, RuleEntry};
+use super::event::EventEntry;
+use super::message::{Reply, Request};
+use super::rule::{rule_from_text, rule_to_text};
 
 /// Does what is asked of an engine.
 pub(super) fn answer(engine: &mut Engine, request: Request) -> Reply {
@@ -17,13 +24,20 @@ fn answered(engine: &mut Engine, request: Request) -> Result<Reply, String> {
             let reports = crate::runtime::all_connections(engine);
             Reply::Connections(reports.iter().map(Connection::from).collect())
         }
-        Request::Endpoints => Reply::Endpoints(engine.stack().endpoints().map(EndpointEntry::from).collect()),
+        Request::Endpoints => {
+            let entry = |(id, known): (EndpointId, &Endpoint)| {
+                EndpointEntry::new(id, known, known.interface.map(|interface| name_of(engine, interface)).as_deref())
+            };
+            Reply::Endpoints(engine.stack().endpoints().map(entry).collect())
+        }
         Request::Counters => {
             Reply::Counters(engine.stack().mib().iter().map(|(name, count)| (name.to_owned(), count)).collect())
         }
-        Request::AddEndpoint { addr, port, signal, subflow, backup, fullmesh } => {
-            let flags = EndpointFlags { signal, subflow, backup, fullmesh };
-            let added = engine.add_endpoint(Endpoint { addr, port, flags });
+        Request::AddEndpoint { addr, port, signal, subflow, backup, fullmesh, laminar, interface, ndiffports } => {
+            let flags = EndpointFlags { signal, subflow, backup, fullmesh, laminar, implicit: false };
+            let interface = interface.map(|name| find_interface(engine, &name)).transpose()?;
+            let ndiffports = NonZeroU8::new(ndiffports.unwrap_or(1)).ok_or("ndiffports is 0, but must be 1 to 64")?;
+            let added = engine.add_endpoint(Endpoint { port, interface, ndiffports, ..Endpoint::new(addr, flags) });
             Reply::EndpointAdded(added.map_err(|error| error.to_string())?.0)
         }
         Request::RemoveEndpoint { id } => {
@@ -50,7 +64,124 @@ fn answered(engine: &mut Engine, request: Request) -> Result<Reply, String> {
             engine.close_subflow(conn, SubflowId(subflow)).map_err(|error| error.to_string())?;
             Reply::Done
         }
+        Request::Limits => {
+            let Limits { subflows, add_addr_accepted } = engine.stack().limits();
+            Reply::Limits { subflows, add_addr_accepted }
+        }
+        Request::SetLimits { subflows, add_addr_accepted } => {
+            let before = engine.stack().limits();
+            let subflows = subflows.unwrap_or(before.subflows);
+            if subflows > Limits::MAX_SUBFLOWS {
+                return Err(format!("subflows is {subflows}, but must be 0 to {}", Limits::MAX_SUBFLOWS));
+            }
+            let add_addr_accepted = add_addr_accepted.unwrap_or(before.add_addr_accepted);
+            engine.set_limits(Limits { subflows, add_addr_accepted });
+            Reply::Done
+        }
+        Request::Links => Reply::Links(links(engine)),
+        Request::SetLink { interface, up } => {
+            let interface = find_interface(engine, &interface)?;
+            engine.set_link(interface, up);
+            Reply::Done
+        }
+        Request::Policy => {
+            let stack = engine.stack();
+            let text = |rule| rule_to_text(rule, |interface| name_of(engine, interface));
+            let rules = stack.policy().rules.iter().zip(stack.policy_usage());
+            let rules = rules.map(|(rule, used)| RuleEntry { rule: text(rule), used }).collect();
+            Reply::Policy { rules, node: stack.policy().node }
+        }
+        Request::SetNode { node } => {
+            let policy = PathPolicy { node, ..engine.stack().policy().clone() };
+            engine.set_policy(policy).map_err(|error| error.to_string())?;
+            Reply::Done
+        }
+        Request::AddInterface { interface } => {
+            let spec: InterfaceSpec = interface.parse().map_err(|error: InvalidInterface| error.to_string())?;
+            if spec.device.is_descriptor() {
+                return Err(format!(
+                    "'{interface}' names a descriptor, which only the start of a process can hand over"
+                ));
+            }
+            engine.add_interface(spec).map_err(|error| error.to_string())?;
+            Reply::Done
+        }
+        Request::AddRule { rule } => {
+            let rule = rule_from_text(&rule, &interface_names(engine)).map_err(|error| error.to_string())?;
+            let mut policy = engine.stack().policy().clone();
+            policy.rules.push(rule);
+            engine.set_policy(policy).map_err(|error| error.to_string())?;
+            Reply::Done
+        }
+        Request::RemoveRule { rule } => {
+            let mut policy = engine.stack().policy().clone();
+            match rule {
+                None => policy.rules.clear(),
+                Some(index) if index < policy.rules.len() => {
+                    policy.rules.remove(index);
+                }
+                Some(index) => return Err(format!("there is no rule {index}")),
+            }
+            engine.set_policy(policy).map_err(|error| error.to_string())?;
+            Reply::Done
+        }
+        Request::Strategy => Reply::Strategy(engine.stack().path_strategy().to_string()),
+        Request::SetStrategy { strategy, connection } => {
+            let kind: PathStrategyKind = strategy.parse().map_err(|error: UnknownStrategy| error.to_string())?;
+            match connection {
+                None => engine.set_path_strategy(&kind),
+                Some(handle) => {
+                    let conn = find(engine, &handle)?;
+                    engine.set_strategy_of(conn, &kind).map_err(|error| error.to_string())?;
+                }
+            }
+            Reply::Done
+        }
+        Request::Blackholes => {
+            let now = engine.now();
+            let entry = |known: &Blackhole| BlackholeEntry {
+                destination: known.destination,
+                seconds: (known.until - now).as_secs(),
+                times: known.times,
+            };
+            Reply::Blackholes(engine.stack().blackholes().iter().map(entry).collect())
+        }
+        Request::ForgetBlackholes => {
+            engine.forget_blackholes();
+            Reply::Done
+        }
+        Request::Events { after } => {
+            let after = after.unwrap_or(u64::MAX);
+            Reply::Events {
+                last: engine.path_log_end(),
+                events: engine.path_log(after).map(EventEntry::from).collect(),
+            }
+        }
     })
+}
+
+fn links(engine: &Engine) -> Vec<LinkEntry> {
+    let entry = |(index, link): (usize, &Link)| LinkEntry {
+        interface: name_of(engine, InterfaceId(index)),
+        up: link.up,
+        addrs: link.config.addrs.iter().map(ToString::to_string).collect(),
+        numa_node: link.node,
+    };
+    engine.stack().links().iter().enumerate().map(entry).collect()
+}
+
+fn name_of(engine: &Engine, interface: InterfaceId) -> String {
+    engine.interface(interface).map_or_else(|| interface.0.to_string(), |(name, _)| name.to_owned())
+}
+
+fn interface_names(engine: &Engine) -> Vec<&str> {
+    (0..).map_while(|index| engine.interface(InterfaceId(index))).map(|(name, _)| name).collect()
+}
+
+fn find_interface(engine: &Engine, name: &str) -> Result<InterfaceId, String> {
+    let choices = || interface_names(engine).join(", ");
+    let found = engine.interface_by_name(name);
+    found.ok_or_else(|| format!("there is no interface '{name}': choose one of {}", choices()))
 }
 
 fn find(engine: &mut Engine, handle: &str) -> Result<ConnId, String> {

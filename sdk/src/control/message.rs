@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use tcp_adapter::TcpInfo;
 
-use crate::{ConnReport, Endpoint, EndpointFlags, EndpointId, SubflowInfo};
+use super::entry::{BlackholeEntry, Connection, EndpointEntry, LinkEntry, RuleEntry};
+use super::event::EventEntry;
 
 /// What a client wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,76 @@ pub enum Request {
         /// To every address of the peer.
         #[serde(default)]
         fullmesh: bool,
+        /// As the answer to one announcement.
+        #[serde(default)]
+        laminar: bool,
+        /// Name of the interface that its subflows leave by.
+        #[serde(default)]
+        interface: Option<String>,
+        /// Subflows over each pair of addresses; `None` for one.
+        #[serde(default)]
+        ndiffports: Option<u8>,
+    },
+    /// The limits of a connection.
+    Limits,
+    /// Open one more interface, in words; see [`InterfaceSpec`](crate::InterfaceSpec). Not one with a descriptor.
+    AddInterface {
+        /// The interface.
+        interface: String,
+    },
+    /// Set limits; what is not named stays.
+    SetLimits {
+        /// Subflows besides the first.
+        #[serde(default)]
+        subflows: Option<u8>,
+        /// Announced addresses of the peer that are used.
+        #[serde(default)]
+        add_addr_accepted: Option<u8>,
+    },
+    /// The interfaces, and whether their links work.
+    Links,
+    /// Take a link down, or let it be up.
+    SetLink {
+        /// Name of the interface.
+        interface: String,
+        /// Whether it is to work.
+        up: bool,
+    },
+    /// The rules of the policy.
+    Policy,
+    /// Add a rule at the end of the policy, in words; see [`rule_from_text`](super::rule_from_text).
+    AddRule {
+        /// The rule.
+        rule: String,
+    },
+    /// Remove a rule of the policy, or all.
+    RemoveRule {
+        /// Its number, from 0; `None` removes all.
+        rule: Option<usize>,
+    },
+    /// Prefer the interfaces of a NUMA node.
+    SetNode {
+        /// Which; `None` for none.
+        node: Option<u32>,
+    },
+    /// The strategy of new connections.
+    Strategy,
+    /// Choose the strategy of new connections, or of one.
+    SetStrategy {
+        /// Its name.
+        strategy: String,
+        /// Handle of the connection; `None` for new ones.
+        #[serde(default)]
+        connection: Option<String>,
+    },
+    /// The destinations on whose way SYNs with MP_CAPABLE vanish.
+    Blackholes,
+    /// Forget them.
+    ForgetBlackholes,
+    /// What has happened to paths since the event with this number; `None` for the number of the last one only.
+    Events {
+        /// The number.
+        after: Option<u64>,
     },
     /// Remove the endpoint with this number, and its subflows.
     RemoveEndpoint {
@@ -96,170 +166,31 @@ pub enum Reply {
     EndpointAdded(u8),
     /// To [`Request::CreateSubflow`]: its number.
     SubflowCreated(u32),
-}
-
-/// A connection; see [`ConnInfo`](crate::ConnInfo).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Connection {
-    /// Handle, for other requests.
-    pub id: String,
-    /// How far it is.
-    pub state: String,
-    /// This end of the first subflow.
-    pub local: SocketAddr,
-    /// The other end of the first subflow.
-    pub remote: SocketAddr,
-    /// Token of this host.
-    pub local_token: Option<u32>,
-    /// Token of the peer.
-    pub remote_token: Option<u32>,
-    /// Why it runs as regular TCP; `None` with Multipath TCP.
-    pub fallback: Option<String>,
-    /// DSS checksums are in use.
-    pub checksum: bool,
-    /// Name of the scheduler.
-    pub scheduler: String,
-    /// How the congestion windows of its subflows depend on each other.
-    #[serde(default)]
-    pub coupling: String,
-    /// Bytes given to a subflow at least once.
-    pub bytes_sent: u64,
-    /// Bytes that the peer has acknowledged.
-    pub bytes_acked: u64,
-    /// Bytes received in order.
-    pub bytes_received: u64,
-    /// Bytes given to a second subflow.
-    pub bytes_retransmitted: u64,
-    /// Bytes that the peer's window allows.
-    pub send_window: u64,
-    /// Bytes that our window allows.
-    pub recv_window: u64,
-    /// The subflows that exist.
-    pub subflows: Vec<Subflow>,
-    /// The last subflows that are gone.
-    pub past_subflows: Vec<Subflow>,
-}
-
-/// A subflow; see [`SubflowInfo`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Subflow {
-    /// Number within its connection.
-    pub id: u32,
-    /// How far it is.
-    pub state: String,
-    /// This end.
-    pub local: SocketAddr,
-    /// The other end.
-    pub remote: SocketAddr,
-    /// Address ids of this and of the other end.
-    pub addr_ids: (u8, u8),
-    /// We ask the peer to use it only if nothing else works.
-    pub backup: bool,
-    /// The peer asks us to.
-    pub backup_by_peer: bool,
-    /// Payload bytes given to it.
-    pub bytes_sent: u64,
-    /// Payload bytes received on it.
-    pub bytes_received: u64,
-    /// Bytes among those sent that another subflow was given before.
-    pub bytes_reinjected: u64,
-    /// Smoothed round-trip time in microseconds, if known.
-    pub srtt_us: Option<u64>,
-    /// Name of the congestion control, if known.
-    #[serde(default)]
-    pub congestion: Option<String>,
-    /// Congestion window in bytes, if known.
-    pub cwnd: Option<u64>,
-    /// Slow-start threshold in bytes, if there is one.
-    #[serde(default)]
-    pub ssthresh: Option<u64>,
-    /// Rate in bytes per second at which segments leave, if they are paced.
-    #[serde(default)]
-    pub pacing_rate: Option<u64>,
-    /// Rate in bytes per second at which the peer receives, if known.
-    #[serde(default)]
-    pub delivery_rate: Option<u64>,
-    /// Bytes sent and not acknowledged.
-    pub in_flight: u64,
-    /// Segments sent again.
-    pub retransmissions: u64,
-}
-
-/// An endpoint of the path manager; see [`Endpoint`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndpointEntry {
-    /// Its number, which is its address id on the wire.
-    pub id: u8,
-    /// Its address.
-    pub addr: IpAddr,
-    /// Port to announce.
-    pub port: Option<u16>,
-    /// It is announced.
-    pub signal: bool,
-    /// Subflows are opened from it.
-    pub subflow: bool,
-    /// As backups.
-    pub backup: bool,
-    /// To every address of the peer.
-    pub fullmesh: bool,
-}
-
-impl From<&ConnReport> for Connection {
-    fn from(report: &ConnReport) -> Self {
-        let info = &report.info;
-        Self {
-            id: report.id.to_string(),
-            state: info.state.to_string(),
-            local: info.local,
-            remote: info.remote,
-            local_token: info.local_token,
-            remote_token: info.remote_token,
-            fallback: info.fallback.map(|cause| cause.to_string()),
-            checksum: info.checksum,
-            scheduler: info.scheduler.to_owned(),
-            coupling: info.coupling.to_string(),
-            bytes_sent: info.bytes_sent,
-            bytes_acked: info.bytes_acked,
-            bytes_received: info.bytes_received,
-            bytes_retransmitted: info.bytes_retransmitted,
-            send_window: info.send_window,
-            recv_window: info.recv_window,
-            subflows: report.subflows.iter().map(Subflow::from).collect(),
-            past_subflows: report.past_subflows.iter().map(Subflow::from).collect(),
-        }
-    }
-}
-
-impl From<&SubflowInfo> for Subflow {
-    fn from(info: &SubflowInfo) -> Self {
-        let tcp = info.tcp.as_ref();
-        let micros = |info: &TcpInfo| info.srtt.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-        Self {
-            id: info.id.0,
-            state: info.state.to_string(),
-            local: info.local,
-            remote: info.remote,
-            addr_ids: (info.local_addr_id.0, info.remote_addr_id.0),
-            backup: info.backup,
-            backup_by_peer: info.backup_by_peer,
-            bytes_sent: info.bytes_sent,
-            bytes_received: info.bytes_received,
-            bytes_reinjected: info.bytes_reinjected,
-            srtt_us: tcp.and_then(micros),
-            congestion: tcp.and_then(|tcp| tcp.congestion).map(str::to_owned),
-            cwnd: tcp.and_then(|tcp| tcp.cwnd),
-            ssthresh: tcp.and_then(|tcp| tcp.ssthresh),
-            pacing_rate: tcp.and_then(|tcp| tcp.pacing_rate),
-            delivery_rate: tcp.and_then(|tcp| tcp.delivery_rate),
-            in_flight: tcp.map_or(0, |tcp| tcp.in_flight),
-            retransmissions: tcp.map_or(0, |tcp| tcp.retransmissions),
-        }
-    }
-}
-
-impl From<(EndpointId, &Endpoint)> for EndpointEntry {
-    fn from((EndpointId(id), endpoint): (EndpointId, &Endpoint)) -> Self {
-        let EndpointFlags { signal, subflow, backup, fullmesh } = endpoint.flags;
-        Self { id, addr: endpoint.addr, port: endpoint.port, signal, subflow, backup, fullmesh }
-    }
+    /// To [`Request::Limits`].
+    Limits {
+        /// Subflows besides the first.
+        subflows: u8,
+        /// Announced addresses of the peer that are used.
+        add_addr_accepted: u8,
+    },
+    /// To [`Request::Links`].
+    Links(Vec<LinkEntry>),
+    /// To [`Request::Policy`].
+    Policy {
+        /// The rules.
+        rules: Vec<RuleEntry>,
+        /// The NUMA node whose interfaces are preferred.
+        node: Option<u32>,
+    },
+    /// To [`Request::Strategy`].
+    Strategy(String),
+    /// To [`Request::Blackholes`].
+    Blackholes(Vec<BlackholeEntry>),
+    /// To [`Request::Events`].
+    Events {
+        /// The number of the last event that there is.
+        last: u64,
+        /// The events, the oldest first.
+        events: Vec<EventEntry>,
+    },
 }

@@ -4,32 +4,39 @@ mod text;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 #[cfg(feature = "devices")]
 use std::path::PathBuf;
 
 use mptcp_core::{Endpoint, EndpointFlags};
-use tcp_adapter::device::Device;
+use tcp_adapter::device::{Device, DeviceCapabilities};
 use tcp_adapter::{InterfaceConfig, IpCidr, MacAddr, Route};
 
 pub use text::InvalidInterface;
 
 use crate::StartError;
 use crate::config::check;
+use crate::follow::AddressTemplate;
+use crate::network::NetworkMonitor;
 
 /// An interface to open.
 ///
 /// Also written as text, with the device and the addresses first and the rest in any order:
-/// `KIND:NAME,ADDR/PREFIX[,ADDR/PREFIX...][,gw=ADDR][,mac=MAC][,mtu=N][,signal][,subflow][,backup][,fullmesh][,port=N]`,
-/// where `KIND:NAME` is `tap:NAME`, `eth:NAME`, `unix:PATH` (with `peer=PATH`) or `unix:fd=NUMBER`.
+/// `KIND:NAME,ADDR/PREFIX[,ADDR/PREFIX...][,gw=ADDR][,mac=MAC][,mtu=N][,signal][,subflow][,backup][,fullmesh][,laminar]
+/// [,port=N][,ndiffports=N]`, without spaces, where `KIND:NAME` is `tap:NAME`, `eth:NAME`, `unix:PATH` (with `peer=PATH`) or `unix:fd=NUMBER`.
 ///
 /// If any of the flags is set, every address of the interface becomes an endpoint of the path manager with these
-/// flags (see [`EndpointFlags`]). Without flags, the interface only carries what is bound to its addresses.
+/// flags (see [`EndpointFlags`]). For `eth:NAME`, `auto` instead of addresses takes those that the kernel's interface has, as
+/// they come and go. Without flags, the interface only carries what is bound to its addresses.
 #[derive(Debug)]
 pub struct InterfaceSpec {
     /// What moves its frames.
     pub device: DeviceSpec,
     /// Its addresses, 1-8, each with the prefix of the attached network.
     pub addrs: Vec<IpCidr>,
+    /// Take the addresses of the kernel's interface, as they come and go, instead of any given here; only with
+    /// [`DeviceSpec::Ethernet`]. The kernel must be kept from answering on them, such as by dropping what is for the ports in use.
+    pub auto: bool,
     /// Routers for everything outside the attached networks, at most one per address family.
     pub gateways: Vec<IpAddr>,
     /// Link-layer address; `None` derives a locally administered one from the device's name and the first address.
@@ -40,6 +47,8 @@ pub struct InterfaceSpec {
     pub flags: EndpointFlags,
     /// Port to announce together with the addresses, and to listen on for joins; only with `signal`.
     pub port: Option<u16>,
+    /// Subflows over each pair of addresses; see [`Endpoint::ndiffports`].
+    pub ndiffports: NonZeroU8,
 }
 
 /// What moves the frames of an interface.
@@ -71,7 +80,7 @@ pub enum DeviceSpec {
 }
 
 /// Addresses of an interface at most: what every TCP plug-in can hold.
-const MAX_ADDRS: usize = 8;
+pub(crate) const MAX_ADDRS: usize = 8;
 
 /// MTU of a unix socket that is not told another: that of ordinary Ethernet.
 #[cfg(feature = "devices")]
@@ -88,6 +97,8 @@ impl InterfaceSpec {
             mtu: None,
             flags: EndpointFlags::default(),
             port: None,
+            auto: false,
+            ndiffports: NonZeroU8::MIN,
         }
     }
 
@@ -99,7 +110,15 @@ impl InterfaceSpec {
 
     /// Checks everything that can be checked before the device is open; `key` is the name for the error.
     pub(crate) fn validate(&self, key: &str) -> Result<(), StartError> {
-        check(&format!("the number of {key}.addrs"), self.addrs.len() as u64, 1, MAX_ADDRS as u64)?;
+        let (least, most) = if self.auto { (0, 0) } else { (1, MAX_ADDRS as u64) };
+        check(&format!("the number of {key}.addrs"), self.addrs.len() as u64, least, most)?;
+        if self.auto && self.device.kernel_name().is_none_or(|_| self.device.is_tap()) {
+            return Err(StartError::invalid(
+                format!("{key}.auto"),
+                "set",
+                "used with an interface of the kernel (eth:NAME)",
+            ));
+        }
         for own in &self.addrs {
             let unicast = match own.addr {
                 IpAddr::V4(addr) => !addr.is_multicast() && !addr.is_broadcast(),
@@ -110,7 +129,7 @@ impl InterfaceSpec {
             }
         }
         for gateway in &self.gateways {
-            if !self.addrs.iter().any(|own| own.contains(*gateway) && own.addr != *gateway) {
+            if !self.auto && !self.addrs.iter().any(|own| own.contains(*gateway) && own.addr != *gateway) {
                 let allowed = "an address of another host on one of the interface's networks";
                 return Err(StartError::invalid(format!("{key}.gateways"), gateway, allowed));
             }
@@ -131,12 +150,24 @@ impl InterfaceSpec {
         if self.port == Some(0) {
             return Err(StartError::invalid(format!("{key}.port"), 0, "1 to 65535"));
         }
-        Ok(())
+        // Addresses that are yet to come will be told from others no more than the unspecified one.
+        let any = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+        let addrs = self.addrs.iter().map(|own| own.addr).chain(self.auto.then_some(any));
+        addrs.map(|addr| self.endpoint(addr)).try_for_each(|endpoint| Ok(endpoint.validate()?))
+    }
+
+    /// What becomes of one of its addresses, if any flag is set.
+    fn endpoint(&self, addr: IpAddr) -> Endpoint {
+        Endpoint { port: self.port, ndiffports: self.ndiffports, ..Endpoint::new(addr, self.flags) }
     }
 
     /// Opens the device. Gives it with the configuration of the interface, the name, and the endpoints.
     pub(crate) fn open(self, key: &str) -> Result<Opened, StartError> {
         let name = self.device.name();
+        let kernel_name = self.device.kernel_name().map(str::to_owned);
+        let (flags, port, ndiffports) = (self.flags, self.port, self.ndiffports);
+        let wanted = flags != EndpointFlags::default() || port.is_some();
+        let endpoints = self.addrs.iter().filter(|_| wanted).map(|own| self.endpoint(own.addr)).collect();
         let device = self.device.open(self.mtu)?;
         let most = device.capabilities().mtu;
         let mtu = self.mtu.unwrap_or(most);
@@ -145,17 +176,18 @@ impl InterfaceSpec {
             return Err(StartError::invalid(format!("{key}.mtu"), mtu, allowed));
         }
         check(&format!("the MTU of the device {name}"), mtu as u64, 576, 65_535)?;
+        let gateways = self.gateways.clone();
+        let addresses = self.auto.then(|| AddressTemplate { flags, port, ndiffports, gateways, made: Vec::new() });
         let first = self.addrs.first().map_or_else(String::new, ToString::to_string);
+        // Where the kernel has the addresses too, it answers the questions for them.
+        let of_kernel = || kernel_name.as_deref().filter(|_| self.auto).and_then(kernel_mac);
         let config = InterfaceConfig {
-            mac: self.mac.unwrap_or_else(|| derive_mac(&name, &first)),
+            mac: self.mac.or_else(of_kernel).unwrap_or_else(|| derive_mac(&name, &first)),
             mtu,
             routes: self.gateways.iter().map(|gateway| Route::default_via(*gateway)).collect(),
             addrs: self.addrs,
         };
-        let wanted = self.flags != EndpointFlags::default() || self.port.is_some();
-        let endpoint = |own: &IpCidr| Endpoint { addr: own.addr, port: self.port, flags: self.flags };
-        let endpoints = config.addrs.iter().filter(|_| wanted).map(endpoint).collect();
-        Ok(Opened { device, name, config, endpoints })
+        Ok(Opened { device, name, kernel_name, config, endpoints, addresses })
     }
 }
 
@@ -163,8 +195,34 @@ impl InterfaceSpec {
 pub(crate) struct Opened {
     pub(crate) device: Box<dyn Device>,
     pub(crate) name: String,
+    /// The kernel's name for it.
+    pub(crate) kernel_name: Option<String>,
     pub(crate) config: InterfaceConfig,
     pub(crate) endpoints: Vec<Endpoint>,
+    /// What becomes of addresses that come, if they are left to the kernel.
+    pub(crate) addresses: Option<AddressTemplate>,
+}
+
+/// The link-layer address of one of the kernel's interfaces.
+fn kernel_mac(name: &str) -> Option<MacAddr> {
+    NetworkMonitor::open().ok()?.link(name)?.mac
+}
+
+/// Opens the interface `name` of the kernel again, if that is what a device was whose capabilities were these.
+#[cfg(feature = "devices")]
+pub(crate) fn reopen(name: &str, before: DeviceCapabilities) -> Result<Box<dyn Device>, StartError> {
+    use tcp_adapter::device::{PacketConfig, PacketDevice};
+    let device = PacketDevice::open(name, PacketConfig::default())?;
+    let now = device.capabilities();
+    if (now.name, now.mtu) != (before.name, before.mtu) {
+        return Err(StartError::invalid("the MTU of the interface", now.mtu, format!("still {}", before.mtu)));
+    }
+    Ok(Box::new(device))
+}
+
+#[cfg(not(feature = "devices"))]
+pub(crate) fn reopen(name: &str, _before: DeviceCapabilities) -> Result<Box<dyn Device>, StartError> {
+    Err(StartError::invalid("interface", name, "one of this program's own: it was built without devices"))
 }
 
 impl DeviceSpec {
@@ -178,6 +236,33 @@ impl DeviceSpec {
             #[cfg(feature = "devices")]
             Self::UnixFd(fd) => format!("fd={}", std::os::fd::AsRawFd::as_raw_fd(fd)),
             Self::Custom { name, .. } => name.clone(),
+        }
+    }
+
+    /// The name that the kernel has for the interface.
+    fn kernel_name(&self) -> Option<&str> {
+        match self {
+            #[cfg(feature = "devices")]
+            Self::Tap(name) | Self::Ethernet(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// It is a descriptor of this process.
+    #[cfg(feature = "control")]
+    pub(crate) fn is_descriptor(&self) -> bool {
+        match self {
+            #[cfg(feature = "devices")]
+            Self::UnixFd(_) => true,
+            _ => false,
+        }
+    }
+
+    fn is_tap(&self) -> bool {
+        match self {
+            #[cfg(feature = "devices")]
+            Self::Tap(_) => true,
+            _ => false,
         }
     }
 

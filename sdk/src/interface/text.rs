@@ -1,6 +1,7 @@
 //! The text form of an interface.
 
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 use std::str::FromStr;
 
 use mptcp_core::EndpointFlags;
@@ -27,14 +28,15 @@ impl FromStr for InterfaceSpec {
         for field in fields {
             rest.take(field)?;
         }
-        if rest.addrs.is_empty() {
+        if rest.addrs.is_empty() && !rest.auto {
             return invalid(format!(
                 "'{text}' has no address: write one after the device, such as {device},10.0.1.2/24"
             ));
         }
         let device = parse_device(device, rest.peer)?;
-        let Rest { addrs, gateways, mac, mtu, flags, port, peer: _ } = rest;
-        Ok(Self { device, addrs, gateways, mac, mtu, flags, port })
+        let Rest { addrs, auto, gateways, mac, mtu, flags, port, ndiffports, peer: _ } = rest;
+        let ndiffports = ndiffports.unwrap_or(NonZeroU8::MIN);
+        Ok(Self { device, addrs, auto, gateways, mac, mtu, flags, port, ndiffports })
     }
 }
 
@@ -42,11 +44,13 @@ impl FromStr for InterfaceSpec {
 #[derive(Default)]
 struct Rest<'a> {
     addrs: Vec<IpCidr>,
+    auto: bool,
     gateways: Vec<IpAddr>,
     mac: Option<MacAddr>,
     mtu: Option<usize>,
     flags: EndpointFlags,
     port: Option<u16>,
+    ndiffports: Option<NonZeroU8>,
     peer: Option<&'a str>,
 }
 
@@ -67,11 +71,19 @@ impl<'a> Rest<'a> {
             }
             Some((key @ "mtu", value)) => self.mtu = Some(usize::from(number(key, value)?)),
             Some((key @ "port", value)) => self.port = Some(number(key, value)?),
+            Some(("ndiffports", value)) => {
+                let count = value.parse().map_err(|_| {
+                    InvalidInterface(format!("ndiffports is '{value}', which is not a number from 1 to 64"))
+                });
+                self.ndiffports = Some(count?);
+            }
             Some(("peer", value)) => self.peer = Some(value),
             None if field == "signal" => self.flags.signal = true,
             None if field == "subflow" => self.flags.subflow = true,
             None if field == "backup" => self.flags.backup = true,
             None if field == "fullmesh" => self.flags.fullmesh = true,
+            None if field == "laminar" => self.flags.laminar = true,
+            None if field == "auto" => self.auto = true,
             None if field.contains('/') || field.parse::<IpAddr>().is_ok() => {
                 let addr = field.parse::<IpCidr>();
                 self.addrs.push(addr.map_err(|error| InvalidInterface(error.to_string()))?);
@@ -79,7 +91,7 @@ impl<'a> Rest<'a> {
             _ => {
                 return invalid(format!(
                     "'{field}' is not known: an interface has addresses such as 10.0.1.2/24, gw=, mac=, mtu=, port=, \
-                     peer=, signal, subflow, backup and fullmesh"
+                     ndiffports=, peer=, auto, signal, subflow, backup, fullmesh and laminar"
                 ));
             }
         }
@@ -168,6 +180,7 @@ mod tests {
             ("tap:t0,10.0.1.2/24,mtu=70000", "mtu is '70000', which is not a number up to 65535"),
             ("tap:t0,10.0.1.2/24,mac=1", "mac: '1' is not a MAC address"),
             ("tap:t0,10.0.1.2/24,weight=3", "'weight=3' is not known"),
+            ("tap:t0,10.0.1.2/24,ndiffports=0", "ndiffports is '0', which is not a number from 1 to 64"),
             ("tap:t0,10.0.1.2/24,fast", "'fast' is not known"),
             ("tap:t0,10.0.1.2/24,peer=/a", "tap:t0 has no peer="),
             ("unix:/run/a,10.0.1.2/24", "unix:/run/a needs the other end's socket: peer=PATH"),

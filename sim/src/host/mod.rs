@@ -369,8 +369,10 @@ fn endpoints(scenario: &Scenario, host: &scenario::Host) -> Vec<Endpoint> {
                     subflow: has(EndpointFlag::Subflow),
                     backup: has(EndpointFlag::Backup),
                     fullmesh: has(EndpointFlag::Fullmesh),
+                    laminar: has(EndpointFlag::Laminar),
+                    implicit: false,
                 };
-                Some(Endpoint { addr: end.addr(scenario).addr, port: None, flags })
+                Some(Endpoint::new(end.addr(scenario).addr, flags))
             })
             .collect()
         }
@@ -383,7 +385,7 @@ fn endpoints(scenario: &Scenario, host: &scenario::Host) -> Vec<Endpoint> {
             if !flags.subflow && !flags.signal {
                 return Vec::new();
             }
-            ends.iter().map(|end| Endpoint { addr: end.addr(scenario).addr, port: None, flags }).collect()
+            ends.iter().map(|end| Endpoint::new(end.addr(scenario).addr, flags)).collect()
         }
     }
 }

@@ -73,6 +73,8 @@ words! {
         Backup = "backup",
         /// With `subflow`: a subflow to every address of the peer.
         Fullmesh = "fullmesh",
+        /// It answers one announcement of the peer with a subflow.
+        Laminar = "laminar",
     }
 }
 

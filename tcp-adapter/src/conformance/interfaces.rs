@@ -7,7 +7,9 @@ use bytes::BytesMut;
 use super::Factory;
 use super::hook::TestHook;
 use super::packet::{ACK, Packet, SYN};
-use crate::{ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, MacAddr, Route, TcpId, TcpStack};
+use crate::{
+    ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, MacAddr, Route, TcpId, TcpStack,
+};
 
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
 const OWN: [u8; 6] = [2, 0, 0, 0, 1, 0];
@@ -67,6 +69,79 @@ pub fn acknowledgements_survive_resolution(factory: Factory) {
     let sent = frames(&mut *stack, now);
     let last = sent.iter().filter_map(|(_, frame)| Packet::parse(frame)).next_back().expect("an acknowledgement");
     assert_eq!(last.ack.wrapping_sub(first), 5);
+}
+
+/// Where two interfaces have an address, a connection leaves by the one that it was bound to.
+pub fn connections_leave_by_the_interface_that_they_are_bound_to(factory: Factory) {
+    let mut stack = factory(92);
+    let now = Instant::from_millis(5_000);
+    for index in 0..2 {
+        let mut config = interface(index, Vec::new());
+        config.addrs = interface(0, Vec::new()).addrs;
+        stack.add_interface(config);
+    }
+    let request = ConnectRequest { local: [10, 0, 0, 1].into(), local_port: None, remote: ([10, 0, 0, 7], 80).into() };
+    for index in [1, 0] {
+        let conn = stack.connect_by(now, InterfaceId(index), &request).expect("an address of the interface");
+        assert_eq!(stack.info(conn).map(|info| info.interface), Some(InterfaceId(index)));
+        let asked = frames(&mut *stack, now);
+        assert!(asked.iter().any(|(interface, _)| interface.0 == index), "{asked:?}");
+    }
+    let foreign = ConnectRequest { local: [10, 0, 1, 1].into(), ..request };
+    let refused = stack.connect_by(now, InterfaceId(1), &foreign);
+    assert_eq!(refused, Err(ConnectError::NotLocal(foreign.local)));
+    assert_eq!(stack.connect_by(now, InterfaceId(2), &request), Err(ConnectError::NotLocal(request.local)));
+}
+
+/// Addresses and routes come and go while the stack runs.
+pub fn addresses_can_be_exchanged(factory: Factory) {
+    let mut stack = factory(93);
+    let mut now = Instant::from_millis(5_000);
+    stack.add_interface(interface(1, Vec::new()));
+    let old = ConnectRequest { local: [10, 0, 1, 1].into(), local_port: None, remote: ([192, 0, 2, 7], 80).into() };
+    let new = ConnectRequest { local: [10, 0, 2, 1].into(), ..old };
+    let near = ConnectRequest { remote: ([10, 0, 1, 7], 80).into(), ..old };
+    assert!(stack.connect(now, &near).is_ok());
+    frames(&mut *stack, now);
+    assert_eq!(stack.connect(now, &new), Err(ConnectError::NotLocal(new.local)));
+    let routes = vec![Route::default_via([10, 0, 2, 254].into())];
+    assert!(stack.set_addresses(InterfaceId(0), interface(2, Vec::new()).addrs, routes.clone()));
+    assert!(!stack.set_addresses(InterfaceId(1), Vec::new(), Vec::new()), "there is no such interface");
+    let [config] = stack.interfaces() else { panic!("one interface") };
+    assert_eq!((&config.addrs, &config.routes), (&interface(2, Vec::new()).addrs, &routes));
+    assert_eq!(stack.connect(now, &near), Err(ConnectError::NotLocal(near.local)));
+    // Questions for neighbours have a pace.
+    now += Duration::from_secs(2);
+    assert!(stack.connect(now, &new).is_ok());
+    let asked = frames(&mut *stack, now);
+    let for_router = |frame: &Frame| frame.head[12..14] == [0x08, 0x06] && frame.head[38..42] == [10, 0, 2, 254];
+    assert!(asked.iter().any(|(_, frame)| for_router(frame)), "{asked:?}");
+}
+
+/// A connection whose route is taken away keeps quiet, and goes on by the next one.
+pub fn connections_follow_the_routes(factory: Factory) {
+    let mut stack = factory(94);
+    let mut now = Instant::from_millis(5_000);
+    let (conn, answer) = connect_over_router(&mut *stack, now);
+    stack.handle_frame(now, InterfaceId(1), answer.to_frame(), &mut TestHook::default());
+    frames(&mut *stack, now);
+    let addrs = interface(1, Vec::new()).addrs;
+    assert!(stack.set_addresses(InterfaceId(1), addrs.clone(), Vec::new()));
+    stack.send(now, conn, bytes::Bytes::from_static(b"later"), 0).expect("room");
+    assert!(frames(&mut *stack, now).iter().all(|(_, frame)| frame.head[12..14] == [0x08, 0x06]), "no route");
+    now += Duration::from_secs(2);
+    stack.handle_timeout(now, &mut TestHook::default());
+    assert!(frames(&mut *stack, now).iter().all(|(_, frame)| frame.head[12..14] == [0x08, 0x06]), "still none");
+    assert!(stack.set_addresses(InterfaceId(1), addrs, vec![Route::default_via([10, 0, 1, 253].into())]));
+    // At once, or when what was lost is sent again.
+    let mut asked = frames(&mut *stack, now);
+    for _ in 0..20 {
+        now += Duration::from_millis(500);
+        stack.handle_timeout(now, &mut TestHook::default());
+        asked.extend(frames(&mut *stack, now));
+    }
+    let for_other = |frame: &Frame| frame.head[12..14] == [0x08, 0x06] && frame.head[38..42] == [10, 0, 1, 253];
+    assert!(asked.iter().any(|(_, frame)| for_other(frame)), "{asked:?}");
 }
 
 /// Adds two interfaces, the second of which has a router, and connects over it: the connection, and the SYN-ACK

@@ -266,14 +266,16 @@ impl Connection {
                     Phase::FastOpen(handshake) => handshake.resend_at.min(handshake.until),
                     _ => NEVER,
                 };
+                // Without a neighbour nothing leaves, however overdue.
                 let paced = if config.pacing && !self.waits_for_neighbour {
                     self.send.paced_until(now).unwrap_or(NEVER)
                 } else {
                     NEVER
                 };
+                let acknowledge = if self.waits_for_neighbour { NEVER } else { self.receive.deadline() };
                 let idle = if self.trimmed { NEVER } else { self.last_active + TRIM_AFTER };
                 let asked = self.keep_alive.deadline(config, self.last_received, self.send.is_idle());
-                self.send.deadline().min(self.receive.deadline()).min(paced).min(idle).min(asked).min(answer)
+                self.send.deadline().min(acknowledge).min(paced).min(idle).min(asked).min(answer)
             }
         }
     }

@@ -66,7 +66,8 @@ use crate::listeners::Listeners;
 use crate::table::{FourTuple, Keys, Slab};
 use crate::{
     AbortError, Capabilities, CloseReason, ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId,
-    ListenError, ListenerId, Offload, Received, RoundTrip, SegmentHook, SendError, TcpEvent, TcpId, TcpInfo, TcpStack,
+    IpCidr, ListenError, ListenerId, Offload, Received, RoundTrip, Route, SegmentHook, SendError, TcpEvent, TcpId,
+    TcpInfo, TcpStack,
 };
 
 /// A [`TcpStack`] of its own.
@@ -210,6 +211,11 @@ impl NativeStack {
             .position(|config| config.addrs.iter().any(|own| own.addr == addr))
             .map(InterfaceId)
     }
+
+    fn has_address(&self, interface: InterfaceId, addr: IpAddr) -> bool {
+        let config = self.interface_configs.get(interface.0);
+        config.is_some_and(|config| config.addrs.iter().any(|own| own.addr == addr))
+    }
 }
 
 /// The same address without what is not compared on the wire (IPv6 scope and flow label).
@@ -266,7 +272,17 @@ impl TcpStack for NativeStack {
 
     fn connect(&mut self, now: Instant, request: &ConnectRequest) -> Result<TcpId, ConnectError> {
         self.now = now;
-        self.open_active(request)
+        self.open_active(request, None)
+    }
+
+    fn connect_by(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        request: &ConnectRequest,
+    ) -> Result<TcpId, ConnectError> {
+        self.now = now;
+        self.open_active(request, Some(interface))
     }
 
     fn allow_fast_open(&mut self, listener: ListenerId, pending: usize) -> bool {
@@ -400,6 +416,21 @@ impl TcpStack for NativeStack {
         if let Some(interface) = self.interfaces.get_mut(interface.0) {
             interface.offload = offload;
         }
+    }
+
+    fn set_addresses(&mut self, interface: InterfaceId, addrs: Vec<IpCidr>, routes: Vec<Route>) -> bool {
+        let Some(config) = self.interface_configs.get_mut(interface.0) else { return false };
+        config.addrs = addrs;
+        config.routes = routes;
+        let over = |state: &State| matches!(state, State::Live(conn) if conn.interface == interface);
+        let over: Vec<TcpId> = self.connections.iter().filter(|(_, state)| over(state)).map(|(id, _)| id).collect();
+        for id in over {
+            if let Some(conn) = self.live_mut(id) {
+                (conn.routed, conn.waits_for_neighbour) = (false, false);
+            }
+            self.wake(id);
+        }
+        true
     }
 
     fn info(&self, conn: TcpId) -> Option<TcpInfo> {

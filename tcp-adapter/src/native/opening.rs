@@ -33,13 +33,19 @@ const ISN_TICK: u64 = 4_000;
 const BEYOND: u32 = 1 << 16;
 
 impl NativeStack {
-    /// Starts the active open of a connection.
-    pub(super) fn open_active(&mut self, request: &ConnectRequest) -> Result<TcpId, ConnectError> {
+    /// Starts the active open of a connection by an interface that has its address, the first one unless told otherwise.
+    pub(super) fn open_active(
+        &mut self,
+        request: &ConnectRequest,
+        by: Option<InterfaceId>,
+    ) -> Result<TcpId, ConnectError> {
         let remote = normalized(request.remote);
         if remote.port() == 0 || request.local_port == Some(0) {
             return Err(ConnectError::PortZero);
         }
-        let interface = self.interface_of(request.local).ok_or(ConnectError::NotLocal(request.local))?;
+        let interface = by.or_else(|| self.interface_of(request.local));
+        let interface = interface.filter(|interface| self.has_address(*interface, request.local));
+        let interface = interface.ok_or(ConnectError::NotLocal(request.local))?;
         let config = &self.interface_configs[interface.0];
         let reachable = request.local.is_ipv4() == remote.is_ipv4()
             && neighbours::is_peer_address(config, remote.ip())

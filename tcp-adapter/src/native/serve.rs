@@ -225,7 +225,11 @@ fn route(
     if conn.routed {
         return true;
     }
-    let Some(next_hop) = neighbours::next_hop(config, conn.template.tuple().remote.ip()) else { return false };
+    let Some(next_hop) = neighbours::next_hop(config, conn.template.tuple().remote.ip()) else {
+        // Until there is a route again.
+        conn.waits_for_neighbour = true;
+        return false;
+    };
     match interface.neighbours.lookup(now, config, next_hop, ask) {
         Lookup::Known(mac) => {
             conn.template.set_link_destination(mac);

@@ -46,28 +46,13 @@ impl Interface {
         // smoltcp cuts the stream into segments that leave room for options.
         let mut port = Port::new(config.mtu - option_reserve);
         let mut engine = Engine::new(engine_config, &mut port, engine_time(now));
-        engine.update_ip_addrs(|addrs| {
-            let fit =
-                config.addrs.iter().take_while(|own| addrs.push(IpCidr::new(own.addr.into(), own.prefix)).is_ok());
-            let fit = fit.count();
-            if fit < config.addrs.len() {
-                tracing::warn!(kept = fit, given = config.addrs.len(), "too many addresses on one interface");
-                config.addrs.truncate(fit);
-            }
-        });
-        engine.routes_mut().update(|routes| {
-            let fit = config.routes.iter().take_while(|route| {
-                let cidr = IpCidr::new(route.network.addr.into(), route.network.prefix);
-                let via_router = route.gateway.into();
-                routes.push(Route { cidr, via_router, preferred_until: None, expires_at: None }).is_ok()
-            });
-            let fit = fit.count();
-            if fit < config.routes.len() {
-                tracing::warn!(kept = fit, given = config.routes.len(), "too many routes on one interface");
-                config.routes.truncate(fit);
-            }
-        });
+        configure(&mut engine, config);
         Self { engine, port, no_sockets: SocketSet::new(Vec::new()), resolving_until: now, offload: Offload::default() }
+    }
+
+    /// Takes other addresses and routes.
+    pub(super) fn configure(&mut self, config: &mut InterfaceConfig) {
+        configure(&mut self.engine, config);
     }
 
     /// Lets smoltcp take a frame for `sockets`. What it answers is in the port.
@@ -111,6 +96,32 @@ impl Interface {
         let at = self.engine.poll_at(engine_time(now), sockets)?;
         Some(Instant::from_micros(u64::try_from(at.total_micros()).unwrap_or(0)))
     }
+}
+
+/// Gives smoltcp the addresses and routes of `config`, and cuts those off that it has no room for.
+fn configure(engine: &mut Engine, config: &mut InterfaceConfig) {
+    engine.update_ip_addrs(|addrs| {
+        addrs.clear();
+        let fit = config.addrs.iter().take_while(|own| addrs.push(IpCidr::new(own.addr.into(), own.prefix)).is_ok());
+        let fit = fit.count();
+        if fit < config.addrs.len() {
+            tracing::warn!(kept = fit, given = config.addrs.len(), "too many addresses on one interface");
+            config.addrs.truncate(fit);
+        }
+    });
+    engine.routes_mut().update(|routes| {
+        routes.clear();
+        let fit = config.routes.iter().take_while(|route| {
+            let cidr = IpCidr::new(route.network.addr.into(), route.network.prefix);
+            let via_router = route.gateway.into();
+            routes.push(Route { cidr, via_router, preferred_until: None, expires_at: None }).is_ok()
+        });
+        let fit = fit.count();
+        if fit < config.routes.len() {
+            tracing::warn!(kept = fit, given = config.routes.len(), "too many routes on one interface");
+            config.routes.truncate(fit);
+        }
+    });
 }
 
 fn engine_time(now: Instant) -> smoltcp::time::Instant {

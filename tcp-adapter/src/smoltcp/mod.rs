@@ -57,7 +57,8 @@ use crate::listeners::Listeners;
 use crate::table::{FourTuple, Keys, Slab};
 use crate::{
     AbortError, Capabilities, CloseReason, ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId,
-    ListenError, ListenerId, Offload, Received, SegmentHook, SendError, TcpEvent, TcpId, TcpInfo, TcpStack,
+    IpCidr, ListenError, ListenerId, Offload, Received, Route, SegmentHook, SendError, TcpEvent, TcpId, TcpInfo,
+    TcpStack,
 };
 
 /// Ports drawn for active opens (RFC 6335 section 6).
@@ -263,6 +264,54 @@ impl SmoltcpStack {
             self.table.remove(&tuple);
         }
     }
+
+    /// Starts an active open by an interface that has the address, the first one unless told otherwise.
+    fn open_active(
+        &mut self,
+        now: Instant,
+        by: Option<InterfaceId>,
+        request: &ConnectRequest,
+    ) -> Result<TcpId, ConnectError> {
+        self.now = now;
+        let remote = normalized(request.remote);
+        if remote.port() == 0 || request.local_port == Some(0) {
+            return Err(ConnectError::PortZero);
+        }
+        let has = |interface: &InterfaceId| {
+            let config = self.interface_configs.get(interface.0);
+            config.is_some_and(|config| config.addrs.iter().any(|own| own.addr == request.local))
+        };
+        let interface = by.or_else(|| self.interface_of(request.local)).filter(has);
+        let interface = interface.ok_or(ConnectError::NotLocal(request.local))?;
+        let reachable = self.interface_configs[interface.0].has_route(remote.ip())
+            && request.local.is_ipv4() == remote.is_ipv4()
+            && self.is_peer_address(interface, remote.ip());
+        if !reachable {
+            return Err(ConnectError::Unreachable { local: request.local, remote });
+        }
+        let port = match request.local_port {
+            Some(port) => port,
+            None => self.draw_port(request.local, remote).ok_or(ConnectError::NoPort(remote))?,
+        };
+        let tuple = FourTuple { local: SocketAddr::new(request.local, port), remote };
+        if self.table.contains_key(&tuple) || tuple.local == tuple.remote {
+            return Err(ConnectError::InUse(port));
+        }
+        let id = self.connections.reserve().ok_or(ConnectError::TooMany(self.config.max_connections))?;
+        let until = now + self.config.handshake_timeout;
+        let mut conn =
+            Box::new(Connection::new(self.place(id, interface, tuple), &self.config, Phase::SynSent { until }));
+        let context = self.interfaces[interface.0].engine.context();
+        if conn.socket_mut().connect(context, tuple.remote, tuple.local).is_err() {
+            self.connections.release(id);
+            return Err(ConnectError::Unreachable { local: request.local, remote });
+        }
+        self.set_deadline(&mut conn, Some(until));
+        self.table.insert(tuple, Entry::Connection(id));
+        self.put(conn);
+        self.wake(id);
+        Ok(id)
+    }
 }
 
 /// The ephemeral port number `number`, counted round and round.
@@ -319,40 +368,16 @@ impl TcpStack for SmoltcpStack {
     }
 
     fn connect(&mut self, now: Instant, request: &ConnectRequest) -> Result<TcpId, ConnectError> {
-        self.now = now;
-        let remote = normalized(request.remote);
-        if remote.port() == 0 || request.local_port == Some(0) {
-            return Err(ConnectError::PortZero);
-        }
-        let interface = self.interface_of(request.local).ok_or(ConnectError::NotLocal(request.local))?;
-        let reachable = self.interface_configs[interface.0].has_route(remote.ip())
-            && request.local.is_ipv4() == remote.is_ipv4()
-            && self.is_peer_address(interface, remote.ip());
-        if !reachable {
-            return Err(ConnectError::Unreachable { local: request.local, remote });
-        }
-        let port = match request.local_port {
-            Some(port) => port,
-            None => self.draw_port(request.local, remote).ok_or(ConnectError::NoPort(remote))?,
-        };
-        let tuple = FourTuple { local: SocketAddr::new(request.local, port), remote };
-        if self.table.contains_key(&tuple) || tuple.local == tuple.remote {
-            return Err(ConnectError::InUse(port));
-        }
-        let id = self.connections.reserve().ok_or(ConnectError::TooMany(self.config.max_connections))?;
-        let until = now + self.config.handshake_timeout;
-        let mut conn =
-            Box::new(Connection::new(self.place(id, interface, tuple), &self.config, Phase::SynSent { until }));
-        let context = self.interfaces[interface.0].engine.context();
-        if conn.socket_mut().connect(context, tuple.remote, tuple.local).is_err() {
-            self.connections.release(id);
-            return Err(ConnectError::Unreachable { local: request.local, remote });
-        }
-        self.set_deadline(&mut conn, Some(until));
-        self.table.insert(tuple, Entry::Connection(id));
-        self.put(conn);
-        self.wake(id);
-        Ok(id)
+        self.open_active(now, None, request)
+    }
+
+    fn connect_by(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        request: &ConnectRequest,
+    ) -> Result<TcpId, ConnectError> {
+        self.open_active(now, Some(interface), request)
     }
 
     fn send(&mut self, now: Instant, conn: TcpId, bytes: Bytes, tag: u64) -> Result<(), SendError> {
@@ -443,6 +468,14 @@ impl TcpStack for SmoltcpStack {
         if let Some(interface) = self.interfaces.get_mut(interface.0) {
             interface.offload = offload;
         }
+    }
+
+    fn set_addresses(&mut self, interface: InterfaceId, addrs: Vec<IpCidr>, routes: Vec<Route>) -> bool {
+        let Some(config) = self.interface_configs.get_mut(interface.0) else { return false };
+        config.addrs = addrs;
+        config.routes = routes;
+        self.interfaces[interface.0].configure(config);
+        true
     }
 
     fn info(&self, conn: TcpId) -> Option<TcpInfo> {

@@ -1,0 +1,101 @@
+//! Links that fail and work again, and addresses that are gone: what the system tells of its interfaces, sooner than silence would.
+
+use std::net::IpAddr;
+
+use tcp_adapter::{InterfaceId, TcpStack};
+
+use super::connection::{Connection, Doom};
+use super::shared::Cx;
+use super::subflow::{Stage, Subflow};
+use crate::event::SubflowId;
+use crate::wire::ResetReason;
+
+impl Connection {
+    /// The link of an interface is down: what its subflows hold is sent elsewhere at once.
+    pub(crate) fn link_down(&mut self, interface: InterfaceId, cx: &mut Cx<'_>) {
+        if self.multipath().is_none() {
+            // There is no elsewhere; TCP goes on by itself.
+            return;
+        }
+        for id in self.subflows_by(interface, cx.tcp) {
+            let Some(subflow) = self.subflow_mut(id) else { continue };
+            subflow.link_down = true;
+            match subflow.stage {
+                Stage::Established if subflow.connected && subflow.stale.is_none() => {
+                    self.set_stale(id, cx);
+                    if let Some(stale) = self.subflow_mut(id).and_then(|subflow| subflow.stale.as_deref_mut()) {
+                        stale.told = true;
+                    }
+                }
+                Stage::Established | Stage::Closing => {}
+                // Nothing is lost by beginning anew when the link is back.
+                _ => self.doom(id, Doom::Reason(ResetReason::UnacceptablePerformance)),
+            }
+        }
+        self.paths.reconsider();
+    }
+
+    /// The link of an interface works again: its subflows are asked at once, and what could not be made is tried.
+    pub(crate) fn link_up(&mut self, interface: InterfaceId, cx: &mut Cx<'_>) {
+        for id in self.subflows_by(interface, cx.tcp) {
+            let Some(subflow) = self.subflow_mut(id) else { continue };
+            subflow.link_down = false;
+            if let Some(stale) = subflow.stale.as_deref_mut() {
+                stale.probe_at = cx.now;
+            }
+            if subflow.connected {
+                cx.tcp.probe(cx.now, subflow.tcp);
+            }
+        }
+        self.revive_paths(interface, cx);
+    }
+
+    /// Plans anew, and tries at once what waits for an address of this interface.
+    pub(crate) fn revive_paths(&mut self, interface: InterfaceId, cx: &Cx<'_>) {
+        let link = cx.shared.links.get(interface);
+        self.paths.retries.revive(|pair| link.is_some_and(|link| link.has(pair.local)));
+        self.paths.reconsider();
+    }
+
+    /// An interface has lost an address, which another may still have. What used it there is dead; if no interface has it any
+    /// more, the peer is told (RFC 8684 section 3.4.2).
+    pub(crate) fn address_gone(&mut self, interface: InterfaceId, addr: IpAddr, cx: &mut Cx<'_>) {
+        let id = match addr == self.paths.local.ip() {
+            true => Some(crate::wire::AddrId(0)),
+            false => cx.shared.endpoints.by_addr(addr).map(|(id, _)| id.into()),
+        };
+        let affected: Vec<SubflowId> = self.subflows_by(interface, cx.tcp);
+        let affected =
+            affected.into_iter().filter(|id| self.subflow(*id).is_some_and(|known| known.local.ip() == addr));
+        let affected: Vec<SubflowId> = affected.collect();
+        self.paths.reconsider();
+        if self.multipath().is_none() {
+            return;
+        }
+        for id in affected {
+            self.reinject_all(id);
+            if let Some(subflow) = self.subflow_mut(id) {
+                // It carries nothing more, so the pair can be planned again, should the address come back.
+                subflow.stage = Stage::Closing;
+            }
+            self.doom(id, Doom::Reason(ResetReason::Unspecified));
+        }
+        self.paths.forget_local(addr);
+        if cx.shared.links.has(addr) {
+            return;
+        }
+        self.paths.leaving.retain(|leaving| leaving.addr != addr);
+        let Some(id) = id else { return };
+        // Those that another interface had, which has lost it before, may be gone already.
+        let used = self.subflows.iter().any(|known| known.local.ip() == addr)
+            || self.past.iter().any(|known| known.local.ip() == addr);
+        if self.paths.announced.remove(id) || used {
+            self.paths.withdrawn.add(id, addr);
+        }
+    }
+
+    fn subflows_by(&self, interface: InterfaceId, tcp: &dyn TcpStack) -> Vec<SubflowId> {
+        let by = |subflow: &&Subflow| tcp.info(subflow.tcp).is_some_and(|info| info.interface == interface);
+        self.subflows.iter().filter(by).map(|subflow| subflow.id).collect()
+    }
+}
