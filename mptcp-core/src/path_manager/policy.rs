@@ -221,9 +221,13 @@ impl PolicyState {
         self.bucket(terms).map(|(rate, _)| rate.get())
     }
 
-    /// Payload bytes that may leave now.
-    pub(crate) fn allowance(&self, terms: &Terms, now: Instant) -> usize {
-        let by_rate = self.bucket(terms).map_or(i128::MAX, |(rate, meter)| filled(rate, meter, now) / BILLION);
+    /// Payload bytes that may leave now. If nothing has left for long, that is a whole segment of this size, however large: it
+    /// would never leave otherwise.
+    pub(crate) fn allowance(&self, terms: &Terms, now: Instant, segment: usize) -> usize {
+        let by_rate = self.bucket(terms).map_or(i128::MAX, |(rate, meter)| match filled(rate, meter, now) {
+            tokens if tokens >= full(rate) => (tokens / BILLION).max(i128::try_from(segment).unwrap_or(i128::MAX)),
+            tokens => tokens / BILLION,
+        });
         // The last segment may exceed the volume: a part of one might never be asked for.
         let by_volume = match self.volume_left(terms) {
             0 => 0,
@@ -347,7 +351,7 @@ mod tests {
         let start = Instant::from_millis(1000);
         let (mut now, mut sent) = (start, 0);
         while now < start + Duration::from_secs(10) {
-            let bytes = state.allowance(&capped, now).min(1400) as u64;
+            let bytes = state.allowance(&capped, now, 1400).min(1400) as u64;
             if bytes < 1400 {
                 now = state.allowed_at(&capped, now, 1400).unwrap();
                 continue;
@@ -358,7 +362,7 @@ mod tests {
         assert!((10 * rate..10 * rate + LEAST_BURST + 1400).contains(&sent), "{sent}");
         assert_eq!(state.used().collect::<Vec<_>>(), [Some(sent)]);
         let rest = now + Duration::from_secs(100);
-        assert_eq!(state.allowance(&capped, rest) as u64, LEAST_BURST, "what was not used is not saved up");
+        assert_eq!(state.allowance(&capped, rest, 1400) as u64, LEAST_BURST, "what was not used is not saved up");
         assert!(state.allowed_at(&capped, rest, 1 << 30).is_some(), "more than a burst is never waited for");
     }
 
@@ -370,15 +374,36 @@ mod tests {
         let now = Instant::from_millis(1000);
         state.sent(&capped, now, 3_000);
         state.carried(&capped, 4_000);
-        assert_eq!(state.allowance(&capped, now) as u64, LARGEST_SEGMENT);
+        assert_eq!(state.allowance(&capped, now, 1400) as u64, LARGEST_SEGMENT);
         assert_eq!(state.allowed_at(&capped, now, 100_000), None, "waiting does not help");
         state.sent(&capped, now, 3_500);
-        assert!(state.is_exhausted(&capped) && state.allowance(&capped, now) == 0);
+        assert!(state.is_exhausted(&capped) && state.allowance(&capped, now, 1400) == 0);
         assert_eq!(state.allowed_at(&capped, now, 1), None);
         state.set(state.policy().clone());
         assert!(state.is_exhausted(&capped), "the rule is the same");
         state.set(PathPolicy { rules: vec![PathRule { max_bytes: Some(20_000), ..rule }], ..PathPolicy::default() });
-        assert_eq!((state.allowance(&capped, now) as u64, state.generation()), (LARGEST_SEGMENT, 3));
+        assert_eq!((state.allowance(&capped, now, 1400) as u64, state.generation()), (LARGEST_SEGMENT, 3));
+    }
+
+    #[test]
+    fn segments_larger_than_a_burst_keep_to_the_rate_too() {
+        let (rate, segment) = (1_000_000, 60_000_usize);
+        let rule = PathRule { max_rate: NonZeroU64::new(rate), ..PathRule::default() };
+        let (mut state, links) = state(vec![rule]);
+        let capped = terms(&state, &links, 0);
+        let start = Instant::from_millis(1000);
+        let (mut now, mut sent) = (start, 0);
+        while now < start + Duration::from_secs(10) {
+            if state.allowance(&capped, now, segment) < segment {
+                let next = state.allowed_at(&capped, now, segment).unwrap();
+                assert!(next > now + Duration::from_micros(10), "{:?}", next - now);
+                now = next;
+                continue;
+            }
+            state.sent(&capped, now, segment as u64);
+            sent += segment as u64;
+        }
+        assert!((9 * rate..10 * rate + 2 * segment as u64).contains(&sent), "{sent}");
     }
 
     #[test]

@@ -110,6 +110,8 @@ impl Connection {
     /// Opens and closes spare paths as they are needed.
     pub(crate) fn watch_spares(&mut self, cx: &mut Cx<'_>) {
         if !cx.shared.policy.has_spares() {
+            // Under another policy, those that are there are regular.
+            self.paths.spares = None;
             return;
         }
         let has_carried_all =
@@ -158,7 +160,7 @@ impl Connection {
     pub(crate) fn leave_out_held_back(&self, views: &mut Views, cx: &Cx<'_>) {
         let held_back = |view: &SubflowView| {
             let terms = self.subflow(view.id).and_then(Subflow::capped);
-            terms.is_some_and(|terms| cx.shared.policy.allowance(terms, cx.now) < view.mss)
+            terms.is_some_and(|terms| cx.shared.policy.allowance(terms, cx.now, view.mss) < view.mss)
         };
         if views.iter().any(|view| !view.backup && !held_back(view)) {
             views.retain(|view| !held_back(view));
@@ -177,7 +179,7 @@ impl Connection {
                 continue;
             };
             judged.allowed_at = cx.tcp.info(subflow.tcp).filter(|_| waits && usable).and_then(|info| {
-                let short = cx.shared.policy.allowance(&judged.terms, cx.now) < info.mss;
+                let short = cx.shared.policy.allowance(&judged.terms, cx.now, info.mss) < info.mss;
                 short.then(|| cx.shared.policy.allowed_at(&judged.terms, cx.now, info.mss)).flatten()
             });
         }
@@ -193,5 +195,7 @@ pub(crate) fn paced(subflow: &Subflow, by_tcp: Option<u64>, cx: &Cx<'_>) -> Opti
 /// Bytes that a subflow should be given now: what its TCP wants to take, and what the policy allows.
 pub(crate) fn send_room(subflow: &Subflow, cx: &Cx<'_>) -> usize {
     let room = cx.tcp.send_room(subflow.tcp);
-    subflow.capped().map_or(room, |terms| room.min(cx.shared.policy.allowance(terms, cx.now)))
+    let Some(terms) = subflow.capped() else { return room };
+    let mss = cx.tcp.info(subflow.tcp).map_or(0, |info| info.mss);
+    room.min(cx.shared.policy.allowance(terms, cx.now, mss))
 }

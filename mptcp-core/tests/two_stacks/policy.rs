@@ -129,6 +129,31 @@ fn a_metered_path_that_has_carried_all_that_it_may_makes_way_for_the_next() {
 }
 
 #[test]
+fn a_metered_path_that_serves_becomes_regular_when_the_policy_goes() {
+    for seconds in [0, 1] {
+        let mut world = world(15, 2, vec![used_as(1, PathUse::Spare)]);
+        world.mesh(true);
+        let conns = world.open();
+        world.run_for(Duration::from_millis(300));
+        let now = world.now;
+        world.hosts[0].stack.link_down(now, InterfaceId(0));
+        assert!(world.run_until(2, |world| world.subflows_up(0, conns[0]) == 1 && on_links(world, conns[0]) == [0, 1]));
+        let now = world.now;
+        world.hosts[0].stack.link_up(now, InterfaceId(0));
+        // It is about to be closed, and then it is not.
+        world.run_for(Duration::from_secs(seconds));
+        world.hosts[0].stack.set_policy(PathPolicy::default()).unwrap();
+        world.run_for(Duration::from_secs(10));
+        assert_eq!(on_links(&world, conns[0]), [0, 1]);
+        let before = world.hosts[0].stack.subflows(conns[0])[1].bytes_sent;
+        world.send(0, conns[0], 4_000_000, false);
+        assert!(world.run_until(60, |world| world.transferred(conns, false)));
+        assert!(world.hosts[0].stack.subflows(conns[0])[1].bytes_sent > before + 100_000);
+        world.close_all();
+    }
+}
+
+#[test]
 fn a_connection_that_starts_on_a_metered_path_leaves_it() {
     let mut world = world(3, 2, vec![used_as(0, PathUse::Spare)]);
     world.mesh(true);

@@ -50,6 +50,9 @@ const BUFFER: usize = 32 << 10;
 /// How long the kernel may take for the parts of an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Listings in a row at most, if notifications are lost during each.
+const MOST_LISTINGS: usize = 8;
+
 /// Bytes of notifications that may wait to be read. Beyond that everything is asked for anew.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
@@ -107,8 +110,20 @@ impl NetworkMonitor {
         }
     }
 
-    /// Asks for everything.
+    /// Asks for everything, and again if notifications were lost meanwhile: they may have been of what was listed already.
     fn list(&mut self) -> io::Result<()> {
+        for _ in 0..MOST_LISTINGS {
+            if self.list_once()? {
+                return Ok(());
+            }
+        }
+        tracing::warn!("the kernel's interfaces change faster than they can be listed");
+        Ok(())
+    }
+
+    /// Asks for everything; whether all that happened meanwhile was heard of.
+    fn list_once(&mut self) -> io::Result<bool> {
+        let mut complete = true;
         self.links.clear();
         for kind in [Kind::Link, Kind::Address] {
             sendto(&self.socket, &request(kind), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
@@ -127,13 +142,13 @@ impl NetworkMonitor {
                             }
                         }
                     }
-                    // Notifications were lost, but of what is being listed anyway.
-                    Ok(None) | Err(Errno::NOBUFS) => {}
+                    Ok(None) => {}
+                    Err(Errno::NOBUFS) => complete = false,
                     Err(error) => return Err(error.into()),
                 }
             }
         }
-        Ok(())
+        Ok(complete)
     }
 
     fn wait(&self) -> io::Result<()> {

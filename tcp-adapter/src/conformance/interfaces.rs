@@ -144,6 +144,63 @@ pub fn connections_follow_the_routes(factory: Factory) {
     assert!(asked.iter().any(|(_, frame)| for_other(frame)), "{asked:?}");
 }
 
+/// While there is no neighbour or no route, a stack wants to be served when it may ask again, and not all the time, whatever is overdue.
+pub fn nothing_spins_without_a_way_to_the_peer(factory: Factory) {
+    let start = Instant::from_millis(5_000);
+    let hook = &mut TestHook::default();
+
+    // Nobody answers for the router from the start.
+    let mut stack = factory(95);
+    stack.add_interface(interface(1, vec![Route::default_via([10, 0, 1, 254].into())]));
+    let request = ConnectRequest { local: [10, 0, 1, 1].into(), local_port: None, remote: ([192, 0, 2, 7], 80).into() };
+    stack.connect(start, &request).expect("a default route");
+    assert_serves_rarely(&mut *stack, start, "a SYN without a neighbour");
+
+    // The router is there, then it is gone, or the route to it; what was received is to be acknowledged, and there is data.
+    for (seed, routed, what) in [(96, true, "without a neighbour"), (97, false, "without a route")] {
+        let mut stack = factory(seed);
+        let mut now = start;
+        let (conn, answer) = connect_over_router(&mut *stack, now);
+        stack.handle_frame(now, InterfaceId(1), answer.to_frame(), hook);
+        frames(&mut *stack, now);
+        now += Duration::from_secs(3600);
+        stack.handle_timeout(now, hook);
+        frames(&mut *stack, now);
+        now += Duration::from_secs(3600);
+        if !routed {
+            assert!(stack.set_addresses(InterfaceId(1), interface(1, Vec::new()).addrs, Vec::new()));
+        }
+        let data = Packet {
+            seq: answer.seq.wrapping_add(1),
+            flags: ACK,
+            options: Vec::new(),
+            payload: vec![1; 10],
+            ..answer.clone()
+        };
+        stack.handle_frame(now, InterfaceId(1), data.to_frame(), hook);
+        assert_serves_rarely(&mut *stack, now, &format!("an acknowledgement {what}"));
+        now += Duration::from_secs(20);
+        stack.send(now, conn, bytes::Bytes::from_static(b"answer"), 0).expect("room");
+        assert_serves_rarely(&mut *stack, now, &format!("data {what}"));
+    }
+}
+
+/// Drives a stack that hears nothing for ten seconds as a program would that sleeps until the time it is told.
+fn assert_serves_rarely(stack: &mut dyn TcpStack, start: Instant, what: &str) {
+    const MOST: usize = 100;
+    let (mut now, mut turns) = (start, 0);
+    while now < start + Duration::from_secs(10) {
+        frames(stack, now);
+        while stack.poll_event().is_some() {}
+        let Some(deadline) = stack.poll_timeout() else { return };
+        // Time passes while a program works.
+        now = deadline.max(now + Duration::from_micros(1));
+        stack.handle_timeout(now, &mut TestHook::default());
+        turns += 1;
+        assert!(turns <= MOST, "{what}: {turns} turns in {:?}, and the next one is due at {deadline:?}", now - start);
+    }
+}
+
 /// Adds two interfaces, the second of which has a router, and connects over it: the connection, and the SYN-ACK
 /// that it waits for.
 fn connect_over_router(stack: &mut dyn TcpStack, now: Instant) -> (TcpId, Packet) {
