@@ -8,7 +8,7 @@ use mptcp_core::{Endpoint, EndpointFlags, EndpointId};
 use tcp_adapter::{Instant, InterfaceId, IpCidr, Route};
 
 use crate::engine::Engine;
-use crate::network::NetworkMonitor;
+use crate::network::{KernelLink, NetworkMonitor};
 use crate::path_log::PathEvent;
 
 /// Between two looks for news: a driver that never sleeps must not ask the kernel each time.
@@ -19,6 +19,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 pub(crate) struct Follower {
     /// The kernel's name for it, if it has one.
     pub(crate) name: Option<String>,
+    /// Its device works in whatever namespace the interface is, as a TAP's does: that it is not in ours says nothing.
+    pub(crate) may_leave: bool,
     /// What new addresses are to be, if addresses are followed too.
     pub(crate) addresses: Option<AddressTemplate>,
     /// Whether the kernel says that the link works.
@@ -71,8 +73,8 @@ impl Watch {
 }
 
 impl Follower {
-    pub(crate) fn new(name: Option<String>, addresses: Option<AddressTemplate>) -> Self {
-        Self { name, addresses, carrier: true, taken_down: false }
+    pub(crate) fn new(name: Option<String>, may_leave: bool, addresses: Option<AddressTemplate>) -> Self {
+        Self { name, may_leave, addresses, carrier: true, taken_down: false }
     }
 }
 
@@ -102,9 +104,10 @@ impl Engine {
         let Some(watch) = &self.watch else { return };
         let follower = &self.ports[interface.0].follower;
         let Some(name) = &follower.name else { return };
-        let link = watch.monitor().link(name).cloned().unwrap_or_default();
+        let gone = KernelLink { up: follower.may_leave, ..KernelLink::default() };
+        let link = watch.monitor().link(name).cloned().unwrap_or(gone);
         self.ports[interface.0].follower.carrier = link.up;
-        if link.up {
+        if link.up && !self.ports[interface.0].follower.may_leave {
             self.reopen(interface);
         }
         self.settle_link(now, interface);

@@ -49,6 +49,7 @@ impl Engine {
     }
 
     pub(super) fn open_interface(&mut self, spec: InterfaceSpec, key: &str) -> Result<InterfaceId, StartError> {
+        let may_leave = spec.device.is_tap();
         let Opened { device, name, kernel_name, config, endpoints, addresses } = spec.open(key)?;
         let device = self.captured(device, &name);
         match device.readiness() {
@@ -64,7 +65,7 @@ impl Engine {
         if let Some(name) = &kernel_name {
             self.stack.set_interface_node(interface, numa_node(name));
         }
-        let follower = Follower::new(kernel_name, addresses);
+        let follower = Follower::new(kernel_name, may_leave, addresses);
         let coalescer = self.stack.tcp().capabilities().segmentation_offload.then(Coalescer::new);
         self.ports.push(Port {
             name,

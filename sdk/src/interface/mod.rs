@@ -258,7 +258,8 @@ impl DeviceSpec {
         }
     }
 
-    fn is_tap(&self) -> bool {
+    /// It is a TAP interface.
+    pub(crate) fn is_tap(&self) -> bool {
         match self {
             #[cfg(feature = "devices")]
             Self::Tap(_) => true,
