@@ -130,6 +130,7 @@ status_codes! {
     InvalidDataSglLength = 0x0, 0x0f, final, "the SGL does not have the length of the data";
     InvalidMetadataSglLength = 0x0, 0x10, final, "the SGL does not have the length of the metadata";
     InvalidSglType = 0x0, 0x11, final, "the SGL descriptor has a type that is not supported";
+    AtomicWriteUnitExceeded = 0x0, 0x14, final, "the command is for more than is written as one";
     InvalidSglOffset = 0x0, 0x16, final, "the offset in the SGL descriptor is invalid";
     HostIdInconsistent = 0x0, 0x18, final, "the host identifier is not that of the association";
     KeepAliveExpired = 0x0, 0x19, again, "the keep-alive timer ran out";

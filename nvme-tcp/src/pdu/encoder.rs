@@ -1,12 +1,16 @@
 //! From PDUs to gather lists.
 
-use std::collections::VecDeque;
-
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use zerocopy::IntoBytes;
 
 use super::header::{CH_LEN, CommonHeader, DDGSTF, HDGSTF};
 use super::{Crc32c, Digests, Parameters, Pdu, Role, crc32c};
+use crate::blocks::Blocks;
+
+/// Bytes of a block of headers and digests: of some eighty transfers.
+const BLOCK: usize = 4096;
+/// Blocks that are kept while all of them are in use.
+const MAX_BLOCKS: usize = 16;
 
 /// Makes the PDUs that one end of a connection sends.
 ///
@@ -25,7 +29,13 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder for what this end sends on a new connection.
     pub fn new(sender: Role) -> Self {
-        Self { role: sender, digests: Digests::NONE, alignment: 4, blocks: Blocks::default(), digest: Crc32c::new() }
+        Self {
+            role: sender,
+            digests: Digests::NONE,
+            alignment: 4,
+            blocks: Blocks::new(BLOCK, MAX_BLOCKS),
+            digest: Crc32c::new(),
+        }
     }
 
     /// Says what ICReq and ICResp have agreed on, after the last of them was encoded.
@@ -110,61 +120,5 @@ impl Encoder {
             out.push(block.split().freeze());
         }
         sent
-    }
-}
-
-/// Bytes of a block: headers and digests of some eighty transfers.
-const BLOCK: usize = 4096;
-/// Blocks that are kept while all of them are in use.
-const MAX_BLOCKS: usize = 16;
-
-/// Memory for headers.
-#[derive(Debug, Default)]
-struct Blocks {
-    current: BytesMut,
-    /// Used up; headers cut from them may still be on their way.
-    used: VecDeque<BytesMut>,
-}
-
-impl Blocks {
-    /// An empty buffer with room for `length` bytes.
-    fn room(&mut self, length: usize) -> &mut BytesMut {
-        debug_assert!(self.current.is_empty() && length <= BLOCK);
-        if self.current.capacity() < length && !self.current.try_reclaim(BLOCK) {
-            let free = self.used.iter_mut().position(|block| block.try_reclaim(BLOCK));
-            let next = match free.and_then(|index| self.used.remove(index)) {
-                Some(block) => block,
-                None => BytesMut::with_capacity(BLOCK),
-            };
-            let used = std::mem::replace(&mut self.current, next);
-            if self.used.len() < MAX_BLOCKS {
-                self.used.push_back(used);
-            }
-        }
-        &mut self.current
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_are_used_again() {
-        let mut blocks = Blocks::default();
-        let mut addresses = std::collections::BTreeSet::new();
-        let mut on_their_way = VecDeque::new();
-        for _ in 0..10_000 {
-            let block = blocks.room(76);
-            block.resize(76, 1);
-            let header = block.split().freeze();
-            addresses.insert(header.as_ptr().addr() / BLOCK);
-            on_their_way.push_back(header);
-            if on_their_way.len() > 100 {
-                on_their_way.pop_front();
-            }
-        }
-        // Each of the four blocks needed may straddle two units of its size.
-        assert!(addresses.len() <= 8, "{} places for headers", addresses.len());
     }
 }

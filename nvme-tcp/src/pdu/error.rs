@@ -251,6 +251,12 @@ pub enum Violation {
         /// DATAL.
         length: u32,
     },
+    /// More commands than the queue has entries.
+    #[error("more commands are outstanding than the {entries} entries of the queue")]
+    QueueOverrun {
+        /// Entries of the queue.
+        entries: u32,
+    },
     /// More R2Ts for a command than MAXR2T allows.
     #[error("more than {limit} R2Ts for one command are outstanding")]
     TooManyR2ts {
@@ -281,6 +287,7 @@ impl Violation {
             Self::OutOfSequence(_)
             | Self::UnknownTransferTag(_)
             | Self::CommandMismatch { .. }
+            | Self::QueueOverrun { .. }
             | Self::WrongDirection { .. } => Fes::SequenceError,
             Self::HeaderDigest { .. } => Fes::HeaderDigestError,
             Self::DataOrder { .. } | Self::DataRange { .. } => Fes::DataOutOfRange,
@@ -316,6 +323,7 @@ impl Violation {
             | Self::OutOfSequence(_)
             | Self::UnknownTransferTag(_)
             | Self::CommandMismatch { .. }
+            | Self::QueueOverrun { .. }
             | Self::WrongDirection { .. }
             | Self::DataOrder { .. }
             | Self::DataRange { .. }

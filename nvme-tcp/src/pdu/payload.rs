@@ -116,6 +116,11 @@ impl Payload {
         self.len = 0;
     }
 
+    /// Whether the list has memory of its own, which is worth keeping.
+    pub(crate) fn has_memory(&self) -> bool {
+        self.pieces.capacity() > 0
+    }
+
     fn flush(&mut self) {
         if !self.copied.is_empty() {
             self.pieces.push(self.copied.split().freeze());

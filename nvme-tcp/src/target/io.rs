@@ -1,0 +1,255 @@
+//! I/O commands: checked against their namespace when they come, made into operations once their data is there.
+
+use std::sync::Arc;
+
+use zerocopy::FromBytes;
+
+use super::association::Association;
+use super::backend::{Extent, Operation, StoreId};
+use super::queue::SlotId;
+use super::subsystem::{Attached, View};
+use crate::command::{AnaState, BlockRange, CopyRange, DatasetRange, Fuse, IoCommand, Sqe, StatusCode};
+use crate::pdu::Payload;
+
+/// Blocks that Compare and Write takes: ACWU.
+pub(super) const MAX_FUSED_BLOCKS: u32 = 256;
+/// Ranges per Copy: MSRC.
+pub(super) const MAX_COPY_RANGES: u16 = 128;
+/// Namespace of commands that are for all of them.
+const ALL_NAMESPACES: u32 = 0xffff_ffff;
+
+/// An I/O queue that is connected.
+#[derive(Debug)]
+pub(super) struct IoQueue {
+    pub(super) association: Arc<Association>,
+    pub(super) id: u16,
+    port: u16,
+    max_transfer: u32,
+    namespaces: Vec<Reachable>,
+    pub(super) fused: FirstHalf,
+    /// When it was connected: see [`Association::epoch`].
+    epoch: u32,
+}
+
+/// Whether the next command has to be the second half of a fused operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum FirstHalf {
+    /// No.
+    #[default]
+    None,
+    /// Yes; the first is in this slot.
+    Here(SlotId),
+    /// Yes, but the first has failed.
+    Failed,
+}
+
+/// A namespace as this connection reaches it.
+#[derive(Debug)]
+struct Reachable {
+    nsid: u32,
+    attached: Arc<Attached>,
+    /// Why not.
+    barrier: Option<StatusCode>,
+}
+
+/// A command that was found to be possible.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IoWork {
+    store: StoreId,
+    /// Blocks of the namespace.
+    blocks: u64,
+    shift: u8,
+    pub(super) command: IoCommand,
+    pub(super) fuse: Fuse,
+    nsid: u32,
+    /// Bytes of data that the host gives, or gets.
+    pub(super) transfer: u32,
+}
+
+impl IoQueue {
+    pub(super) fn new(association: Arc<Association>, id: u16, port: u16, max_transfer: u32, view: &View) -> Self {
+        let epoch = association.epoch();
+        let fused = FirstHalf::None;
+        let mut queue = Self { association, id, port, max_transfer, namespaces: Vec::new(), fused, epoch };
+        queue.refresh(view);
+        queue
+    }
+
+    /// Whether the controller is still the one that it was connected to.
+    pub(super) fn is_current(&self) -> bool {
+        !self.association.has_ended() && self.association.epoch() == self.epoch
+    }
+
+    /// Looks at the subsystem again.
+    pub(super) fn refresh(&mut self, view: &View) {
+        self.namespaces.clear();
+        self.namespaces.extend(view.namespaces.iter().map(|(nsid, attached)| Reachable {
+            nsid: *nsid,
+            attached: Arc::clone(attached),
+            barrier: match view.ana_state(self.port, attached.namespace.group) {
+                AnaState::Optimized | AnaState::NonOptimized => None,
+                AnaState::Inaccessible => Some(StatusCode::AnaInaccessible),
+                AnaState::PersistentLoss => Some(StatusCode::AnaPersistentLoss),
+                AnaState::Change => Some(StatusCode::AnaTransition),
+            },
+        }));
+    }
+
+    /// Checks a command; `length` is that of its SGL.
+    pub(super) fn plan(&self, sqe: &Sqe, length: u32) -> Result<IoWork, StatusCode> {
+        let command = IoCommand::parse(sqe)?;
+        let fuse = sqe.fuse().ok_or(StatusCode::InvalidField)?;
+        let nsid = sqe.nsid.get();
+        if nsid == ALL_NAMESPACES {
+            return Err(StatusCode::InvalidNamespace);
+        }
+        let index = self.namespaces.binary_search_by_key(&nsid, |reachable| reachable.nsid);
+        let reachable = &self.namespaces[index.map_err(|_| StatusCode::InvalidNamespace)?];
+        if let Some(barrier) = reachable.barrier {
+            return Err(barrier);
+        }
+        let attached = &*reachable.attached;
+        let (shift, blocks) = (attached.shift, attached.blocks);
+        if attached.namespace.read_only && changes_data(&command) {
+            return Err(StatusCode::NamespaceWriteProtected);
+        }
+        if let Some(range) = range_of(&command)
+            && !range.is_within(blocks)
+        {
+            return Err(StatusCode::LbaOutOfRange);
+        }
+        let transfer = transfer_length(&command, shift)?;
+        if transfer > u64::from(self.max_transfer) {
+            return Err(StatusCode::InvalidField);
+        }
+        let transfer = transfer as u32;
+        let fits = if matches!(command, IoCommand::Read { .. }) { length >= transfer } else { length == transfer };
+        // Without data, whatever the descriptor says is not looked at.
+        if transfer > 0 && !fits {
+            return Err(StatusCode::InvalidDataSglLength);
+        }
+        match (fuse, &command) {
+            (Fuse::Normal, _) => {}
+            (Fuse::First, IoCommand::Compare { range }) | (Fuse::Second, IoCommand::Write { range, .. }) => {
+                if range.count > MAX_FUSED_BLOCKS {
+                    return Err(StatusCode::AtomicWriteUnitExceeded);
+                }
+            }
+            _ => return Err(StatusCode::InvalidField),
+        }
+        Ok(IoWork { store: attached.store, blocks, shift, command, fuse, nsid, transfer })
+    }
+}
+
+impl IoWork {
+    pub(super) fn store(&self) -> StoreId {
+        self.store
+    }
+
+    /// Whether `second` goes with this first half of a fused operation.
+    pub(super) fn goes_with(&self, second: &Self) -> bool {
+        second.fuse == Fuse::Second && self.nsid == second.nsid && range_of(&self.command) == range_of(&second.command)
+    }
+
+    /// The operation that does it. None if there is nothing to do.
+    pub(super) fn operation(&self, data: Payload) -> Result<Option<Operation>, StatusCode> {
+        let extent = |range: BlockRange| self.extent(range);
+        Ok(Some(match self.command {
+            IoCommand::Flush => Operation::Flush,
+            IoCommand::Read { range, .. } => Operation::Read { extent: extent(range), into: data },
+            IoCommand::Write { range, force_unit_access } => {
+                Operation::Write { offset: extent(range).offset, data, force_unit_access }
+            }
+            IoCommand::Compare { range } => Operation::Compare { offset: extent(range).offset, data },
+            IoCommand::WriteZeroes { range, force_unit_access, deallocate } => {
+                Operation::WriteZeroes { extent: extent(range), deallocate, force_unit_access }
+            }
+            IoCommand::Verify { range } => Operation::Verify { extent: extent(range) },
+            IoCommand::DatasetManagement { deallocate, .. } => {
+                let extents = self.ranges(&data, |range: &DatasetRange| range.blocks())?;
+                if !deallocate || extents.is_empty() {
+                    return Ok(None);
+                }
+                Operation::Deallocate { extents }
+            }
+            IoCommand::Copy { destination, force_unit_access, .. } => {
+                let sources = self.ranges(&data, |range: &CopyRange| range.blocks())?;
+                let length: u64 = sources.iter().map(|source| source.length).sum();
+                let count = u32::try_from(length >> self.shift).map_err(|_| StatusCode::InvalidField)?;
+                let range = BlockRange { start: destination, count };
+                if !range.is_within(self.blocks) {
+                    return Err(StatusCode::LbaOutOfRange);
+                }
+                Operation::Copy { sources, destination: extent(range).offset, force_unit_access }
+            }
+            IoCommand::WriteUncorrectable { .. }
+            | IoCommand::ReservationRegister { .. }
+            | IoCommand::ReservationAcquire { .. }
+            | IoCommand::ReservationRelease { .. }
+            | IoCommand::ReservationReport { .. } => return Err(StatusCode::InvalidOpcode),
+        }))
+    }
+
+    /// Both halves of Compare and Write, whose second this is, as one operation.
+    pub(super) fn fused_operation(&self, expected: Payload, data: Payload) -> Result<Operation, StatusCode> {
+        let IoCommand::Write { range, force_unit_access } = self.command else {
+            return Err(StatusCode::InvalidField);
+        };
+        Ok(Operation::CompareAndWrite { offset: self.extent(range).offset, expected, data, force_unit_access })
+    }
+
+    fn extent(&self, range: BlockRange) -> Extent {
+        Extent { offset: range.start << self.shift, length: u64::from(range.count) << self.shift }
+    }
+
+    /// The ranges that came as data, without those that are empty.
+    fn ranges<T: FromBytes>(
+        &self,
+        data: &Payload,
+        blocks: impl Fn(&T) -> BlockRange,
+    ) -> Result<Vec<Extent>, StatusCode> {
+        let bytes = data.to_contiguous();
+        let ranges = bytes.chunks_exact(size_of::<T>()).filter_map(|chunk| T::read_from_bytes(chunk).ok());
+        let ranges: Vec<_> = ranges.map(|range| blocks(&range)).collect();
+        if ranges.iter().any(|range| !range.is_within(self.blocks)) {
+            return Err(StatusCode::LbaOutOfRange);
+        }
+        Ok(ranges.into_iter().filter(|range| range.count > 0).map(|range| self.extent(range)).collect())
+    }
+}
+
+fn range_of(command: &IoCommand) -> Option<BlockRange> {
+    match command {
+        IoCommand::Read { range, .. }
+        | IoCommand::Write { range, .. }
+        | IoCommand::Compare { range }
+        | IoCommand::WriteZeroes { range, .. }
+        | IoCommand::Verify { range } => Some(*range),
+        _ => None,
+    }
+}
+
+fn changes_data(command: &IoCommand) -> bool {
+    matches!(
+        command,
+        IoCommand::Write { .. }
+            | IoCommand::WriteZeroes { .. }
+            | IoCommand::DatasetManagement { .. }
+            | IoCommand::Copy { .. }
+    )
+}
+
+/// Bytes of data that a command transfers.
+fn transfer_length(command: &IoCommand, shift: u8) -> Result<u64, StatusCode> {
+    Ok(match command {
+        IoCommand::Read { range, .. } | IoCommand::Write { range, .. } | IoCommand::Compare { range } => {
+            u64::from(range.count) << shift
+        }
+        IoCommand::DatasetManagement { ranges, .. } => u64::from(*ranges) * size_of::<DatasetRange>() as u64,
+        IoCommand::Copy { format, .. } if *format != 0 => return Err(StatusCode::InvalidField),
+        IoCommand::Copy { ranges, .. } if *ranges > MAX_COPY_RANGES => return Err(StatusCode::InvalidField),
+        IoCommand::Copy { ranges, .. } => u64::from(*ranges) * size_of::<CopyRange>() as u64,
+        IoCommand::Flush | IoCommand::WriteZeroes { .. } | IoCommand::Verify { .. } => 0,
+        _ => return Err(StatusCode::InvalidOpcode),
+    })
+}

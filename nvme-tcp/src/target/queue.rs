@@ -1,0 +1,339 @@
+//! The commands of a queue that are outstanding, and the data that comes for them.
+
+use super::io::IoWork;
+use crate::command::{AdminCommand, FabricsCommand, Sqe, Status, StatusCode};
+use crate::pdu::{H2cData, Payload, PduType, R2t, Violation};
+
+/// R2Ts that may be outstanding for a command, whatever the host can have.
+const MAX_R2TS: u32 = 8;
+/// Entries of the longest queue that can be. With [`MAX_R2TS`] for each there are fewer transfers than tags.
+pub(super) const MAX_ENTRIES: u32 = 4096;
+/// Lists of pieces that are kept for the next commands.
+const MAX_SPARE: usize = 64;
+
+/// Index of a [`Slot`].
+pub(super) type SlotId = u32;
+
+/// The outstanding commands of a connection. A command has a slot from its arrival until its completion is handed to the transport, so a host that
+/// takes no completions cannot have more than a queue full of them kept for it.
+#[derive(Debug)]
+pub(super) struct Queue {
+    entries: u32,
+    /// SQ head, if the host wants flow control.
+    head: Option<u16>,
+    slots: Vec<Slot>,
+    free: Vec<SlotId>,
+    cids: CidSet,
+    transfers: Vec<Transfer>,
+    idle: Vec<u16>,
+    spare: Vec<Payload>,
+}
+
+/// A command.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) sqe: Sqe,
+    pub(super) work: Work,
+    pub(super) stage: Stage,
+    /// The other half of a fused operation.
+    pub(super) partner: Option<SlotId>,
+    pub(super) inbound: Inbound,
+    /// Data of the command, or for the host.
+    pub(super) data: Payload,
+    /// Bytes of `data` that were sent.
+    pub(super) sent: u32,
+    pub(super) status: Status,
+    pub(super) result: u64,
+}
+
+/// What a command is for, as far as that could be seen when it came.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    Io(IoWork),
+    Admin(AdminCommand),
+    Fabrics(FabricsCommand),
+    /// It fails, once its data is out of the way.
+    Fail(StatusCode),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// No command.
+    Free,
+    /// Its data is coming.
+    Receiving,
+    /// It waits for the other half of a fused operation, or is an Asynchronous Event Request.
+    Waiting,
+    /// A store, or this connection, works on it.
+    Executing,
+    /// It is done; data or a completion is to be sent.
+    Responding,
+}
+
+/// How much of a command's data has come.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    pub(super) length: u32,
+    received: u32,
+    /// Bytes that R2Ts asked for.
+    requested: u32,
+    /// R2Ts that are outstanding.
+    outstanding: u32,
+    /// Some data digest was wrong.
+    pub(super) damaged: bool,
+    /// What R2Ts have brought, by offset. They may be answered in any order.
+    parts: Vec<(u32, Payload)>,
+}
+
+/// An R2T; its tag is its index.
+#[derive(Debug)]
+struct Transfer {
+    slot: Option<SlotId>,
+    begin: u32,
+    /// Where the next data belongs.
+    at: u32,
+    end: u32,
+    data: Payload,
+}
+
+impl Queue {
+    pub(super) fn new(entries: u32, flow_control: bool) -> Self {
+        Self {
+            entries,
+            head: flow_control.then_some(0),
+            slots: Vec::new(),
+            free: Vec::new(),
+            cids: CidSet::default(),
+            transfers: Vec::new(),
+            idle: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Makes it the queue that Connect is for. The command itself stays, and counts.
+    pub(super) fn resize(&mut self, entries: u32, flow_control: bool) {
+        self.entries = entries;
+        self.head = if flow_control { self.head.map(|head| (u32::from(head) % entries) as u16) } else { None };
+    }
+
+    /// A slot for a command that has come, and whether another command with its identifier is outstanding.
+    pub(super) fn take(&mut self, sqe: Sqe, work: Work) -> Result<(SlotId, bool), Violation> {
+        if self.slots.len() - self.free.len() >= self.entries as usize {
+            return Err(Violation::QueueOverrun { entries: self.entries });
+        }
+        if let Some(head) = &mut self.head {
+            *head = ((u32::from(*head) + 1) % self.entries) as u16;
+        }
+        let duplicate = !self.cids.insert(sqe.cid.get());
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::free());
+            self.slots.len() as SlotId - 1
+        });
+        let spare = self.spare.pop().unwrap_or_default();
+        let slot = &mut self.slots[id as usize];
+        (slot.sqe, slot.work, slot.stage, slot.data) = (sqe, work, Stage::Receiving, spare);
+        Ok((id, duplicate))
+    }
+
+    pub(super) fn slot(&mut self, id: SlotId) -> &mut Slot {
+        &mut self.slots[id as usize]
+    }
+
+    /// The slot of a command that a store works on, if it is one.
+    pub(super) fn executing(&mut self, id: SlotId) -> Option<&mut Slot> {
+        self.slots.get_mut(id as usize).filter(|slot| slot.stage == Stage::Executing)
+    }
+
+    /// The command is complete, and everything of it was sent.
+    pub(super) fn release(&mut self, id: SlotId) {
+        let slot = &mut self.slots[id as usize];
+        let cid = slot.sqe.cid.get();
+        slot.stage = Stage::Free;
+        (slot.partner, slot.sent, slot.result, slot.status) = (None, 0, 0, Status::SUCCESS);
+        let data = std::mem::take(&mut slot.data);
+        let mut parts = std::mem::take(&mut slot.inbound.parts);
+        parts.clear();
+        slot.inbound = Inbound { parts, ..Inbound::default() };
+        self.recycle(data);
+        self.free.push(id);
+        // With two commands of one identifier the other one keeps it for now, which does no harm: the host is told.
+        self.cids.remove(cid);
+    }
+
+    /// Keeps the memory of a list for the next command.
+    pub(super) fn recycle(&mut self, mut data: Payload) {
+        if data.has_memory() && self.spare.len() < MAX_SPARE {
+            data.clear();
+            self.spare.push(data);
+        }
+    }
+
+    /// An empty list.
+    pub(super) fn spare(&mut self) -> Payload {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Where the host's queue was emptied up to; 0 without flow control, when it has no meaning.
+    pub(super) fn head(&self) -> u16 {
+        self.head.unwrap_or(0)
+    }
+
+    pub(super) fn has_flow_control(&self) -> bool {
+        self.head.is_some()
+    }
+
+    /// The waiting command with this identifier, if there is one.
+    pub(super) fn find_waiting(&self, cid: u16) -> Option<SlotId> {
+        let is_it = |slot: &Slot| slot.stage == Stage::Waiting && slot.sqe.cid.get() == cid;
+        self.slots.iter().position(is_it).map(|index| index as SlotId)
+    }
+
+    /// Commands that are outstanding.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// A piece of data in the command's capsule.
+    pub(super) fn push_in_capsule(&mut self, id: SlotId, piece: bytes::Bytes) {
+        self.slots[id as usize].data.push(piece);
+    }
+
+    /// The next R2T for a command, as long as the host can have more and there is more to ask for.
+    pub(super) fn next_r2t(&mut self, id: SlotId, max_outstanding: u32, max_length: u32) -> Option<R2t> {
+        let slot = &mut self.slots[id as usize];
+        let inbound = &mut slot.inbound;
+        if inbound.outstanding >= max_outstanding.min(MAX_R2TS) || inbound.requested == inbound.length {
+            return None;
+        }
+        let offset = inbound.requested;
+        let length = max_length.min(inbound.length - offset);
+        inbound.requested += length;
+        inbound.outstanding += 1;
+        let transfer = Transfer {
+            slot: Some(id),
+            begin: offset,
+            at: offset,
+            end: offset + length,
+            data: self.spare.pop().unwrap_or_default(),
+        };
+        let ttag = match self.idle.pop() {
+            Some(ttag) => {
+                self.transfers[usize::from(ttag)] = transfer;
+                ttag
+            }
+            None => {
+                self.transfers.push(transfer);
+                (self.transfers.len() - 1) as u16
+            }
+        };
+        Some(R2t { cccid: slot.sqe.cid.get(), ttag, offset, length })
+    }
+
+    /// Checks a header of data that R2Ts asked for.
+    pub(super) fn check_data(&self, header: &H2cData) -> Result<(), Violation> {
+        let H2cData { cccid, ttag, offset, length, last } = *header;
+        let pdu = PduType::H2cData;
+        let transfer = self.transfers.get(usize::from(ttag)).ok_or(Violation::UnknownTransferTag(ttag))?;
+        let slot = transfer.slot.ok_or(Violation::IdleTransferTag(ttag))?;
+        if self.slots[slot as usize].sqe.cid.get() != cccid {
+            return Err(Violation::CommandMismatch { ttag, cccid });
+        }
+        if offset != transfer.at {
+            return Err(Violation::DataOrder { pdu, offset, expected: transfer.at });
+        }
+        if length > transfer.end - offset {
+            return Err(Violation::DataRange { pdu, offset, length, limit: transfer.end });
+        }
+        if last != (offset + length == transfer.end) {
+            return Err(Violation::LastFlag { pdu, offset, length });
+        }
+        Ok(())
+    }
+
+    /// A piece of data that an R2T asked for.
+    pub(super) fn push_transferred(&mut self, ttag: u16, piece: bytes::Bytes) {
+        let transfer = &mut self.transfers[usize::from(ttag)];
+        transfer.at += piece.len() as u32;
+        transfer.data.push(piece);
+    }
+
+    /// The data of a PDU has come. Returns the command, if the R2T is served.
+    pub(super) fn end_transferred(&mut self, ttag: u16, intact: bool) -> Option<SlotId> {
+        let transfer = &mut self.transfers[usize::from(ttag)];
+        let id = transfer.slot?;
+        let inbound = &mut self.slots[id as usize].inbound;
+        inbound.damaged |= !intact;
+        if transfer.at < transfer.end {
+            return None;
+        }
+        inbound.outstanding -= 1;
+        inbound.received += transfer.end - transfer.begin;
+        inbound.parts.push((transfer.begin, std::mem::take(&mut transfer.data)));
+        transfer.slot = None;
+        self.idle.push(ttag);
+        Some(id)
+    }
+
+    /// Puts the data together once all R2Ts are served.
+    pub(super) fn is_complete(&mut self, id: SlotId) -> bool {
+        let slot = &mut self.slots[id as usize];
+        if slot.inbound.received < slot.inbound.length {
+            return false;
+        }
+        let mut parts = std::mem::take(&mut slot.inbound.parts);
+        parts.sort_unstable_by_key(|(offset, _)| *offset);
+        for (index, (_, mut part)) in parts.drain(..).enumerate() {
+            let slot = &mut self.slots[id as usize];
+            if index == 0 {
+                std::mem::swap(&mut slot.data, &mut part);
+            } else {
+                part.as_bytes().iter().for_each(|piece| slot.data.push(piece.clone()));
+            }
+            self.recycle(part);
+        }
+        self.slots[id as usize].inbound.parts = parts;
+        true
+    }
+}
+
+impl Slot {
+    fn free() -> Self {
+        Self {
+            sqe: Sqe::new(0, 0),
+            work: Work::Fail(StatusCode::InternalError),
+            stage: Stage::Free,
+            partner: None,
+            inbound: Inbound::default(),
+            data: Payload::new(),
+            sent: 0,
+            status: Status::SUCCESS,
+            result: 0,
+        }
+    }
+}
+
+/// Which command identifiers are in use. They are opaque: hosts use any 16 bits.
+#[derive(Debug, Default)]
+struct CidSet {
+    /// A bit for each; allocated with the first command.
+    bits: Vec<u64>,
+}
+
+impl CidSet {
+    /// False if it was in use already.
+    fn insert(&mut self, cid: u16) -> bool {
+        if self.bits.is_empty() {
+            self.bits.resize(65_536 / 64, 0);
+        }
+        let (word, bit) = (&mut self.bits[usize::from(cid) / 64], 1 << (cid % 64));
+        let free = *word & bit == 0;
+        *word |= bit;
+        free
+    }
+
+    fn remove(&mut self, cid: u16) {
+        if let Some(word) = self.bits.get_mut(usize::from(cid) / 64) {
+            *word &= !(1 << (cid % 64));
+        }
+    }
+}

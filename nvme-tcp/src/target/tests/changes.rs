@@ -1,0 +1,216 @@
+//! What changes while hosts are connected.
+
+use super::*;
+
+fn request_event(host: &mut Host) -> u16 {
+    host.submit(AdminCommand::AsyncEventRequest.to_sqe(0), &[])
+}
+
+fn event(host: &mut Host, request: u16) -> Option<AsyncEvent> {
+    host.finish(request, &[]).map(|answer| AsyncEvent::from_bits(answer.ok().result as u32))
+}
+
+#[test]
+fn namespaces_come_and_go() {
+    let target = target();
+    let (mut host, controller) = Host::admin(&target);
+    let mut io = Host::io(&target, controller, 1, HostOffer::default());
+    host.set_feature(fid::ASYNC_EVENTS, EventMask::NAMESPACE_ATTRIBUTES.0).ok();
+    let request = request_event(&mut host);
+    target.add_namespace(&nqn("disk"), namespace(7)).unwrap();
+    host.look(&target);
+    assert_eq!(event(&mut host, request), Some(AsyncEvent::NAMESPACES_CHANGED));
+    let request = request_event(&mut host);
+    target.remove_namespace(&nqn("disk"), 1).unwrap();
+    host.look(&target);
+    assert_eq!(event(&mut host, request), None, "the log was not read");
+    assert_eq!(host.log(lid::CHANGED_NAMESPACES, 0, 4096).ok().data[..12], [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(host.log(lid::CHANGED_NAMESPACES, 0, 4096).ok().data[..4], [0; 4], "since it was last read");
+    io.read(0, 1).expect(StatusCode::InvalidNamespace);
+    io.look(&target);
+    io.read(0, 1).expect(StatusCode::InvalidNamespace);
+    let read = IoCommand::Read { range: BlockRange { start: 0, count: 1 }, force_unit_access: false };
+    io.run(read.to_sqe(7).with_sgl(Sgl::transport(512)), &[]).ok();
+    // Another one under an old number is another one.
+    target.add_namespace(&nqn("disk"), namespace(1)).unwrap();
+    host.look(&target);
+    assert_eq!(event(&mut host, request), Some(AsyncEvent::NAMESPACES_CHANGED));
+}
+
+#[test]
+fn ana_states_are_of_ports() {
+    let target = target();
+    let (mut host, controller) = Host::admin(&target);
+    let mut io = Host::io(&target, controller, 1, HostOffer::default());
+    host.set_feature(fid::ASYNC_EVENTS, EventMask::ANA_CHANGE.0).ok();
+    let request = request_event(&mut host);
+    for (state, status) in [
+        (AnaState::NonOptimized, StatusCode::Success),
+        (AnaState::Inaccessible, StatusCode::AnaInaccessible),
+        (AnaState::Change, StatusCode::AnaTransition),
+        (AnaState::PersistentLoss, StatusCode::AnaPersistentLoss),
+    ] {
+        target.set_ana_state(&nqn("disk"), 1, 1, state).unwrap();
+        io.look(&target);
+        assert_eq!(io.read(0, 1).code(), status);
+    }
+    target.set_ana_state(&nqn("disk"), 2, 1, AnaState::Inaccessible).unwrap();
+    host.look(&target);
+    assert_eq!(event(&mut host, request), Some(AsyncEvent::ANA_CHANGED));
+    let log = host.log(lid::ANA, 0, 64).ok().data;
+    assert_eq!((log[0], log[16], log[24], log[32]), (5, 1, 5, AnaState::PersistentLoss as u8));
+    assert!(target.set_ana_state(&nqn("disk"), 1, 129, AnaState::Change).is_err());
+}
+
+#[test]
+fn the_discovery_log_changes() {
+    let target = target();
+    let (mut host, _) = Host::admin_of(&target, &Nqn::discovery());
+    host.set_feature(fid::ASYNC_EVENTS, u32::MAX).ok();
+    let request = request_event(&mut host);
+    let generation = host.log(lid::DISCOVERY, 0, 8).ok().data;
+    target.set_ana_state(&nqn("disk"), 1, 1, AnaState::Change).unwrap();
+    host.look(&target);
+    assert_eq!(event(&mut host, request), None);
+    target.add_subsystem(subsystem("second")).unwrap();
+    host.look(&target);
+    assert_eq!(event(&mut host, request), Some(AsyncEvent::DISCOVERY_CHANGED));
+    assert_ne!(host.log(lid::DISCOVERY, 0, 8).ok().data, generation);
+}
+
+#[test]
+fn the_end_of_the_admin_queue_is_that_of_the_controller() {
+    let target = target();
+    let (admin, controller) = Host::admin(&target);
+    let mut io = Host::io(&target, controller, 1, HostOffer::default());
+    assert_eq!(target.controllers(), 1);
+    drop(admin);
+    assert_eq!(target.controllers(), 0);
+    io.look(&target);
+    assert_eq!(io.connection.close_reason(), Some(&CloseReason::ControllerGone));
+    let mut late = Host::initialized(&target, HostOffer::default());
+    let data = ConnectData::new([1; 16], controller, &nqn("disk"), &nqn("host"));
+    let answer = late.connect(1, 128, &data).expect(StatusCode::ConnectInvalidParameters);
+    assert_eq!(InvalidParameter::from_bits(answer.result as u32), InvalidParameter::CONTROLLER);
+}
+
+#[test]
+fn a_reset_ends_io_queues_even_if_nobody_looks() {
+    let target = target();
+    let (mut admin, controller) = Host::admin(&target);
+    let mut io = Host::io(&target, controller, 1, HostOffer::default());
+    let request = request_event(&mut admin);
+    admin.set(Property::Configuration, 0x46_0000).ok();
+    admin.finish(request, &[]).unwrap().expect(StatusCode::AbortedSqDeletion);
+    let read = IoCommand::Read { range: BlockRange { start: 0, count: 1 }, force_unit_access: false };
+    io.submit(read.to_sqe(1).with_sgl(Sgl::transport(512)), &[]);
+    assert_eq!(io.connection.state(), ConnectionState::Closed);
+    admin.identify(cns::CONTROLLER, 0).expect(StatusCode::CommandSequenceError);
+    admin.set(Property::Configuration, 0x46_0001).ok();
+    drop(io);
+    Host::io(&target, controller, 1, HostOffer::default()).read(0, 1).ok();
+}
+
+#[test]
+fn keep_alive() {
+    let target = target();
+    let connect = |queue, keep_alive| {
+        let attributes = ConnectAttributes::default();
+        FabricsCommand::Connect(Connect { queue, entries: 32, attributes, keep_alive }).to_sqe()
+    };
+    let mut host = Host::initialized(&target, HostOffer::default());
+    let data = ConnectData::new([1; 16], ANY_CONTROLLER, &nqn("disk"), &nqn("host"));
+    let controller = host.run(connect(0, 1950), data.as_bytes()).ok().result as u16;
+    host.set(Property::Configuration, 0x46_0001).ok();
+    let mut io = Host::io(&target, controller, 1, HostOffer::default());
+    io.read(0, 1).ok();
+    let seconds = Duration::from_secs;
+    host.wait(seconds(3));
+    assert_eq!(host.connection.state(), ConnectionState::Admin, "I/O counts");
+    host.run(AdminCommand::KeepAlive.to_sqe(0), &[]).ok();
+    host.wait(Duration::from_millis(1999));
+    assert_eq!(host.connection.state(), ConnectionState::Admin, "rounded up to 2 s");
+    host.wait(Duration::from_millis(1));
+    assert_eq!(host.connection.close_reason(), Some(&CloseReason::KeepAlive));
+    io.look(&target);
+    assert_eq!(io.connection.state(), ConnectionState::Closed);
+    assert_eq!(target.controllers(), 0);
+}
+
+#[test]
+fn disconnecting_an_io_queue() {
+    let target = target();
+    let (_admin, controller) = Host::admin(&target);
+    let mut io = Host::io(&target, controller, 1, HostOffer::default());
+    io.run(FabricsCommand::Disconnect.to_sqe(), &[]).ok();
+    assert_eq!(io.connection.close_reason(), Some(&CloseReason::Disconnected));
+    Host::io(&target, controller, 1, HostOffer::default());
+}
+
+#[test]
+fn hosts_and_subsystems_are_removed() {
+    let target = target();
+    let (mut admin, _) = Host::admin(&target);
+    target.set_allowed_hosts(&nqn("disk"), AllowedHosts::Only([nqn("other")].into())).unwrap();
+    admin.look(&target);
+    assert_eq!(admin.connection.close_reason(), Some(&CloseReason::ControllerGone));
+    let mut host = Host::initialized(&target, HostOffer::default());
+    let data = ConnectData::new([1; 16], ANY_CONTROLLER, &nqn("disk"), &nqn("host"));
+    host.connect(0, 32, &data).expect(StatusCode::ConnectInvalidHost);
+    target.set_allowed_hosts(&nqn("disk"), AllowedHosts::Any).unwrap();
+    let (mut admin, controller) = Host::admin(&target);
+    let mut io = Host::io(&target, controller, 1, HostOffer::default());
+    target.remove_subsystem(&nqn("disk")).unwrap();
+    admin.look(&target);
+    io.look(&target);
+    assert_eq!((admin.connection.state(), io.connection.state()), (ConnectionState::Closed, ConnectionState::Closed));
+    assert_eq!(target.remove_subsystem(&nqn("disk")), Err(TargetError::NoSubsystem(nqn("disk"))));
+}
+
+#[test]
+fn what_cannot_be_configured() {
+    let target = target();
+    let disk = nqn("disk");
+    assert_eq!(target.add_subsystem(subsystem("disk")), Err(TargetError::SubsystemExists(disk.clone())));
+    assert_eq!(target.add_namespace(&disk, namespace(1)), Err(TargetError::NamespaceExists(1)));
+    assert_eq!(target.add_namespace(&nqn("none"), namespace(1)), Err(TargetError::NoSubsystem(nqn("none"))));
+    for wrong in [
+        Namespace { nsid: 0, ..namespace(1) },
+        Namespace { nsid: 1025, ..namespace(1) },
+        Namespace { block_size: 513, ..namespace(2) },
+        Namespace { block_size: 256, ..namespace(2) },
+        Namespace { group: 0, ..namespace(2) },
+        Namespace { store: Arc::new(NullStore::new(511)), ..namespace(2) },
+    ] {
+        let error = target.add_namespace(&disk, wrong).unwrap_err();
+        assert!(!error.to_string().is_empty());
+    }
+    let discovery = Subsystem { nqn: Nqn::discovery(), ..subsystem("x") };
+    assert!(matches!(target.add_subsystem(discovery), Err(TargetError::DiscoveryName(_))));
+    assert_eq!(target.remove_port(3), Err(TargetError::NoPort(3)));
+    let wrong = TargetConfig { max_transfer: 5000, ..TargetConfig::default() };
+    let error = Target::new(wrong).unwrap_err().to_string();
+    assert_eq!(error, "max_transfer cannot be 5000: a power of two, 4096 to 128 MiB");
+}
+
+#[test]
+fn stores_are_closed_once_they_are_removed_and_idle() {
+    let target = target();
+    let store = Arc::new(MemoryStore::new(BLOCKS * BLOCK as u64));
+    target.add_namespace(&nqn("disk"), Namespace { store: store.clone(), ..namespace(2) }).unwrap();
+    let token = Token { connection: 0, slot: 3 };
+    let flush = || Submission { token, store: StoreId(1), operation: Operation::Flush };
+    let mut backends = Backends::new(Arc::clone(&target));
+    backends.submit(flush());
+    target.remove_namespace(&nqn("disk"), 2).unwrap();
+    backends.handle_change();
+    assert_eq!(backends.poll().map(|completion| completion.result), Some(Ok(())), "what was begun comes to its end");
+    let (opened, data) = (Arc::downgrade(&store), MemoryStore::clone(&store));
+    drop(store);
+    assert_eq!(opened.strong_count(), 0, "the target has let go of it");
+    backends.handle_change();
+    drop(data);
+    backends.submit(flush());
+    assert_eq!(backends.poll().map(|completion| completion.result), Some(Err(StatusCode::InvalidNamespace)));
+    assert!(backends.poll().is_none());
+}
