@@ -132,7 +132,7 @@ status_codes! {
     InvalidSglType = 0x0, 0x11, final, "the SGL descriptor has a type that is not supported";
     AtomicWriteUnitExceeded = 0x0, 0x14, final, "the command is for more than is written as one";
     InvalidSglOffset = 0x0, 0x16, final, "the offset in the SGL descriptor is invalid";
-    HostIdInconsistent = 0x0, 0x18, final, "the host identifier is not that of the association";
+    HostIdInconsistent = 0x0, 0x18, final, "the host identifier has another length than the command is for";
     KeepAliveExpired = 0x0, 0x19, again, "the keep-alive timer ran out";
     KeepAliveInvalid = 0x0, 0x1a, final, "the keep-alive timeout is not possible";
     AbortedByPreempt = 0x0, 0x1b, final, "the command was aborted because its reservation was preempted";

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::backend::{Completion, Submission, Token};
 use super::connection::{CloseReason, Connection, Phase};
 use super::controller::Outcome;
@@ -41,7 +43,8 @@ impl Connection {
     /// An operation has ended.
     pub fn handle_completion(&mut self, completion: Completion) {
         let Completion { token, result, data } = completion;
-        if matches!(self.phase, Phase::Closed { .. }) {
+        // After a TermReq, or a Disconnect, nothing else is said.
+        if matches!(self.phase, Phase::Closing { .. } | Phase::Closed { .. }) {
             return;
         }
         let Some(slot) = self.queue.executing(token.slot) else { return };
@@ -272,9 +275,14 @@ impl Connection {
         }
         let is_second = matches!(&self.queue.slot(id).work, Work::Io(work) if work.fuse == Fuse::Second);
         let (first, second) = if is_second { (other, id) } else { (id, other) };
+        let Work::Io(work) = self.queue.slot(second).work else { return };
+        if let Phase::Io(queue) = &mut self.phase
+            && let Err(status) = queue.check_reservations(&work)
+        {
+            return self.complete(first, Err(status));
+        }
         let expected = std::mem::take(&mut self.queue.slot(first).data);
         let data = std::mem::take(&mut self.queue.slot(second).data);
-        let Work::Io(work) = self.queue.slot(second).work else { return };
         match work.fused_operation(expected, data) {
             Ok(operation) => {
                 self.queue.slot(first).stage = Stage::Executing;
@@ -287,7 +295,18 @@ impl Connection {
     }
 
     fn submit(&mut self, id: SlotId, work: &IoWork) {
+        let Phase::Io(queue) = &mut self.phase else { return };
+        if let Err(status) = queue.check_reservations(work) {
+            return self.complete(id, Err(status));
+        }
         let data = std::mem::take(&mut self.queue.slot(id).data);
+        if work.is_about_reservations() {
+            return match queue.reserve(work, &data) {
+                Ok(report) if report.is_empty() => self.complete(id, Ok(0)),
+                Ok(report) => self.respond_with_data(id, Payload::from(Bytes::from(report))),
+                Err(status) => self.complete(id, Err(status)),
+            };
+        }
         match work.operation(data) {
             Ok(Some(operation)) => {
                 self.queue.slot(id).stage = Stage::Executing;

@@ -46,7 +46,7 @@ pub(super) fn identify(
         cns::CONTROLLER => controller_data(controller, config).as_bytes().to_vec(),
         cns::NAMESPACE if nsid == ALL_NAMESPACES => IdentifyNamespace::new_zeroed().as_bytes().to_vec(),
         cns::NAMESPACE | cns::ALLOCATED_NAMESPACE => match active()? {
-            Some(attached) => namespace_data(controller, config, attached).as_bytes().to_vec(),
+            Some(attached) => namespace_data(config, attached).as_bytes().to_vec(),
             // Not active: all zeroes.
             None if nsid <= MAX_NAMESPACES => Vec::new(),
             None => return Err(StatusCode::InvalidNamespace),
@@ -76,6 +76,7 @@ pub(super) fn identify(
             let attached = active()?.ok_or(StatusCode::InvalidNamespace)?;
             let mut data = IdentifyIndependentNamespace::new_zeroed();
             data.nmic = SHARED;
+            data.rescap = RESERVATIONS;
             data.anagrpid = attached.namespace.group.into();
             data.nsattr = attached.namespace.read_only.into();
             data.nstat = 1;
@@ -96,6 +97,8 @@ pub(super) fn identify(
 
 /// NMIC bit 0: several controllers may share it.
 const SHARED: u8 = 1 << 0;
+/// RESCAP: all six types, which do not outlive the target, and keys may be ignored as version 1.3 has it.
+const RESERVATIONS: u8 = 0b1111_1110;
 
 fn controller_data(controller: &Controller, config: &TargetConfig) -> IdentifyController {
     let mut data = IdentifyController::new_zeroed();
@@ -135,7 +138,8 @@ fn controller_data(controller: &Controller, config: &TargetConfig) -> IdentifyCo
     data.nanagrpid = MAX_ANA_GROUPS.into();
     data.nn = MAX_NAMESPACES.into();
     data.mnan = MAX_NAMESPACES.into();
-    data.oncs = (oncs::COMPARE | oncs::DATASET_MANAGEMENT | oncs::WRITE_ZEROES | oncs::VERIFY | oncs::COPY).into();
+    let optional = oncs::COMPARE | oncs::DATASET_MANAGEMENT | oncs::WRITE_ZEROES | oncs::VERIFY | oncs::COPY;
+    data.oncs = (optional | oncs::RESERVATIONS).into();
     data.fuses = 1.into();
     // Present; Flush is for one namespace at a time.
     data.vwc = 1 | 2 << 1;
@@ -155,26 +159,22 @@ fn entry_size(bytes: usize) -> u8 {
     exponent | exponent << 4
 }
 
-fn namespace_data(controller: &Controller, config: &TargetConfig, attached: &Attached) -> IdentifyNamespace {
+fn namespace_data(config: &TargetConfig, attached: &Attached) -> IdentifyNamespace {
     let mut data = IdentifyNamespace::new_zeroed();
-    let reachable = !matches!(
-        controller.view.ana_state(controller.port, attached.namespace.group),
-        AnaState::Inaccessible | AnaState::PersistentLoss
-    );
     data.nsze = attached.blocks.into();
     data.ncap = attached.blocks.into();
-    // What is in use cannot be asked of a store that is not reached.
-    data.nuse = if reachable { attached.blocks } else { 0 }.into();
+    data.nuse = attached.blocks.into();
     data.nmic = SHARED;
+    data.rescap = RESERVATIONS;
     // Deallocated blocks read as zeroes, and Write Zeroes can deallocate.
     data.dlfeat = 1 | 1 << 3;
-    data.mssrl = u16::MAX.into();
-    data.mcl = (u32::from(u16::MAX) * u32::from(MAX_COPY_RANGES)).into();
+    let max_copy = config.max_transfer >> attached.shift;
+    data.mssrl = u16::try_from(max_copy).unwrap_or(u16::MAX).into();
+    data.mcl = max_copy.into();
     data.msrc = (MAX_COPY_RANGES - 1) as u8;
     data.anagrpid = attached.namespace.group.into();
     data.nsattr = attached.namespace.read_only.into();
     data.nguid = attached.namespace.uuid;
     data.lbaf[0].lbads = attached.shift;
-    data.noiob = ((config.max_transfer >> attached.shift).min(u32::from(u16::MAX)) as u16).into();
     data
 }

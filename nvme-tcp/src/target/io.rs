@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use zerocopy::FromBytes;
+use zerocopy::little_endian::U64;
 
 use super::association::Association;
 use super::backend::{Extent, Operation, StoreId};
 use super::queue::SlotId;
+use super::reservations::Access;
 use super::subsystem::{Attached, View};
-use crate::command::{AnaState, BlockRange, CopyRange, DatasetRange, Fuse, IoCommand, Sqe, StatusCode};
+use crate::command::{
+    AcquireKeys, AnaState, BlockRange, CopyRange, DatasetRange, Fuse, IoCommand, RegisterKeys, Sqe, StatusCode,
+};
 use crate::pdu::Payload;
 
 /// Blocks that Compare and Write takes: ACWU.
@@ -50,6 +54,9 @@ struct Reachable {
     attached: Arc<Attached>,
     /// Why not.
     barrier: Option<StatusCode>,
+    /// What reservations let the host do, and when that was asked: see [`Reservations::epoch`](super::reservations::Reservations::epoch).
+    access: Access,
+    epoch: u64,
 }
 
 /// A command that was found to be possible.
@@ -64,6 +71,8 @@ pub(super) struct IoWork {
     nsid: u32,
     /// Bytes of data that the host gives, or gets.
     pub(super) transfer: u32,
+    /// Bytes that Copy may copy.
+    max_copy: u32,
 }
 
 impl IoQueue {
@@ -92,6 +101,8 @@ impl IoQueue {
                 AnaState::PersistentLoss => Some(StatusCode::AnaPersistentLoss),
                 AnaState::Change => Some(StatusCode::AnaTransition),
             },
+            access: Access::FULL,
+            epoch: 0,
         }));
     }
 
@@ -103,8 +114,7 @@ impl IoQueue {
         if nsid == ALL_NAMESPACES {
             return Err(StatusCode::InvalidNamespace);
         }
-        let index = self.namespaces.binary_search_by_key(&nsid, |reachable| reachable.nsid);
-        let reachable = &self.namespaces[index.map_err(|_| StatusCode::InvalidNamespace)?];
+        let reachable = &self.namespaces[self.index_of(nsid)?];
         if let Some(barrier) = reachable.barrier {
             return Err(barrier);
         }
@@ -123,7 +133,11 @@ impl IoQueue {
             return Err(StatusCode::InvalidField);
         }
         let transfer = transfer as u32;
-        let fits = if matches!(command, IoCommand::Read { .. }) { length >= transfer } else { length == transfer };
+        let fits = match command {
+            IoCommand::Write { .. } | IoCommand::Compare { .. } => length == transfer,
+            // Hosts may give more room than there is data, and Linux sends 256 ranges whatever their number.
+            _ => length >= transfer,
+        };
         // Without data, whatever the descriptor says is not looked at.
         if transfer > 0 && !fits {
             return Err(StatusCode::InvalidDataSglLength);
@@ -137,11 +151,87 @@ impl IoQueue {
             }
             _ => return Err(StatusCode::InvalidField),
         }
-        Ok(IoWork { store: attached.store, blocks, shift, command, fuse, nsid, transfer })
+        let (store, max_copy) = (attached.store, self.max_transfer);
+        Ok(IoWork { store, blocks, shift, command, fuse, nsid, transfer, max_copy })
     }
 }
 
+impl IoQueue {
+    /// Whether reservations let the host have this done now. They may have changed since the command came.
+    pub(super) fn check_reservations(&mut self, work: &IoWork) -> Result<(), StatusCode> {
+        let index = self.index_of(work.nsid)?;
+        let reachable = &mut self.namespaces[index];
+        let epoch = reachable.attached.reservations.epoch();
+        if epoch != reachable.epoch {
+            reachable.access = reachable.attached.reservations.access(&self.association.host_id);
+            reachable.epoch = epoch;
+        }
+        let allowed = match work.command {
+            IoCommand::Read { .. } | IoCommand::Compare { .. } | IoCommand::Verify { .. } => reachable.access.read,
+            IoCommand::Copy { .. } => reachable.access == Access::FULL,
+            IoCommand::Write { .. }
+            | IoCommand::WriteZeroes { .. }
+            | IoCommand::DatasetManagement { .. }
+            | IoCommand::WriteUncorrectable { .. }
+            | IoCommand::Flush => reachable.access.write,
+            IoCommand::ReservationRegister { .. }
+            | IoCommand::ReservationAcquire { .. }
+            | IoCommand::ReservationRelease { .. }
+            | IoCommand::ReservationReport { .. } => true,
+        };
+        if allowed { Ok(()) } else { Err(StatusCode::ReservationConflict) }
+    }
+
+    /// Executes a command that is about reservations, and returns its data.
+    pub(super) fn reserve(&self, work: &IoWork, data: &Payload) -> Result<Vec<u8>, StatusCode> {
+        let reservations = &self.namespaces[self.index_of(work.nsid)?].attached.reservations;
+        let Association { host_id, controller, .. } = *self.association;
+        let data = data.to_contiguous();
+        match work.command {
+            IoCommand::ReservationRegister { persist: Some(true), .. } => return Err(StatusCode::InvalidField),
+            IoCommand::ReservationRegister { action, ignore_key, .. } => {
+                reservations.register(host_id, controller, action, ignore_key, &keys(&data)?)?;
+            }
+            IoCommand::ReservationAcquire { action, ignore_key: false, kind: Some(kind) } => {
+                reservations.acquire(host_id, action, kind, &keys(&data)?)?;
+            }
+            IoCommand::ReservationRelease { action, ignore_key: false, kind } => {
+                reservations.release(host_id, action, kind, keys::<U64>(&data)?.get())?;
+            }
+            IoCommand::ReservationReport { extended: false, .. } => return Err(StatusCode::HostIdInconsistent),
+            IoCommand::ReservationReport { .. } => {
+                let mut report = reservations.report();
+                report.resize(work.transfer as usize, 0);
+                return Ok(report);
+            }
+            _ => return Err(StatusCode::InvalidField),
+        }
+        Ok(Vec::new())
+    }
+
+    fn index_of(&self, nsid: u32) -> Result<usize, StatusCode> {
+        let index = self.namespaces.binary_search_by_key(&nsid, |reachable| reachable.nsid);
+        index.map_err(|_| StatusCode::InvalidNamespace)
+    }
+}
+
+/// The keys that came as data.
+fn keys<T: FromBytes>(data: &[u8]) -> Result<T, StatusCode> {
+    T::read_from_prefix(data).map(|(keys, _)| keys).map_err(|_| StatusCode::InvalidDataSglLength)
+}
+
 impl IoWork {
+    /// Whether it is about reservations, for which no store is needed.
+    pub(super) fn is_about_reservations(&self) -> bool {
+        matches!(
+            self.command,
+            IoCommand::ReservationRegister { .. }
+                | IoCommand::ReservationAcquire { .. }
+                | IoCommand::ReservationRelease { .. }
+                | IoCommand::ReservationReport { .. }
+        )
+    }
+
     pub(super) fn store(&self) -> StoreId {
         self.store
     }
@@ -175,7 +265,11 @@ impl IoWork {
             IoCommand::Copy { destination, force_unit_access, .. } => {
                 let sources = self.ranges(&data, |range: &CopyRange| range.blocks())?;
                 let length: u64 = sources.iter().map(|source| source.length).sum();
-                let count = u32::try_from(length >> self.shift).map_err(|_| StatusCode::InvalidField)?;
+                // A store may have to keep all of it in memory.
+                if length > u64::from(self.max_copy) {
+                    return Err(StatusCode::InvalidField);
+                }
+                let count = (length >> self.shift) as u32;
                 let range = BlockRange { start: destination, count };
                 if !range.is_within(self.blocks) {
                     return Err(StatusCode::LbaOutOfRange);
@@ -209,6 +303,7 @@ impl IoWork {
         blocks: impl Fn(&T) -> BlockRange,
     ) -> Result<Vec<Extent>, StatusCode> {
         let bytes = data.to_contiguous();
+        let bytes = bytes.get(..self.transfer as usize).ok_or(StatusCode::InvalidDataSglLength)?;
         let ranges = bytes.chunks_exact(size_of::<T>()).filter_map(|chunk| T::read_from_bytes(chunk).ok());
         let ranges: Vec<_> = ranges.map(|range| blocks(&range)).collect();
         if ranges.iter().any(|range| !range.is_within(self.blocks)) {
@@ -250,6 +345,10 @@ fn transfer_length(command: &IoCommand, shift: u8) -> Result<u64, StatusCode> {
         IoCommand::Copy { ranges, .. } if *ranges > MAX_COPY_RANGES => return Err(StatusCode::InvalidField),
         IoCommand::Copy { ranges, .. } => u64::from(*ranges) * size_of::<CopyRange>() as u64,
         IoCommand::Flush | IoCommand::WriteZeroes { .. } | IoCommand::Verify { .. } => 0,
-        _ => return Err(StatusCode::InvalidOpcode),
+        IoCommand::ReservationRegister { .. } => size_of::<RegisterKeys>() as u64,
+        IoCommand::ReservationAcquire { .. } => size_of::<AcquireKeys>() as u64,
+        IoCommand::ReservationRelease { .. } => size_of::<U64>() as u64,
+        IoCommand::ReservationReport { length, .. } => *length,
+        IoCommand::WriteUncorrectable { .. } => return Err(StatusCode::InvalidOpcode),
     })
 }

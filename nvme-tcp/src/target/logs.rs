@@ -114,7 +114,16 @@ fn command_effects() -> Vec<u8> {
     ] {
         log.admin[opcode as usize] = effects::SUPPORTED.into();
     }
-    for opcode in [IoOpcode::Flush, IoOpcode::Read, IoOpcode::Compare, IoOpcode::Verify] {
+    for opcode in [
+        IoOpcode::Flush,
+        IoOpcode::Read,
+        IoOpcode::Compare,
+        IoOpcode::Verify,
+        IoOpcode::ReservationRegister,
+        IoOpcode::ReservationReport,
+        IoOpcode::ReservationAcquire,
+        IoOpcode::ReservationRelease,
+    ] {
         log.io[opcode as usize] = effects::SUPPORTED.into();
     }
     for opcode in [IoOpcode::Write, IoOpcode::WriteZeroes, IoOpcode::DatasetManagement, IoOpcode::Copy] {

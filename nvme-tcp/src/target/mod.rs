@@ -54,6 +54,7 @@ mod io;
 mod logs;
 mod queue;
 mod registry;
+mod reservations;
 mod subsystem;
 #[cfg(test)]
 mod tests;

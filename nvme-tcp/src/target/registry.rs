@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::association::Association;
 use super::backend::{Store, StoreId};
 use super::discovery::Catalogue;
+use super::reservations::Reservations;
 use super::subsystem::{AllowedHosts, Attached, MAX_ANA_GROUPS, MAX_NAMESPACES, Namespace, Subsystem, View};
 use super::{TargetConfig, TargetError};
 use crate::command::{AnaState, ConnectData, InvalidParameter, Nqn, StatusCode};
@@ -107,7 +108,7 @@ impl Target {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Has `wake` called after each change of the [`generation`](Self::generation), from the thread that made it.
+    /// Has `wake` called after each change of the [`generation`](Self::generation), from the thread that made it. It must not call the target.
     pub fn subscribe(&self, wake: impl Fn() + Send + Sync + 'static) {
         self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(wake));
     }
@@ -192,7 +193,8 @@ impl Target {
             state.stores.push(Some(Arc::clone(&namespace.store)));
             state.attached += 1;
             let shift = block_size.ilog2() as u8;
-            let attached = Attached { namespace, store, serial: state.attached, blocks, shift };
+            let (serial, reservations) = (state.attached, Reservations::default());
+            let attached = Attached { namespace, store, serial, blocks, shift, reservations };
             Arc::make_mut(&mut entry.view).namespaces.insert(nsid, Arc::new(attached));
             Ok(())
         })

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::backend::{Store, StoreId};
+use super::reservations::Reservations;
 use crate::command::{AnaState, Nqn};
 
 /// The largest namespace identifier, and so the number of namespaces.
@@ -81,6 +82,7 @@ pub(super) struct Attached {
     pub(super) blocks: u64,
     /// A block has 2^this bytes.
     pub(super) shift: u8,
+    pub(super) reservations: Reservations,
 }
 
 /// What controllers see of their subsystem at one time. It never changes: changes make another.

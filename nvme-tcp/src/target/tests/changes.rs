@@ -214,3 +214,54 @@ fn stores_are_closed_once_they_are_removed_and_idle() {
     assert_eq!(backends.poll().map(|completion| completion.result), Some(Err(StatusCode::InvalidNamespace)));
     assert!(backends.poll().is_none());
 }
+
+#[test]
+fn reservations_hold_between_hosts() {
+    let target = target();
+    let connect = |host_id: [u8; 16]| {
+        let mut admin = Host::initialized(&target, HostOffer::default());
+        let name = nqn(&format!("host{}", host_id[0]));
+        let data = |controller| ConnectData::new(host_id, controller, &nqn("disk"), &name);
+        let controller = admin.connect(0, 32, &data(ANY_CONTROLLER)).ok().result as u16;
+        admin.set(Property::Configuration, 0x46_0001).ok();
+        let mut io = Host::initialized(&target, HostOffer::default());
+        io.connect(1, 128, &data(controller)).ok();
+        (io, admin)
+    };
+    let ((mut one, _admin1), (mut two, _admin2)) = (connect([1; 16]), connect([2; 16]));
+    let register = |host: &mut Host, key: u64| {
+        let command =
+            IoCommand::ReservationRegister { action: RegisterAction::Register, ignore_key: false, persist: None };
+        let keys = RegisterKeys { current: 0.into(), new: key.into() };
+        host.run(command.to_sqe(1).with_sgl(Sgl::in_capsule(16)), keys.as_bytes()).ok();
+    };
+    let acquire = |action, kind, key: u64, preempt: u64| {
+        let command = IoCommand::ReservationAcquire { action, ignore_key: false, kind: Some(kind) };
+        let keys = AcquireKeys { current: key.into(), preempt: preempt.into() };
+        (command.to_sqe(1).with_sgl(Sgl::in_capsule(16)), keys)
+    };
+    register(&mut one, 11);
+    register(&mut two, 22);
+    let (sqe, keys) = acquire(AcquireAction::Acquire, ReservationType::WriteExclusive, 11, 0);
+    one.run(sqe, keys.as_bytes()).ok();
+    two.write(0, &[2; BLOCK]).expect(StatusCode::ReservationConflict);
+    two.read(0, 1).ok();
+    one.write(0, &[1; BLOCK]).ok();
+    let report = IoCommand::ReservationReport { length: 64 * 3, extended: true };
+    let data = two.run(report.to_sqe(1).with_sgl(Sgl::transport(192)), &[]).ok().data;
+    assert_eq!((data[4], data[5], data[64 + 2], data[128 + 2]), (1, 2, 1, 0));
+    // A write that waits for its data is fenced off, too.
+    let range = BlockRange { start: 0, count: 1 };
+    let write = IoCommand::Write { range, force_unit_access: false }.to_sqe(1).with_sgl(Sgl::transport(512));
+    let waiting = one.submit(write, &[]);
+    let (sqe, keys) = acquire(AcquireAction::PreemptAndAbort, ReservationType::ExclusiveAccess, 22, 11);
+    two.run(sqe, keys.as_bytes()).ok();
+    one.finish(waiting, &[9; BLOCK]).unwrap().expect(StatusCode::ReservationConflict);
+    one.read(0, 1).expect(StatusCode::ReservationConflict);
+    assert_eq!(two.read(0, 1).ok().data, [1; BLOCK][..]);
+    let release = IoCommand::ReservationRelease { action: ReleaseAction::Clear, ignore_key: false, kind: None };
+    two.run(release.to_sqe(1).with_sgl(Sgl::in_capsule(8)), &22u64.to_le_bytes()).ok();
+    one.read(0, 1).ok();
+    let short = IoCommand::ReservationReport { length: 64, extended: false };
+    one.run(short.to_sqe(1).with_sgl(Sgl::transport(64)), &[]).expect(StatusCode::HostIdInconsistent);
+}

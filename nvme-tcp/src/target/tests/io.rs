@@ -97,12 +97,22 @@ fn the_other_commands() {
     host.run(advice, ranges.as_bytes()).ok();
     host.run(discard, [DatasetRange::new(range(BLOCKS, 1)); 3].as_bytes()).expect(StatusCode::LbaOutOfRange);
 
+    // As Linux does it: room for all 256 ranges, and what is behind the announced ones does not count.
+    let mut padded = DatasetRange::new(range(3, 1)).as_bytes().to_vec();
+    padded.resize(4096, 0xff);
+    let one = IoCommand::DatasetManagement { ranges: 1, deallocate: true }.to_sqe(1);
+    host.run(one.with_sgl(Sgl::in_capsule(4096)), &padded).ok();
+    host.run(one.with_sgl(Sgl::transport(4096)), &padded).ok();
+    host.run(one.with_sgl(Sgl::in_capsule(8)), &padded[..8]).expect(StatusCode::InvalidDataSglLength);
+
     let sources = [CopyRange::new(range(4, 2)), CopyRange::new(range(1, 1))];
     let copy = |destination| IoCommand::Copy { destination, ranges: 2, format: 0, force_unit_access: false };
     host.run(copy(100).to_sqe(1).with_sgl(Sgl::in_capsule(64)), sources.as_bytes()).ok();
     assert_eq!(host.read(100, 3).ok().data, [&data[2048..3072], &data[512..1024]].concat());
     let beyond = copy(BLOCKS - 2).to_sqe(1).with_sgl(Sgl::in_capsule(64));
     host.run(beyond, sources.as_bytes()).expect(StatusCode::LbaOutOfRange);
+    let everything = [CopyRange::new(range(0, 2048)), CopyRange::new(range(0, 1))];
+    host.run(copy(0).to_sqe(1).with_sgl(Sgl::in_capsule(64)), everything.as_bytes()).expect(StatusCode::InvalidField);
 }
 
 #[test]
