@@ -131,10 +131,21 @@ pub(crate) struct PolicyState {
 #[derive(Clone, Copy, Debug, Default)]
 struct Meter {
     bytes: u64,
-    /// The bucket of a rate: billionths of a byte, so that nothing is lost to rounding. Less than nothing after a burst.
+    /// The bucket of a rate: billionths of a byte, so that nothing is lost to rounding. Less than nothing while somebody waits.
     tokens: i128,
     refilled: Instant,
 }
+
+/// A part of a rate that a subflow has waited for, and that nobody else takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    bytes: u64,
+    /// When they may leave.
+    at: Instant,
+}
+
+/// What is waited for at a high rate is that of a thousandth of a second, so that waiting costs little.
+const GRANTS_PER_SECOND: u64 = 1000;
 
 /// Bytes that may leave at once at a limited rate: what is sent in this time, but some segments at least.
 const BURST_TIME: Duration = Duration::from_millis(20);
@@ -221,42 +232,72 @@ impl PolicyState {
         self.bucket(terms).map(|(rate, _)| rate.get())
     }
 
-    /// Payload bytes that may leave now. If nothing has left for long, that is a whole segment of this size, however large: it
-    /// would never leave otherwise.
-    pub(crate) fn allowance(&self, terms: &Terms, now: Instant, segment: usize) -> usize {
-        let by_rate = self.bucket(terms).map_or(i128::MAX, |(rate, meter)| match filled(rate, meter, now) {
-            tokens if tokens >= full(rate) => (tokens / BILLION).max(i128::try_from(segment).unwrap_or(i128::MAX)),
-            tokens => tokens / BILLION,
-        });
+    /// Payload bytes that may leave now on a subflow that has this grant.
+    pub(crate) fn allowance(&self, terms: &Terms, grant: Option<Grant>, now: Instant) -> usize {
+        let granted = grant.filter(|grant| grant.at <= now).map_or(0, |grant| i128::from(grant.bytes));
+        let free = |(rate, meter)| (filled(rate, meter, now) / BILLION).max(0);
+        let by_rate = self.bucket(terms).map_or(i128::MAX, |bucket| free(bucket) + granted);
         // The last segment may exceed the volume: a part of one might never be asked for.
         let by_volume = match self.volume_left(terms) {
             0 => 0,
             left => i128::from(left.max(LARGEST_SEGMENT)),
         };
-        usize::try_from(by_rate.clamp(0, by_volume)).unwrap_or(usize::MAX)
+        usize::try_from(by_rate.min(by_volume)).unwrap_or(usize::MAX)
     }
 
-    /// When so many bytes may leave again, or as many as may ever leave at once; `None` if waiting does not help.
-    pub(crate) fn allowed_at(&self, terms: &Terms, now: Instant, bytes: usize) -> Option<Instant> {
-        if self.is_exhausted(terms) {
+    /// Has a subflow wait for a segment's worth of the rate, behind those that wait already: when it may leave. `None` if it may now, or if
+    /// waiting does not help.
+    pub(crate) fn wait(
+        &mut self,
+        terms: &Terms,
+        grant: &mut Option<Grant>,
+        now: Instant,
+        segment: usize,
+    ) -> Option<Instant> {
+        if let Some(waiting) = grant.filter(|grant| grant.at > now) {
+            return Some(waiting.at);
+        }
+        if self.is_exhausted(terms) || self.allowance(terms, *grant, now) >= segment {
             return None;
         }
+        self.give_back(terms, grant, now);
         let (rate, meter) = self.bucket(terms)?;
-        let wanted = (i128::try_from(bytes).unwrap_or(i128::MAX).saturating_mul(BILLION)).min(full(rate));
-        let missing = (wanted - filled(rate, meter, now)).max(0);
-        let wait = missing / i128::from(rate.get()) + 1;
-        Some(now + Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX >> 1)))
+        let bytes = u64::try_from(segment).unwrap_or(u64::MAX).max(rate.get() / GRANTS_PER_SECOND);
+        let tokens = filled(rate, meter, now).saturating_sub(i128::from(bytes) * BILLION);
+        self.set_tokens(terms, now, tokens);
+        let wait = tokens.saturating_neg().max(0) / i128::from(rate.get()) + 1;
+        let at = now + Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX >> 1));
+        *grant = Some(Grant { bytes, at });
+        Some(at)
     }
 
-    /// Counts bytes that are sent.
-    pub(crate) fn sent(&mut self, terms: &Terms, now: Instant, bytes: u64) {
+    /// Lets others have what a subflow has waited for and does not need.
+    pub(crate) fn give_back(&mut self, terms: &Terms, grant: &mut Option<Grant>, now: Instant) {
+        if let (Some(Grant { bytes, .. }), Some((rate, meter))) = (grant.take(), self.bucket(terms)) {
+            let tokens = filled(rate, meter, now) + i128::from(bytes) * BILLION;
+            self.set_tokens(terms, now, tokens.min(full(rate)));
+        }
+    }
+
+    /// Counts bytes that are sent, on the subflow's own grant as far as that goes.
+    pub(crate) fn sent(&mut self, terms: &Terms, grant: &mut Option<Grant>, now: Instant, bytes: u64) {
+        let granted = grant.as_mut().filter(|grant| grant.at <= now).map_or(0, |grant| {
+            let granted = grant.bytes.min(bytes);
+            grant.bytes -= granted;
+            granted
+        });
+        *grant = grant.filter(|grant| grant.bytes > 0);
         if let Some((rate, meter)) = self.bucket(terms) {
-            let tokens = filled(rate, meter, now) - i128::from(bytes) * BILLION;
-            if let Some(meter) = terms.rate.and_then(|rule| self.meters.get_mut(usize::from(rule))) {
-                (meter.tokens, meter.refilled) = (tokens, now);
-            }
+            let tokens = filled(rate, meter, now) - i128::from(bytes - granted) * BILLION;
+            self.set_tokens(terms, now, tokens);
         }
         self.carried(terms, bytes);
+    }
+
+    fn set_tokens(&mut self, terms: &Terms, now: Instant, tokens: i128) {
+        if let Some(meter) = terms.rate.and_then(|rule| self.meters.get_mut(usize::from(rule))) {
+            (meter.tokens, meter.refilled) = (tokens, now);
+        }
     }
 
     /// Counts bytes that were received, or sent.
@@ -342,28 +383,62 @@ mod tests {
         assert_eq!(costs(&links), [7, 0]);
     }
 
+    fn limited(rate: u64) -> (PolicyState, Terms) {
+        let rule = PathRule { max_rate: NonZeroU64::new(rate), ..PathRule::default() };
+        let (state, links) = state(vec![rule]);
+        let capped = terms(&state, &links, 0);
+        (state, capped)
+    }
+
     #[test]
     fn a_rate_holds_over_time_and_allows_small_bursts() {
-        let rate = 1_000_000;
-        let rule = PathRule { max_rate: NonZeroU64::new(rate), ..PathRule::default() };
-        let (mut state, links) = state(vec![rule]);
-        let capped = terms(&state, &links, 0);
-        let start = Instant::from_millis(1000);
-        let (mut now, mut sent) = (start, 0);
-        while now < start + Duration::from_secs(10) {
-            let bytes = state.allowance(&capped, now, 1400).min(1400) as u64;
-            if bytes < 1400 {
-                now = state.allowed_at(&capped, now, 1400).unwrap();
-                continue;
+        let (rate, start) = (1_000_000, Instant::from_millis(1000));
+        for segment in [1400, 60_000] {
+            let (mut state, capped) = limited(rate);
+            let (mut now, mut sent, mut grant) = (start, 0, None);
+            while now < start + Duration::from_secs(10) {
+                if let Some(next) = state.wait(&capped, &mut grant, now, segment) {
+                    assert!(next > now);
+                    assert_eq!(state.wait(&capped, &mut grant, now, segment), Some(next), "it is waiting already");
+                    now = next;
+                    continue;
+                }
+                assert!(state.allowance(&capped, grant, now) >= segment);
+                state.sent(&capped, &mut grant, now, segment as u64);
+                sent += segment as u64;
             }
-            state.sent(&capped, now, bytes);
-            sent += bytes;
+            assert!((9_900_000..10 * rate + LEAST_BURST + 2 * segment as u64).contains(&sent), "{segment}: {sent}");
+            assert_eq!(state.used().collect::<Vec<_>>(), [Some(sent)]);
+            state.give_back(&capped, &mut grant, now);
+            let rest = now + Duration::from_secs(100);
+            assert_eq!(state.allowance(&capped, None, rest) as u64, LEAST_BURST, "what was not used is not saved up");
         }
-        assert!((10 * rate..10 * rate + LEAST_BURST + 1400).contains(&sent), "{sent}");
-        assert_eq!(state.used().collect::<Vec<_>>(), [Some(sent)]);
-        let rest = now + Duration::from_secs(100);
-        assert_eq!(state.allowance(&capped, rest, 1400) as u64, LEAST_BURST, "what was not used is not saved up");
-        assert!(state.allowed_at(&capped, rest, 1 << 30).is_some(), "more than a burst is never waited for");
+    }
+
+    #[test]
+    fn those_who_wait_for_a_rate_have_it_in_turn() {
+        let (mut state, capped) = limited(1_000_000);
+        let mut now = Instant::from_millis(1000);
+        let mut all: [(Option<Grant>, Option<Instant>, u64); 3] = [(None, None, 0); 3];
+        for _ in 0..3000 {
+            for (grant, at, sent) in &mut all {
+                if at.is_none_or(|at| at <= now) && state.allowance(&capped, *grant, now) >= 1400 {
+                    state.sent(&capped, grant, now, 1400);
+                    *sent += 1400;
+                }
+                *at = state.wait(&capped, grant, now, 1400);
+            }
+            now = all.iter().filter_map(|(_, at, _)| *at).min().unwrap_or(now);
+        }
+        let sent = all.map(|(_, _, sent)| sent);
+        assert!(sent.iter().max().unwrap() - sent.iter().min().unwrap() <= LEAST_BURST, "{sent:?}");
+        // One that goes leaves to the others what it has waited for.
+        let [first, second] = [0, 1].map(|index| all[index].1.unwrap());
+        let [a, b] = if first < second { [0, 1] } else { [1, 0] };
+        state.give_back(&capped, &mut all[a].0, now);
+        state.give_back(&capped, &mut all[b].0, now);
+        let again = state.wait(&capped, &mut all[b].0, now, 1400).unwrap();
+        assert!(again < first.max(second), "{again:?}");
     }
 
     #[test]
@@ -371,39 +446,19 @@ mod tests {
         let rule = PathRule { max_bytes: Some(10_000), ..PathRule::default() };
         let (mut state, links) = state(vec![rule]);
         let capped = terms(&state, &links, 0);
-        let now = Instant::from_millis(1000);
-        state.sent(&capped, now, 3_000);
+        let (now, grant) = (Instant::from_millis(1000), &mut None);
+        let allowance = |state: &PolicyState| state.allowance(&capped, None, now) as u64;
+        state.sent(&capped, grant, now, 3_000);
         state.carried(&capped, 4_000);
-        assert_eq!(state.allowance(&capped, now, 1400) as u64, LARGEST_SEGMENT);
-        assert_eq!(state.allowed_at(&capped, now, 100_000), None, "waiting does not help");
-        state.sent(&capped, now, 3_500);
-        assert!(state.is_exhausted(&capped) && state.allowance(&capped, now, 1400) == 0);
-        assert_eq!(state.allowed_at(&capped, now, 1), None);
+        assert_eq!(allowance(&state), LARGEST_SEGMENT);
+        assert_eq!(state.wait(&capped, grant, now, 100_000), None, "waiting does not help");
+        state.sent(&capped, grant, now, 3_500);
+        assert!(state.is_exhausted(&capped) && allowance(&state) == 0);
+        assert_eq!(state.wait(&capped, grant, now, 1), None);
         state.set(state.policy().clone());
         assert!(state.is_exhausted(&capped), "the rule is the same");
         state.set(PathPolicy { rules: vec![PathRule { max_bytes: Some(20_000), ..rule }], ..PathPolicy::default() });
-        assert_eq!((state.allowance(&capped, now, 1400) as u64, state.generation()), (LARGEST_SEGMENT, 3));
-    }
-
-    #[test]
-    fn segments_larger_than_a_burst_keep_to_the_rate_too() {
-        let (rate, segment) = (1_000_000, 60_000_usize);
-        let rule = PathRule { max_rate: NonZeroU64::new(rate), ..PathRule::default() };
-        let (mut state, links) = state(vec![rule]);
-        let capped = terms(&state, &links, 0);
-        let start = Instant::from_millis(1000);
-        let (mut now, mut sent) = (start, 0);
-        while now < start + Duration::from_secs(10) {
-            if state.allowance(&capped, now, segment) < segment {
-                let next = state.allowed_at(&capped, now, segment).unwrap();
-                assert!(next > now + Duration::from_micros(10), "{:?}", next - now);
-                now = next;
-                continue;
-            }
-            state.sent(&capped, now, segment as u64);
-            sent += segment as u64;
-        }
-        assert!((9 * rate..10 * rate + 2 * segment as u64).contains(&sent), "{sent}");
+        assert_eq!((allowance(&state), state.generation()), (LARGEST_SEGMENT, 3));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::shared::{Cx, Shared};
 use super::subflow::Subflow;
 use crate::event::SubflowId;
 use crate::path_manager::strategy::Pair;
-use crate::path_manager::{PathUse, SpareStep, Spares, Terms};
+use crate::path_manager::{Grant, PathUse, PolicyState, SpareStep, Spares, Terms};
 use crate::scheduler::SubflowView;
 use crate::wire::{MpPrio, MptcpOption};
 
@@ -26,7 +26,9 @@ pub(crate) struct Judged {
     generation: u32,
     /// The policy lets nothing more be sent: when the peer was told so last, and how many bytes had been received then.
     exhausted: Option<(Instant, u64)>,
-    /// When more may be sent of what waits, if its rate is limited.
+    /// What it has waited for, or waits for, if its rate is limited.
+    grant: Option<Grant>,
+    /// When more may be sent of what waits.
     pub(crate) allowed_at: Option<Instant>,
 }
 
@@ -35,6 +37,20 @@ impl Subflow {
     #[inline]
     pub(crate) fn capped(&self) -> Option<&Terms> {
         self.judged.as_deref().map(|judged| &judged.terms).filter(|terms| terms.is_capped())
+    }
+
+    /// Counts bytes that were given to it.
+    #[inline]
+    pub(crate) fn count(&mut self, policy: &mut PolicyState, now: Instant, bytes: u64) {
+        if let Some(judged) = self.judged.as_deref_mut().filter(|judged| judged.terms.is_capped()) {
+            policy.sent(&judged.terms, &mut judged.grant, now, bytes);
+        }
+    }
+
+    /// Bytes that the policy lets leave on it now, if it limits that.
+    fn allowance(&self, cx: &Cx<'_>) -> Option<usize> {
+        let judged = self.judged.as_deref().filter(|judged| judged.terms.is_capped())?;
+        Some(cx.shared.policy.allowance(&judged.terms, judged.grant, cx.now))
     }
 
     fn is_spare(&self) -> bool {
@@ -95,7 +111,7 @@ impl Connection {
         let secondary = terms.is_secondary() && !(terms.usage == PathUse::Spare && initiator);
         let backup = shared.endpoints.is_backup(pair.local) || secondary;
         let subflow = &mut self.subflows[index];
-        subflow.judged = Some(Box::new(Judged { terms, generation, exhausted: None, allowed_at: None }));
+        subflow.judged = Some(Box::new(Judged { terms, generation, exhausted: None, grant: None, allowed_at: None }));
         if backup || !first {
             self.prefer_others(id, backup);
         }
@@ -159,8 +175,8 @@ impl Connection {
     /// faster than others otherwise. Unless only backups were left: the policy asks nobody to use them.
     pub(crate) fn leave_out_held_back(&self, views: &mut Views, cx: &Cx<'_>) {
         let held_back = |view: &SubflowView| {
-            let terms = self.subflow(view.id).and_then(Subflow::capped);
-            terms.is_some_and(|terms| cx.shared.policy.allowance(terms, cx.now, view.mss) < view.mss)
+            let allowance = self.subflow(view.id).and_then(|subflow| subflow.allowance(cx));
+            allowance.is_some_and(|allowance| allowance < view.mss)
         };
         if views.iter().any(|view| !view.backup && !held_back(view)) {
             views.retain(|view| !held_back(view));
@@ -168,7 +184,7 @@ impl Connection {
     }
 
     /// Sets the times at which paths whose rate is limited can take more of what waits.
-    pub(crate) fn await_allowance(&mut self, cx: &Cx<'_>) {
+    pub(crate) fn await_allowance(&mut self, cx: &mut Cx<'_>) {
         if cx.shared.policy.generation() == 0 {
             return;
         }
@@ -178,10 +194,16 @@ impl Connection {
             let Some(judged) = subflow.judged.as_deref_mut().filter(|judged| judged.terms.is_capped()) else {
                 continue;
             };
-            judged.allowed_at = cx.tcp.info(subflow.tcp).filter(|_| waits && usable).and_then(|info| {
-                let short = cx.shared.policy.allowance(&judged.terms, cx.now, info.mss) < info.mss;
-                short.then(|| cx.shared.policy.allowed_at(&judged.terms, cx.now, info.mss)).flatten()
-            });
+            let info = cx.tcp.info(subflow.tcp).filter(|_| waits && usable);
+            let Judged { terms, grant, allowed_at, .. } = judged;
+            let policy = &mut cx.shared.policy;
+            *allowed_at = match info {
+                Some(info) => policy.wait(terms, grant, cx.now, info.mss),
+                None => {
+                    policy.give_back(terms, grant, cx.now);
+                    None
+                }
+            };
         }
     }
 }
@@ -195,7 +217,5 @@ pub(crate) fn paced(subflow: &Subflow, by_tcp: Option<u64>, cx: &Cx<'_>) -> Opti
 /// Bytes that a subflow should be given now: what its TCP wants to take, and what the policy allows.
 pub(crate) fn send_room(subflow: &Subflow, cx: &Cx<'_>) -> usize {
     let room = cx.tcp.send_room(subflow.tcp);
-    let Some(terms) = subflow.capped() else { return room };
-    let mss = cx.tcp.info(subflow.tcp).map_or(0, |info| info.mss);
-    room.min(cx.shared.policy.allowance(terms, cx.now, mss))
+    subflow.allowance(cx).map_or(room, |allowance| room.min(allowance))
 }

@@ -327,9 +327,7 @@ impl Connection {
         let subflow = &mut self.subflows[index];
         subflow.sent.push(SentMapping { offset: subflow.next_offset, pos: position, len, checksum });
         subflow.next_offset += u64::from(len);
-        if let Some(terms) = subflow.capped() {
-            cx.shared.policy.sent(terms, cx.now, u64::from(len));
-        }
+        subflow.count(&mut cx.shared.policy, cx.now, u64::from(len));
         subflow.waiting_since.get_or_insert(cx.now);
         self.expect_answers(index, cx);
         self.sender.queue.mark_sent(position..position + u64::from(len));

@@ -252,6 +252,25 @@ fn the_only_path_is_kept_to_its_rate_with_and_without_mptcp() {
 }
 
 #[test]
+fn connections_share_a_rate_in_turn() {
+    let slow = PathRule { max_rate: NonZeroU64::new(500_000), ..rule(0) };
+    let mut world = world(16, 1, vec![slow]);
+    let conns = [0; 3].map(|_| {
+        let accepted = world.hosts[1].flows.len();
+        let client = world.connect(true);
+        assert!(world.run_until(60, |world| world.hosts[1].flows.len() > accepted));
+        [client, world.server_conn().unwrap()]
+    });
+    for conn in conns {
+        world.send(0, conn[0], 4_000_000, false);
+    }
+    world.run_for(Duration::from_secs(9));
+    let received = conns.map(|conn| world.hosts[1].flows[&conn[1]].received);
+    assert!(received.iter().all(|bytes| (1_350_000..1_700_000).contains(bytes)), "{received:?}");
+    assert!((4_400_000..4_650_000).contains(&received.iter().sum::<u64>()), "{received:?}");
+}
+
+#[test]
 fn a_path_that_has_carried_its_volume_carries_no_more() {
     let volume = PathRule { max_bytes: Some(1_000_000), ..rule(1) };
     let mut world = world(8, 2, vec![volume]);

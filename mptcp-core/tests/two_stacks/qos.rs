@@ -1,8 +1,9 @@
 //! Classes that share: shares, limits, and who comes first.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
-use mptcp_core::{ClassShare, ConnId, Qos, StackConfig, TrafficClass};
+use mptcp_core::{ClassShare, ConnId, PathPolicy, PathRule, Qos, StackConfig, TrafficClass};
 
 use super::world::{Link, World, config};
 
@@ -58,6 +59,16 @@ fn bulk_and_background_share_eight_to_one() {
     }
     let equal = shared(&mut world(None), [Bulk, Background]);
     assert!(equal[0] < 4 * equal[1], "without shares: {equal:?}");
+}
+
+#[test]
+fn what_a_policy_allows_on_a_path_is_shared_as_a_full_path_is() {
+    let mut world = world(Some(Qos::default()));
+    let rule = PathRule { max_rate: NonZeroU64::new(1_250_000), ..PathRule::default() };
+    world.hosts[0].stack.set_policy(PathPolicy { rules: vec![rule], ..PathPolicy::default() }).unwrap();
+    let shares = shared(&mut world, [Bulk, Background]);
+    assert!((7.0..9.0).contains(&(shares[0] as f64 / shares[1] as f64)), "{shares:?}");
+    assert!((12_000_000..12_600_000).contains(&(shares[0] + shares[1])), "10 Mbit/s: {shares:?}");
 }
 
 #[test]
