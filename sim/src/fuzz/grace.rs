@@ -5,8 +5,8 @@
 
 use crate::run::rest::FlowEnd;
 use crate::scenario::{
-    Action, Behaviour, Congestion, DirectionChoice, Endpoints, Host, Link, LinkSpec, Middlebox, OptionChoice,
-    OptionMatch, Probability, Scenario, Segments, StackChoice, Traffic, Transport, Work,
+    Action, Behaviour, CarrierLoss, Congestion, DirectionChoice, Endpoints, Host, Link, LinkSpec, Middlebox,
+    OptionChoice, OptionMatch, Probability, Scenario, Segments, StackChoice, Traffic, Transport, Work,
 };
 use crate::traffic::State;
 
@@ -117,13 +117,14 @@ fn repairs_slowly(scenario: &Scenario, traffic: &Traffic) -> bool {
     scenario.hosts.iter().any(|host| of(host) && host.stack == StackChoice::Smoltcp)
 }
 
-/// Whether a host withdraws an address, which it does as long as it has another.
+/// Whether a host withdraws an address.
 fn loses_an_address(scenario: &Scenario, traffic: &Traffic) -> bool {
-    let goes_down = |link: &Link| link.events.iter().any(|event| event.action == Action::Down);
-    [&traffic.from, &traffic.to].into_iter().any(|host| {
-        let mut links = scenario.links_of(host).map(|index| &scenario.links[index]);
-        scenario.links_of(host).count() > 1 && links.any(goes_down)
-    })
+    let takes_it = |link: &Link| {
+        link.carrier_loss == CarrierLoss::Address && link.events.iter().any(|event| event.action == Action::Down)
+    };
+    [&traffic.from, &traffic.to]
+        .into_iter()
+        .any(|host| scenario.links_of(host).map(|index| &scenario.links[index]).any(takes_it))
 }
 
 /// Whether subflows are opened over a link from end to end that has no middleboxes.

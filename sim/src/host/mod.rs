@@ -5,18 +5,17 @@ mod processor;
 mod tcp;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 
 use mptcp_core::scheduler::Learning;
 use mptcp_core::{
     ConfigError, ConnId, Endpoint, EndpointFlags, Event, Limits, Observation, SchedulerKind, Stack, StackConfig,
 };
 use rand::Rng;
-use tcp_adapter::{Frame, Instant, InterfaceId, ListenerId, Offload, TcpStack};
+use tcp_adapter::{Frame, Instant, InterfaceConfig, InterfaceId, ListenerId, Offload, TcpStack};
 
 use crate::network::{self, CarrierChange};
 use crate::random::Streams;
-use crate::scenario::{self, EndpointFlag, Endpoints, Scenario, Transport};
+use crate::scenario::{self, CarrierLoss, EndpointFlag, Endpoints, Scenario, Transport};
 use crate::traffic::datagram;
 use processor::Processor;
 
@@ -48,11 +47,8 @@ pub(crate) struct Host {
     /// Which flow's listening end a listener belongs to.
     listeners: BTreeMap<ListenerId, usize>,
     next_port: u16,
-    /// Addresses of the interfaces, and whether their links have carriers.
-    addresses: Vec<IpAddr>,
-    carriers: Vec<bool>,
-    /// Endpoints whose links have no carrier.
-    withdrawn: Vec<Endpoint>,
+    /// The interfaces, with the addresses that they have while their links work.
+    interfaces: Vec<InterfaceConfig>,
 }
 
 /// An end of a flow.
@@ -142,9 +138,7 @@ impl Host {
             conns: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_port: FIRST_PORT,
-            carriers: vec![true; scenario.links_of(&host.name).count()],
-            addresses: network::ends_at(scenario, &host.name).map(|end| end.addr(scenario).addr).collect(),
-            withdrawn: Vec::new(),
+            interfaces,
         })
     }
 
@@ -192,27 +186,17 @@ impl Host {
         }
     }
 
-    /// A link has lost its carrier, or has one again: the path manager may not use its address meanwhile, unless
-    /// there is no other link to go to.
-    pub(crate) fn carrier(&mut self, now: Instant, change: CarrierChange) {
-        let addr = self.addresses[change.interface.0];
-        self.carriers[change.interface.0] = change.up;
-        if !self.carriers.contains(&true) {
-            return;
-        }
-        if change.up {
-            for endpoint in self.withdrawn.extract_if(.., |endpoint| endpoint.addr == addr) {
-                // It was there before, and so was room for it.
-                let _ = self.stack.add_endpoint(endpoint);
-            }
-            return;
-        }
-        let own = self.stack.endpoints().filter(|(_, endpoint)| endpoint.addr == addr);
-        let own: Vec<_> = own.map(|(id, endpoint)| (id, *endpoint)).collect();
-        for (id, endpoint) in own {
-            if self.stack.remove_endpoint(now, id).is_ok() {
-                self.withdrawn.push(endpoint);
-            }
+    /// A link has lost its carrier, or has one again: the stack is told as the SDK tells it what the kernel says of its interfaces.
+    pub(crate) fn carrier(&mut self, now: Instant, CarrierChange { interface, up, loss, .. }: CarrierChange) {
+        match up {
+            true => self.stack.link_up(now, interface),
+            false => self.stack.link_down(now, interface),
+        };
+        if loss == CarrierLoss::Address {
+            let config = Some(&self.interfaces[interface.0]).filter(|_| up);
+            let (addrs, routes) =
+                config.map(|config| (config.addrs.clone(), config.routes.clone())).unwrap_or_default();
+            self.stack.set_addresses(now, interface, addrs, routes);
         }
     }
 

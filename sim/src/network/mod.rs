@@ -21,7 +21,7 @@ use crate::middlebox::{Chain, Direction, Output as Passed};
 use crate::packet::Packet;
 use crate::random::Streams;
 use crate::run::Observer;
-use crate::scenario::{Hop, Scenario};
+use crate::scenario::{CarrierLoss, Hop, Scenario};
 use neighbour::Question;
 
 /// The network of one run.
@@ -39,8 +39,8 @@ pub(crate) struct Network {
     bonds: Vec<Bond>,
     counters: NetworkCounters,
     next_id: u64,
-    /// Whether links have a carrier, and what has changed of that since somebody looked.
-    carriers: Vec<bool>,
+    /// Whether links have a carrier, what hosts lose with it, and what has changed of that since somebody looked.
+    carriers: Vec<(bool, CarrierLoss)>,
     pub(crate) carrier_changes: Vec<CarrierChange>,
     /// First slot of the agenda that is the network's: that of the timetables; those of the pipes follow.
     first_slot: usize,
@@ -68,6 +68,8 @@ pub(crate) struct CarrierChange {
     pub(crate) host: usize,
     pub(crate) interface: InterfaceId,
     pub(crate) up: bool,
+    /// What goes with it, and comes back with it.
+    pub(crate) loss: CarrierLoss,
 }
 
 /// A packet that has reached a host.
@@ -153,7 +155,7 @@ impl Network {
             bonds: Vec::new(),
             counters: NetworkCounters::default(),
             next_id: 0,
-            carriers: vec![true; scenario.links.len()],
+            carriers: scenario.links.iter().map(|link| (true, link.carrier_loss)).collect(),
             carrier_changes: Vec::new(),
             first_slot,
             moving: VecDeque::new(),
@@ -334,12 +336,14 @@ impl Network {
     fn look_at_carriers(&mut self) {
         for link in 0..self.carriers.len() {
             let up = [0, 1].iter().all(|way| self.pipes[2 * link + way].pipe.state() != LinkState::Down);
-            if std::mem::replace(&mut self.carriers[link], up) == up {
+            let (before, loss) = &mut self.carriers[link];
+            let loss = *loss;
+            if std::mem::replace(before, up) == up {
                 continue;
             }
             for (host, ports) in self.ports.iter().enumerate() {
                 let own = ports.iter().enumerate().filter(|(_, port)| port.pipe / 2 == link);
-                let change = |(index, _)| CarrierChange { host, interface: InterfaceId(index), up };
+                let change = |(index, _)| CarrierChange { host, interface: InterfaceId(index), up, loss };
                 self.carrier_changes.extend(own.map(change));
             }
         }

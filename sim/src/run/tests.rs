@@ -385,8 +385,14 @@ fn a_link_that_goes_down_is_left_at_once() {
     let stall = value(&down, Metric::LongestStall, "bulk");
     assert!(stall < 0.5, "{stall}");
     assert!(down.record.marks.iter().any(|mark| mark.text == "p1 up: down"), "{:?}", down.record.marks);
-    let again = down.record.connections[0].subflows.iter().filter(|subflow| subflow.path == "p1").count();
-    assert_eq!(again, 2, "the link is used again when it is up");
+    let over_first = down.record.connections[0].subflows.iter().filter(|subflow| subflow.path == "p1");
+    let clock = &down.record.clock;
+    let index = (0..clock.len()).find(|index| clock.time(*index) >= Instant::from_millis(4_000)).unwrap();
+    let after = over_first.map(|subflow| {
+        let delivered = |sample: Option<&crate::results::SubflowSample>| sample.map_or(0, |sample| sample.delivered);
+        delivered(subflow.samples.last()) - delivered(subflow.samples.latest(index))
+    });
+    assert!(after.sum::<u64>() > 100_000, "the link is used again when it is up");
     // Nobody is told of a black hole: only the missing acknowledgements tell.
     let hole = run(&scenario(&text("blackhole")), 1).unwrap();
     assert!(value(&hole, Metric::LongestStall, "bulk") > stall);
@@ -502,6 +508,66 @@ fn the_capacity_of_a_link_follows_its_steps() {
     };
     assert_eq!(rates(0), [4, 4, 0, 16, 4, 4, 0, 0].map(Some));
     assert!(rates(2).iter().all(Option::is_none));
+}
+
+/// A transfer over two links of which the first goes for a while, and the paths of its subflows, with what each has delivered: when the
+/// link comes back, and in the end.
+fn with_outage(first: &str) -> (Outcome, Vec<(String, [u64; 2])>) {
+    let scenario = scenario(&format!(
+        "[links.p1]\nrate = \"20Mbit\"\ndelay = \"10ms\"\n{first}\n[links.p2]\nlike = \"p1\"\nevents = []\n\
+         [[traffic]]\nname = \"t\"\nbytes = \"20MiB\"\n[run]\ntime = \"30s\"\n[report]\ninterval = \"50ms\"\n"
+    ));
+    let outcome = run(&scenario, 1).unwrap();
+    let subflows = &outcome.record.connections[0].subflows;
+    let delivered = |subflow: &crate::results::SubflowRecord| {
+        let samples = &subflow.samples;
+        [samples.latest(1_800 / 50), samples.last()].map(|sample| sample.map_or(0, |sample| sample.delivered))
+    };
+    let paths = subflows.iter().map(|subflow| (subflow.path.clone(), delivered(subflow))).collect();
+    (outcome, paths)
+}
+
+#[test]
+fn path_managers_are_told_of_links_that_go_and_come_back() {
+    let event = |action: &str| format!(r#"events = [{{ at = "1s", for = "800ms", action = "{action}" }}]"#);
+    let stall = |outcome: &Outcome| value(outcome, Metric::LongestStall, "t");
+    let (told, paths) = with_outage(&event("down"));
+    // The same subflows go on.
+    assert!(
+        matches!(&paths[..], [(first, _), (second, _)] if first.starts_with("p1") && second.starts_with("p2")),
+        "{paths:?}"
+    );
+    let [then, end] = paths[0].1;
+    assert!(end > then + (1 << 20), "it is in use again: {paths:?}");
+    let (untold, _) = with_outage(&event("blackhole"));
+    assert!(stall(&told) < stall(&untold), "{} {}", stall(&told), stall(&untold));
+    // After all that waits on that one.
+    assert!(stall(&told) < 0.1, "what the link held is sent over the other at once: {}", stall(&told));
+    // With their addresses, subflows are gone, and others are made.
+    let (lost, paths) = with_outage(&format!("carrier_loss = \"address\"\n{}", event("down")));
+    assert!(
+        matches!(&paths[..], [(first, _), (second, _), (third, _)]
+        if first.starts_with("p1") && second.starts_with("p2") && third.starts_with("p1")),
+        "{paths:?}"
+    );
+    assert!(paths[2].1[1] > 1 << 20, "the new one is in use: {paths:?}");
+    assert!(stall(&lost) < 0.1, "{}", stall(&lost));
+    for outcome in [&told, &untold, &lost] {
+        assert_eq!(outcome.measures.get(Metric::Delivered, "t"), Some(Amount::Size(Size(20 << 20))));
+    }
+}
+
+#[test]
+fn addresses_that_go_with_every_link_come_back_with_one() {
+    let down = r#"events = [{ at = "1s", for = "2s", action = "down" }]"#;
+    for loss in ["link", "address"] {
+        let scenario = scenario(&format!(
+            "[links.p1]\nrate = \"20Mbit\"\ndelay = \"10ms\"\ncarrier_loss = \"{loss}\"\n{down}\n[links.p2]\nlike = \"p1\"\n\
+             [[traffic]]\nname = \"t\"\nbytes = \"10MiB\"\n[run]\ntime = \"30s\"\n"
+        ));
+        let outcome = run(&scenario, 1).unwrap();
+        assert_eq!(outcome.measures.get(Metric::Delivered, "t"), Some(Amount::Size(Size(10 << 20))), "{loss}");
+    }
 }
 
 #[test]

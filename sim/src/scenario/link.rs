@@ -7,7 +7,7 @@ use tcp_adapter::IpCidr;
 use super::Scenario;
 use super::error::{At, Place, ScenarioError};
 use super::event::Event;
-use super::field::{Field, Name, Text};
+use super::field::{Field, Name, Text, words};
 use super::loss::{Chance, Loss, Reorder};
 use super::pace::{Jitter, LONGEST_DELAY, RateSpec, Steps};
 use super::queue::Queue;
@@ -35,6 +35,8 @@ pub struct Link {
     pub down: LinkSpec,
     /// What happens to it, in the order of the file.
     pub events: Vec<Event>,
+    /// What hosts at its ends lose with its carrier.
+    pub carrier_loss: CarrierLoss,
     /// The profile that its conditions come from.
     pub profile: Option<String>,
 }
@@ -68,6 +70,16 @@ impl Link {
     }
 }
 
+words! {
+    /// What hosts at the ends of a link lose while it has no carrier. They are told of it, as a system tells of it, and of its return.
+    pub enum CarrierLoss {
+        /// The link: their addresses stay.
+        Link = "link",
+        /// Their addresses too, as those of mobile networks and those that are leased.
+        Address = "address",
+    }
+}
+
 /// Conditions of one direction of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkSpec {
@@ -96,7 +108,8 @@ pub struct LinkSpec {
 /// Keys of one direction; at the link itself they are for both.
 const DIRECTION_KEYS: [&str; 10] =
     ["rate", "overhead", "delay", "jitter", "loss", "duplicate", "corrupt", "reorder", "queue", "steps"];
-const LINK_KEYS: [&str; 9] = ["from", "to", "like", "profile", "addresses", "mtu", "events", "up", "down"];
+const LINK_KEYS: [&str; 10] =
+    ["from", "to", "like", "profile", "addresses", "mtu", "events", "carrier_loss", "up", "down"];
 
 /// Reads all links, each of which can be `like` an earlier one.
 pub(crate) fn read_links(root: &mut Section<'_>) -> Result<Vec<Link>, ScenarioError> {
@@ -236,6 +249,7 @@ fn read_ends(
     let addresses = addresses?;
     let (up, down) = (read_direction(section, "up")?, read_direction(section, "down")?);
     let events = section.get("events", Vec::new())?;
+    let carrier_loss = section.get("carrier_loss", "link")?;
     Ok(Link {
         name: name.to_owned(),
         from,
@@ -246,6 +260,7 @@ fn read_ends(
         up,
         down,
         events,
+        carrier_loss,
         profile,
     })
 }

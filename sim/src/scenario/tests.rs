@@ -304,7 +304,7 @@ fn values_can_be_set() {
         (
             "links.p1.dely",
             "20ms",
-            "test.toml with --set links.p1.dely=20ms: [links.p1] has no key 'dely' (did you mean 'delay'?); its keys are from, to, like, profile, addresses, mtu, events, up, down, rate, overhead, delay, jitter, loss, duplicate, corrupt, reorder, queue, steps",
+            "test.toml with --set links.p1.dely=20ms: [links.p1] has no key 'dely' (did you mean 'delay'?); its keys are from, to, like, profile, addresses, mtu, events, carrier_loss, up, down, rate, overhead, delay, jitter, loss, duplicate, corrupt, reorder, queue, steps",
         ),
         (
             "links.p2.delay",
