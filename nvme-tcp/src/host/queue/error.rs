@@ -52,6 +52,9 @@ pub enum Refusal {
     /// As many commands are outstanding as the queue takes.
     #[error("the queue is full")]
     Full,
+    /// The controller is not ready yet, or is being shut down.
+    #[error("the controller is not ready")]
+    NotReady,
     /// The queue has ended.
     #[error("the queue has ended")]
     Ended,

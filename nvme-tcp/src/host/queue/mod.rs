@@ -15,7 +15,6 @@ use std::time::Duration;
 
 pub use config::{HostIdentity, MAX_ENTRIES, QueueConfig};
 pub use error::{QueueError, Refusal, Refused};
-pub use output::Transmit;
 
 use super::{CommandId, Completion, Data, Outcome, Request};
 use crate::command::{AdminOpcode, ConnectResult, FABRICS};

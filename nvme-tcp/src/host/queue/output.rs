@@ -8,31 +8,16 @@ use super::{Phase, Queue, Transfer};
 use crate::command::{FABRICS, FabricsCommand, Sgl};
 use crate::host::Data;
 use crate::pdu::{CapsuleCmd, H2cData, Pdu};
+use crate::target::{Class, Transmit};
 
 /// Bytes of data in one H2CData, however many the controller takes: commands do not have to wait behind more.
 const H2C_DATA: u32 = 128 * 1024;
 
-/// What was appended to a gather list: one PDU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// Its bytes.
-    pub length: usize,
-    /// Whether it is data that was asked for. Everything else should not have to wait behind such data.
-    pub bulk: bool,
-    /// Whether a message ends with it, as the peer sees it: a capsule, or all of the data that was asked for at once.
-    pub end: bool,
-}
-
-impl Transmit {
-    fn message(length: usize) -> Self {
-        Self { length, bulk: false, end: true }
-    }
-}
-
 impl<T> Queue<T> {
     /// Appends the next PDU to `out`: commands before data. None if there is nothing to send.
     ///
-    /// Data is not copied. Ask no more often than the connection takes bytes, so that commands can overtake data.
+    /// Capsules are of class [`Class::Latency`], data that was asked for is [`Class::Bulk`]; a message ends with each capsule, and
+    /// with all of the data that was asked for at once. Data is not copied. Ask no more often than the connection takes bytes, so that commands can overtake data.
     pub fn poll_transmit(&mut self, out: &mut Vec<Bytes>) -> Option<Transmit> {
         match &mut self.phase {
             Phase::Initializing { request_sent, .. } => {
@@ -40,7 +25,7 @@ impl<T> Queue<T> {
                     return None;
                 }
                 let request = Pdu::IcReq(self.config.offer.request());
-                Some(Transmit::message(self.encoder.encode(&request, out)))
+                Some(message(self.encoder.encode(&request, out)))
             }
             Phase::Connecting { sent, .. } => {
                 if std::mem::replace(sent, true) {
@@ -50,7 +35,7 @@ impl<T> Queue<T> {
                 sqe.cid = CONNECT_CID.into();
                 let data = Bytes::copy_from_slice(self.config.connect_data().as_bytes());
                 let capsule = Pdu::CapsuleCmd(CapsuleCmd { sqe, data_len: data.len() as u32 });
-                Some(Transmit::message(self.encoder.encode_with_data(&capsule, [data], out)))
+                Some(message(self.encoder.encode_with_data(&capsule, [data], out)))
             }
             Phase::Authenticating { .. } => {
                 let slots = &mut self.slots;
@@ -67,7 +52,7 @@ impl<T> Queue<T> {
             },
             Phase::Ended { farewell, .. } => {
                 let request = Pdu::H2cTermReq(farewell.take()?);
-                Some(Transmit::message(self.encoder.encode(&request, out)))
+                Some(message(self.encoder.encode(&request, out)))
             }
         }
     }
@@ -88,7 +73,7 @@ impl<T> Queue<T> {
                 self.encoder.encode(&Pdu::CapsuleCmd(CapsuleCmd { sqe: sqe.with_sgl(sgl), data_len: 0 }), out)
             }
         };
-        Transmit::message(length)
+        message(length)
     }
 
     /// Sends a PDU with data of the R2T that came first.
@@ -108,6 +93,10 @@ impl<T> Queue<T> {
             command.r2ts -= 1;
             self.transfers.pop_front();
         }
-        Some(Transmit { length: sent, bulk: true, end: last })
+        Some(Transmit { class: Class::Bulk, length: sent, end_of_message: last })
     }
+}
+
+fn message(length: usize) -> Transmit {
+    Transmit { class: Class::Latency, length, end_of_message: true }
 }

@@ -10,6 +10,7 @@ use crate::command::{
     AdminCommand, BlockRange, ConnectAttributes, ConnectData, Cqe, FabricsCommand, InvalidParameter, IoCommand, Nqn,
     Placement, Status, StatusCode,
 };
+use crate::host::{Class, Transmit};
 use crate::pdu::{
     Alignment, C2hData, CapsuleResp, ControllerOffer, Digests, Event, Fes, HostOffer, Parameters, Pdu, PduType, R2t,
     TermReq, Violation,
@@ -184,7 +185,7 @@ fn initialisation_and_connect() {
     peer.initialize();
     let sent = peer.sent();
     let [Sent { pdu: Pdu::CapsuleCmd(capsule), data, transmit }] = &sent[..] else { panic!("nothing but Connect") };
-    assert_eq!(*transmit, Transmit { length: 72 + 4 + 1024 + 4, bulk: false, end: true });
+    assert_eq!(*transmit, Transmit { class: Class::Latency, length: 72 + 4 + 1024 + 4, end_of_message: true });
     assert_eq!(capsule.sqe.sgl.placement(), Some(Placement::InCapsule));
     let Ok(FabricsCommand::Connect(connect)) = FabricsCommand::parse(&capsule.sqe) else { panic!("{capsule:?}") };
     assert_eq!((connect.queue, connect.entries, connect.keep_alive), (0, 32, 5000));
@@ -308,7 +309,7 @@ fn small_writes_go_in_the_capsule() {
         assert_eq!(capsule.sqe.sgl.placement(), Some(placement));
         assert_eq!(capsule.sqe.sgl.length.get(), length as u32);
         assert_eq!(*data, if in_capsule { pattern(length) } else { Vec::new() });
-        assert!(!transmit.bulk && transmit.end);
+        assert_eq!((transmit.class, transmit.end_of_message), (Class::Latency, true));
         if in_capsule {
             peer.respond(cid, Status::SUCCESS);
             assert!(peer.completion().outcome.is_success());
@@ -329,7 +330,7 @@ fn what_r2ts_ask_for() {
         let Pdu::H2cData(pdu) = sent.pdu else { panic!("{:?}", sent.pdu) };
         assert_eq!(pdu.cccid, cid);
         assert_eq!(sent.data, pattern(20_000)[pdu.offset as usize..][..pdu.length as usize]);
-        assert_eq!((sent.transmit.bulk, sent.transmit.end), (true, pdu.last));
+        assert_eq!((sent.transmit.class, sent.transmit.end_of_message), (Class::Bulk, pdu.last));
         parts.push((pdu.ttag, pdu.offset, pdu.length, pdu.last));
     }
     let expected =
