@@ -12,6 +12,9 @@ use super::registry::Refusal;
 use crate::command::{Connect, ConnectAttributes, ConnectData, ConnectResult, InvalidParameter, StatusCode};
 use crate::pdu::ADMIN_IN_CAPSULE_DATA;
 
+/// Entries that any admin queue may have, since that is what hosts ask for, whatever CAP says.
+const ADMIN_ENTRIES: u32 = 32;
+
 impl Connection {
     pub(super) fn connect(&mut self, now: Duration, id: SlotId, connect: &Connect) {
         match self.try_connect(now, id, connect) {
@@ -27,7 +30,11 @@ impl Connection {
         let data = self.queue.slot(id).data.to_contiguous();
         let data = ConnectData::read_from_bytes(&data).map_err(|_| StatusCode::InvalidDataSglLength)?;
         let config = self.target.config();
-        if !(2..=config.max_queue_entries).contains(&connect.entries) {
+        let max_entries = match connect.queue {
+            0 => config.max_queue_entries.max(ADMIN_ENTRIES),
+            _ => config.max_queue_entries,
+        };
+        if !(2..=max_entries).contains(&connect.entries) {
             return Err(InvalidParameter::ENTRIES.into());
         }
         let flow_control = !connect.attributes.contains(ConnectAttributes::DISABLE_FLOW_CONTROL);

@@ -110,10 +110,10 @@ impl Queue {
         }
     }
 
-    /// Makes it the queue that Connect is for. The command itself stays, and counts.
+    /// Makes it the queue that Connect is for, of which Connect is the first command.
     pub(super) fn resize(&mut self, entries: u32, flow_control: bool) {
         self.entries = entries;
-        self.head = if flow_control { self.head.map(|head| (u32::from(head) % entries) as u16) } else { None };
+        self.head = flow_control.then_some(1);
     }
 
     /// A slot for a command that has come, and whether another command with its identifier is outstanding.

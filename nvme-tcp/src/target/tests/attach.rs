@@ -86,6 +86,19 @@ fn the_sequence_of_linux() {
 }
 
 #[test]
+fn short_queues() {
+    let target = target_with(TargetConfig { max_queue_entries: 4, ..TargetConfig::default() });
+    let (mut admin, controller) = Host::admin(&target);
+    assert_eq!(Capabilities::from_bits(admin.get(Property::Capabilities)).max_queue_entries, 4);
+    let mut io = Host::initialized(&target, HostOffer::default());
+    let data = ConnectData::new([1; 16], controller, &nqn("disk"), &nqn("host"));
+    io.connect(1, 5, &data).expect(StatusCode::ConnectInvalidParameters);
+    io.connect(1, 4, &data).ok();
+    let heads: Vec<_> = (0..4).map(|_| io.write(0, &[0; BLOCK]).ok().cqe.unwrap().sqhd.get()).collect();
+    assert_eq!(heads, [2, 3, 0, 1]);
+}
+
+#[test]
 fn discovery() {
     let target = target();
     target.set_referrals(vec![Referral { port: 9, address: "192.0.2.9:8009".parse().unwrap() }]);

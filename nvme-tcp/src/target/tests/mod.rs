@@ -5,6 +5,7 @@ mod changes;
 mod fuzz;
 mod hostile;
 mod io;
+mod threads;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
