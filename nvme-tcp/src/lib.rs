@@ -6,7 +6,7 @@
 //!
 //! * [`pdu`]: what travels on the byte stream. A [`pdu::Decoder`] for each direction, a [`pdu::Encoder`], negotiation.
 //! * [`command`]: what the PDUs carry: queue entries, Fabrics commands, Identify data, log pages, features, statuses.
-//! * [`host`]: what a host makes of them. Queues, controllers.
+//! * [`host`]: the hosts' side: queues, controllers, reconnecting and multipath.
 //! * [`target`]: the controllers' side: subsystems, discovery, and a [`target::Connection`] for each queue.
 #![forbid(unsafe_code)]
 #![deny(rustdoc::broken_intra_doc_links)]

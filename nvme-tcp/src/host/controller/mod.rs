@@ -59,6 +59,8 @@ pub struct Controller {
     tasks: Tasks,
     known: Known,
     ana_deadline: Option<Duration>,
+    /// The caller wants to hear of the ANA states even if they have not changed.
+    is_ana_awaited: bool,
     events: VecDeque<ControllerEvent>,
 }
 
@@ -120,7 +122,7 @@ pub enum ControllerEvent {
     Ready,
     /// Namespaces have come, changed or gone.
     NamespacesChanged,
-    /// ANA states have changed.
+    /// ANA states have changed, or were asked for with [`Controller::refresh_ana`].
     AnaChanged,
     /// The discovery log was read again because it has changed.
     DiscoveryChanged,
@@ -152,6 +154,7 @@ impl Controller {
             tasks: Tasks::default(),
             known: Known::default(),
             ana_deadline: None,
+            is_ana_awaited: false,
             events: VecDeque::new(),
         }
     }
@@ -235,9 +238,10 @@ impl Controller {
         self.process(now);
     }
 
-    /// Lets the ANA log be read anew, because a completion tells of a change that no event has.
+    /// Lets the ANA log be read anew, because a completion tells of a change that no event has. [`ControllerEvent::AnaChanged`]
+    /// follows in any case.
     pub fn refresh_ana(&mut self, now: Duration) {
-        self.tasks.ana = true;
+        (self.tasks.ana, self.is_ana_awaited) = (true, true);
         self.process(now);
     }
 

@@ -48,7 +48,7 @@ impl Controller {
         let reports_ana = self.known.identify.as_ref().is_some_and(|identify| identify.cmic & cmic::ANA != 0);
         let step = if std::mem::take(&mut tasks.shutdown) {
             Step::Shutdown
-        } else if std::mem::take(&mut tasks.ana) && reports_ana {
+        } else if reports_ana && std::mem::take(&mut tasks.ana) {
             Step::Ana
         } else if std::mem::take(&mut tasks.namespaces) {
             match self.stage {
@@ -160,7 +160,8 @@ impl Controller {
                 self.begin(Step::ActiveNamespaces { after: 0, scan: Scan::default() }, now);
             }
             // What was found before is still the best that is known.
-            Step::Ana | Step::ActiveNamespaces { .. } if self.stage != Stage::SettingUp => {}
+            Step::Ana if self.stage != Stage::SettingUp => self.tell_ana(false),
+            Step::ActiveNamespaces { .. } if self.stage != Stage::SettingUp => {}
             Step::Namespace(scan) => self.go_on_scanning(scan, None, now),
             Step::Identifiers { identify, scan } => self.go_on_scanning(scan, Some((&identify, Vec::new())), now),
             step => self.end(ControllerError::Command { what: step.what(), status }),
@@ -228,7 +229,11 @@ impl Controller {
         };
         let changed = states != self.known.ana;
         self.known.ana = states;
-        if changed && self.stage == Stage::Ready {
+        self.tell_ana(changed);
+    }
+
+    fn tell_ana(&mut self, changed: bool) {
+        if self.stage == Stage::Ready && (std::mem::take(&mut self.is_ana_awaited) || changed) {
             self.events.push_back(ControllerEvent::AnaChanged);
         }
     }

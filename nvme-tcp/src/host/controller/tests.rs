@@ -537,6 +537,11 @@ fn ana_changes() {
     pair.run_until(pair.now + Duration::from_secs(60));
     assert!(pair.controller.is_ready());
 
+    while pair.event().is_some() {}
+    pair.controller.refresh_ana(pair.now);
+    pair.exchange();
+    assert!(matches!(pair.event(), Some(ControllerEvent::AnaChanged)), "it was asked for");
+
     // A change that does not end within ANATT, whatever else is told meanwhile.
     pair.model.ana[0].1 = AnaState::Change;
     pair.tell(AsyncEvent::ANA_CHANGED);

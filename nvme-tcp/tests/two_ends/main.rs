@@ -1,0 +1,8 @@
+//! The host's side against the controllers' side, in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod attach;
+mod failover;
+mod io;
+mod world;
