@@ -36,7 +36,7 @@ impl Catalogue {
         let mut records: u64 = 0;
         let mut log = vec![0; size_of::<DiscoveryHeader>()];
         for mut entry in entries.chain(referrals) {
-            entry.requirements = NO_SECURE_CHANNEL | FLOW_CONTROL_OPTIONAL;
+            entry.requirements = FLOW_CONTROL_OPTIONAL;
             log.extend_from_slice(entry.as_bytes());
             records += 1;
         }
@@ -45,7 +45,5 @@ impl Catalogue {
     }
 }
 
-/// TREQ bits 1:0: a secure channel is not required.
-const NO_SECURE_CHANNEL: u8 = 2;
-/// TREQ bit 2: SQ flow control can be disabled.
+/// TREQ bit 2: SQ flow control can be disabled. Of secure channels nothing is said: some programs know no value but 0 beside this bit.
 const FLOW_CONTROL_OPTIONAL: u8 = 1 << 2;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::controller::Controller;
+use super::subsystem::{MAX_ANA_GROUPS, MAX_NAMESPACES};
 use super::{Target, TargetConfig};
 use crate::command::{
     ANA_GROUPS_ONLY, AdminOpcode, AnaGroup, AnaHeader, EffectsLog, ErrorEntry, FirmwareLog, GetLogPage, IoOpcode,
@@ -14,6 +15,9 @@ use crate::command::{
 pub(super) const MAX_ERRORS: usize = 64;
 /// Namespaces that the log of changes can name.
 const MAX_CHANGED: usize = 1024;
+/// Bytes of the ANA log when every namespace and every group is in it.
+const ANA_LOG_LEN: usize =
+    size_of::<AnaHeader>() + MAX_ANA_GROUPS as usize * size_of::<AnaGroup>() + MAX_NAMESPACES as usize * 4;
 /// 27 degrees Celsius, in kelvin: there is no sensor.
 const TEMPERATURE: u16 = 300;
 
@@ -143,5 +147,7 @@ fn ana(controller: &Controller, groups_only: bool) -> Vec<u8> {
         page.extend_from_slice(AnaGroup::new(group, listed.len() as u32, changes, state).as_bytes());
         page.extend(listed.iter().flat_map(|nsid| nsid.to_le_bytes()));
     }
+    // Hosts reckon its length from NANAGRPID and MNAN, and read all of it, in pieces.
+    page.resize(ANA_LOG_LEN.max(page.len()), 0);
     page
 }

@@ -135,6 +135,10 @@ fn log_pages_and_their_ends() {
     assert_eq!(smart.critical_warning, 0);
     host.log(lid::FIRMWARE, 0, 512).ok();
     host.log(0x42, 0, 512).expect(StatusCode::InvalidLogPage);
+    // Tools read the ANA log in pieces of 4096 bytes, as long as it could be.
+    for offset in [0, 4096, 8192] {
+        host.log(lid::ANA, offset, 16).ok();
+    }
     // Beyond the end there are zeroes; an offset beyond it is wrong, as is one that is not of dwords.
     assert_eq!(host.log(lid::SMART, 512, 64).ok().data, [0; 64][..]);
     host.log(lid::SMART, 516, 64).expect(StatusCode::InvalidField);
