@@ -8,6 +8,7 @@ mod human;
 mod interrupt;
 mod iperf3;
 mod network;
+mod nvme;
 mod path;
 mod perf;
 mod progress;
@@ -38,6 +39,7 @@ enum Command {
     Path(path::PathArgs),
     Demo(demo::DemoArgs),
     Sim(sim::SimArgs),
+    Nvme(nvme::NvmeArgs),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Path(args) => path::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Nvme(args) => nvme::run(&args),
     });
     interrupt::yield_to_interrupt();
     match result {

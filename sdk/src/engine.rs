@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use mptcp_core::{
-    ConnConfig, ConnId, ConnInfo, Coupling, CouplingError, Event, ListenConfig, Recv, RecvError, Scheduler, SendError,
-    Stack, SubflowInfo,
+    ConnConfig, ConnId, ConnInfo, Coupling, CouplingError, Event, ListenConfig, Message, Recv, RecvError, Scheduler,
+    SendError, Stack, SubflowInfo, TrafficClass,
 };
 use rand::TryRng;
 use tcp_adapter::device::CaptureFile;
@@ -308,6 +308,19 @@ impl Engine {
     /// The connection is over, or this side was shut down.
     pub fn send(&mut self, conn: ConnId, bytes: Bytes) -> Result<usize, SendError> {
         self.stack.send(self.now(), conn, bytes)
+    }
+
+    /// The same with what the bytes are to the scheduler; see [`Stack::send_message`].
+    ///
+    /// # Errors
+    /// The connection is over, or this side was shut down.
+    pub fn send_message(&mut self, conn: ConnId, bytes: Bytes, message: Message) -> Result<usize, SendError> {
+        self.stack.send_message(self.now(), conn, bytes, message)
+    }
+
+    /// Gives the class of bytes that belong to no message; see [`Stack::set_class`]. Returns whether there is such a connection.
+    pub fn set_class(&mut self, conn: ConnId, class: TrafficClass) -> bool {
+        self.stack.set_class(self.now(), conn, class)
     }
 
     /// Takes at most `max` received bytes; see [`Stack::recv`].

@@ -18,6 +18,15 @@ pub(crate) enum KernelProtocol {
     Mptcp,
 }
 
+impl From<KernelProtocol> for nvme_io::net::Protocol {
+    fn from(protocol: KernelProtocol) -> Self {
+        match protocol {
+            KernelProtocol::Tcp => Self::Tcp,
+            KernelProtocol::Mptcp => Self::Mptcp,
+        }
+    }
+}
+
 /// Which sockets of the kernel to use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KernelSockets {

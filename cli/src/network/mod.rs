@@ -18,7 +18,7 @@ use crate::human::ListenAddr;
 use crate::interrupt::on_interrupt;
 
 pub(crate) use kernel::{KernelListener, KernelProtocol, KernelSockets, KernelStream};
-pub(crate) use options::{NetworkOptions, Role, read_weights};
+pub(crate) use options::{Carrier, NetworkOptions, Role, read_weights};
 pub(crate) use report::{StreamReport, SubflowReport, deltas, shares};
 use user_space::UserSpace;
 

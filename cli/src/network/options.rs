@@ -7,7 +7,10 @@ use clap::Args;
 use mptcp_sdk::adapter::congestion::Algorithm;
 use mptcp_sdk::control::rule_from_text;
 use mptcp_sdk::core::scheduler::{InvalidWeights, Model};
-use mptcp_sdk::{Config, Coupling, InterfaceSpec, PathStrategyKind, Runtime, SchedulerKind, TcpPlugIn, UnknownTcp};
+use mptcp_sdk::{
+    Config, Coupling, Engine, InterfaceSpec, PathStrategyKind, Runtime, SchedulerKind, StartError, TcpPlugIn,
+    UnknownTcp,
+};
 
 use super::user_space::UserSpace;
 use super::{KernelProtocol, KernelSockets, Network};
@@ -85,6 +88,24 @@ pub(crate) struct NetworkOptions {
     mib: Option<PathBuf>,
 }
 
+/// What carries bytes for who drives it.
+pub(crate) enum Carrier {
+    /// Sockets of the kernel.
+    Kernel(KernelSockets),
+    /// Paths in user space.
+    Stack(Box<Engine>),
+}
+
+fn nothing_carries() -> Failure {
+    let sentence = "say what carries the bytes: --path for paths in user space, or --kernel tcp or --kernel mptcp";
+    Failure::Usage(sentence.to_owned())
+}
+
+fn cannot_start(error: &StartError) -> Failure {
+    let sentence = error.to_string();
+    if error.is_mistake() { Failure::Usage(sentence) } else { Failure::Runtime(sentence) }
+}
+
 /// Which side opens the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -99,17 +120,22 @@ impl NetworkOptions {
     pub(crate) fn open(&self, role: Role) -> Result<Network, Failure> {
         match self.kernel {
             Some(protocol) => Ok(Network::Kernel(KernelSockets { protocol, congestion: self.congestion })),
-            None if self.paths.is_empty() => Err(Failure::Usage(
-                "say what carries the bytes: --path for paths in user space, or --kernel tcp or --kernel mptcp"
-                    .to_owned(),
-            )),
+            None if self.paths.is_empty() => Err(nothing_carries()),
             None => {
-                let runtime = Runtime::new(self.config(role)?).map_err(|error| {
-                    let sentence = error.to_string();
-                    if error.is_mistake() { Failure::Usage(sentence) } else { Failure::Runtime(sentence) }
-                })?;
+                let runtime = Runtime::new(self.config(role)?).map_err(|error| cannot_start(&error))?;
                 Ok(Network::User(UserSpace::start(runtime, self.control.clone(), self.mib.clone())?))
             }
+        }
+    }
+
+    /// What the options name, for who drives it in a thread of its own.
+    pub(crate) fn carrier(&self, role: Role) -> Result<Carrier, Failure> {
+        match self.kernel {
+            Some(protocol) => Ok(Carrier::Kernel(KernelSockets { protocol, congestion: self.congestion })),
+            None if self.paths.is_empty() => Err(nothing_carries()),
+            None => Engine::new(self.config(role)?)
+                .map(|engine| Carrier::Stack(Box::new(engine)))
+                .map_err(|error| cannot_start(&error)),
         }
     }
 

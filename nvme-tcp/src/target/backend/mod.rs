@@ -22,7 +22,7 @@ pub trait Store: Send + Sync {
 }
 
 /// A store as one thread uses it: operations are submitted with a token and complete with it, in any order.
-pub trait Backend {
+pub trait Backend: Send {
     /// Starts an operation. The ranges lie within the store. How it ended comes from [`poll`](Self::poll).
     fn submit(&mut self, token: Token, operation: Operation);
 
@@ -211,6 +211,11 @@ impl Backends {
             return Some(completion);
         }
         None
+    }
+
+    /// Whether no operation is under way.
+    pub fn is_idle(&self) -> bool {
+        self.busy.is_empty() && self.failed.is_empty()
     }
 
     /// Closes stores that were removed and have nothing under way: when the target's [generation](Target::generation) has moved.

@@ -1,0 +1,263 @@
+//! The kernel's sockets: TCP, or its own Multipath TCP.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use hashbrown::HashMap;
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
+
+use super::{LinkId, ListenerId, Net, NetEvent, Outgoing, Received, Waker};
+
+/// Which protocol of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// Multipath TCP; connections are plain TCP with peers that do not have it.
+    Mptcp,
+}
+
+/// Connections over the kernel's sockets.
+pub struct KernelNet {
+    protocol: Protocol,
+    epoll: OwnedFd,
+    wake: Arc<OwnedFd>,
+    listeners: Vec<TcpListener>,
+    links: HashMap<u32, Link>,
+    next: u32,
+    epoch: Instant,
+    /// Where bytes are read into; what is read of it is split off.
+    buffer: BytesMut,
+}
+
+#[derive(Debug)]
+struct Link {
+    socket: TcpStream,
+    connecting: bool,
+    /// Output is watched for.
+    blocked: bool,
+}
+
+/// Bytes of a buffer to read into. What is read shares it.
+const BUFFER: usize = 256 * 1024;
+/// Less than this is not worth a system call.
+const LEAST_READ: usize = 16 * 1024;
+/// Pieces that are sent with one system call.
+const PIECES: usize = 64;
+const BACKLOG: i32 = 1024;
+const EVENTS: usize = 64;
+
+/// What the kernel gives back with events: links have their numbers, listeners their index beyond these, and the wake-up the last.
+const LISTENERS: u64 = 1 << 32;
+const WAKE: u64 = u64::MAX;
+
+impl KernelNet {
+    /// No connections yet.
+    ///
+    /// # Errors
+    /// The process has too many descriptors.
+    pub fn new(protocol: Protocol) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
+        Ok(Self {
+            protocol,
+            epoll,
+            wake,
+            listeners: Vec::new(),
+            links: HashMap::new(),
+            next: 0,
+            epoch: Instant::now(),
+            buffer: BytesMut::new(),
+        })
+    }
+
+    fn socket(&self, address: SocketAddr) -> io::Result<OwnedFd> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let protocol = match self.protocol {
+            Protocol::Tcp => ipproto::TCP,
+            Protocol::Mptcp => ipproto::MPTCP,
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        Ok(socket_with(family, SocketType::STREAM, flags, Some(protocol))?)
+    }
+
+    fn adopt(&mut self, socket: TcpStream, connecting: bool) -> io::Result<LinkId> {
+        socket.set_nodelay(true)?;
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        let interest = if connecting { epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
+        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(id.into()), interest)?;
+        self.links.insert(id, Link { socket, connecting, blocked: connecting });
+        Ok(LinkId(id))
+    }
+
+    fn accept(&mut self, index: usize, events: &mut Vec<NetEvent>) {
+        while let Ok((socket, _)) = self.listeners[index].accept() {
+            let adopted = socket.set_nonblocking(true).and_then(|()| self.adopt(socket, false));
+            match adopted {
+                Ok(link) => events.push(NetEvent::Accepted(link, ListenerId(index))),
+                Err(error) => tracing::warn!(%error, "a connection cannot be accepted"),
+            }
+        }
+    }
+
+    fn link(&mut self, link: LinkId) -> io::Result<&mut Link> {
+        self.links.get_mut(&link.0).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn on_link(&mut self, id: u32, flags: epoll::EventFlags, events: &mut Vec<NetEvent>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.connecting {
+            let failed = match link.socket.take_error() {
+                Ok(None) => None,
+                Ok(Some(error)) | Err(error) => Some(error),
+            };
+            let ready = epoll::EventFlags::IN;
+            let watched = epoll::modify(&self.epoll, &link.socket, epoll::EventData::new_u64(id.into()), ready);
+            (link.connecting, link.blocked) = (false, false);
+            return events.push(match failed.or_else(|| watched.err().map(io::Error::from)) {
+                Some(error) => NetEvent::Failed(LinkId(id), error),
+                None => NetEvent::Connected(LinkId(id)),
+            });
+        }
+        if flags.intersects(epoll::EventFlags::OUT) {
+            link.watch_output(&self.epoll, id, false);
+            events.push(NetEvent::Writable(LinkId(id)));
+        }
+        // Errors and the end are found by reading.
+        if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
+            events.push(NetEvent::Readable(LinkId(id)));
+        }
+    }
+}
+
+impl Link {
+    fn watch_output(&mut self, epoll: &OwnedFd, id: u32, blocked: bool) {
+        if self.blocked == blocked {
+            return;
+        }
+        self.blocked = blocked;
+        let output = if blocked { epoll::EventFlags::OUT } else { epoll::EventFlags::empty() };
+        let data = epoll::EventData::new_u64(id.into());
+        if let Err(error) = epoll::modify(epoll, &self.socket, data, epoll::EventFlags::IN | output) {
+            tracing::warn!(%error, "a connection cannot be watched");
+        }
+    }
+}
+
+impl Net for KernelNet {
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<NetEvent>) -> io::Result<()> {
+        // What is too long for the kernel is as good as for ever.
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let mut room = [MaybeUninit::uninit(); EVENTS];
+        let ready = match epoll::wait(&self.epoll, &mut room, timeout.as_ref()) {
+            Ok((ready, _)) => ready,
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for event in ready {
+            match event.data.u64() {
+                WAKE => {
+                    let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+                }
+                // Fits: there are not that many listeners.
+                listener if listener >= LISTENERS => self.accept((listener - LISTENERS) as usize, events),
+                link => self.on_link(link as u32, event.flags, events),
+            }
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
+        let socket = self.socket(address)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        // Each thread has a listener of its own: the kernel spreads the connections over them.
+        sockopt::set_socket_reuseport(&socket, true)?;
+        rustix::net::bind(&socket, &address)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        let index = self.listeners.len();
+        let data = epoll::EventData::new_u64(LISTENERS + index as u64);
+        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr()?;
+        self.listeners.push(listener);
+        Ok((ListenerId(index), address))
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> io::Result<LinkId> {
+        let socket = self.socket(address)?;
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => self.adopt(TcpStream::from(socket), true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn receive(&mut self, link: LinkId) -> io::Result<Received> {
+        if self.buffer.len() < LEAST_READ {
+            self.buffer = BytesMut::zeroed(BUFFER);
+        }
+        let link = self.links.get_mut(&link.0).ok_or(io::ErrorKind::NotConnected)?;
+        match rustix::io::read(&link.socket, &mut self.buffer[..]) {
+            Ok(0) => Ok(Received::End),
+            Ok(count) => Ok(Received::Data(self.buffer.split_to(count).freeze())),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(Received::Nothing),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn send(&mut self, id: LinkId, outgoing: &mut Outgoing) -> io::Result<()> {
+        while !outgoing.is_empty() {
+            let link = self.link(id)?;
+            if link.blocked {
+                break;
+            }
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            let mut count = 0;
+            for (slice, piece) in slices.iter_mut().zip(outgoing.pieces()) {
+                *slice = IoSlice::new(&piece.bytes);
+                count += 1;
+            }
+            match rustix::io::writev(&link.socket, &slices[..count]) {
+                Ok(sent) => outgoing.advance(sent),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => {
+                    let epoll = &self.epoll;
+                    if let Some(link) = self.links.get_mut(&id.0) {
+                        link.watch_output(epoll, id.0, true);
+                    }
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, link: LinkId) {
+        // A descriptor that is closed is not watched any more.
+        self.links.remove(&link.0);
+    }
+
+    fn local_addr(&self, link: LinkId) -> Option<SocketAddr> {
+        self.links.get(&link.0)?.socket.local_addr().ok()
+    }
+
+    fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    fn waker(&self) -> Waker {
+        let wake = Arc::clone(&self.wake);
+        Waker::new(move || {
+            // It could only fail by blocking, with the counter at its end, and then the descriptor is readable.
+            let _ = rustix::io::write(&*wake, &1_u64.to_ne_bytes());
+        })
+    }
+}

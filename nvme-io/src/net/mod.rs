@@ -1,0 +1,116 @@
+//! Connections of one thread, none of which ever blocks it.
+
+mod kernel;
+mod outgoing;
+mod stack;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use kernel::{KernelNet, Protocol};
+pub use outgoing::{Outgoing, Piece};
+pub use stack::StackNet;
+
+/// Names a connection of a [`Net`]; never given twice before 2^32 others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u32);
+
+/// Names a listener of a [`Net`]: the first one is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub usize);
+
+/// What has happened to a connection.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// It was accepted.
+    Accepted(LinkId, ListenerId),
+    /// It was asked for, and is there.
+    Connected(LinkId),
+    /// There is something to [`receive`](Net::receive), be it the end.
+    Readable(LinkId),
+    /// There is room again after [`send`](Net::send) took less than it was given.
+    Writable(LinkId),
+    /// It has failed. Nothing comes of it any more but what was received before.
+    Failed(LinkId, io::Error),
+}
+
+/// What [`Net::receive`] finds.
+#[derive(Debug)]
+pub enum Received {
+    /// The next bytes of the stream, at least one.
+    Data(Bytes),
+    /// Nothing now.
+    Nothing,
+    /// The peer has closed its side.
+    End,
+}
+
+/// One thread's transport.
+pub trait Net {
+    /// Sends what is to be sent, waits for `timeout` at most until something happens, or [`waker`](Self::waker) is used, and appends what has happened.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<NetEvent>) -> io::Result<()>;
+
+    /// Listens; port 0 is any. Returns the address.
+    ///
+    /// # Errors
+    /// The address cannot be used.
+    fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)>;
+
+    /// Starts to connect; [`NetEvent::Connected`] or [`NetEvent::Failed`] follows.
+    ///
+    /// # Errors
+    /// It cannot even be tried.
+    fn connect(&mut self, address: SocketAddr) -> io::Result<LinkId>;
+
+    /// The next bytes of a connection.
+    ///
+    /// # Errors
+    /// The connection has failed.
+    fn receive(&mut self, link: LinkId) -> io::Result<Received>;
+
+    /// Takes what it can from the front of `outgoing`.
+    ///
+    /// # Errors
+    /// The connection has failed.
+    fn send(&mut self, link: LinkId, outgoing: &mut Outgoing) -> io::Result<()>;
+
+    /// Closes a connection once what it has taken is sent.
+    fn close(&mut self, link: LinkId);
+
+    /// The address that a connection has at this end.
+    fn local_addr(&self, link: LinkId) -> Option<SocketAddr>;
+
+    /// The time since this transport was made.
+    fn now(&self) -> Duration;
+
+    /// Ends the waiting of [`poll`](Self::poll), or of the next one.
+    fn waker(&self) -> Waker;
+}
+
+/// Wakes the thread of a [`Net`], from any thread.
+#[derive(Clone)]
+pub struct Waker(Arc<dyn Fn() + Send + Sync>);
+
+impl Waker {
+    fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wake))
+    }
+
+    /// Has [`Net::poll`] return.
+    pub fn wake(&self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Waker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waker")
+    }
+}

@@ -1,0 +1,89 @@
+//! What is to be sent on a connection.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+use mptcp_sdk::core::TrafficClass;
+
+/// Bytes, and what they are to a scheduler.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// How urgent they are.
+    pub class: TrafficClass,
+    /// Whether a message ends with them.
+    pub ends: bool,
+}
+
+/// Pieces in order.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    pieces: VecDeque<Piece>,
+    len: usize,
+}
+
+impl Outgoing {
+    /// Appends bytes; empty ones are left out.
+    pub fn push(&mut self, piece: Piece) {
+        if !piece.bytes.is_empty() {
+            self.len += piece.bytes.len();
+            self.pieces.push_back(piece);
+        }
+    }
+
+    /// Appends a message, whose pieces are taken from `bytes`.
+    pub fn push_message(&mut self, bytes: &mut Vec<Bytes>, class: TrafficClass, ends: bool) {
+        let last = bytes.len().saturating_sub(1);
+        for (index, bytes) in bytes.drain(..).enumerate() {
+            self.push(Piece { bytes, class, ends: ends && index == last });
+        }
+    }
+
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What waits, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.pieces.iter()
+    }
+
+    /// The first `count` bytes have been sent; `count` is at most [`len`](Self::len).
+    pub fn advance(&mut self, mut count: usize) {
+        self.len -= count;
+        while count > 0 {
+            let Some(front) = self.pieces.front_mut() else { break };
+            if front.bytes.len() > count {
+                front.bytes.advance(count);
+                break;
+            }
+            count -= front.bytes.len();
+            self.pieces.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_in_part_stays_in_part() {
+        let mut outgoing = Outgoing::default();
+        let mut message = vec![Bytes::from_static(b"head"), Bytes::new(), Bytes::from_static(b"data")];
+        outgoing.push_message(&mut message, TrafficClass::Latency, true);
+        assert!(message.is_empty());
+        assert_eq!(outgoing.pieces().map(|piece| piece.ends).collect::<Vec<_>>(), [false, true]);
+        outgoing.advance(5);
+        assert_eq!((outgoing.len(), outgoing.pieces().next().map(|piece| &piece.bytes[..])), (3, Some(&b"ata"[..])));
+        outgoing.advance(3);
+        assert!(outgoing.is_empty() && outgoing.pieces().next().is_none());
+    }
+}

@@ -1,0 +1,171 @@
+//! This project's own stack, in the thread that uses it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use mptcp_sdk::core::Message;
+use mptcp_sdk::{CloseReason, ConnConfig, ConnId, Engine, Event, ListenConfig, Recv};
+
+use super::{LinkId, ListenerId, Net, NetEvent, Outgoing, Received, Waker};
+
+/// Connections over an [`Engine`].
+///
+/// Pieces go to the packet scheduler with their class and the ends of their messages.
+pub struct StackNet {
+    engine: Engine,
+    listeners: Vec<mptcp_sdk::ListenerId>,
+    links: HashMap<u32, ConnId>,
+    numbers: HashMap<ConnId, u32>,
+    next: u32,
+    /// What has happened while something else was done.
+    early: VecDeque<NetEvent>,
+}
+
+/// Bytes that one [`Net::receive`] takes at most.
+const MOST: usize = 1 << 20;
+
+impl StackNet {
+    /// No connections yet, over an engine that has none.
+    pub fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            listeners: Vec::new(),
+            links: HashMap::new(),
+            numbers: HashMap::new(),
+            next: 0,
+            early: VecDeque::new(),
+        }
+    }
+
+    /// The engine, for everything that can be asked of it.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn adopt(&mut self, conn: ConnId) -> LinkId {
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.links.insert(id, conn);
+        self.numbers.insert(conn, id);
+        LinkId(id)
+    }
+
+    fn conn(&self, link: LinkId) -> io::Result<ConnId> {
+        self.links.get(&link.0).copied().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// What has happened; whether anything has.
+    fn take_events(&mut self, events: &mut Vec<NetEvent>) -> bool {
+        let before = events.len();
+        events.extend(self.early.drain(..));
+        while let Some(event) = self.engine.poll_event() {
+            let link = |conn: ConnId| self.numbers.get(&conn).map(|id| LinkId(*id));
+            match event {
+                Event::Incoming(listener) => {
+                    let Some(index) = self.listeners.iter().position(|known| *known == listener) else { continue };
+                    while let Some(conn) = self.engine.accept(listener) {
+                        let link = self.adopt(conn);
+                        // Data may have come before it was accepted.
+                        events.extend([NetEvent::Accepted(link, ListenerId(index)), NetEvent::Readable(link)]);
+                    }
+                }
+                Event::Established(conn) => events.extend(link(conn).map(NetEvent::Connected)),
+                Event::Readable(conn) | Event::Finished(conn) => events.extend(link(conn).map(NetEvent::Readable)),
+                Event::Writable(conn) => events.extend(link(conn).map(NetEvent::Writable)),
+                Event::Closed(conn, reason) => {
+                    let failed = link(conn).map(|link| match reason {
+                        CloseReason::Normal => NetEvent::Readable(link),
+                        _ => NetEvent::Failed(link, closed(reason)),
+                    });
+                    events.extend(failed);
+                }
+                _ => {}
+            }
+        }
+        events.len() > before
+    }
+}
+
+impl Net for StackNet {
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<NetEvent>) -> io::Result<()> {
+        let progress = self.engine.poll();
+        if !self.take_events(events) && !progress.more && timeout != Some(Duration::ZERO) {
+            self.engine.wait(timeout)?;
+            self.engine.poll();
+            self.take_events(events);
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
+        let own = (!address.ip().is_unspecified()).then_some(address.ip());
+        let listener = self.engine.listen(own, address.port(), ListenConfig::default()).map_err(io::Error::other)?;
+        self.listeners.push(listener);
+        Ok((ListenerId(self.listeners.len() - 1), address))
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> io::Result<LinkId> {
+        let conn = self.engine.connect(None, address, ConnConfig::default()).map_err(io::Error::other)?;
+        Ok(self.adopt(conn))
+    }
+
+    fn receive(&mut self, link: LinkId) -> io::Result<Received> {
+        let conn = self.conn(link)?;
+        match self.engine.recv(conn, MOST) {
+            Ok(Recv::Data(bytes)) => Ok(Received::Data(bytes)),
+            Ok(Recv::WouldBlock) => Ok(Received::Nothing),
+            Ok(Recv::Finished) => Ok(Received::End),
+            Err(error) => Err(io::Error::new(io::ErrorKind::ConnectionReset, error)),
+        }
+    }
+
+    fn send(&mut self, link: LinkId, outgoing: &mut Outgoing) -> io::Result<()> {
+        let conn = self.conn(link)?;
+        loop {
+            let Some(piece) = outgoing.pieces().next().cloned() else { break };
+            let message = Message { class: piece.class, deadline: None, ends: piece.ends };
+            let len = piece.bytes.len();
+            let taken = self.engine.send_message(conn, piece.bytes, message);
+            let taken = taken.map_err(|error| io::Error::new(io::ErrorKind::BrokenPipe, error))?;
+            outgoing.advance(taken);
+            if taken < len {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, link: LinkId) {
+        if let Some(conn) = self.links.remove(&link.0) {
+            self.numbers.remove(&conn);
+            self.engine.close(conn);
+        }
+    }
+
+    fn local_addr(&self, link: LinkId) -> Option<SocketAddr> {
+        let conn = self.links.get(&link.0)?;
+        self.engine.report(*conn)?.subflows.first().map(|subflow| subflow.local)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.engine.now().as_nanos())
+    }
+
+    fn waker(&self) -> Waker {
+        let waker = self.engine.waker();
+        Waker::new(move || waker.wake())
+    }
+}
+
+fn closed(reason: CloseReason) -> io::Error {
+    let kind = match reason {
+        CloseReason::Refused => io::ErrorKind::ConnectionRefused,
+        CloseReason::TimedOut => io::ErrorKind::TimedOut,
+        CloseReason::Reset => io::ErrorKind::ConnectionReset,
+        _ => io::ErrorKind::ConnectionAborted,
+    };
+    kind.into()
+}
