@@ -3,13 +3,16 @@
 //! * [`net`]: one thread's connections, without blocking: over the kernel's sockets ([`net::KernelNet`], TCP or Multipath TCP) or over this
 //!   project's own stack ([`net::StackNet`]).
 //! * [`Server`]: a target on one thread.
+//! * [`Host`]: a controller and its I/O queues on one thread.
 //! * [`FileStore`]: namespaces in files and on block devices.
 #![forbid(unsafe_code)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
+mod client;
 mod file;
 pub mod net;
 mod server;
 
+pub use client::{Host, HostError};
 pub use file::FileStore;
 pub use server::{Server, Stopper};

@@ -9,13 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use mptcp_sdk::core::TrafficClass;
-use nvme_tcp::target::{Backends, Class, Connection, ConnectionSettings, ConnectionState, Target};
+use nvme_tcp::target::{Backends, Connection, ConnectionSettings, ConnectionState, Target};
 
 use crate::net::{LinkId, Net, NetEvent, Outgoing, Received, Waker};
-
-/// Bytes that are made ready to be sent on a connection before it takes them: what else it has to send stays there as commands.
-const MOST_OUTGOING: usize = 256 * 1024;
 
 /// Bytes that are received from one connection before the others have their turn.
 const MOST_RECEIVED: usize = 1 << 20;
@@ -263,26 +259,12 @@ impl<N: Net> Server<N> {
     fn flush(&mut self, link: LinkId) {
         let Some(session) = self.sessions.get_mut(&link) else { return };
         session.dirty = false;
-        loop {
-            while session.outgoing.len() < MOST_OUTGOING
-                && let Some(transmit) = session.connection.poll_transmit(&mut self.pieces)
-            {
-                let class = match transmit.class {
-                    Class::Latency => TrafficClass::Latency,
-                    Class::Bulk => TrafficClass::Bulk,
-                };
-                session.outgoing.push_message(&mut self.pieces, class, transmit.end_of_message);
-            }
-            if session.outgoing.is_empty() {
-                break;
-            }
-            if let Err(error) = self.net.send(link, &mut session.outgoing) {
-                tracing::debug!(link = link.0, %error, "a connection takes no more");
-                session.connection.close();
-            }
-            if !session.outgoing.is_empty() {
-                break;
-            }
+        let connection = &mut session.connection;
+        let flushed =
+            session.outgoing.flush(&mut self.net, link, &mut self.pieces, |out| connection.poll_transmit(out));
+        if let Err(error) = flushed {
+            tracing::debug!(link = link.0, %error, "a connection takes no more");
+            session.connection.close();
         }
         if session.connection.state() == ConnectionState::Closed {
             return self.end(link);

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use nvme_tcp::command::Nqn;
 use nvme_tcp::target::{AllowedHosts, Namespace, Subsystem};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
+use super::host::{format_uuid, parse_nqn, uuid};
 use super::store::StoreSpec;
 use crate::failure::Failure;
 
@@ -74,7 +73,7 @@ impl SubsystemConfig {
                 AllowedHosts::Only(names.iter().map(|name| parse_nqn(name)).collect::<Result<BTreeSet<_>, _>>()?)
             }
         };
-        let serial = self.serial.clone().unwrap_or_else(|| hex(&digest(&self.nqn, 0)[..10]));
+        let serial = self.serial.clone().unwrap_or_else(|| serial(&self.nqn));
         Ok(Subsystem { nqn, serial, model: "mptcp".to_owned(), hosts })
     }
 
@@ -90,7 +89,7 @@ impl SubsystemConfig {
                 nsid,
                 store,
                 block_size: namespace.block_size,
-                uuid: uuid(&self.nqn, nsid),
+                uuid: uuid(format!("{}#{nsid}", self.nqn).as_bytes()),
                 group: 1,
                 read_only: namespace.read_only,
             });
@@ -99,25 +98,9 @@ impl SubsystemConfig {
     }
 }
 
-fn parse_nqn(name: &str) -> Result<Nqn, Failure> {
-    Nqn::new(name).map_err(|error| Failure::Usage(format!("'{name}' is not the name of a subsystem or host: {error}")))
-}
-
-fn digest(nqn: &str, nsid: u32) -> [u8; 32] {
-    Sha256::new().chain_update(nqn).chain_update(nsid.to_be_bytes()).finalize().into()
-}
-
-/// A UUID that stays the same as long as the names do (RFC 9562 section 5.8).
-fn uuid(nqn: &str, nsid: u32) -> [u8; 16] {
-    let mut uuid = [0; 16];
-    uuid.copy_from_slice(&digest(nqn, nsid)[..16]);
-    uuid[6] = 0x80 | (uuid[6] & 0x0f);
-    uuid[8] = 0x80 | (uuid[8] & 0x3f);
-    uuid
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// 20 characters that stay as long as the name does.
+fn serial(nqn: &str) -> String {
+    format_uuid(&uuid(nqn.as_bytes())).replace('-', "")[..20].to_owned()
 }
 
 #[cfg(test)]

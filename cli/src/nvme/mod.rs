@@ -1,6 +1,10 @@
 //! `mptcp nvme`: NVMe/TCP over paths in user space or the kernel's sockets.
 
 mod config;
+mod copy;
+mod host;
+mod look;
+mod perf;
 mod store;
 mod target;
 
@@ -18,10 +22,22 @@ pub(crate) struct NvmeArgs {
 #[derive(Subcommand)]
 enum NvmeCommand {
     Target(target::TargetArgs),
+    Discover(look::DiscoverArgs),
+    List(look::ListArgs),
+    Identify(look::IdentifyArgs),
+    Read(copy::ReadArgs),
+    Write(copy::WriteArgs),
+    Perf(perf::PerfArgs),
 }
 
 pub(crate) fn run(args: &NvmeArgs) -> Result<(), Failure> {
     match &args.command {
         NvmeCommand::Target(args) => target::run(args),
+        NvmeCommand::Discover(args) => look::discover(args),
+        NvmeCommand::List(args) => look::list(args),
+        NvmeCommand::Identify(args) => look::identify(args),
+        NvmeCommand::Read(args) => copy::read(args),
+        NvmeCommand::Write(args) => copy::write(args),
+        NvmeCommand::Perf(args) => perf::run(args),
     }
 }

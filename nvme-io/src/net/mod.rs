@@ -94,6 +94,44 @@ pub trait Net {
     fn waker(&self) -> Waker;
 }
 
+impl<N: Net + ?Sized> Net for Box<N> {
+    fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<NetEvent>) -> io::Result<()> {
+        (**self).poll(timeout, events)
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
+        (**self).listen(address)
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> io::Result<LinkId> {
+        (**self).connect(address)
+    }
+
+    fn receive(&mut self, link: LinkId) -> io::Result<Received> {
+        (**self).receive(link)
+    }
+
+    fn send(&mut self, link: LinkId, outgoing: &mut Outgoing) -> io::Result<()> {
+        (**self).send(link, outgoing)
+    }
+
+    fn close(&mut self, link: LinkId) {
+        (**self).close(link);
+    }
+
+    fn local_addr(&self, link: LinkId) -> Option<SocketAddr> {
+        (**self).local_addr(link)
+    }
+
+    fn now(&self) -> Duration {
+        (**self).now()
+    }
+
+    fn waker(&self) -> Waker {
+        (**self).waker()
+    }
+}
+
 /// Wakes the thread of a [`Net`], from any thread.
 #[derive(Clone)]
 pub struct Waker(Arc<dyn Fn() + Send + Sync>);

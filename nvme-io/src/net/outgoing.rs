@@ -1,9 +1,16 @@
 //! What is to be sent on a connection.
 
 use std::collections::VecDeque;
+use std::io;
 
 use bytes::{Buf, Bytes};
 use mptcp_sdk::core::TrafficClass;
+use nvme_tcp::target::{Class, Transmit};
+
+use super::{LinkId, Net};
+
+/// Bytes that are made ready to be sent on a connection before it takes them: what else there is to send stays where it is, as commands.
+const MOST_OUTGOING: usize = 256 * 1024;
 
 /// Bytes, and what they are to a scheduler.
 #[derive(Clone, Debug)]
@@ -37,6 +44,37 @@ impl Outgoing {
         let last = bytes.len().saturating_sub(1);
         for (index, bytes) in bytes.drain(..).enumerate() {
             self.push(Piece { bytes, class, ends: ends && index == last });
+        }
+    }
+
+    /// Sends what waits, and what `next` still has, as much as the connection takes. `pieces` is room to work in.
+    ///
+    /// # Errors
+    /// The connection has failed.
+    pub(crate) fn flush<N: Net + ?Sized>(
+        &mut self,
+        net: &mut N,
+        link: LinkId,
+        pieces: &mut Vec<Bytes>,
+        mut next: impl FnMut(&mut Vec<Bytes>) -> Option<Transmit>,
+    ) -> io::Result<()> {
+        loop {
+            while self.len < MOST_OUTGOING
+                && let Some(transmit) = next(pieces)
+            {
+                let class = match transmit.class {
+                    Class::Latency => TrafficClass::Latency,
+                    Class::Bulk => TrafficClass::Bulk,
+                };
+                self.push_message(pieces, class, transmit.end_of_message);
+            }
+            if self.is_empty() {
+                return Ok(());
+            }
+            net.send(link, self)?;
+            if !self.is_empty() {
+                return Ok(());
+            }
         }
     }
 

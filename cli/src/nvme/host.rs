@@ -1,0 +1,158 @@
+//! What host commands have in common: where the controller is, and what carries the bytes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use clap::Args;
+use nvme_io::net::{KernelNet, Net, StackNet};
+use nvme_io::{Host, HostError};
+use nvme_tcp::command::Nqn;
+use nvme_tcp::host::{ControllerConfig, HostIdentity};
+use nvme_tcp::pdu::Digests;
+use sha2::{Digest, Sha256};
+
+use crate::failure::Failure;
+use crate::network::{Carrier, NetworkOptions, Role};
+
+/// How long connecting may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A controller over any transport.
+pub(super) type AnyHost = Host<Box<dyn Net>>;
+
+/// Where a controller is. The names are those of nvme-cli.
+#[derive(Args)]
+pub(super) struct HostOptions {
+    /// Address of the controller
+    #[arg(short = 'a', long, value_name = "ADDR")]
+    traddr: IpAddr,
+    /// Its port
+    #[arg(short = 's', long, value_name = "PORT", default_value = "4420")]
+    trsvcid: u16,
+    /// Name of this host [default: made from the machine's name]
+    #[arg(short = 'q', long, value_name = "NQN")]
+    hostnqn: Option<String>,
+    /// Ask for digests of PDU headers
+    #[arg(short = 'g', long)]
+    hdr_digest: bool,
+    /// Ask for digests of data
+    #[arg(short = 'G', long)]
+    data_digest: bool,
+    /// Seconds after which the controller may give up a silent host; 0 for never
+    #[arg(short = 'k', long, value_name = "SECONDS", default_value = "5")]
+    keep_alive_tmo: u64,
+    #[command(flatten)]
+    network: NetworkOptions,
+}
+
+/// Which subsystem, and how its queues are to be.
+#[derive(Args)]
+pub(super) struct SubsystemOptions {
+    /// Name of the subsystem
+    #[arg(short = 'n', long, value_name = "NQN")]
+    nqn: String,
+    /// I/O queues, each with a connection of its own
+    #[arg(short = 'i', long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    nr_io_queues: u16,
+    /// Entries of each I/O queue
+    #[arg(short = 'Q', long, value_name = "N", default_value = "128", value_parser = clap::value_parser!(u32).range(2..=4096))]
+    queue_size: u32,
+    #[command(flatten)]
+    pub(super) host: HostOptions,
+}
+
+impl HostOptions {
+    pub(super) fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.traddr, self.trsvcid)
+    }
+
+    /// Connects to the discovery controller.
+    pub(super) fn discovery(&self) -> Result<AnyHost, Failure> {
+        self.connect(ControllerConfig::discovery(self.identity(Nqn::discovery())?))
+    }
+
+    fn connect(&self, mut config: ControllerConfig) -> Result<AnyHost, Failure> {
+        config.admin.offer.digests = Digests { header: self.hdr_digest, data: self.data_digest };
+        if config.io_queues > 0 {
+            config.admin.keep_alive = Duration::from_secs(self.keep_alive_tmo);
+        }
+        let net: Box<dyn Net> = match self.network.carrier(Role::Client)? {
+            Carrier::Kernel(sockets) => {
+                let net = KernelNet::new(sockets.protocol.into());
+                Box::new(net.map_err(|error| Failure::io("cannot open connections", &error))?)
+            }
+            Carrier::Stack(engine) => Box::new(StackNet::new(*engine)),
+        };
+        let address = self.address();
+        Host::connect(net, address, config, PATIENCE).map_err(|error| match error {
+            HostError::Io(error) => Failure::io(format_args!("cannot connect to {address}"), &error),
+            error => Failure::Runtime(format!("cannot connect to {address}: {error}")),
+        })
+    }
+
+    fn identity(&self, subsystem: Nqn) -> Result<HostIdentity, Failure> {
+        let name = match &self.hostnqn {
+            Some(name) => name.clone(),
+            None => {
+                let machine = rustix::system::uname();
+                format!("nqn.2014-08.org.nvmexpress:uuid:{}", format_uuid(&uuid(machine.nodename().to_bytes())))
+            }
+        };
+        let host = parse_nqn(&name)?;
+        Ok(HostIdentity { host_id: uuid(name.as_bytes()), host, subsystem })
+    }
+}
+
+impl SubsystemOptions {
+    /// Connects to the subsystem's controller, with its I/O queues.
+    pub(super) fn connect(&self) -> Result<AnyHost, Failure> {
+        let identity = self.host.identity(parse_nqn(&self.nqn)?)?;
+        let config =
+            ControllerConfig { io_entries: self.queue_size, ..ControllerConfig::new(identity, self.nr_io_queues) };
+        self.host.connect(config)
+    }
+}
+
+pub(super) fn parse_nqn(name: &str) -> Result<Nqn, Failure> {
+    Nqn::new(name).map_err(|error| Failure::Usage(format!("'{name}' is not the name of a subsystem or host: {error}")))
+}
+
+/// Shuts down; what does not come of it is worth no failure.
+pub(super) fn leave(mut host: AnyHost) {
+    let _ = host.shutdown(Duration::from_secs(5));
+}
+
+/// What went wrong with a controller.
+pub(super) fn failed(error: &HostError) -> Failure {
+    Failure::Runtime(format!("the controller is lost: {error}"))
+}
+
+/// A UUID made of a name, the same each time (RFC 9562 section 5.8).
+pub(super) fn uuid(name: &[u8]) -> [u8; 16] {
+    let digest: [u8; 32] = Sha256::digest(name).into();
+    let mut uuid = [0; 16];
+    uuid.copy_from_slice(&digest[..16]);
+    uuid[6] = 0x80 | (uuid[6] & 0x0f);
+    uuid[8] = 0x80 | (uuid[8] & 0x3f);
+    uuid
+}
+
+/// A UUID as it is written.
+pub(super) fn format_uuid(uuid: &[u8; 16]) -> String {
+    let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_are_of_version_8_and_stay() {
+        let text = format_uuid(&uuid(b"a host"));
+        assert_eq!(text.len(), 36);
+        assert_eq!((&text[14..15], text[19..20].contains(['8', '9', 'a', 'b'])), ("8", true));
+        assert_eq!(uuid(b"a host"), uuid(b"a host"));
+        assert_ne!(uuid(b"a host"), uuid(b"another"));
+    }
+}
