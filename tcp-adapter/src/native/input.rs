@@ -76,6 +76,14 @@ impl Connection {
         let early = segment.ack.wrapping_sub(self.send.seq(0));
         let acked = ack && early <= self.offered_on_syn();
         if ack && !acked {
+            if let Phase::SynSent(handshake) = &mut self.phase
+                && !rst
+                && !flags.contains(Flags::SYN)
+                && handshake.sent == 1
+            {
+                // The peer still has a connection of before. The RST ends that (RFC 9293 section 3.5.1), so the next SYN need not wait.
+                handshake.resend_at = cx.now;
+            }
             return if rst { Disposition::Done } else { Disposition::Refuse };
         }
         if (rst && !acked) || (!rst && (!flags.contains(Flags::SYN) || flags.contains(Flags::FIN))) {

@@ -156,9 +156,11 @@ script!(
     +0      >>    S   0:0
     10ms    <<    .   300:300 ack =100
     +0      >>    R   =100
+    +0      >>    S   0:0                # once: what follows may be forged
     +0      <<    .   300:400 ack =100
     +0      >>    R   =100
-    1s      >>    S   0:0
+    +1999ms none
+    +1ms    >>    S   0:0
     +10ms   <<    S.  0:0    ack 1 win 65535
     +0      >>    .   1:1    ack 1
     +0      event established
