@@ -1,4 +1,4 @@
-//! In steady state, commands of a host's queue cost no allocation.
+//! In steady state, commands of a host cost no allocation: neither in its queue nor in what chooses their path.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nvme_tcp::command::{BlockRange, Cqe, IoCommand, Nqn, Status};
-use nvme_tcp::host::{Data, HostIdentity, Queue, QueueConfig, QueueState, Request};
+use nvme_tcp::host::{
+    Data, HostIdentity, Multipath, PathId, PathState, Policy, Queue, QueueConfig, QueueState, Request, Ticket,
+};
 use nvme_tcp::pdu::{C2hData, CapsuleResp, ControllerOffer, Encoder, HostOffer, Payload, Pdu, R2t, Role};
 
 thread_local! {
@@ -44,7 +46,9 @@ static ALLOCATOR: Counting = Counting;
 const NOW: Duration = Duration::ZERO;
 
 struct Pair {
-    queue: Queue<u32>,
+    multipath: Multipath<u32>,
+    path: PathId,
+    queue: Queue<Ticket<u32>>,
     encoder: Encoder,
     out: Vec<Bytes>,
 }
@@ -57,8 +61,11 @@ impl Pair {
             subsystem: Nqn::new("nqn.2026-01.example:disk").unwrap(),
         };
         let config = QueueConfig { in_capsule_data: 4096, ..QueueConfig::io(identity, 1, 1) };
-        let mut pair =
-            Self { queue: Queue::new(config, NOW), encoder: Encoder::new(Role::Controller), out: Vec::new() };
+        let mut multipath = Multipath::new(Policy::QueueDepth, 128);
+        let path = multipath.add_path(0);
+        multipath.set_state(path, PathState::Live);
+        let (queue, encoder) = (Queue::new(config, NOW), Encoder::new(Role::Controller));
+        let mut pair = Self { multipath, path, queue, encoder, out: Vec::new() };
         pair.transmit();
         let (response, parameters) = ControllerOffer::default().answer(&HostOffer::default().request());
         pair.receive(&Pdu::IcResp(response), None);
@@ -67,6 +74,13 @@ impl Pair {
         pair.receive(&Pdu::CapsuleResp(CapsuleResp { cqe: Cqe::new(0, Status::SUCCESS) }), None);
         assert!(matches!(pair.queue.state(), QueueState::Ready(_)));
         pair
+    }
+
+    /// Submits a command, and returns its CID.
+    fn submit(&mut self, request: Request<u32>) -> u16 {
+        self.multipath.submit(request).unwrap();
+        let request = self.multipath.next_for(self.path).unwrap();
+        self.queue.submit(request, NOW).unwrap().value()
     }
 
     fn transmit(&mut self) {
@@ -93,13 +107,13 @@ impl Pair {
         let before = ALLOCATIONS.get();
         let mut read = Request::new(IoCommand::Read { range, force_unit_access: false }.to_sqe(1), 1);
         read.data = Data::Receive { length: 4096, into: payloads.pop().unwrap() };
-        let read = self.queue.submit(read, NOW).unwrap().value();
+        let read = self.submit(read);
         let mut write = |length: usize| {
             let mut payload = payloads.pop().unwrap();
             payload.clear();
             payload.push(data.slice(..length));
             let sqe = IoCommand::Write { range, force_unit_access: false }.to_sqe(1);
-            self.queue.submit(Request::new(sqe, 2).sending(payload), NOW).unwrap().value()
+            self.submit(Request::new(sqe, 2).sending(payload))
         };
         let (small, large) = (write(4096), write(8192));
         self.transmit();
@@ -116,8 +130,11 @@ impl Pair {
 
         let before = ALLOCATIONS.get();
         while let Some(completion) = self.queue.poll_completion() {
-            assert!(completion.outcome.is_success());
-            match completion.request.data {
+            self.multipath.complete(completion, NOW);
+        }
+        while let Some(finished) = self.multipath.poll_finished() {
+            assert!(finished.outcome.is_success());
+            match finished.request.data {
                 Data::Receive { into, .. } | Data::Send(into) => payloads.push(into),
                 Data::None => {}
             }

@@ -75,7 +75,7 @@ impl Reconnector {
     pub fn lost(&mut self, now: Duration) {
         if let State::Connected { since, attempts } = self.state {
             let attempts = if now.saturating_sub(since) > self.policy.max_delay { 0 } else { attempts };
-            let next = Some(now + self.delay(attempts));
+            let next = Some(now.saturating_add(self.delay(attempts)));
             self.state = State::Lost { at: now, attempts, next, commands_failed: false };
         }
     }
@@ -90,7 +90,7 @@ impl Reconnector {
             self.state = State::GivenUp;
         } else if let State::Lost { attempts, next, .. } = &mut self.state {
             *attempts += 1;
-            *next = Some(now + delay);
+            *next = Some(now.saturating_add(delay));
         }
     }
 
@@ -117,19 +117,19 @@ impl Reconnector {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let State::Lost { at, next, commands_failed, .. } = self.state else { return None };
-        let fail = self.policy.fast_fail.filter(|_| !commands_failed).map(|after| at + after);
-        let give_up = self.policy.loss_timeout.map(|after| at + after);
+        let fail = self.policy.fast_fail.filter(|_| !commands_failed).map(|after| at.saturating_add(after));
+        let give_up = self.policy.loss_timeout.map(|after| at.saturating_add(after));
         [fail, next, give_up].into_iter().flatten().min()
     }
 
     /// What is due at `now`. Call it until it returns None.
     pub fn handle_timeout(&mut self, now: Duration) -> Option<ReconnectAction> {
         let State::Lost { at, next, commands_failed, .. } = &mut self.state else { return None };
-        if self.policy.loss_timeout.is_some_and(|after| now >= *at + after) {
+        if self.policy.loss_timeout.is_some_and(|after| now >= at.saturating_add(after)) {
             self.state = State::GivenUp;
             return Some(ReconnectAction::GiveUp);
         }
-        if !*commands_failed && self.policy.fast_fail.is_some_and(|after| now >= *at + after) {
+        if !*commands_failed && self.policy.fast_fail.is_some_and(|after| now >= at.saturating_add(after)) {
             *commands_failed = true;
             return Some(ReconnectAction::FailCommands);
         }
@@ -145,7 +145,7 @@ impl Reconnector {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let part = ((mixed ^ (mixed >> 31)) >> 40) as f64 / (1u64 << 24) as f64;
-        delay.mul_f64(0.75 + part / 2.0)
+        (delay - delay / 4).saturating_add((delay / 2).mul_f64(part))
     }
 }
 
@@ -222,7 +222,17 @@ mod tests {
 
     #[test]
     fn patience_without_end() {
-        let policy = ReconnectPolicy { loss_timeout: None, fast_fail: None, ..policy() };
+        let endless = Some(Duration::MAX);
+        let policy =
+            ReconnectPolicy { max_delay: Duration::MAX, loss_timeout: endless, fast_fail: endless, ..policy() };
+        let mut reconnector = Reconnector::new(policy, 1, secs(10));
+        reconnector.lost(secs(20));
+        for _ in 0..100 {
+            reconnector.failed(false, secs(30));
+            assert!(reconnector.handle_timeout(secs(29)).is_none());
+        }
+
+        let policy = ReconnectPolicy { loss_timeout: None, fast_fail: None, ..self::policy() };
         let mut reconnector = Reconnector::new(policy, 1, secs(0));
         reconnector.lost(secs(0));
         for _ in 0..1000 {

@@ -68,6 +68,8 @@ pub(crate) struct World {
     pub(crate) rng: StdRng,
     /// The longest segment.
     pub(crate) segment: usize,
+    /// How likely it is that a byte of a segment is altered on its way.
+    pub(crate) damage: f64,
     pub(crate) now: Duration,
     generation: u64,
 }
@@ -90,6 +92,7 @@ impl World {
             connections: Vec::new(),
             rng: StdRng::seed_from_u64(seed),
             segment: 1448,
+            damage: 0.0,
             now: Duration::from_secs(1),
         }
     }
@@ -200,7 +203,13 @@ impl World {
         let mut segments = Vec::new();
         while !rest.is_empty() {
             let length = self.rng.random_range(1..=self.segment).min(rest.len());
-            segments.push(rest.split_to(length));
+            let mut segment = rest.split_to(length);
+            if self.rng.random_bool(self.damage) {
+                let mut altered = segment.to_vec();
+                altered[self.rng.random_range(0..length)] ^= self.rng.random_range(1..=255);
+                segment = altered.into();
+            }
+            segments.push(segment);
         }
         segments
     }

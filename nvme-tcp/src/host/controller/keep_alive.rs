@@ -30,7 +30,7 @@ pub(super) enum Due {
 impl KeepAlive {
     /// With this KATO; None if it is 0.
     pub(super) fn new(timeout: Duration, by_traffic: bool, now: Duration) -> Option<Self> {
-        let state = State::Waiting { due: now + timeout / 2 };
+        let state = State::Waiting { due: now.saturating_add(timeout / 2) };
         (!timeout.is_zero()).then_some(Self { timeout, by_traffic, state })
     }
 
@@ -39,12 +39,12 @@ impl KeepAlive {
         if self.by_traffic
             && let State::Waiting { due } = &mut self.state
         {
-            *due = now + self.timeout / 2;
+            *due = now.saturating_add(self.timeout / 2);
         }
     }
 
     pub(super) fn on_answer(&mut self, now: Duration) {
-        self.state = State::Waiting { due: now + self.timeout / 2 };
+        self.state = State::Waiting { due: now.saturating_add(self.timeout / 2) };
     }
 
     pub(super) fn poll_timeout(&self) -> Duration {
@@ -61,7 +61,7 @@ impl KeepAlive {
         }
         match self.state {
             State::Waiting { .. } => {
-                self.state = State::Sent { deadline: now + self.timeout };
+                self.state = State::Sent { deadline: now.saturating_add(self.timeout) };
                 Due::Send
             }
             State::Sent { .. } => Due::Overdue,

@@ -95,7 +95,7 @@ pub enum QueueState {
 impl<T> Queue<T> {
     /// A queue over a connection that was made at `now`.
     pub fn new(config: QueueConfig, now: Duration) -> Self {
-        let deadline = now + config.connect_timeout;
+        let deadline = now.saturating_add(config.connect_timeout);
         Self {
             slots: Slots::new(config.entries() as usize - 1),
             config,
@@ -137,7 +137,8 @@ impl<T> Queue<T> {
             Data::None => false,
         };
         let waits_for_event = self.config.id == 0 && request.sqe.opcode == AdminOpcode::AsyncEventRequest as u8;
-        let deadline = self.config.command_timeout.filter(|_| !waits_for_event).map(|timeout| now + timeout);
+        let deadline =
+            self.config.command_timeout.filter(|_| !waits_for_event).map(|timeout| now.saturating_add(timeout));
         let id = self.slots.insert(Command {
             request,
             sent: false,
