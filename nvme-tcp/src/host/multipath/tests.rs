@@ -160,14 +160,17 @@ fn statuses_that_move_commands() {
     // Another path is tried first, though this one is not known to be bad.
     end(&mut multipath, request, answered(StatusCode::InternalPathError));
     let request = multipath.next_for(ids[0]).unwrap();
+    end(&mut multipath, request, answered(StatusCode::InternalPathError));
+    assert!(multipath.next_for(ids[0]).is_none(), "the nearest path has just failed it");
+    let other = multipath.next_for(ids[1]).unwrap();
+    let request = multipath.next_for(ids[1]).unwrap();
     end(&mut multipath, request, answered(StatusCode::CompareFailure));
     let finished = multipath.poll_finished().unwrap();
-    assert_eq!((finished.outcome, finished.resent), (answered(StatusCode::CompareFailure), 2));
+    assert_eq!((finished.outcome, finished.resent), (answered(StatusCode::CompareFailure), 3));
 
     // A controller whose log contradicts its statuses does not keep a command for ever.
-    let request = multipath.next_for(ids[1]).unwrap();
     multipath.remove_path(ids[1]);
-    end(&mut multipath, request, answered(StatusCode::InternalPathError));
+    end(&mut multipath, other, answered(StatusCode::InternalPathError));
     let mut moves = 1;
     while let Some(request) = multipath.next_for(ids[0]) {
         end(&mut multipath, request, answered(StatusCode::AnaInaccessible));
