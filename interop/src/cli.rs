@@ -164,6 +164,17 @@ impl Stack {
         self
     }
 
+    /// Starts a program that has neither control socket nor counters.
+    ///
+    /// # Errors
+    /// It does not compile, or it does not start.
+    pub fn spawn_alone(self, label: &str, dir: &Path) -> Result<Process> {
+        let mut command = Command::new(program()?);
+        command.args(self.arguments);
+        inherit(&mut command, self.sockets);
+        Process::spawn(command, label, dir)
+    }
+
     /// Starts the program in a namespace with its files in `dir`: `label.mib.json` for its counters, `label.sock` for its
     /// control socket. One that listens does so when this returns.
     ///

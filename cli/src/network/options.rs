@@ -130,6 +130,9 @@ impl NetworkOptions {
 
     /// What the options name, for who drives it in a thread of its own.
     pub(crate) fn carrier(&self, role: Role) -> Result<Carrier, Failure> {
+        if self.control.is_some() || self.mib.is_some() {
+            return Err(Failure::Usage("this command has no control socket and writes no counters".to_owned()));
+        }
         match self.kernel {
             Some(protocol) => Ok(Carrier::Kernel(KernelSockets { protocol, congestion: self.congestion })),
             None if self.paths.is_empty() => Err(nothing_carries()),

@@ -1,0 +1,92 @@
+//! Our NVMe/TCP target and Linux as its host, over our own TCP on one side.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
+use std::time::Duration;
+
+use interop::cli::Stack;
+use interop::guest::{Nic, UmlGuest, nic_pair};
+use interop::slots::Slot;
+
+const LIMIT: Duration = Duration::from_secs(180);
+const NQN: &str = "nqn.2026-11.org.example:mptcp";
+
+/// A guest with two cables to our target, which has a namespace in memory.
+fn guest_and_target(listen: &str) -> (UmlGuest, interop::process::Process) {
+    let (mut guest, mut cables) = (UmlGuest::builder("host"), Vec::new());
+    for _ in 0..2 {
+        let (theirs, ours) = nic_pair().unwrap();
+        guest = guest.nic(Nic::Socket(theirs));
+        cables.push(ours);
+    }
+    let guest = guest.memory(256).boot().unwrap();
+    let mut target = Stack::subcommand("nvme target --namespace memory:96M").with(listen);
+    for (number, cable) in cables.into_iter().enumerate() {
+        target = target.socket_path(cable, &format!("10.77.{number}.2/24"));
+    }
+    let mut target = target.spawn_alone("target", guest.dir()).unwrap();
+    target.wait_for_output("listening on 10.77.0.2", LIMIT).unwrap();
+    let addresses = "set -e\nfor i in 0 1; do ip addr add 10.77.$i.1/24 dev vec$i; ip link set vec$i up; done";
+    guest.exec(addresses, LIMIT).unwrap();
+    (guest, target)
+}
+
+/// Connects, puts a file system on the disk, has fio write and verify, and checks the file system.
+fn use_the_disk(guest: &UmlGuest, options: &str) {
+    let script = format!(
+        "set -e
+        nvme connect -t tcp -a 10.77.0.2 -s 4420 -n {NQN} {options}
+        for i in $(seq 100); do [ -b /dev/nvme0n1 ] && break; sleep 0.05; done
+        mkfs.ext4 -q /dev/nvme0n1
+        mkdir -p /run/disk
+        mount /dev/nvme0n1 /run/disk
+        fio --name=verify --directory=/run/disk --size=24m --rw=randwrite --bs=4k-64k --ioengine=libaio --iodepth=16 --direct=1 \
+            --verify=crc32c --do_verify=1 --verify_fatal=1 --fsync=64 --randseed=7 --output-format=terse
+        umount /run/disk
+        fsck.ext4 -fn /dev/nvme0n1
+        nvme disconnect -n {NQN}"
+    );
+    guest.exec(&script, LIMIT).unwrap();
+}
+
+#[test]
+fn linux_discovers_and_uses_our_disk() {
+    let _slot = Slot::take().unwrap();
+    let (guest, _target) = guest_and_target("--listen 10.77.0.2:4420");
+    let log = guest.exec("nvme discover -t tcp -a 10.77.0.2 -s 4420", LIMIT).unwrap();
+    assert!(log.contains(NQN) && log.contains("10.77.0.2"), "{log}");
+    use_the_disk(&guest, "");
+}
+
+#[test]
+fn linux_uses_our_disk_with_digests_and_several_queues() {
+    let _slot = Slot::take().unwrap();
+    let (guest, _target) = guest_and_target("--listen 10.77.0.2:4420");
+    use_the_disk(&guest, "--hdr-digest --data-digest --nr-io-queues=2 --nr-write-queues=1");
+}
+
+#[test]
+fn linux_finds_two_paths_to_one_disk() {
+    let _slot = Slot::take().unwrap();
+    let (guest, _target) = guest_and_target("--listen 10.77.0.2:4420 --listen 10.77.1.2:4420");
+    let script = format!(
+        "set -e
+        nvme connect -t tcp -a 10.77.0.2 -s 4420 -n {NQN}
+        nvme connect -t tcp -a 10.77.1.2 -s 4420 -n {NQN} --ctrl-loss-tmo=-1
+        for i in $(seq 100); do [ $(ls -d /sys/class/nvme-subsystem/nvme-subsys0/nvme[0-9] | wc -l) = 2 ] && break; sleep 0.05; done
+        for i in $(seq 100); do [ -b /dev/nvme0n1 ] && break; sleep 0.05; done
+        echo round-robin >/sys/class/nvme-subsystem/nvme-subsys0/iopolicy
+        fio --name=both --filename=/dev/nvme0n1 --size=32m --rw=randwrite --bs=8k --ioengine=libaio --iodepth=16 --direct=1 \
+            --verify=crc32c --do_verify=1 --verify_fatal=1 --randseed=3 --output-format=terse >/dev/null
+        cat /proc/net/dev
+        nvme list-subsys
+        nvme disconnect -n {NQN}"
+    );
+    let output = guest.exec(&script, LIMIT).unwrap();
+    assert_eq!(output.matches("live").count(), 2, "{output}");
+    for nic in ["vec0", "vec1"] {
+        let line = output.lines().find(|line| line.trim_start().starts_with(nic)).unwrap();
+        let received: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        assert!(received > 8 << 20, "{nic} carries its share: {output}");
+    }
+}
