@@ -168,8 +168,8 @@ impl Stack {
     ///
     /// # Errors
     /// It does not compile, or it does not start.
-    pub fn spawn_alone(self, label: &str, dir: &Path) -> Result<Process> {
-        let mut command = Command::new(program()?);
+    pub fn spawn_alone(self, netns: Option<&Netns>, label: &str, dir: &Path) -> Result<Process> {
+        let mut command = command_in(netns)?;
         command.args(self.arguments);
         inherit(&mut command, self.sockets);
         Process::spawn(command, label, dir)
@@ -186,11 +186,7 @@ impl Stack {
         for (option, path) in [("--mib", &mib), ("--control", &control)] {
             arguments.extend([OsString::from(option), path.into()]);
         }
-        let program = program()?;
-        let mut command = match netns {
-            Some(netns) => netns.command(program),
-            None => Command::new(program),
-        };
+        let mut command = command_in(netns)?;
         command.args(arguments);
         inherit(&mut command, sockets);
         let mut process = Process::spawn(command, label, dir)?;
@@ -275,6 +271,14 @@ pub fn path_spec(topology: &Topology, family: Family, path: usize) -> String {
     };
     let (ours, gateway) = (stack_addr(family, path), kernel_addr(family, path));
     format!("{kind}:{},{ours}/{},gw={gateway}", topology.stack_interface(path), family.prefix())
+}
+
+fn command_in(netns: Option<&Netns>) -> Result<Command> {
+    let program = program()?;
+    Ok(match netns {
+        Some(netns) => netns.command(program),
+        None => Command::new(program),
+    })
 }
 
 fn executable(messages: &str) -> Option<PathBuf> {

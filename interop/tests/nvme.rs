@@ -1,18 +1,22 @@
-//! Our NVMe/TCP target and Linux as its host, over our own TCP on one side.
+//! Our NVMe/TCP target and host with Linux at the other end: its host over our own TCP, and its Multipath TCP.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 use std::time::Duration;
 
 use interop::cli::Stack;
+use interop::endpoints;
 use interop::guest::{Nic, UmlGuest, nic_pair};
+use interop::lab::{Lab, PATHS};
+use interop::process::Process;
 use interop::slots::Slot;
+use interop::topology::{Family, Link, kernel_addr, stack_addr};
 
 const LIMIT: Duration = Duration::from_secs(180);
 const NQN: &str = "nqn.2026-11.org.example:mptcp";
 
 /// A guest with two cables to our target, which has a namespace in memory.
-fn guest_and_target(listen: &str) -> (UmlGuest, interop::process::Process) {
+fn guest_and_target(listen: &str) -> (UmlGuest, Process) {
     let (mut guest, mut cables) = (UmlGuest::builder("host"), Vec::new());
     for _ in 0..2 {
         let (theirs, ours) = nic_pair().unwrap();
@@ -24,7 +28,7 @@ fn guest_and_target(listen: &str) -> (UmlGuest, interop::process::Process) {
     for (number, cable) in cables.into_iter().enumerate() {
         target = target.socket_path(cable, &format!("10.77.{number}.2/24"));
     }
-    let mut target = target.spawn_alone("target", guest.dir()).unwrap();
+    let mut target = target.spawn_alone(None, "target", guest.dir()).unwrap();
     target.wait_for_output("listening on 10.77.0.2", LIMIT).unwrap();
     let addresses = "set -e\nfor i in 0 1; do ip addr add 10.77.$i.1/24 dev vec$i; ip link set vec$i up; done";
     guest.exec(addresses, LIMIT).unwrap();
@@ -89,4 +93,55 @@ fn linux_finds_two_paths_to_one_disk() {
         let received: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         assert!(received > 8 << 20, "{nic} carries its share: {output}");
     }
+}
+
+/// Bytes that are written and read back.
+const LEN: u64 = 24 << 20;
+
+/// Writes a file to a disk and reads it back, with commands that `host` begins, and expects every path to have had a part in it.
+fn write_and_read(lab: &Lab, host: impl Fn(&str) -> Process) {
+    let sent = lab.payload("sent", LEN).unwrap();
+    let received = lab.dir.path().join("received");
+    let carried = |path: usize| lab.topology.traffic(path).map(|traffic| traffic.rx + traffic.tx).unwrap();
+    let before: Vec<u64> = (0..PATHS).map(carried).collect();
+    host(&format!("nvme write -d {}", sent.path.display())).succeed(LIMIT).unwrap();
+    host(&format!("nvme read -z {LEN} -d {}", received.display())).succeed(LIMIT).unwrap();
+    assert_eq!(sent.bytes().unwrap(), std::fs::read(&received).unwrap());
+    for (path, before) in before.into_iter().enumerate() {
+        let new = carried(path) - before;
+        assert!(new > LEN / 20, "path {path} carried {new} bytes");
+    }
+}
+
+#[test]
+fn our_host_on_linux_mptcp_uses_our_target_over_three_paths() {
+    let lab = Lab::new("nvme-host", Link::Veth).unwrap();
+    endpoints::set_limits(lab.topology.kernel(), 8, 8).unwrap();
+    let address = stack_addr(Family::V4, 0);
+    let target = Stack::subcommand("nvme target --namespace memory:64M").with(&format!("--listen {address}:4420"));
+    let target = target.paths(&lab.topology, Family::V4, ",signal");
+    let mut target = target.spawn_alone(Some(lab.topology.stack()), "target", lab.dir.path()).unwrap();
+    target.wait_for_output("listening on", LIMIT).unwrap();
+    write_and_read(&lab, |words| {
+        let host = Stack::subcommand(words).with(&format!("-a {address} -n {NQN} --kernel mptcp"));
+        host.spawn_alone(Some(lab.topology.kernel()), "host", lab.dir.path()).unwrap()
+    });
+    assert!(target.is_running());
+}
+
+#[test]
+fn our_host_uses_our_target_on_linux_mptcp_over_three_paths() {
+    let lab = Lab::new("nvme-target", Link::Veth).unwrap();
+    endpoints::set_limits(lab.topology.kernel(), 8, 8).unwrap();
+    let address = kernel_addr(Family::V4, 0);
+    let target = Stack::subcommand("nvme target --namespace memory:64M --kernel mptcp");
+    let target = target.with(&format!("--listen {address}:4420"));
+    let mut target = target.spawn_alone(Some(lab.topology.kernel()), "target", lab.dir.path()).unwrap();
+    target.wait_for_output("listening on", LIMIT).unwrap();
+    write_and_read(&lab, |words| {
+        let host = Stack::subcommand(words).with(&format!("-a {address} -n {NQN}"));
+        let host = host.paths(&lab.topology, Family::V4, "");
+        host.spawn_alone(Some(lab.topology.stack()), "host", lab.dir.path()).unwrap()
+    });
+    assert!(target.is_running());
 }
