@@ -1,0 +1,253 @@
+//! A host and a target, each in a thread, over the kernel's TCP and over two paths of our own stack.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mptcp_sdk::{Config, DeviceSpec, Engine, InterfaceSpec, Limits};
+use nvme_io::net::{KernelNet, Net, Protocol, StackNet};
+use nvme_io::{Host, HostError, Server, Stopper};
+use nvme_tcp::command::{BlockRange, IoCommand, Nqn, Sqe, StatusCode};
+use nvme_tcp::host::{Completion, ControllerConfig, HostIdentity, Outcome, Request};
+use nvme_tcp::pdu::Digests;
+use nvme_tcp::target::{AllowedHosts, MemoryStore, Namespace, Port, Subsystem, Target, TargetConfig};
+
+const NQN: &str = "nqn.2026-11.org.example:test";
+const SIZE: u64 = 16 << 20;
+const BLOCK: u32 = 4096;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn target() -> Arc<Target> {
+    let target = {
+        let short = Duration::from_millis(300);
+        Target::new(TargetConfig { setup_timeout: short, close_timeout: short, ..TargetConfig::default() }).unwrap()
+    };
+    let nqn = Nqn::new(NQN).unwrap();
+    let (serial, model) = ("1".to_owned(), "test".to_owned());
+    target.add_subsystem(Subsystem { nqn: nqn.clone(), serial, model, hosts: AllowedHosts::Any }).unwrap();
+    let store = Arc::new(MemoryStore::new(SIZE));
+    let namespace = Namespace { nsid: 1, store, block_size: BLOCK, uuid: [1; 16], group: 1, read_only: false };
+    target.add_namespace(&nqn, namespace).unwrap();
+    target
+}
+
+/// A target in a thread of its own, which ends with this.
+struct Running {
+    stopper: Stopper,
+    thread: Option<std::thread::JoinHandle<()>>,
+    target: Arc<Target>,
+    address: SocketAddr,
+}
+
+impl Running {
+    fn start(net: impl Net + Send + 'static, address: &str) -> Self {
+        let target = target();
+        let mut server = Server::new(net, Arc::clone(&target));
+        let address = server.listen(1, address.parse().unwrap()).unwrap();
+        target.add_port(Port { id: 1, address });
+        let stopper = server.stopper();
+        let thread = std::thread::spawn(move || server.run().unwrap());
+        Self { stopper, thread: Some(thread), target, address }
+    }
+
+    fn over_the_kernel() -> Self {
+        Self::start(KernelNet::new(Protocol::Tcp).unwrap(), "127.0.0.1:0")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn config(queues: u16, digests: Digests) -> ControllerConfig {
+    let host = Nqn::new("nqn.2026-11.org.example:host").unwrap();
+    let identity = HostIdentity { host_id: [7; 16], host, subsystem: Nqn::new(NQN).unwrap() };
+    let mut config = ControllerConfig::new(identity, queues);
+    config.admin.offer.digests = digests;
+    config
+}
+
+/// Two engines with two cables between them.
+fn engines() -> [Engine; 2] {
+    let mut configs = [Config::default(), Config::default()];
+    for cable in 1..=2 {
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        for (end, socket) in [ours, theirs].into_iter().enumerate() {
+            socket.set_nonblocking(true).unwrap();
+            let address = format!("10.9.{cable}.{}/24", end + 1).parse().unwrap();
+            let mut spec = InterfaceSpec::new(DeviceSpec::UnixFd(OwnedFd::from(socket)), [address]);
+            spec.flags.subflow = cable == 2 && end == 0;
+            spec.flags.signal = cable == 2 && end == 1;
+            configs[end].interfaces.push(spec);
+        }
+    }
+    configs.map(|mut config| {
+        config.stack.limits = Limits { subflows: 8, add_addr_accepted: 8 };
+        Engine::new(config).unwrap()
+    })
+}
+
+/// Reads and writes of all lengths up to the limit, on all queues at a time, against a model of what the disk holds.
+fn random_io<N: Net>(host: &mut Host<N>, count: usize) {
+    let mut random = 0x1234_5678_9abc_def1_u64;
+    let mut draw = move |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let blocks = SIZE / u64::from(BLOCK);
+    let mut model = vec![0_u8; usize::try_from(SIZE).unwrap()];
+    // What is under way: no two of them overlap, unless both read.
+    let mut under_way: Vec<Option<(BlockRange, bool)>> = vec![None; 64];
+    let (mut begun, mut done) = (0, 0);
+    while done < count {
+        for queue in 0..host.queues() {
+            while let Some(completion) = host.poll_completion(queue) {
+                let token = usize::try_from(completion.request.token).unwrap();
+                let (range, write) = under_way[token].take().unwrap();
+                assert!(completion.outcome.is_success(), "{:?}", completion.outcome);
+                if !write {
+                    let start = usize::try_from(range.start).unwrap() * BLOCK as usize;
+                    let read = completion.request.into_received().to_contiguous();
+                    assert!(read[..] == model[start..start + read.len()], "at {start}");
+                }
+                done += 1;
+            }
+        }
+        while begun < count
+            && let Some(token) = under_way.iter().position(Option::is_none)
+        {
+            let most = if draw(8) == 0 { 64 } else { 4 };
+            let length = 1 + draw(most);
+            let range = BlockRange { start: draw(blocks - length), count: u32::try_from(length).unwrap() };
+            let write = draw(2) == 0;
+            let end = |range: &BlockRange| range.start + u64::from(range.count);
+            let clashes = |(other, writes): &(BlockRange, bool)| {
+                (write || *writes) && other.start < end(&range) && range.start < end(other)
+            };
+            let queue = usize::try_from(draw(host.queues() as u64)).unwrap();
+            if under_way.iter().flatten().any(clashes) || host.room(queue) == 0 {
+                break;
+            }
+            let request = if write {
+                let start = usize::try_from(range.start).unwrap() * BLOCK as usize;
+                let data: Vec<u8> = (0..range.count * BLOCK).map(|_| draw(256) as u8).collect();
+                model[start..start + data.len()].copy_from_slice(&data);
+                let command = IoCommand::Write { range, force_unit_access: draw(4) == 0 };
+                Request::new(command.to_sqe(1), token as u64).sending(Bytes::from(data))
+            } else {
+                let command = IoCommand::Read { range, force_unit_access: false };
+                Request::new(command.to_sqe(1), token as u64).receiving(range.count * BLOCK)
+            };
+            host.submit(queue, request).unwrap();
+            under_way[token] = Some((range, write));
+            begun += 1;
+        }
+        host.turn(Some(Duration::from_millis(100))).unwrap();
+    }
+}
+
+fn execute<N: Net>(host: &mut Host<N>, sqe: Sqe) -> Completion<u64> {
+    host.execute(0, Request::new(sqe, 0)).unwrap()
+}
+
+#[test]
+fn what_is_written_over_kernel_tcp_is_read() {
+    for digests in [Digests::NONE, Digests::BOTH] {
+        let running = Running::over_the_kernel();
+        let net = KernelNet::new(Protocol::Tcp).unwrap();
+        let mut host = Host::connect(net, running.address, config(3, digests), PATIENCE).unwrap();
+        assert_eq!(host.queues(), 3);
+        random_io(&mut host, 2_000);
+        assert!(execute(&mut host, IoCommand::Flush.to_sqe(1)).outcome.is_success());
+        host.shutdown(PATIENCE).unwrap();
+        drop(host);
+        wait_for("the controller to go", || running.target.controllers() == 0);
+    }
+}
+
+#[test]
+fn what_is_written_over_two_paths_of_our_stack_is_read() {
+    let [ours, theirs] = engines();
+    let running = Running::start(StackNet::new(theirs), "10.9.1.2:4420");
+    let mut host = Host::connect(StackNet::new(ours), running.address, config(2, Digests::BOTH), PATIENCE).unwrap();
+    random_io(&mut host, 2_000);
+    let stack = host.net().engine().stack();
+    let subflows: Vec<usize> = stack
+        .connections()
+        .filter_map(|conn| host.net().engine().report(conn))
+        .map(|report| report.subflows.len())
+        .collect();
+    assert_eq!(subflows, [2, 2, 2], "the admin queue and two others");
+    host.shutdown(PATIENCE).unwrap();
+}
+
+#[test]
+fn mistakes_are_answered_and_what_is_wrong_ends() {
+    let running = Running::over_the_kernel();
+    let mut host =
+        Host::connect(KernelNet::new(Protocol::Tcp).unwrap(), running.address, config(1, Digests::NONE), PATIENCE)
+            .unwrap();
+    let beyond = BlockRange { start: SIZE / u64::from(BLOCK), count: 1 };
+    let completion = execute(&mut host, IoCommand::Verify { range: beyond }.to_sqe(1));
+    let Outcome::Answered { status, .. } = completion.outcome else { panic!("{:?}", completion.outcome) };
+    assert_eq!(status.code, StatusCode::LbaOutOfRange);
+    // Who says nothing is given up, and so is who says nonsense; the host that behaves stays.
+    let mut idle = std::net::TcpStream::connect(running.address).unwrap();
+    let mut rude = std::net::TcpStream::connect(running.address).unwrap();
+    std::io::Write::write_all(&mut rude, &[0xff; 256]).unwrap();
+    for stream in [&mut idle, &mut rude] {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut farewell = Vec::new();
+        let _ = std::io::Read::read_to_end(stream, &mut farewell);
+        // A C2HTermReq, or nothing.
+        assert!(farewell.is_empty() || farewell[0] == 0x03, "{farewell:?}");
+        stream.shutdown(std::net::Shutdown::Both).ok();
+    }
+    assert!(execute(&mut host, IoCommand::Flush.to_sqe(1)).outcome.is_success());
+}
+
+#[test]
+fn a_wrong_name_and_a_closed_port_are_told() {
+    let running = Running::over_the_kernel();
+    let mut wrong = config(1, Digests::NONE);
+    wrong.admin.identity.subsystem = Nqn::new("nqn.2026-11.org.example:none").unwrap();
+    let connect = |address, config| {
+        Host::connect(KernelNet::new(Protocol::Tcp).unwrap(), address, config, PATIENCE).err().unwrap()
+    };
+    let error = connect(running.address, wrong);
+    assert!(matches!(error, HostError::Controller(_)), "{error}");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    connect(closed, config(1, Digests::NONE));
+}
+
+#[test]
+fn a_host_that_is_gone_leaves_nothing_behind() {
+    let running = Running::over_the_kernel();
+    let host =
+        Host::connect(KernelNet::new(Protocol::Tcp).unwrap(), running.address, config(4, Digests::NONE), PATIENCE)
+            .unwrap();
+    assert_eq!(running.target.controllers(), 1);
+    // As if it had been killed: no shutdown.
+    drop(host);
+    wait_for("the controller to go", || running.target.controllers() == 0);
+}
+
+fn wait_for(what: &str, done: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + PATIENCE;
+    while !done() {
+        assert!(std::time::Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
