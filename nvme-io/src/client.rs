@@ -51,6 +51,8 @@ pub struct Host<N: Net> {
     pieces: Vec<Bytes>,
     /// The controller has shut down.
     is_shut_down: bool,
+    /// Why a connection could not be made.
+    refused: Option<io::Error>,
     /// What the controller has told since it was asked last.
     changes: Vec<ControllerEvent>,
 }
@@ -89,6 +91,7 @@ impl<N: Net> Host<N> {
             events: Vec::new(),
             pieces: Vec::new(),
             is_shut_down: false,
+            refused: None,
             changes: Vec::new(),
         };
         let end = now + patience;
@@ -247,6 +250,9 @@ impl<N: Net> Host<N> {
     }
 
     fn take_events(&mut self) -> Result<(), HostError> {
+        if let Some(error) = self.refused.take() {
+            return Err(error.into());
+        }
         while let Some(event) = self.controller.poll_event() {
             match event {
                 ControllerEvent::Completed(completion) => self.answers.push(completion),
@@ -290,7 +296,15 @@ impl<N: Net> Host<N> {
             NetEvent::Readable(_) => self.receive(link, is_admin, at, now),
             NetEvent::Failed(_, error) => {
                 tracing::debug!(link = link.0, %error, "a connection has failed");
+                let connected = if is_admin {
+                    self.admin.connected
+                } else {
+                    at.is_none_or(|at| self.queues[at].connection.connected)
+                };
                 self.lose(is_admin, at, now);
+                if !connected {
+                    self.refused = Some(error);
+                }
             }
             NetEvent::Writable(_) | NetEvent::Accepted(..) => {}
         }

@@ -229,7 +229,8 @@ fn a_wrong_name_and_a_closed_port_are_told() {
     let error = connect(running.address, wrong);
     assert!(matches!(error, HostError::Controller(_)), "{error}");
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    connect(closed, config(1, Digests::NONE));
+    let error = connect(closed, config(1, Digests::NONE));
+    assert!(matches!(&error, HostError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused), "{error}");
 }
 
 #[test]
