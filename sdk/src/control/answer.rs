@@ -68,84 +68,32 @@ fn answered(engine: &mut Engine, request: Request) -> Result<Reply, String> {
             let Limits { subflows, add_addr_accepted } = engine.stack().limits();
             Reply::Limits { subflows, add_addr_accepted }
         }
-        Request::SetLimits { subflows, add_addr_accepted } => {
-            let before = engine.stack().limits();
-            let subflows = subflows.unwrap_or(before.subflows);
-            if subflows > Limits::MAX_SUBFLOWS {
-                return Err(format!("subflows is {subflows}, but must be 0 to {}", Limits::MAX_SUBFLOWS));
-            }
-            let add_addr_accepted = add_addr_accepted.unwrap_or(before.add_addr_accepted);
-            engine.set_limits(Limits { subflows, add_addr_accepted });
-            Reply::Done
-        }
+        Request::SetLimits { subflows, add_addr_accepted } => set_limits(engine, subflows, add_addr_accepted)?,
         Request::Links => Reply::Links(links(engine)),
         Request::SetLink { interface, up } => {
             let interface = find_interface(engine, &interface)?;
             engine.set_link(interface, up);
             Reply::Done
         }
-        Request::Policy => {
-            let stack = engine.stack();
-            let text = |rule| rule_to_text(rule, |interface| name_of(engine, interface));
-            let rules = stack.policy().rules.iter().zip(stack.policy_usage());
-            let rules = rules.map(|(rule, used)| RuleEntry { rule: text(rule), used }).collect();
-            Reply::Policy { rules, node: stack.policy().node }
-        }
-        Request::SetNode { node } => {
-            let policy = PathPolicy { node, ..engine.stack().policy().clone() };
-            engine.set_policy(policy).map_err(|error| error.to_string())?;
-            Reply::Done
-        }
-        Request::AddInterface { interface } => {
-            let spec: InterfaceSpec = interface.parse().map_err(|error: InvalidInterface| error.to_string())?;
-            if spec.device.is_descriptor() {
-                return Err(format!(
-                    "'{interface}' names a descriptor, which only the start of a process can hand over"
-                ));
-            }
-            engine.add_interface(spec).map_err(|error| error.to_string())?;
-            Reply::Done
-        }
+        Request::Policy => policy(engine),
+        Request::SetNode { node } => change_policy(engine, |policy| policy.node = node)?,
+        Request::AddInterface { interface } => add_interface(engine, &interface)?,
         Request::AddRule { rule } => {
             let rule = rule_from_text(&rule, &interface_names(engine)).map_err(|error| error.to_string())?;
-            let mut policy = engine.stack().policy().clone();
-            policy.rules.push(rule);
-            engine.set_policy(policy).map_err(|error| error.to_string())?;
-            Reply::Done
+            change_policy(engine, |policy| policy.rules.push(rule))?
         }
-        Request::RemoveRule { rule } => {
-            let mut policy = engine.stack().policy().clone();
-            match rule {
-                None => policy.rules.clear(),
-                Some(index) if index < policy.rules.len() => {
-                    policy.rules.remove(index);
-                }
-                Some(index) => return Err(format!("there is no rule {index}")),
+        Request::RemoveRule { rule: None } => change_policy(engine, |policy| policy.rules.clear())?,
+        Request::RemoveRule { rule: Some(index) } => {
+            if index >= engine.stack().policy().rules.len() {
+                return Err(format!("there is no rule {index}"));
             }
-            engine.set_policy(policy).map_err(|error| error.to_string())?;
-            Reply::Done
+            change_policy(engine, |policy| {
+                policy.rules.remove(index);
+            })?
         }
         Request::Strategy => Reply::Strategy(engine.stack().path_strategy().to_string()),
-        Request::SetStrategy { strategy, connection } => {
-            let kind: PathStrategyKind = strategy.parse().map_err(|error: UnknownStrategy| error.to_string())?;
-            match connection {
-                None => engine.set_path_strategy(&kind),
-                Some(handle) => {
-                    let conn = find(engine, &handle)?;
-                    engine.set_strategy_of(conn, &kind).map_err(|error| error.to_string())?;
-                }
-            }
-            Reply::Done
-        }
-        Request::Blackholes => {
-            let now = engine.now();
-            let entry = |known: &Blackhole| BlackholeEntry {
-                destination: known.destination,
-                seconds: (known.until - now).as_secs(),
-                times: known.times,
-            };
-            Reply::Blackholes(engine.stack().blackholes().iter().map(entry).collect())
-        }
+        Request::SetStrategy { strategy, connection } => set_strategy(engine, &strategy, connection.as_deref())?,
+        Request::Blackholes => blackholes(engine),
         Request::ForgetBlackholes => {
             engine.forget_blackholes();
             Reply::Done
@@ -158,6 +106,63 @@ fn answered(engine: &mut Engine, request: Request) -> Result<Reply, String> {
             }
         }
     })
+}
+
+fn set_limits(engine: &mut Engine, subflows: Option<u8>, add_addr_accepted: Option<u8>) -> Result<Reply, String> {
+    let before = engine.stack().limits();
+    let subflows = subflows.unwrap_or(before.subflows);
+    if subflows > Limits::MAX_SUBFLOWS {
+        return Err(format!("subflows is {subflows}, but must be 0 to {}", Limits::MAX_SUBFLOWS));
+    }
+    let add_addr_accepted = add_addr_accepted.unwrap_or(before.add_addr_accepted);
+    engine.set_limits(Limits { subflows, add_addr_accepted });
+    Ok(Reply::Done)
+}
+
+fn policy(engine: &Engine) -> Reply {
+    let stack = engine.stack();
+    let text = |rule| rule_to_text(rule, |interface| name_of(engine, interface));
+    let rules = stack.policy().rules.iter().zip(stack.policy_usage());
+    let rules = rules.map(|(rule, used)| RuleEntry { rule: text(rule), used }).collect();
+    Reply::Policy { rules, node: stack.policy().node }
+}
+
+fn change_policy(engine: &mut Engine, change: impl FnOnce(&mut PathPolicy)) -> Result<Reply, String> {
+    let mut policy = engine.stack().policy().clone();
+    change(&mut policy);
+    engine.set_policy(policy).map_err(|error| error.to_string())?;
+    Ok(Reply::Done)
+}
+
+fn add_interface(engine: &mut Engine, interface: &str) -> Result<Reply, String> {
+    let spec: InterfaceSpec = interface.parse().map_err(|error: InvalidInterface| error.to_string())?;
+    if spec.device.is_descriptor() {
+        return Err(format!("'{interface}' names a descriptor, which only the start of a process can hand over"));
+    }
+    engine.add_interface(spec).map_err(|error| error.to_string())?;
+    Ok(Reply::Done)
+}
+
+fn set_strategy(engine: &mut Engine, strategy: &str, connection: Option<&str>) -> Result<Reply, String> {
+    let kind: PathStrategyKind = strategy.parse().map_err(|error: UnknownStrategy| error.to_string())?;
+    match connection {
+        None => engine.set_path_strategy(&kind),
+        Some(handle) => {
+            let conn = find(engine, handle)?;
+            engine.set_strategy_of(conn, &kind).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(Reply::Done)
+}
+
+fn blackholes(engine: &Engine) -> Reply {
+    let now = engine.now();
+    let entry = |known: &Blackhole| BlackholeEntry {
+        destination: known.destination,
+        seconds: (known.until - now).as_secs(),
+        times: known.times,
+    };
+    Reply::Blackholes(engine.stack().blackholes().iter().map(entry).collect())
 }
 
 fn links(engine: &Engine) -> Vec<LinkEntry> {
