@@ -80,7 +80,7 @@ impl Shared {
         match operation {
             Operation::Read { extent, mut into } => {
                 let _guard = self.with_others();
-                let result = self.read(extent).map(|bytes| into.push(bytes)).map_err(|error| failed("read", &error));
+                let result = self.read(extent).map(|bytes| into.push(bytes)).map_err(|error| unread(&error));
                 (result, into)
             }
             Operation::Write { offset, data, force_unit_access } => {
@@ -93,7 +93,7 @@ impl Shared {
                 let mode = if deallocate { PUNCH } else { FallocateFlags::ZERO_RANGE };
                 let zeroed = match fallocate(&self.file, mode, extent.offset, extent.length) {
                     Ok(()) => Ok(()),
-                    Err(_) => self.write_zeroes(extent).map_err(|error| failed("zero", &error)),
+                    Err(_) => self.write_zeroes(extent).map_err(|error| unwritten(&error)),
                 };
                 (zeroed.and_then(|()| if force_unit_access { self.sync() } else { Ok(()) }), Payload::new())
             }
@@ -106,7 +106,7 @@ impl Shared {
                 (Ok(()), Payload::new())
             }
             Operation::Verify { extent } => {
-                (self.read(extent).map(drop).map_err(|error| failed("verify", &error)), Payload::new())
+                (self.read(extent).map(drop).map_err(|error| unread(&error)), Payload::new())
             }
             Operation::Compare { offset, data } => {
                 let _guard = self.with_others();
@@ -122,7 +122,7 @@ impl Shared {
                 let read: io::Result<Payload> = sources.into_iter().map(|source| self.read(source)).collect();
                 match read {
                     Ok(data) => (self.write(destination, &data, force_unit_access), data),
-                    Err(error) => (Err(failed("read", &error)), Payload::new()),
+                    Err(error) => (Err(unread(&error)), Payload::new()),
                 }
             }
         }
@@ -147,10 +147,7 @@ impl Shared {
     fn write(&self, offset: u64, data: &Payload, force_unit_access: bool) -> Result<(), StatusCode> {
         let mut at = offset;
         for piece in data.pieces() {
-            self.file.write_all_at(piece, at).map_err(|error| match error.kind() {
-                io::ErrorKind::StorageFull => StatusCode::CapacityExceeded,
-                _ => failed("write", &error),
-            })?;
+            self.file.write_all_at(piece, at).map_err(|error| unwritten(&error))?;
             at += piece.len() as u64;
         }
         if force_unit_access { self.sync() } else { Ok(()) }
@@ -168,21 +165,28 @@ impl Shared {
 
     fn compare(&self, offset: u64, data: &Payload) -> Result<(), StatusCode> {
         let stored = self.read(Extent { offset, length: data.len() as u64 });
-        let stored = stored.map_err(|error| failed("read", &error))?;
+        let stored = stored.map_err(|error| unread(&error))?;
         let equal = data.pieces().flatten().eq(stored.iter());
         if equal { Ok(()) } else { Err(StatusCode::CompareFailure) }
     }
 
     fn sync(&self) -> Result<(), StatusCode> {
-        self.file.sync_data().map_err(|error| failed("flush", &error))
+        self.file.sync_data().map_err(|error| unwritten(&error))
     }
 }
 
 const PUNCH: FallocateFlags = FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
 
-fn failed(what: &str, error: &io::Error) -> StatusCode {
-    tracing::warn!(%error, what, "storage has failed");
-    if what == "read" || what == "verify" { StatusCode::UnrecoveredRead } else { StatusCode::WriteFault }
+/// What a host is told of an error in reading.
+fn unread(error: &io::Error) -> StatusCode {
+    tracing::warn!(%error, "storage cannot be read");
+    StatusCode::UnrecoveredRead
+}
+
+/// What a host is told of an error in writing.
+fn unwritten(error: &io::Error) -> StatusCode {
+    tracing::warn!(%error, "storage cannot be written");
+    if error.kind() == io::ErrorKind::StorageFull { StatusCode::CapacityExceeded } else { StatusCode::WriteFault }
 }
 
 #[cfg(test)]
