@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use hashbrown::HashMap;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
@@ -32,8 +32,8 @@ pub struct KernelNet {
     links: HashMap<u32, Link>,
     next: u32,
     epoch: Instant,
-    /// Where bytes are read into; what is read of it is split off.
-    buffer: BytesMut,
+    /// Where bytes are read into; empty in between.
+    buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -44,10 +44,10 @@ struct Link {
     blocked: bool,
 }
 
-/// Bytes of a buffer to read into. What is read shares it.
-const BUFFER: usize = 256 * 1024;
-/// Less than this is not worth a system call.
-const LEAST_READ: usize = 16 * 1024;
+/// Bytes that are read at a time.
+const BUFFER: usize = 64 * 1024;
+/// What is shorter than this is copied, so that a command does not hold a buffer.
+const SHORT: usize = 2048;
 /// Pieces that are sent with one system call.
 const PIECES: usize = 64;
 const BACKLOG: i32 = 1024;
@@ -74,7 +74,7 @@ impl KernelNet {
             links: HashMap::new(),
             next: 0,
             epoch: Instant::now(),
-            buffer: BytesMut::new(),
+            buffer: Vec::with_capacity(BUFFER),
         })
     }
 
@@ -200,13 +200,18 @@ impl Net for KernelNet {
     }
 
     fn receive(&mut self, link: LinkId) -> io::Result<Received> {
-        if self.buffer.len() < LEAST_READ {
-            self.buffer = BytesMut::zeroed(BUFFER);
-        }
         let link = self.links.get_mut(&link.0).ok_or(io::ErrorKind::NotConnected)?;
-        match rustix::io::read(&link.socket, &mut self.buffer[..]) {
+        match rustix::io::read(&link.socket, rustix::buffer::spare_capacity(&mut self.buffer)) {
             Ok(0) => Ok(Received::End),
-            Ok(count) => Ok(Received::Data(self.buffer.split_to(count).freeze())),
+            Ok(count) if count < SHORT => {
+                let bytes = Bytes::copy_from_slice(&self.buffer);
+                self.buffer.clear();
+                Ok(Received::Data(bytes))
+            }
+            Ok(_) => {
+                let buffer = std::mem::replace(&mut self.buffer, Vec::with_capacity(BUFFER));
+                Ok(Received::Data(Bytes::from(buffer)))
+            }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(Received::Nothing),
             Err(error) => Err(error.into()),
         }
