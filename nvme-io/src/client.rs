@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nvme_tcp::Transmit;
 use nvme_tcp::host::{
     CommandId, Completion, Controller, ControllerConfig, ControllerError, ControllerEvent, Queue, QueueError,
     QueueState, Refused, Request,
 };
-use nvme_tcp::target::Transmit;
 
 use crate::net::{LinkId, Net, NetEvent, Outgoing, Received};
 

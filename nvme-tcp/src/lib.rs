@@ -16,3 +16,6 @@ pub mod command;
 pub mod host;
 pub mod pdu;
 pub mod target;
+mod transmit;
+
+pub use transmit::{Class, Transmit};

@@ -5,7 +5,7 @@ use std::io;
 
 use bytes::{Buf, Bytes};
 use mptcp_sdk::core::TrafficClass;
-use nvme_tcp::target::{Class, Transmit};
+use nvme_tcp::{Class, Transmit};
 
 use super::{LinkId, Net};
 

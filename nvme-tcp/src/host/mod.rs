@@ -8,6 +8,7 @@
 //! A program drives an I/O queue so; a [`Controller`] likewise, with [`ControllerEvent`]s for completions:
 //!
 //! ```
+//! # use nvme_tcp::Transmit;
 //! # use nvme_tcp::host::*;
 //! # use std::time::Duration;
 //! # fn round(
@@ -63,5 +64,3 @@ pub use queue::{HostIdentity, MAX_ENTRIES, Queue, QueueConfig, QueueError, Queue
 pub use reconnect::{ReconnectAction, ReconnectPolicy, Reconnector};
 pub use replay::{Verdict, is_repeatable, judge};
 pub use request::{CommandId, Completion, Data, Outcome, Request};
-
-pub use crate::target::{Class, Transmit};

@@ -17,6 +17,7 @@ use crate::command::{Cqe, FabricsCommand};
 use crate::pdu::{
     C2hData, CapsuleResp, Decoder, Encoder, Event, H2cData, IcReq, Parameters, Pdu, Role, TermReq, Violation,
 };
+use crate::{Class, Transmit};
 
 /// SQHD in the completion of Connect when there will be no SQ flow control.
 const NO_FLOW_CONTROL: u16 = 0xffff;
@@ -128,26 +129,6 @@ pub enum CloseReason {
     /// The caller has closed it.
     #[error("the transport is closed")]
     Transport,
-}
-
-/// How urgent something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Completions, R2Ts and whatever else is small and waited for.
-    Latency,
-    /// Data.
-    Bulk,
-}
-
-/// What [`Connection::poll_transmit`] has appended: one PDU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// How urgent it is.
-    pub class: Class,
-    /// Bytes.
-    pub length: usize,
-    /// Whether a message ends here: with all PDUs, except when more data of the same command follows.
-    pub end_of_message: bool,
 }
 
 impl Connection {

@@ -4,6 +4,7 @@
 //! with the bytes that come, the time, and the completions of its [`Backends`]:
 //!
 //! ```
+//! # use nvme_tcp::Transmit;
 //! # use nvme_tcp::target::*;
 //! # use std::time::Duration;
 //! # fn round(
@@ -63,6 +64,6 @@ pub use backend::{
     Backend, Backends, Completion, Extent, MemoryStore, NullStore, Operation, Store, StoreId, Submission, Token,
 };
 pub use config::{SuccessPolicy, TargetConfig, TargetError};
-pub use connection::{Class, CloseReason, Connection, ConnectionSettings, ConnectionState, Transmit};
+pub use connection::{CloseReason, Connection, ConnectionSettings, ConnectionState};
 pub use registry::{Port, Referral, Target};
 pub use subsystem::{AllowedHosts, Namespace, Subsystem};

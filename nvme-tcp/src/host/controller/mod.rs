@@ -20,8 +20,9 @@ pub use error::{ControllerError, Defect};
 use super::discovery::DiscoveryLog;
 use super::{
     AnaStates, CommandId, Completion, Namespace, Outcome, Queue, QueueConfig, QueueState, Refusal, Refused, Request,
-    Transmit, Unusable,
+    Unusable,
 };
+use crate::Transmit;
 use crate::command::{
     AdminCommand, AsyncEvent, Capabilities, IdentifyController, IdentifyNvmController, Status, Version,
 };

@@ -8,7 +8,7 @@ use super::{Phase, Queue, Transfer};
 use crate::command::{FABRICS, FabricsCommand, Sgl};
 use crate::host::Data;
 use crate::pdu::{CapsuleCmd, H2cData, Pdu};
-use crate::target::{Class, Transmit};
+use crate::{Class, Transmit};
 
 /// Bytes of data in one H2CData, however many the controller takes: commands do not have to wait behind more.
 const H2C_DATA: u32 = 128 * 1024;

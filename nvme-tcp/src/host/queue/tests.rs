@@ -10,11 +10,11 @@ use crate::command::{
     AdminCommand, BlockRange, ConnectAttributes, ConnectData, Cqe, FabricsCommand, InvalidParameter, IoCommand, Nqn,
     Placement, Status, StatusCode,
 };
-use crate::host::{Class, Transmit};
 use crate::pdu::{
     Alignment, C2hData, CapsuleResp, ControllerOffer, Digests, Event, Fes, HostOffer, Parameters, Pdu, PduType, R2t,
     TermReq, Violation,
 };
+use crate::{Class, Transmit};
 
 pub(super) const NOW: Duration = Duration::from_secs(1000);
 

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use zerocopy::IntoBytes;
 
 use super::*;
+use crate::Class;
 use crate::command::*;
 use crate::pdu::*;
 
