@@ -8,6 +8,7 @@ use interop::cli::Stack;
 use interop::endpoints;
 use interop::guest::{Nic, UmlGuest, nic_pair};
 use interop::lab::{Lab, PATHS};
+use interop::payload::Payload;
 use interop::process::Process;
 use interop::slots::Slot;
 use interop::topology::{Family, Link, kernel_addr, stack_addr};
@@ -144,4 +145,46 @@ fn our_host_uses_our_target_on_linux_mptcp_over_three_paths() {
         host.spawn_alone(Some(lab.topology.stack()), "host", lab.dir.path()).unwrap()
     });
     assert!(target.is_running());
+}
+
+/// Exports a disk in the guest's memory with the kernel's own target.
+const EXPORT: &str = "set -e
+    mount -t configfs none /sys/kernel/config
+    mkdir /sys/kernel/config/nullb/disk
+    cd /sys/kernel/config/nullb/disk
+    echo 64 >size; echo 4096 >blocksize; echo 1 >memory_backed; echo 1 >power
+    device=/dev/disk
+    [ -b $device ] || device=/dev/nullb$(cat index)
+    cd /sys/kernel/config/nvmet
+    mkdir subsystems/NQN; echo 1 >subsystems/NQN/attr_allow_any_host
+    mkdir subsystems/NQN/namespaces/1
+    echo -n $device >subsystems/NQN/namespaces/1/device_path
+    echo 1 >subsystems/NQN/namespaces/1/enable
+    mkdir ports/1
+    echo ipv4 >ports/1/addr_adrfam; echo tcp >ports/1/addr_trtype
+    echo 10.77.0.1 >ports/1/addr_traddr; echo 4420 >ports/1/addr_trsvcid
+    ln -s /sys/kernel/config/nvmet/subsystems/NQN ports/1/subsystems/NQN";
+
+#[test]
+fn our_host_uses_a_disk_of_linux() {
+    let _slot = Slot::take().unwrap();
+    let (theirs, ours) = nic_pair().unwrap();
+    let guest = UmlGuest::builder("target").memory(256).nic(Nic::Socket(theirs)).boot().unwrap();
+    guest.exec("ip addr add 10.77.0.1/24 dev vec0; ip link set vec0 up", LIMIT).unwrap();
+    guest.exec(&EXPORT.replace("NQN", NQN), LIMIT).unwrap();
+    let host = |words: &str| {
+        let host = Stack::subcommand(words).with("-a 10.77.0.1").socket_path(ours.try_clone().unwrap(), "10.77.0.2/24");
+        host.spawn_alone(None, "host", guest.dir()).unwrap().succeed(LIMIT).unwrap()
+    };
+    let log = host("nvme discover").stdout;
+    assert!(log.contains(NQN), "{log}");
+    let sent = Payload::create(guest.dir().join("sent"), LEN, 5).unwrap();
+    let received = guest.dir().join("received");
+    for options in ["", "-g -G -i 2"] {
+        host(&format!("nvme write -n {NQN} -d {} {options}", sent.path.display()));
+        host(&format!("nvme read -n {NQN} -z {LEN} -d {} {options}", received.display()));
+        assert_eq!(sent.bytes().unwrap(), std::fs::read(&received).unwrap());
+    }
+    let figures = host(&format!("nvme perf -n {NQN} --rw randrw --runtime 1 --json")).stdout;
+    assert!(figures.contains("\"iops\""), "{figures}");
 }
