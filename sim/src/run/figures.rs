@@ -8,7 +8,9 @@ use tcp_adapter::Instant;
 use super::sampler::Sampler;
 use super::world::World;
 use crate::results::{self, Unit, significant};
-use crate::scenario::{Amount, Bound, Dimension, Expectation, Metric, Rate, RateSpec, Scenario, Share, Size, Traffic};
+use crate::scenario::{
+    Amount, Bound, Dimension, Expectation, Metric, Rate, RateSpec, Scenario, Share, Size, Traffic, Work,
+};
 use crate::traffic::{Figures, Flow, State};
 
 /// Parts of a whole in a [`Share`].
@@ -155,6 +157,8 @@ impl Of<'_> {
                 let hosts = self.world.hosts.iter().filter(|host| ends.iter().any(|end| *end == host.name()));
                 Some(count(hosts.map(super::reinjections).sum()))
             }
+            // What is carried is more than data, and counted otherwise.
+            Metric::Duplicates if matches!(self.traffic.work, Work::Nvme(_)) => None,
             Metric::Duplicates => {
                 let delivered = self.world.traffic.delivered(self.index);
                 let carried = self.sampler.carried(self.world, self.index);

@@ -139,6 +139,12 @@ fn two_runs_of_one_seed_are_byte_identical() {
         count = 20
         think = "3ms"
         connections = 3
+        [[traffic]]
+        name = "disk"
+        kind = "nvme"
+        read = "50%"
+        count = 50
+        connections = 2
         "#,
     );
     let root = std::env::temp_dir().join(format!("mptcp-sim-run-{}", std::process::id()));
@@ -594,4 +600,41 @@ fn series_of_the_first_connections_only_are_told() {
         crate::results::summary_text(&report).contains(note) && crate::results::html::report(&report).contains(note)
     );
     assert_eq!(run_for_figures(&scenario, 1).unwrap().record.series_note(), None);
+}
+
+#[test]
+fn nvme_commands_all_complete_with_their_data_over_every_transport() {
+    for transport in ["mptcp", "tcp", "tcp-balanced", "bond-rr", "bond-hash"] {
+        for (read, [data, block]) in [("100%", [400, 4096]), ("0%", [400, 4096]), ("50%", [40, 131_072])] {
+            let text = format!(
+                r#"
+                [links.p1]
+                rate = "100Mbit"
+                delay = "2ms"
+                loss = "1%"
+                [links.p2]
+                like = "p1"
+                [[traffic]]
+                name = "disk"
+                kind = "nvme"
+                transport = "{transport}"
+                connections = 2
+                block = "{block}B"
+                depth = 8
+                read = "{read}"
+                count = {}
+                "#,
+                data / 2
+            );
+            let outcome = run(&scenario(&text), 5).unwrap_or_else(|error| panic!("{transport}, {read}: {error}"));
+            assert_eq!(outcome.unfinished, Vec::new(), "{transport}, {read}");
+            assert_eq!(value(&outcome, Metric::Delivered, "disk"), (data * block) as f64, "{transport}, {read}");
+            let seconds = value(&outcome, Metric::Completion, "disk");
+            let expected = data as f64 / seconds;
+            let rate = value(&outcome, Metric::RequestsPerSecond, "disk");
+            assert!((rate / expected - 1.0).abs() < 0.01, "{transport}, {read}: {rate}, {expected}");
+            // A round trip at least.
+            assert!(value(&outcome, Metric::LatencyP50, "disk") >= 0.004, "{transport}, {read}");
+        }
+    }
 }

@@ -84,7 +84,7 @@ pub use settings::{EndpointFlag, EndpointSpec, Endpoints, Heatmap, MOST_SERIES, 
 pub use shipped::{SHIPPED, Shipped};
 pub use sweep::{Axis, POINT_LIMIT, Point, Sweep};
 pub use topology::Hop;
-pub use traffic::{Flow, PhaseDistribution, Phases, Traffic, Transport, Work};
+pub use traffic::{AccessPattern, BlockLoad, Flow, PhaseDistribution, Phases, Traffic, Transport, Work};
 pub use units::{Picoseconds, Probability, Rate, Share, Size, Unit};
 
 use error::Place;

@@ -53,6 +53,7 @@ pub const SHIPPED: &[Shipped] = shipped![
     "slow-path-trap",
     "four-paths-lossless",
     "four-paths-lossy",
+    "nvme-four-paths",
     "bytedance",
     "blest",
     "blest-paced",

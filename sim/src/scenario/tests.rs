@@ -501,7 +501,31 @@ fn mistakes_are_one_sentence_with_the_line() {
         ),
         (
             "[[traffic]]\nkind = [\"bulk\", \"paced\"]",
-            "test.toml:6: traffic.1.kind is [\"bulk\", \"paced\"], but must be one of bulk, request, paced, message, trace",
+            "test.toml:6: traffic.1.kind is [\"bulk\", \"paced\"], but must be one of bulk, request, paced, message, trace, nvme",
+        ),
+        (
+            "[[traffic]]\nkind = \"nvme\"\nblock = \"1000B\"",
+            "test.toml:7: traffic.1.block is \"1000B\", but must be a multiple of 512 bytes, from 512B to 32MiB",
+        ),
+        (
+            "[[traffic]]\nkind = \"nvme\"\nread = \"101%\"",
+            "test.toml:7: traffic.1.read is \"101%\", but must be a percentage from 0% to 100%",
+        ),
+        (
+            "[[traffic]]\nkind = \"nvme\"\ndepth = 4096",
+            "test.toml:7: traffic.1.depth is 4096, but must be a whole number from 1 to 4095",
+        ),
+        (
+            "[[traffic]]\nkind = \"nvme\"\npattern = \"zipf\"",
+            "test.toml:7: traffic.1.pattern is \"zipf\", but must be one of random, sequential",
+        ),
+        (
+            "[[traffic]]\nkind = \"nvme\"\nblock = \"64KiB\"\nsize = \"4KiB\"",
+            "test.toml:8: traffic.1.size is \"4KiB\", but must be a size from that of a block to 1024TiB",
+        ),
+        (
+            "[[traffic]]\nkind = \"nvme\"\nbs = \"4KiB\"",
+            "test.toml:7: [traffic.1] has no key 'bs'; its keys are name, kind, from, to, transport, paths, connections, start, time, block, depth, read, pattern, size, count",
         ),
         (
             "[[traffic]]\nkind = \"bulk\"\nsize = \"1B\"",

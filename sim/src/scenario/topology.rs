@@ -226,6 +226,7 @@ impl Check<'_> {
         let endless = match &traffic.work {
             Work::Bulk { bytes, .. } => bytes.is_none(),
             Work::Request { count, .. } | Work::Message { count, .. } => count.is_none(),
+            Work::Nvme(load) => load.count.is_none(),
             Work::Paced { .. } => true,
             Work::Trace { .. } => false,
         };

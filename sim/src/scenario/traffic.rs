@@ -7,7 +7,7 @@ use super::field::{NONE, Text, tag, words};
 use super::file::NamedFile;
 use super::section::{Context, Section, is_name};
 use super::tree::Node;
-use super::units::{Rate, Size};
+use super::units::{Rate, Share, Size};
 
 /// What one application does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +118,35 @@ pub enum Work {
         /// The file.
         file: NamedFile,
     },
+    /// NVMe over TCP: each connection is an I/O queue.
+    Nvme(BlockLoad),
+}
+
+/// What a host does with a disk, in the words of fio.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockLoad {
+    /// Bytes that each command reads or writes.
+    pub block: Size,
+    /// Outstanding commands on each queue.
+    pub depth: u64,
+    /// Reads as a share of all commands.
+    pub read: Share,
+    /// Where commands go to.
+    pub pattern: AccessPattern,
+    /// Bytes of the disk.
+    pub size: Size,
+    /// Commands of each queue; `None`: no end.
+    pub count: Option<u64>,
+}
+
+words! {
+    /// Where the commands for a disk go to.
+    pub enum AccessPattern {
+        /// Anywhere.
+        Random = "random",
+        /// One after the other.
+        Sequential = "sequential",
+    }
 }
 
 /// Phases of activity and silence.
@@ -156,6 +185,8 @@ words! {
         Message = "message",
         /// [`Work::Trace`].
         Trace = "trace",
+        /// [`Work::Nvme`].
+        Nvme = "nvme",
     }
 }
 
@@ -168,6 +199,7 @@ fn keys(kind: Kind) -> &'static [&'static str] {
         Kind::Paced => &["direction", "size", "rate", "phases"],
         Kind::Message => &["direction", "size", "interval", "deadline", "count"],
         Kind::Trace => &["direction", "file"],
+        Kind::Nvme => &["block", "depth", "read", "pattern", "size", "count"],
     }
 }
 
@@ -249,6 +281,22 @@ fn read_work(section: &mut Section<'_>, kind: Kind) -> Result<Work, ScenarioErro
             }
         }
         Kind::Trace => Work::Trace { direction: section.get("direction", "up")?, file: section.file("file")? },
+        Kind::Nvme => Work::Nvme(read_block_load(section)?),
+    })
+}
+
+fn read_block_load(section: &mut Section<'_>) -> Result<BlockLoad, ScenarioError> {
+    let is_block = |size: &Size| size.0.is_multiple_of(512) && (512..=32 << 20).contains(&size.0);
+    let is_share = |share: &Share| (0..=1_000_000_000).contains(&share.0);
+    let block: Size = section.get_if("block", "4KiB", "a multiple of 512 bytes, from 512B to 32MiB", is_block)?;
+    let is_disk = |size: &Size| (block.0..=1 << 50).contains(&size.0);
+    Ok(BlockLoad {
+        block,
+        depth: section.count("depth", 32, 1..=4095)?,
+        read: section.get_if("read", "100%", "a percentage from 0% to 100%", is_share)?,
+        pattern: section.get("pattern", "random")?,
+        size: section.get_if("size", "512MiB", "a size from that of a block to 1024TiB", is_disk)?,
+        count: count(section)?,
     })
 }
 

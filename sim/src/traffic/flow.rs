@@ -300,7 +300,10 @@ impl Flow {
         while let Ok(received) = host.stack.recv(now, conn, PORTION) {
             match received {
                 Recv::Data(bytes) => {
-                    self.lanes[lane].deliver(now, &bytes);
+                    match &mut self.worker {
+                        Worker::Nvme(job) => job.receive(now, side, bytes),
+                        _ => _ = self.lanes[lane].deliver(now, &bytes),
+                    }
                     progress = true;
                 }
                 Recv::WouldBlock => break,
@@ -314,6 +317,13 @@ impl Flow {
             let waiting = host.stack.info(conn).map_or(0, |info| info.out_of_order as u64);
             figures.most_out_of_order = figures.most_out_of_order.max(waiting);
             self.worker.progress(now, side, &mut self.lanes, figures);
+        }
+        if let Worker::Nvme(job) = &self.worker
+            && job.is_broken()
+            && self.state == State::Running
+        {
+            self.state = State::Failed(CloseReason::Aborted);
+            host.stack.abort(now, conn);
         }
         let own = side.index();
         if self.lanes[lane].is_finished() && !self.lanes[own].is_sealed() {
@@ -329,6 +339,10 @@ impl Flow {
     fn write(&mut self, now: Instant, side: Side, host: &mut Host) {
         let party = &mut self.parties[side.index()];
         let Some(conn) = party.conn else { return };
+        if let Worker::Nvme(job) = &mut self.worker {
+            let stack = &mut host.stack;
+            job.send(side, |bytes, message| stack.send_message(now, conn, bytes, message).unwrap_or(0));
+        }
         let lane = &mut self.lanes[side.index()];
         while let Some(bytes) = lane.unwritten(PORTION) {
             let offered = bytes.len();

@@ -84,13 +84,19 @@ impl Lane {
         if right < bytes.len() {
             self.wrong += (bytes.len() - right) as u64;
         }
-        self.note_progress(now);
-        self.delivered += bytes.len() as u64;
-        self.last_delivery = Some(now);
-        if self.delivered == self.supply {
-            self.outstanding_since = None;
-        }
+        self.note_delivery(now, bytes.len() as u64);
         right
+    }
+
+    /// Bytes are written whose way to the stack is not this one.
+    pub(super) fn wrote_all(&mut self) {
+        self.written = self.supply;
+    }
+
+    /// Bytes have arrived that were checked elsewhere.
+    pub(super) fn complete(&mut self, now: Instant, bytes: u64, wrong: u64) {
+        self.wrong += wrong;
+        self.note_delivery(now, bytes);
     }
 
     /// The next message as a whole: where it begins and its length. It counts as written.
@@ -142,6 +148,15 @@ impl Lane {
     pub(super) fn halt(&mut self, now: Instant) {
         self.note_progress(now);
         self.outstanding_since = None;
+    }
+
+    fn note_delivery(&mut self, now: Instant, bytes: u64) {
+        self.note_progress(now);
+        self.delivered += bytes;
+        self.last_delivery = Some(now);
+        if self.delivered == self.supply {
+            self.outstanding_since = None;
+        }
     }
 
     fn note_progress(&mut self, now: Instant) {

@@ -4,6 +4,7 @@ pub(crate) mod datagram;
 mod figures;
 mod flow;
 mod lane;
+mod nvme;
 mod pattern;
 mod work;
 
@@ -72,6 +73,14 @@ pub enum TrafficError {
         /// What the stack says.
         reason: String,
     },
+    /// The ends of an NVMe queue refuse each other.
+    #[error("{flow} cannot be an NVMe queue: {reason}")]
+    Nvme {
+        /// The connection.
+        flow: String,
+        /// What they say.
+        reason: String,
+    },
     /// A trace cannot be read, or is none.
     #[error(transparent)]
     File(Box<ScenarioError>),
@@ -137,7 +146,8 @@ impl TrafficSet {
                     plan.datagrams = set.plan_datagrams(scenario, &plan, number);
                 }
                 let stream = streams.stream(&format!("traffic.{}.{connection}", traffic.name));
-                let worker = Worker::new(&traffic.work, writes.as_ref(), stream);
+                let worker = Worker::new(&traffic.work, writes.as_ref(), stream)
+                    .map_err(|reason| TrafficError::Nvme { flow: name.clone(), reason })?;
                 let mut flow = Flow::new(index, name, number as u64, plan, worker);
                 flow.listen(number, hosts)?;
                 set.flows.push(flow);

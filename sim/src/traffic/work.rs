@@ -9,6 +9,7 @@ use tcp_adapter::Instant;
 
 use super::figures::Figures;
 use super::lane::Lane;
+use super::nvme::Job;
 use crate::host::Side;
 use crate::random::Stream;
 use crate::scenario::{Flow as Direction, PhaseDistribution, Phases, Work};
@@ -22,6 +23,7 @@ pub(super) enum Worker {
     },
     Request(Box<Requests>),
     Writes(Box<Writes>),
+    Nvme(Box<Job>),
 }
 
 /// Requests and their responses.
@@ -84,14 +86,17 @@ pub(super) struct Pauses {
 }
 
 impl Worker {
-    /// A flow's application. `writes` are those of a trace, `stream` is for phases.
-    pub(super) fn new(work: &Work, writes: Option<&Arc<[(Duration, u64)]>>, stream: Stream) -> Self {
+    /// A flow's application. `writes` are those of a trace, `stream` is for phases and commands.
+    ///
+    /// # Errors
+    /// Why there cannot be such an application, in a few words.
+    pub(super) fn new(work: &Work, writes: Option<&Arc<[(Duration, u64)]>>, stream: Stream) -> Result<Self, String> {
         let both = |direction: Direction| match direction {
             Direction::Up => [true, false],
             Direction::Down => [false, true],
             Direction::Both => [true, true],
         };
-        match work {
+        Ok(match work {
             Work::Bulk { direction, bytes, back } => {
                 let size = bytes.map_or(u64::MAX, |bytes| bytes.0);
                 let bytes = both(*direction).map(|used| if used { size } else { back.0 });
@@ -123,7 +128,8 @@ impl Worker {
                 let schedule = Schedule::Listed { writes, next: 0, origin: Instant::ZERO };
                 Self::writes(both(*direction), schedule, 0, None)
             }
-        }
+            Work::Nvme(load) => Self::Nvme(Box::new(Job::new(load, stream)?)),
+        })
     }
 
     fn writes(lanes: [bool; 2], schedule: Schedule, size: u64, deadline: Option<Duration>) -> Self {
@@ -149,13 +155,14 @@ impl Worker {
                 writes.begin(now);
                 writes.write_due(now, lanes);
             }
+            Self::Nvme(job) => job.submit(now, lanes),
         }
     }
 
     /// When [`tick`](Self::tick) has something to do.
     pub(super) fn next_tick(&self) -> Option<Instant> {
         match self {
-            Self::Bulk { .. } => None,
+            Self::Bulk { .. } | Self::Nvme(_) => None,
             Self::Request(requests) => requests.due.front().copied(),
             Self::Writes(writes) => writes.next,
         }
@@ -164,7 +171,7 @@ impl Worker {
     /// Does what is due.
     pub(super) fn tick(&mut self, now: Instant, lanes: &mut [Lane; 2]) {
         match self {
-            Self::Bulk { .. } => {}
+            Self::Bulk { .. } | Self::Nvme(_) => {}
             Self::Request(requests) => requests.make_due(now, lanes),
             Self::Writes(writes) => writes.write_due(now, lanes),
         }
@@ -175,6 +182,7 @@ impl Worker {
         match self {
             Self::Bulk { .. } => {}
             Self::Request(requests) => requests.progress(now, at, lanes, figures),
+            Self::Nvme(job) => job.progress(now, at, lanes, figures),
             Self::Writes(writes) => {
                 let lane = &mut lanes[at.other().index()];
                 while let Some(written) = lane.pop_message() {
@@ -381,7 +389,7 @@ mod tests {
     }
 
     fn worker(work: &Work) -> Worker {
-        Worker::new(work, None, Streams::new(1).stream("work"))
+        Worker::new(work, None, Streams::new(1).stream("work")).unwrap()
     }
 
     #[test]
