@@ -10,7 +10,7 @@ use crate::steps::{StepError, step};
 const PACKAGES: [(&str, &[&str]); 4] = [
     ("paths and their instruments", &["iproute2", "ethtool", "tshark", "wireshark-common"]),
     ("peers", &["python3", "iperf3", "mptcpize"]),
-    ("disks and who uses them", &["nvme-cli", "fio", "e2fsprogs"]),
+    ("disks and who uses them", &["nvme-cli", "fio", "libnbd-bin", "qemu-utils", "e2fsprogs"]),
     ("the guests' kernel", &["gcc", "make", "flex", "bison", "bc", "binutils", "libc6-dev", "xz-utils", "tar", "dpkg"]),
 ];
 

@@ -4,6 +4,7 @@ mod config;
 mod copy;
 mod host;
 mod look;
+mod nbd;
 mod perf;
 mod store;
 mod target;
@@ -28,6 +29,7 @@ enum NvmeCommand {
     Read(copy::ReadArgs),
     Write(copy::WriteArgs),
     Perf(perf::PerfArgs),
+    Nbd(nbd::NbdArgs),
 }
 
 pub(crate) fn run(args: &NvmeArgs) -> Result<(), Failure> {
@@ -39,5 +41,6 @@ pub(crate) fn run(args: &NvmeArgs) -> Result<(), Failure> {
         NvmeCommand::Read(args) => copy::read(args),
         NvmeCommand::Write(args) => copy::write(args),
         NvmeCommand::Perf(args) => perf::run(args),
+        NvmeCommand::Nbd(args) => nbd::run(args),
     }
 }
