@@ -14,6 +14,7 @@ fn views(count: u32) -> Vec<SubflowView> {
         id: SubflowId(id),
         room: 64 << 10,
         mss: 1432,
+        mapping_cost: 28,
         backup: false,
         weight: 1 + id % 3,
         srtt: Some(Duration::from_micros(100 + u64::from(id * 37 % 16))),

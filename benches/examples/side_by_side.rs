@@ -4,26 +4,13 @@
 
 use std::time::Duration;
 
-use mptcp_benches::{Engine, Pair, Setup, TcpSetup, Wire, World};
+use mptcp_benches::{Engine, Pair, Setup, Side, TcpSetup, Wire, World, medians};
 use mptcp_core::SchedulerKind;
-use rustix::time::{ClockId, clock_gettime};
 use tcp_adapter::native::NativeStack;
 use tcp_adapter::smoltcp::SmoltcpStack;
 
 /// Bytes of a turn of bulk.
 const BULK: u64 = 8 << 20;
-/// Turns of each side.
-const TURNS: usize = 41;
-
-/// One side of a comparison.
-struct Side {
-    name: String,
-    /// What a turn amounts to, in `unit`.
-    amount: f64,
-    unit: &'static str,
-    turn: Box<dyn FnMut()>,
-}
-
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     for (name, comparison) in comparisons() {
@@ -78,33 +65,11 @@ fn comparisons() -> Vec<(String, Comparison)> {
 }
 
 fn compare(name: &str, mut sides: Vec<Side>) {
-    let mut times = vec![Vec::new(); sides.len()];
-    for _ in 0..TURNS {
-        for (side, times) in sides.iter_mut().zip(&mut times) {
-            let before = thread_time();
-            (side.turn)();
-            times.push(thread_time() - before);
-        }
-    }
-    let rates: Vec<f64> = times.iter_mut().zip(&sides).map(|(times, side)| side.amount / median(times)).collect();
+    let rates = medians(&mut sides);
     println!("{name}");
     for (side, rate) in sides.iter().zip(&rates) {
         println!("    {:<32} {rate:>12.1} {:<8} {:.3}", side.name, side.unit, rate / rates[0]);
     }
-}
-
-fn median(times: &mut [Duration]) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64()
-}
-
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
-fn side(name: String, amount: f64, unit: &'static str, turn: impl FnMut() + 'static) -> Side {
-    Side { name, amount, unit, turn: Box::new(turn) }
 }
 
 fn gigabits(bytes: u64) -> f64 {
@@ -114,7 +79,7 @@ fn gigabits(bytes: u64) -> f64 {
 fn tcp<T: Engine>(wire: Wire) -> Side {
     let mut pair = Pair::<T>::connected(&wire.under::<T>(Setup::default()));
     pair.transfer(64 << 20);
-    side(T::NAME.into(), gigabits(BULK), "Gbit/s", move || pair.transfer(BULK))
+    Side::new(T::NAME.into(), gigabits(BULK), "Gbit/s", move || pair.transfer(BULK))
 }
 
 fn bulk<T: Engine>(wire: Wire, setup: &Setup) -> Side {
@@ -123,7 +88,9 @@ fn bulk<T: Engine>(wire: Wire, setup: &Setup) -> Side {
     let protocol = if setup.mptcp { format!("mptcp, {} subflows", setup.links) } else { "plain".into() };
     let idle = if setup.idle > 0 { format!(", {} idle", setup.idle) } else { String::new() };
     let coalesced = if setup.coalesce { ", coalesced" } else { "" };
-    side(format!("{} {protocol}{idle}{coalesced}", T::NAME), gigabits(BULK), "Gbit/s", move || world.transfer(BULK))
+    Side::new(format!("{} {protocol}{idle}{coalesced}", T::NAME), gigabits(BULK), "Gbit/s", move || {
+        world.transfer(BULK)
+    })
 }
 
 fn idle() -> Vec<Side> {
@@ -142,13 +109,13 @@ const ROUND_TRIPS: u32 = 2_000;
 fn tcp_ping<T: Engine>() -> Side {
     let mut pair = Pair::<T>::connected(&Setup::default());
     pair.ping_pong(ROUND_TRIPS, 64);
-    side(T::NAME.into(), f64::from(ROUND_TRIPS) / 1e3, "k/s", move || pair.ping_pong(ROUND_TRIPS, 64))
+    Side::new(T::NAME.into(), f64::from(ROUND_TRIPS) / 1e3, "k/s", move || pair.ping_pong(ROUND_TRIPS, 64))
 }
 
 fn ping<T: Engine>(mptcp: bool) -> Side {
     let mut world = World::<T>::connected(&Setup { mptcp, ..Setup::default() });
     world.ping_pong(ROUND_TRIPS, 64);
-    side(T::NAME.into(), f64::from(ROUND_TRIPS) / 1e3, "k/s", move || world.ping_pong(ROUND_TRIPS, 64))
+    Side::new(T::NAME.into(), f64::from(ROUND_TRIPS) / 1e3, "k/s", move || world.ping_pong(ROUND_TRIPS, 64))
 }
 
 fn handshake<T: Engine>(mptcp: bool) -> Side {
@@ -161,7 +128,7 @@ fn handshake<T: Engine>(mptcp: bool) -> Side {
     };
     let mut world = World::<T>::new(&Setup { mptcp, tcp, ..Setup::default() });
     let name = format!("{} {}", T::NAME, if mptcp { "mptcp" } else { "plain" });
-    side(name, f64::from(TIMES) / 1e3, "k/s", move || {
+    Side::new(name, f64::from(TIMES) / 1e3, "k/s", move || {
         for _ in 0..TIMES {
             world.connect();
             world.ping_pong(1, 1);

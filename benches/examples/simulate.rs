@@ -1,14 +1,17 @@
 //! Simulates bulk flows over one bottleneck, for a profiler: `simulate {tcp|mptcp} LINKS FLOWS MILLISECONDS`.
 
+use std::process::ExitCode;
+
 use mptcp_benches::bottleneck;
 use mptcp_sim::run::run_for_figures;
 use rustix::time::{ClockId, clock_gettime};
 
-fn main() {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| args.get(at).and_then(|text| text.parse::<u32>().ok());
     let (Some(links), Some(flows), Some(millis)) = (number(1), number(2), number(3)) else {
-        return eprintln!("usage: simulate {{tcp|mptcp}} LINKS FLOWS MILLISECONDS");
+        eprintln!("usage: simulate {{tcp|mptcp}} LINKS FLOWS MILLISECONDS");
+        return ExitCode::from(2);
     };
     let scenario = bottleneck(&args[0], links, flows.into(), millis.into());
     let start = processor_time();
@@ -20,8 +23,12 @@ fn main() {
                 "{} packets, {} events, {rate:.0} packets per second of processor time",
                 effort.packets, effort.events
             );
+            ExitCode::SUCCESS
         }
-        Err(error) => eprintln!("{error}"),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

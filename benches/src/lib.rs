@@ -6,14 +6,18 @@
 
 use std::time::Duration;
 
+mod compare;
 mod engine;
+mod nvme;
 mod pair;
 mod place;
 mod simulation;
 mod stream;
 mod world;
 
+pub use compare::{Side, medians};
 pub use engine::{Engine, TcpSetup};
+pub use nvme::{Backing, Carrier, Job, Kernel, LOADS, Load};
 pub use pair::Pair;
 pub use simulation::bottleneck;
 pub use stream::{Altered, Position, pattern};

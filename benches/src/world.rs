@@ -3,18 +3,24 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use mptcp_core::{
     ConnConfig, ConnId, Event, Limits, ListenConfig, Recv, SchedulerKind, Stack, StackConfig, SubflowState,
 };
+use nvme_io::net::Outgoing;
 use tcp_adapter::native::Coalescer;
 use tcp_adapter::{ConnectRequest, Frame, Instant, InterfaceId, Offload};
 
 use crate::engine::{Engine, TcpSetup};
+use crate::nvme::Carrier;
 use crate::place::{DELAY, PORT, address, interface};
 use crate::stream::{Position, pattern};
 
 /// Connections to a port of host 1: not all ephemeral ports, among which a free one is looked for by chance.
 const PER_PORT: usize = 8_000;
+
+/// Bytes of one call to receive at most, where the application takes what there is.
+const MOST_RECEIVED: usize = 1 << 20;
 
 /// Turns without a byte read after which a transfer has failed: many retransmission timeouts.
 const PATIENCE: u32 = 1_000;
@@ -106,6 +112,8 @@ pub struct World<T> {
     idle: usize,
     /// Frames sent by each host so far.
     frames: [u64; 2],
+    /// How often nothing was sent, one after the other, when it was one host's turn.
+    silent: u32,
 }
 
 struct Host<T> {
@@ -135,7 +143,7 @@ impl<T: Engine> World<T> {
         for port in ports {
             hosts[1].stack.listen(None, PORT + port, ListenConfig::default()).expect("the port is free");
         }
-        Self { now: Instant::from_millis(1000), hosts, idle: 0, frames: [0; 2] }
+        Self { now: Instant::from_millis(1000), hosts, idle: 0, frames: [0; 2], silent: 0 }
     }
 
     /// Two hosts with a connection that has a subflow over each wire.
@@ -277,32 +285,61 @@ impl<T: Engine> World<T> {
     fn turn(&mut self) {
         let mut quiet = true;
         for from in 0..2 {
-            let [first, second] = &mut self.hosts;
-            let (host, peer) = if from == 0 { (first, second) } else { (second, first) };
-            host.serve(self.now);
-            let before = peer.arriving.len();
-            host.stack.poll_transmit(self.now, &mut |interface, frame| peer.arriving.push((interface, frame)));
-            self.frames[from] += (peer.arriving.len() - before) as u64;
-            quiet &= peer.arriving.is_empty();
+            self.hosts[from].serve(self.now);
+            quiet &= !self.transmit(from);
         }
         self.now = if quiet { self.next_deadline() } else { self.now + DELAY };
         for host in &mut self.hosts {
-            let mut arriving = std::mem::take(&mut host.arriving);
-            for (interface, frame) in arriving.drain(..) {
-                host.receive(self.now, interface, frame);
-            }
-            host.receive_rest(self.now);
-            host.arriving = arriving;
-            if host.stack.poll_timeout().is_some_and(|at| at <= self.now) {
-                host.stack.handle_timeout(self.now);
-            }
+            host.receive_all(self.now);
+            host.handle_timeout(self.now);
         }
+    }
+
+    /// Puts what a stack sends on the wires. Returns whether there was anything.
+    fn transmit(&mut self, from: usize) -> bool {
+        let [first, second] = &mut self.hosts;
+        let (host, peer) = if from == 0 { (first, second) } else { (second, first) };
+        let before = peer.arriving.len();
+        host.stack.poll_transmit(self.now, &mut |interface, frame| peer.arriving.push((interface, frame)));
+        self.frames[from] += (peer.arriving.len() - before) as u64;
+        !peer.arriving.is_empty()
     }
 
     fn next_deadline(&mut self) -> Instant {
         let deadlines = self.hosts.each_mut().map(|host| host.stack.poll_timeout());
         let next = deadlines.into_iter().flatten().min();
         next.map_or(self.now + DELAY, |next| next.max(self.now))
+    }
+}
+
+impl<T: Engine> Carrier for World<T> {
+    fn send(&mut self, from: usize, outgoing: &mut Outgoing) {
+        let Self { now, hosts, .. } = self;
+        let Host { stack, conn: Some(conn), writable, .. } = &mut hosts[from] else { return };
+        if *writable {
+            let handed = outgoing.hand_over(|bytes, message| stack.send_message(*now, *conn, bytes, message));
+            handed.expect("the connection is open");
+            *writable = outgoing.is_empty();
+        }
+    }
+
+    fn carry(&mut self, from: usize) {
+        self.silent = if self.transmit(from) { 0 } else { self.silent + 1 };
+        self.now = if self.silent > 1 { self.next_deadline() } else { self.now + DELAY };
+        self.hosts[1 - from].receive_all(self.now);
+        for host in &mut self.hosts {
+            host.handle_timeout(self.now);
+            host.hear();
+        }
+    }
+
+    fn receive(&mut self, at: usize) -> Option<Bytes> {
+        let Host { stack, conn: Some(conn), readable, .. } = &mut self.hosts[at] else { return None };
+        if *readable && let Ok(Recv::Data(bytes)) = stack.recv(self.now, *conn, MOST_RECEIVED) {
+            return Some(bytes);
+        }
+        *readable = false;
+        None
     }
 }
 
@@ -345,6 +382,22 @@ impl<T: Engine> Host<T> {
         }
     }
 
+    /// Everything arrives that is on the way.
+    fn receive_all(&mut self, now: Instant) {
+        let mut arriving = std::mem::take(&mut self.arriving);
+        for (interface, frame) in arriving.drain(..) {
+            self.receive(now, interface, frame);
+        }
+        self.receive_rest(now);
+        self.arriving = arriving;
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.stack.poll_timeout().is_some_and(|at| at <= now) {
+            self.stack.handle_timeout(now);
+        }
+    }
+
     /// A burst has arrived.
     fn receive_rest(&mut self, now: Instant) {
         for (index, coalescer) in self.coalescers.iter_mut().enumerate() {
@@ -358,8 +411,8 @@ impl<T: Engine> Host<T> {
         (self.readable, self.writable) = (false, false);
     }
 
-    /// The application hears what has happened, reads and writes.
-    fn serve(&mut self, now: Instant) {
+    /// The application hears what has happened.
+    fn hear(&mut self) {
         while let Some(event) = self.stack.poll_event() {
             match event {
                 Event::Incoming(listener) => {
@@ -373,6 +426,11 @@ impl<T: Engine> Host<T> {
                 _ => {}
             }
         }
+    }
+
+    /// The application hears what has happened, reads and writes.
+    fn serve(&mut self, now: Instant) {
+        self.hear();
         let Some(conn) = self.conn else { return };
         while self.readable {
             match self.stack.recv(now, conn, 64 << 10) {

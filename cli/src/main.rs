@@ -62,10 +62,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints a failure on standard error.
-pub(crate) fn complain(failure: &Failure) {
+/// Prints a sentence on standard error: why the program gives up, or what it has to do without.
+pub(crate) fn complain(sentence: &impl std::fmt::Display) {
     // Nobody is left to tell if standard error is closed.
-    let _ = writeln!(std::io::stderr(), "mptcp: {failure}");
+    let _ = writeln!(std::io::stderr(), "mptcp: {sentence}");
 }
 
 /// Prints a line on standard output.

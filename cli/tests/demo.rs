@@ -78,8 +78,15 @@ fn the_simulated_demonstration_needs_nothing() {
     std::fs::remove_dir_all(&folder).unwrap();
     assert_success(&output);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("mptcp over all") && text.contains("See the plots: mptcp-sim/demo/report.html"), "{text}");
-    assert!(page.unwrap().contains("<svg"));
+    assert!(text.contains("See the plots: mptcp-sim/demo/report.html"), "{text}");
+    for case in ["lossless", "all-lossy", "one-lossy", "one-slow", "one-dying"] {
+        let row = text.lines().find(|line| line.starts_with(case)).unwrap_or_else(|| panic!("{case}: {text}"));
+        // What each of five ways carries, and how long commands take.
+        let units = row.split_whitespace().filter(|word| ["s", "ms"].contains(word)).count();
+        assert_eq!(units, 5, "{row}");
+    }
+    let page = page.unwrap();
+    assert!(page.contains("<svg") && page.contains("tcp-queue-depth") && page.contains("one-dying"));
     let output = run(&mut mptcp(["demo", "--size", "1M"]));
     assert_eq!(output.status.code(), Some(2), "a size is that of the kernel's file: {output:?}");
 }

@@ -4,54 +4,13 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use common::TempFile;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_mptcp");
-const NQN: &str = "nqn.2026-11.org.example:mptcp";
-
-/// A target that runs until this is dropped, and its port.
-struct Target {
-    process: Child,
-    port: String,
-}
-
-impl Target {
-    fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(PROGRAM);
-        command.args(["nvme", "target", "--kernel", "tcp", "--listen", "127.0.0.1:0"]).args(arguments);
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().strip_prefix("listening on 127.0.0.1:").unwrap().to_owned();
-        Self { process, port }
-    }
-
-    fn host(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(PROGRAM);
-        command
-            .args(["nvme", arguments[0], "--kernel", "tcp", "-a", "127.0.0.1", "-s", &self.port])
-            .args(&arguments[1..]);
-        command.output().unwrap()
-    }
-
-    /// Runs a host's command that has to succeed, and returns what it prints.
-    fn succeed(&self, arguments: &[&str]) -> String {
-        let output = self.host(arguments);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        // With SIGKILL: nothing is cleaned up or flushed.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+use common::nvme::{NQN, PROGRAM, Target};
+use common::{TempFile, free_port};
 
 #[test]
 fn a_disk_is_found_and_shown() {
@@ -77,18 +36,99 @@ fn a_disk_is_found_and_shown() {
 
 #[test]
 fn what_was_flushed_survives_the_death_of_the_target() {
-    let (disk, data, back) = (
-        TempFile::with_len("nvme-disk", 16 << 20),
-        TempFile::with_len("nvme-data", 5_000_000),
-        TempFile::named("nvme-back"),
-    );
+    for how in [&["--backend-io", "sync"][..], &["--backend-io", "uring"], &["--backend-io", "uring", "--buffered"]] {
+        let (disk, data, back) = (
+            TempFile::with_len("nvme-disk", 16 << 20),
+            TempFile::with_len("nvme-data", 5_000_000),
+            TempFile::named("nvme-back"),
+        );
+        let store = format!("file:{}", disk.path());
+        let arguments = [&["--namespace", &store, "--block-size", "512"], how].concat();
+        let target = Target::start(&arguments);
+        target.succeed(&["write", "-n", NQN, "--start-block", "7", "-d", data.path(), "-g", "-G"]);
+        drop(target);
+        let target = Target::start(&arguments);
+        target.succeed(&["read", "-n", NQN, "--start-block", "7", "-z", "5000000", "-d", back.path()]);
+        assert!(back.bytes() == data.bytes(), "{how:?}");
+    }
+}
+
+/// Has the kernel refuse `io_uring` to a process, as containers do.
+fn without_io_uring(command: &mut Command) {
+    let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let program = [
+        // The number of the system call comes first.
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, refused),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let confine = move || {
+        let mut program = program;
+        let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+        // SAFETY: the calls take numbers, and a program that lives longer than they take.
+        let failed = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+                || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) != 0
+        };
+        if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    };
+    // SAFETY: two system calls are all that is done between fork and exec; nothing is allocated or locked.
+    unsafe { command.pre_exec(confine) };
+}
+
+#[test]
+fn a_target_does_without_io_uring_unless_it_is_asked_for() {
+    let disk = TempFile::with_len("nvme-refused", 1 << 20);
     let store = format!("file:{}", disk.path());
-    let target = Target::start(&["--namespace", &store, "--block-size", "512"]);
-    target.succeed(&["write", "-n", NQN, "--start-block", "7", "-d", data.path(), "-g", "-G"]);
-    drop(target);
-    let target = Target::start(&["--namespace", &store, "--block-size", "512"]);
-    target.succeed(&["read", "-n", NQN, "--start-block", "7", "-z", "5000000", "-d", back.path()]);
-    assert!(back.bytes() == data.bytes());
+    let mut command = Command::new(PROGRAM);
+    command.args(["nvme", "target", "--kernel", "tcp", "--listen", "127.0.0.1:0", "--namespace", &store]);
+    without_io_uring(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut process = command.spawn().unwrap();
+    let line = |stream: &mut dyn std::io::Read| BufReader::new(stream).lines().next().unwrap().unwrap();
+    let told = line(process.stderr.as_mut().unwrap());
+    assert!(told.starts_with("mptcp: io_uring cannot be used, so threads read and write files themselves: "), "{told}");
+    let port = line(process.stdout.as_mut().unwrap()).strip_prefix("listening on 127.0.0.1:").unwrap().to_owned();
+    let target = Target { process, port };
+    target.succeed(&["read", "-n", NQN, "-z", "4096", "-d", "/dev/null"]);
+    let output = command.args(["--backend-io", "uring"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.starts_with("mptcp: io_uring cannot be used: this process may not use it"), "{told}");
+}
+
+#[test]
+fn a_slow_pipe_costs_no_connection() {
+    let target = Target::start(&["--namespace", "memory:1M"]);
+    let mut command = Command::new(PROGRAM);
+    command.args(["nvme", "write", "--kernel", "tcp", "-a", "127.0.0.1", "-s", &target.port, "-n", NQN]);
+    let mut process = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = process.stdin.take().unwrap();
+    input.write_all(b"before ").unwrap();
+    // Longer than a controller waits for a host that has promised to be alive.
+    std::thread::sleep(Duration::from_secs(8));
+    input.write_all(b"after").unwrap();
+    drop(input);
+    assert!(process.wait().unwrap().success());
+    assert_eq!(target.succeed(&["read", "-n", NQN, "-z", "12"]), "before after");
+}
+
+#[test]
+fn a_host_stays_connected_until_it_is_told_to_go() {
+    let target = Target::start(&["--namespace", "memory:1M"]);
+    let mut command = Command::new(PROGRAM);
+    command.args(["nvme", "connect", "--kernel", "tcp", "-a", "127.0.0.1", "-s", &target.port, "-n", NQN]);
+    let mut process = command.args(["-k", "1", "-i", "2"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), format!("connected to controller 1 of {NQN}, I/O queues: 2"));
+    assert_eq!(lines.next().unwrap(), "namespace 1: 1.00 MiB in blocks of 4096 bytes");
+    // Twice as long as the controller waits for a host that is silent.
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(process.try_wait().unwrap().is_none(), "it is still there");
+    let pid = rustix::process::Pid::from_child(&process);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!((process.wait().unwrap().code(), lines.next()), (Some(130), None));
 }
 
 #[test]
@@ -107,4 +147,32 @@ fn mistakes_get_a_sentence() {
         assert_eq!((output.status.code(), message.lines().count()), (Some(code), 1), "{message}");
         assert!(message.starts_with(sentence), "{message}");
     }
+}
+
+#[test]
+fn a_port_that_another_target_has_is_not_shared() {
+    let target = Target::start(&["--namespace", "null:1M", "--threads", "2"]);
+    let address = format!("127.0.0.1:{}", target.port);
+    for threads in ["1", "2"] {
+        let mut command = Command::new(PROGRAM);
+        command.args(["nvme", "target", "--kernel", "tcp", "--listen", &address, "--namespace", "null:1M"]);
+        let mut process =
+            command.args(["--threads", threads]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let started = Instant::now();
+        let status = loop {
+            match process.try_wait().unwrap() {
+                Some(status) => break status,
+                None if started.elapsed() > Duration::from_secs(20) => process.kill().unwrap(),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        let told = std::io::read_to_string(process.stderr.take().unwrap()).unwrap();
+        assert_eq!(told, format!("mptcp: cannot listen on {address}: the port is already in use\n"));
+        assert_eq!(status.code(), Some(1));
+    }
+    // A target may have it for both families, and for all of its threads.
+    let port = free_port().to_string();
+    let arguments = ["--namespace", "null:1M", "--threads", "2", "--listen", &format!("[::]:{port}")];
+    let both = Target::start_at("0.0.0.0", &port, &arguments);
+    both.succeed(&["perf", "-n", NQN, "-i", "8", "--runtime", "1"]);
 }

@@ -190,6 +190,10 @@ fn a_running_transfer_is_shown_and_its_paths_are_changed() {
     let added = ask(&["path", "add", "10.0.2.2", "--subflow"]);
     assert!(String::from_utf8_lossy(&added.stdout).starts_with("endpoint "), "{added:?}");
 
+    assert_success(&ask(&["path", "fullmesh", "10.0.2.2", "on"]));
+    assert!(String::from_utf8(ask(&["path", "list"]).stdout).unwrap().contains("10.0.2.2 subflow fullmesh"));
+    assert_success(&ask(&["path", "fullmesh", "10.0.2.2", "off"]));
+
     let table = String::from_utf8(ask(&["ss"]).stdout).unwrap();
     assert!(table.contains("established") && table.contains("-> 10.0.0.1:7000"), "{table}");
 

@@ -20,10 +20,13 @@ use crate::topology::{Family, Link, Topology, kernel_addr, stack_addr};
 /// Names a program to use in place of the one that is built here.
 pub const PROGRAM_VARIABLE: &str = "MPTCP_BIN";
 
+/// The profile of Cargo with which the program is built: it has to keep up with a kernel.
+pub const PROFILE: &str = "lab";
+
 /// Time in which the program has opened its paths and listens.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// The release build of our program; brings it up to date first.
+/// Our program, built with [`PROFILE`]; brings it up to date first.
 ///
 /// # Errors
 /// It does not compile.
@@ -37,7 +40,7 @@ pub fn program() -> Result<PathBuf> {
         return Ok(program.clone());
     }
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--release", "--package", "mptcp", "--message-format", "json"]);
+    cargo.args(["build", "--quiet", "--profile", PROFILE, "--package", "mptcp", "--message-format", "json"]);
     cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let messages = tools::run(&mut cargo)?;
     let program = executable(&messages).ok_or_else(|| LabError::Unexpected {
@@ -293,8 +296,8 @@ mod tests {
     #[test]
     fn the_executable_is_found_among_messages() {
         let messages = "{\"reason\":\"compiler-artifact\",\"executable\":null}\n\
-                        {\"reason\":\"compiler-artifact\",\"executable\":\"/t/release/mptcp\"}\n{\"reason\":\"build-finished\"}\n";
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/release/mptcp")));
+                        {\"reason\":\"compiler-artifact\",\"executable\":\"/t/lab/mptcp\"}\n{\"reason\":\"build-finished\"}\n";
+        assert_eq!(executable(messages), Some(PathBuf::from("/t/lab/mptcp")));
         assert_eq!(executable(""), None);
     }
 }

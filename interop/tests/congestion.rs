@@ -8,13 +8,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use interop::cli::{self, path_spec};
+use interop::figures;
 use interop::lab::{Lab, PORT};
 use interop::process::{Process, wait_until};
 use interop::relay::Relay;
 use interop::topology::{Family, Link, kernel_addr};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::Value;
 
 /// Pairs of senders in each condition.
 const PAIRS: usize = 3;
@@ -56,7 +56,7 @@ fn each_congestion_control_is_like_the_kernels() {
             let Measured { pairs, latest } = measure(&lab, control, per_loss);
             let mut beyond = Vec::new();
             for (condition, pairs) in ["losses", "a shallow queue"].into_iter().zip(pairs.chunks(PAIRS)) {
-                let ratio = median(pairs.iter().map(|[ours, theirs]| ours / theirs).collect());
+                let ratio = figures::median(pairs.iter().map(|[ours, theirs]| ours / theirs).collect());
                 let row =
                     format!("{control:5}  {condition:15}  ours, the kernel's in Mbit/s {pairs:.1?}, ratio {ratio:.2}");
                 writeln!(table, "{row}, late by {latest:?} at most").unwrap();
@@ -127,7 +127,10 @@ fn measure(lab: &Lab, control: &str, per_loss: u32) -> Measured {
         Ok(senders.split_whitespace().filter(|word| *word == control).count() == 2 * PAIRS)
     })
     .unwrap();
-    let rates: Vec<f64> = clients.into_iter().map(|client| rate(&client.succeed(LIMIT).unwrap().stdout)).collect();
+    let rates: Vec<f64> = clients
+        .into_iter()
+        .map(|client| figures::megabits(&client.succeed(LIMIT).unwrap().stdout, false).unwrap())
+        .collect();
     let pairs = rates.chunks(2).map(|pair| [pair[0], pair[1]]).collect();
     Measured { pairs, latest: relay.stop().unwrap().latest }
 }
@@ -142,16 +145,4 @@ fn condition(lab: &Lab, pair: usize, per_loss: u32) -> String {
     let losses: String = (0..100_000).map(|_| if random.random_ratio(1, per_loss) { '1' } else { '0' }).collect();
     std::fs::write(&file, losses).unwrap();
     format!("{LOSSY} --set up.loss={{model=\"trace\",file=\"{}\"}}", file.display())
-}
-
-/// What the server received in a test.
-fn rate(said: &str) -> f64 {
-    let said: Value = serde_json::from_str(said).unwrap();
-    let server = &said["server"];
-    server["received"].as_f64().unwrap() * 8.0 / 1e6 / server["receive_seconds"].as_f64().unwrap()
-}
-
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
 }

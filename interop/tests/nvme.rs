@@ -6,33 +6,24 @@ use std::time::Duration;
 
 use interop::cli::Stack;
 use interop::endpoints;
-use interop::guest::{Nic, UmlGuest, nic_pair};
+use interop::guest::UmlGuest;
 use interop::lab::{Lab, PATHS};
+use interop::nvme::{self, KERNEL_TARGET, NQN};
 use interop::payload::Payload;
 use interop::process::Process;
 use interop::slots::Slot;
-use interop::topology::{Family, Link, kernel_addr, stack_addr};
+use interop::topology::{End, Family, Link, kernel_addr, stack_addr};
 
 const LIMIT: Duration = Duration::from_secs(180);
-const NQN: &str = "nqn.2026-11.org.example:mptcp";
-
 /// A guest with two cables to our target, which has a namespace in memory.
 fn guest_and_target(listen: &str) -> (UmlGuest, Process) {
-    let (mut guest, mut cables) = (UmlGuest::builder("host"), Vec::new());
-    for _ in 0..2 {
-        let (theirs, ours) = nic_pair().unwrap();
-        guest = guest.nic(Nic::Socket(theirs));
-        cables.push(ours);
-    }
-    let guest = guest.memory(256).boot().unwrap();
+    let (guest, cables) = nvme::cabled_guest("host", 2).unwrap();
     let mut target = Stack::subcommand("nvme target --namespace memory:96M").with(listen);
     for (number, cable) in cables.into_iter().enumerate() {
         target = target.socket_path(cable, &format!("10.77.{number}.2/24"));
     }
     let mut target = target.spawn_alone(None, "target", guest.dir()).unwrap();
     target.wait_for_output("listening on 10.77.0.2", LIMIT).unwrap();
-    let addresses = "set -e\nfor i in 0 1; do ip addr add 10.77.$i.1/24 dev vec$i; ip link set vec$i up; done";
-    guest.exec(addresses, LIMIT).unwrap();
     (guest, target)
 }
 
@@ -147,33 +138,80 @@ fn our_host_uses_our_target_on_linux_mptcp_over_three_paths() {
     assert!(target.is_running());
 }
 
-/// Exports a disk in the guest's memory with the kernel's own target.
-const EXPORT: &str = "set -e
-    mount -t configfs none /sys/kernel/config
-    mkdir /sys/kernel/config/nullb/disk
-    cd /sys/kernel/config/nullb/disk
-    echo 64 >size; echo 4096 >blocksize; echo 1 >memory_backed; echo 1 >power
-    device=/dev/disk
-    [ -b $device ] || device=/dev/nullb$(cat index)
-    cd /sys/kernel/config/nvmet
-    mkdir subsystems/NQN; echo 1 >subsystems/NQN/attr_allow_any_host
-    mkdir subsystems/NQN/namespaces/1
-    echo -n $device >subsystems/NQN/namespaces/1/device_path
-    echo 1 >subsystems/NQN/namespaces/1/enable
-    mkdir ports/1
-    echo ipv4 >ports/1/addr_adrfam; echo tcp >ports/1/addr_trtype
-    echo 10.77.0.1 >ports/1/addr_traddr; echo 4420 >ports/1/addr_trsvcid
-    ln -s /sys/kernel/config/nvmet/subsystems/NQN ports/1/subsystems/NQN";
+/// Time for which a path is away, and then back.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// Megabits (10^6) per second of each path: slow enough for all of them to be needed.
+const RATE: u32 = 40;
+
+/// Bytes that fio writes and verifies; at most, all paths together carry 15 MB/s.
+const VERIFIED: &str = "72m";
+
+#[test]
+fn fio_notices_nothing_of_paths_that_come_and_go() {
+    let lab = Lab::new("nvme-nbd", Link::Veth).unwrap();
+    let (topology, dir) = (&lab.topology, lab.dir.path());
+    let address = kernel_addr(Family::V4, 0);
+    let mut target = Stack::subcommand("nvme target --subflows 8 --namespace memory:128M");
+    target = target.with(&format!("--listen {address}:4420"));
+    for path in 0..PATHS {
+        for end in [End::Kernel, End::Stack] {
+            topology.shape(path, end, RATE, Duration::from_millis(100)).unwrap();
+        }
+        // Our stack takes the kernel's place.
+        let interface = topology.kernel_interface(path);
+        topology.kernel().ip(&format!("addr flush dev {interface}")).unwrap();
+        let flags = if path == 0 { "" } else { ",signal" };
+        target = target.with(&format!("--path eth:{interface},{}/24{flags}", kernel_addr(Family::V4, path)));
+    }
+    let mut target = target.spawn_alone(Some(topology.kernel()), "target", dir).unwrap();
+    target.wait_for_output("listening on", LIMIT).unwrap();
+    let socket = lab.dir.file("disk.sock");
+    let host = Stack::subcommand("nvme nbd --subflows 8 --nr-io-queues 2").with(&format!("-a {address} -n {NQN}"));
+    let host = host.paths(topology, Family::V4, "").file("--socket", &socket);
+    let mut host = host.spawn_alone(Some(topology.stack()), "host", dir).unwrap();
+    host.wait_for_output("listening on", LIMIT).unwrap();
+
+    let carried = |path: usize| topology.traffic(path).map(|traffic| traffic.rx + traffic.tx).unwrap();
+    let before: Vec<u64> = (0..PATHS).map(carried).collect();
+    let mut fio = std::process::Command::new("fio");
+    fio.args(["--name=verify", "--ioengine=nbd", "--rw=randwrite", "--bsrange=4k-128k", "--iodepth=32", "--fsync=64"]);
+    fio.args(["--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0", "--randseed=11"]);
+    fio.arg(format!("--size={VERIFIED}")).arg(format!("--uri=nbd+unix:///?socket={}", socket.display()));
+    let mut fio = Process::spawn(fio, "fio", dir).unwrap();
+    let mut outages = 0;
+    while fio.is_running() {
+        // Each path in turn, now at this end and now at the other.
+        let set = |up: bool| match outages % 2 {
+            0 => topology.set_stack_link(outages % PATHS, up),
+            _ => topology.set_kernel_link(outages % PATHS, up),
+        };
+        for up in [false, true] {
+            set(up).unwrap();
+            std::thread::sleep(AWAY);
+        }
+        outages += 1;
+        assert!(outages < 30, "fio does not end: {}", host.stderr());
+    }
+    fio.succeed(LIMIT).unwrap();
+    assert!(outages >= 3, "{outages} outages");
+    for (path, before) in before.into_iter().enumerate() {
+        let new = carried(path) - before;
+        assert!(new > 8 << 20, "path {path} carried {new} bytes");
+    }
+    // Multipath TCP has hidden it: no connection was lost.
+    assert!(host.is_running() && target.is_running());
+    assert_eq!(host.stderr(), "");
+}
 
 #[test]
 fn our_host_uses_a_disk_of_linux() {
     let _slot = Slot::take().unwrap();
-    let (theirs, ours) = nic_pair().unwrap();
-    let guest = UmlGuest::builder("target").memory(256).nic(Nic::Socket(theirs)).boot().unwrap();
-    guest.exec("ip addr add 10.77.0.1/24 dev vec0; ip link set vec0 up", LIMIT).unwrap();
-    guest.exec(&EXPORT.replace("NQN", NQN), LIMIT).unwrap();
+    let (guest, cables) = nvme::cabled_guest("target", 1).unwrap();
+    guest.exec(&nvme::export(), LIMIT).unwrap();
     let host = |words: &str| {
-        let host = Stack::subcommand(words).with("-a 10.77.0.1").socket_path(ours.try_clone().unwrap(), "10.77.0.2/24");
+        let cable = cables[0].try_clone().unwrap();
+        let host = Stack::subcommand(words).with(&format!("-a {KERNEL_TARGET}")).socket_path(cable, "10.77.0.2/24");
         host.spawn_alone(None, "host", guest.dir()).unwrap().succeed(LIMIT).unwrap()
     };
     let log = host("nvme discover").stdout;

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use interop::cli;
+use interop::figures;
 use interop::lab::{Lab, PORT};
 use interop::relay::{Relay, RelayReport};
 use interop::topology::{Family, Link, kernel_addr};
-use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -47,9 +47,7 @@ fn transfer(lab: &Lab, direction: &str, seconds: u32) -> f64 {
     .unwrap();
     let measure = format!("perf --kernel tcp --json --time {seconds} {direction} --client {addr}:{PORT}");
     let client = cli::start(lab.topology.stack(), &measure, "client", dir).unwrap();
-    let said: Value = serde_json::from_str(&client.succeed(LIMIT).unwrap().stdout).unwrap();
-    let receiver = if direction.is_empty() { &said["server"] } else { &said["client"] };
-    receiver["received"].as_f64().unwrap() * 8.0 / 1e6 / receiver["receive_seconds"].as_f64().unwrap()
+    figures::megabits(&client.succeed(LIMIT).unwrap().stdout, !direction.is_empty()).unwrap()
 }
 
 fn assert_sound(report: &RelayReport) {

@@ -46,6 +46,10 @@ pub struct StackConfig {
     /// Require DSS checksums (flag A of MP_CAPABLE, RFC 8684 section 3.1). They are used if either side
     /// requires them. Default: false, as the kernel's.
     pub checksum: bool,
+    /// Declare the mapping of data in each of its segments, as the kernel does. Otherwise only the first segment of a mapping declares it (RFC 8684
+    /// section 3.3.1), and the others carry 28 bytes more: once the path is known to pass options, where mappings are of several
+    /// segments, and as long as none was lost whose bytes were not. With checksums, each segment always does. Default: false.
+    pub map_every_segment: bool,
     /// What to do when a checksum fails on the only subflow.
     pub checksum_failure: ChecksumFailure,
     /// Allow the peer to join to the address and port of the initial subflow (flag C unset, RFC 8684
@@ -113,6 +117,7 @@ impl Default for StackConfig {
         Self {
             mptcp: true,
             checksum: false,
+            map_every_segment: false,
             checksum_failure: ChecksumFailure::default(),
             allow_join_initial_addr: true,
             scheduler: SchedulerKind::default(),

@@ -354,6 +354,12 @@ impl<T: TcpStack> Stack<T> {
         self.manager.conns.get(id).map(Connection::info)
     }
 
+    /// Bytes of a connection that have arrived and wait for others before them, as [`info`](Self::info) has them, for those who look at each
+    /// read.
+    pub fn out_of_order(&self, id: ConnId) -> Option<usize> {
+        self.manager.conns.get(id).map(Connection::out_of_order)
+    }
+
     /// State of a connection's subflows, in the order in which they were made.
     pub fn subflows(&self, id: ConnId) -> Vec<SubflowInfo> {
         self.manager.conns.get(id).map_or_else(Vec::new, |conn| conn.subflow_infos(&self.tcp))

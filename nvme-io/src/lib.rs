@@ -3,9 +3,9 @@
 //! * [`net`]: one thread's connections, without blocking: over the kernel's sockets ([`net::KernelNet`], TCP or Multipath TCP) or over this
 //!   project's own stack ([`net::StackNet`]).
 //! * [`Server`]: a target on one thread.
-//! * [`Host`]: a controller and its I/O queues on one thread.
+//! * [`Host`]: a subsystem's controllers and their I/O queues on one thread, connected again when they are lost.
 //! * [`nbd`]: a namespace as a disk for everybody, over the NBD protocol.
-//! * [`FileStore`]: namespaces in files and on block devices.
+//! * [`FileStore`]: namespaces in files and on block devices, over `io_uring` where a [`Server`] has a ring ([`Server::with_ring`]).
 #![forbid(unsafe_code)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
@@ -14,7 +14,10 @@ mod file;
 pub mod nbd;
 pub mod net;
 mod server;
+mod stopper;
 
-pub use client::{Host, HostError};
-pub use file::FileStore;
-pub use server::{Server, Stopper};
+pub use client::{Host, HostConfig, HostError, PathChange, PathEvent};
+pub use file::{Caching, FileOptions, FileRing, FileStore};
+pub use server::Server;
+pub use stopper::Stopper;
+pub use uring::{Memory, Ring, RingError};

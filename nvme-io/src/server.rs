@@ -1,17 +1,24 @@
 //! A target on one thread: connections, storage and time brought together.
 
+use std::any::Any;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use nvme_tcp::target::{Backends, Connection, ConnectionSettings, ConnectionState, Target};
+use nvme_tcp::target::{Backends, Connection, ConnectionSettings, ConnectionState, Store, Target};
+use uring::Ring;
 
-use crate::net::{LinkId, Net, NetEvent, Outgoing, Received, Waker};
+use crate::Stopper;
+use crate::file::FileRing;
+use crate::net::{LinkId, Net, NetEvent, Outgoing, Received};
+
+/// Connections at a time, unless told otherwise: each may be no more than an open socket for as long as the target's
+/// [`setup_timeout`](nvme_tcp::target::TargetConfig::setup_timeout).
+const CONNECTIONS: usize = 4096;
 
 /// Bytes that are received from one connection before the others have their turn.
 const MOST_RECEIVED: usize = 1 << 20;
@@ -22,7 +29,8 @@ const MOST_RECEIVED: usize = 1 << 20;
 pub struct Server<N: Net> {
     net: N,
     target: Arc<Target>,
-    backends: Backends,
+    /// Until it runs.
+    ring: Option<Ring>,
     sessions: HashMap<LinkId, Session>,
     deadlines: BTreeSet<(Duration, LinkId)>,
     /// The target's, when it was last looked at.
@@ -35,7 +43,40 @@ pub struct Server<N: Net> {
     unread: VecDeque<LinkId>,
     events: Vec<NetEvent>,
     pieces: Vec<Bytes>,
-    stop: Arc<AtomicBool>,
+    most_connections: usize,
+    stopper: Stopper,
+}
+
+/// What the thread does I/O with.
+struct Storage {
+    backends: Backends,
+    ring: Option<FileRing>,
+}
+
+impl Storage {
+    fn new(target: Arc<Target>, ring: Option<FileRing>) -> Self {
+        let backends = match ring.clone() {
+            None => Backends::new(target),
+            Some(ring) => Backends::with_opener(target, move |store| match (store as &dyn Any).downcast_ref() {
+                Some(file) => ring.open(file),
+                None => Store::open(store),
+            }),
+        };
+        Self { backends, ring }
+    }
+
+    /// Whether nothing will tell when there is something to do.
+    fn must_be_polled(&self) -> bool {
+        match &self.ring {
+            Some(ring) => self.backends.pending() > ring.pending() || ring.is_behind(),
+            None => self.backends.pending() > 0,
+        }
+    }
+
+    /// Has the kernel begin with what was submitted, and takes what has ended.
+    fn turn(&self) -> io::Result<()> {
+        self.ring.as_ref().map_or(Ok(()), FileRing::turn)
+    }
 }
 
 struct Session {
@@ -45,29 +86,15 @@ struct Session {
     dirty: bool,
 }
 
-/// Ends a [`Server`], from any thread.
-#[derive(Clone, Debug)]
-pub struct Stopper {
-    stop: Arc<AtomicBool>,
-    waker: Waker,
-}
-
-impl Stopper {
-    /// Has [`Server::run`] return.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-}
-
 impl<N: Net> Server<N> {
     /// No connections yet.
     pub fn new(net: N, target: Arc<Target>) -> Self {
         let waker = net.waker();
         target.subscribe(move || waker.wake());
         Self {
+            stopper: Stopper::new(net.waker()),
             net,
-            backends: Backends::new(Arc::clone(&target)),
+            ring: None,
             generation: target.generation(),
             target,
             sessions: HashMap::new(),
@@ -77,8 +104,16 @@ impl<N: Net> Server<N> {
             unread: VecDeque::new(),
             events: Vec::new(),
             pieces: Vec::new(),
-            stop: Arc::new(AtomicBool::new(false)),
+            most_connections: CONNECTIONS,
         }
+    }
+
+    /// Has files read and written over this ring, whose memory bounds what is under way: what finds none waits.
+    ///
+    /// All servers of a target have rings, or none.
+    #[must_use]
+    pub fn with_ring(self, ring: Ring) -> Self {
+        Self { ring: Some(ring), ..self }
     }
 
     /// Listens for a [`Port`](nvme_tcp::target::Port) of the target. Returns the address, in which port 0 is replaced.
@@ -92,9 +127,14 @@ impl<N: Net> Server<N> {
         Ok(address)
     }
 
+    /// How many connections there may be at a time, 4096 unless told otherwise. Further ones are closed at once.
+    pub fn set_max_connections(&mut self, most: usize) {
+        self.most_connections = most;
+    }
+
     /// What ends [`run`](Self::run).
     pub fn stopper(&self) -> Stopper {
-        Stopper { stop: Arc::clone(&self.stop), waker: self.net.waker() }
+        self.stopper.clone()
     }
 
     /// The transport.
@@ -106,18 +146,22 @@ impl<N: Net> Server<N> {
     ///
     /// # Errors
     /// The operating system's, about everything and not about one connection.
-    pub fn run(&mut self) -> io::Result<()> {
-        while !self.stop.load(Ordering::Acquire) {
-            self.turn()?;
+    pub fn run(mut self) -> io::Result<()> {
+        let ring = self.ring.take().map(|ring| FileRing::new(ring, self.net.waker()));
+        if let Some(ring) = &ring {
+            ring.with_descriptor(|descriptor| self.net.watch(descriptor))?;
+        }
+        let mut storage = Storage::new(Arc::clone(&self.target), ring);
+        while !self.stopper.is_used() {
+            self.turn(&mut storage)?;
         }
         Ok(())
     }
 
-    fn turn(&mut self) -> io::Result<()> {
+    fn turn(&mut self, storage: &mut Storage) -> io::Result<()> {
         let now = self.net.now();
-        let busy = !self.dirty.is_empty() || !self.unread.is_empty() || !self.backends.is_idle();
+        let busy = !self.dirty.is_empty() || !self.unread.is_empty() || storage.must_be_polled();
         let timeout = match self.deadlines.first() {
-            // Storage has no descriptor to wait for, and answers within microseconds.
             _ if busy => Some(Duration::ZERO),
             Some((deadline, _)) => Some(deadline.saturating_sub(now)),
             None => None,
@@ -129,7 +173,7 @@ impl<N: Net> Server<N> {
             self.on_event(now, event);
         }
         self.events = events;
-        self.follow_changes();
+        self.follow_changes(storage);
         while let Some((_, link)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {
             self.deadlines.pop_first();
             if let Some(session) = self.sessions.get_mut(&link) {
@@ -138,12 +182,15 @@ impl<N: Net> Server<N> {
                 mark(&mut self.dirty, session, link);
             }
         }
-        self.serve(now);
-        Ok(())
+        self.serve(now, storage)
     }
 
     fn on_event(&mut self, now: Duration, event: NetEvent) {
         match event {
+            NetEvent::Accepted(link, _) if self.sessions.len() >= self.most_connections => {
+                tracing::warn!(most = self.most_connections, "a connection is turned away");
+                self.net.close(link);
+            }
             NetEvent::Accepted(link, listener) => {
                 let port = self.ports[listener.0];
                 let local = self.net.local_addr(link).map(|address| address.ip());
@@ -198,13 +245,13 @@ impl<N: Net> Server<N> {
     }
 
     /// Has everything look again at a target that has changed.
-    fn follow_changes(&mut self) {
+    fn follow_changes(&mut self, storage: &mut Storage) {
         let generation = self.target.generation();
         if generation == self.generation {
             return;
         }
         self.generation = generation;
-        self.backends.handle_change();
+        storage.backends.handle_change();
         for (link, session) in &mut self.sessions {
             session.connection.handle_change();
             mark(&mut self.dirty, session, *link);
@@ -214,15 +261,19 @@ impl<N: Net> Server<N> {
     }
 
     /// Has storage and transport do what connections want, until they want nothing more now.
-    fn serve(&mut self, now: Duration) {
+    fn serve(&mut self, now: Duration, storage: &mut Storage) -> io::Result<()> {
         // Fast storage answers at once, and an answer may lead to another operation.
-        while self.submit() {
-            self.complete();
+        loop {
+            let submitted = self.submit(storage);
+            storage.turn()?;
+            self.complete(storage);
+            if !submitted {
+                break;
+            }
         }
-        self.complete();
         let mut links = std::mem::take(&mut self.dirty);
         for link in links.drain(..) {
-            self.flush(link);
+            self.flush(link, storage);
         }
         // Its memory is used again.
         self.dirty = links;
@@ -232,22 +283,23 @@ impl<N: Net> Server<N> {
                 self.receive(now, link);
             }
         }
+        Ok(())
     }
 
-    fn submit(&mut self) -> bool {
+    fn submit(&mut self, storage: &mut Storage) -> bool {
         let mut any = false;
         for link in &self.dirty {
             let Some(session) = self.sessions.get_mut(link) else { continue };
             while let Some(submission) = session.connection.poll_submission() {
-                self.backends.submit(submission);
+                storage.backends.submit(submission);
                 any = true;
             }
         }
         any
     }
 
-    fn complete(&mut self) {
-        while let Some(completion) = self.backends.poll() {
+    fn complete(&mut self, storage: &mut Storage) {
+        while let Some(completion) = storage.backends.poll() {
             let link = LinkId(completion.token.connection);
             // The connection may have ended meanwhile.
             let Some(session) = self.sessions.get_mut(&link) else { continue };
@@ -256,7 +308,7 @@ impl<N: Net> Server<N> {
         }
     }
 
-    fn flush(&mut self, link: LinkId) {
+    fn flush(&mut self, link: LinkId, storage: &mut Storage) {
         let Some(session) = self.sessions.get_mut(&link) else { return };
         session.dirty = false;
         let connection = &mut session.connection;
@@ -267,6 +319,7 @@ impl<N: Net> Server<N> {
             session.connection.close();
         }
         if session.connection.state() == ConnectionState::Closed {
+            storage.backends.forget(link.0);
             return self.end(link);
         }
         let deadline = session.connection.poll_timeout();

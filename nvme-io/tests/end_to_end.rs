@@ -11,18 +11,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use mptcp_sdk::{Config, DeviceSpec, Engine, InterfaceSpec, Limits};
 use nvme_io::net::{KernelNet, Net, Protocol, StackNet};
-use nvme_io::{Host, HostError, Server, Stopper};
+use nvme_io::{FileOptions, FileStore, Host, HostConfig, HostError, Memory, Ring, Server, Stopper};
 use nvme_tcp::command::{BlockRange, IoCommand, Nqn, Sqe, StatusCode};
-use nvme_tcp::host::{Completion, ControllerConfig, HostIdentity, Outcome, Request};
+use nvme_tcp::host::{ControllerConfig, Finished, HostIdentity, Outcome, Request};
 use nvme_tcp::pdu::Digests;
-use nvme_tcp::target::{AllowedHosts, MemoryStore, Namespace, Port, Subsystem, Target, TargetConfig};
+use nvme_tcp::target::{AllowedHosts, MemoryStore, Namespace, Port, Store, Subsystem, Target, TargetConfig};
 
 const NQN: &str = "nqn.2026-11.org.example:test";
 const SIZE: u64 = 16 << 20;
 const BLOCK: u32 = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn target() -> Arc<Target> {
+fn target(store: Arc<dyn Store>) -> Arc<Target> {
     let target = {
         let short = Duration::from_millis(300);
         Target::new(TargetConfig { setup_timeout: short, close_timeout: short, ..TargetConfig::default() }).unwrap()
@@ -30,7 +30,6 @@ fn target() -> Arc<Target> {
     let nqn = Nqn::new(NQN).unwrap();
     let (serial, model) = ("1".to_owned(), "test".to_owned());
     target.add_subsystem(Subsystem { nqn: nqn.clone(), serial, model, hosts: AllowedHosts::Any }).unwrap();
-    let store = Arc::new(MemoryStore::new(SIZE));
     let namespace = Namespace { nsid: 1, store, block_size: BLOCK, uuid: [1; 16], group: 1, read_only: false };
     target.add_namespace(&nqn, namespace).unwrap();
     target
@@ -46,8 +45,16 @@ struct Running {
 
 impl Running {
     fn start(net: impl Net + Send + 'static, address: &str) -> Self {
-        let target = target();
+        Self::serve(net, address, Arc::new(MemoryStore::new(SIZE)), None)
+    }
+
+    fn serve(net: impl Net + Send + 'static, address: &str, store: Arc<dyn Store>, ring: Option<Ring>) -> Self {
+        let target = target(store);
         let mut server = Server::new(net, Arc::clone(&target));
+        if let Some(ring) = ring {
+            server = server.with_ring(ring);
+        }
+        server.set_max_connections(8);
         let address = server.listen(1, address.parse().unwrap()).unwrap();
         target.add_port(Port { id: 1, address });
         let stopper = server.stopper();
@@ -113,7 +120,7 @@ fn random_io<N: Net>(host: &mut Host<N>, count: usize) {
     let (mut begun, mut done) = (0, 0);
     while done < count {
         for queue in 0..host.queues() {
-            while let Some(completion) = host.poll_completion(queue) {
+            while let Some(completion) = host.poll_finished(queue) {
                 let token = usize::try_from(completion.request.token).unwrap();
                 let (range, write) = under_way[token].take().unwrap();
                 assert!(completion.outcome.is_success(), "{:?}", completion.outcome);
@@ -158,7 +165,7 @@ fn random_io<N: Net>(host: &mut Host<N>, count: usize) {
     }
 }
 
-fn execute<N: Net>(host: &mut Host<N>, sqe: Sqe) -> Completion<u64> {
+fn execute<N: Net>(host: &mut Host<N>, sqe: Sqe) -> Finished<u64> {
     host.execute(0, Request::new(sqe, 0)).unwrap()
 }
 
@@ -167,7 +174,7 @@ fn what_is_written_over_kernel_tcp_is_read() {
     for digests in [Digests::NONE, Digests::BOTH] {
         let running = Running::over_the_kernel();
         let net = KernelNet::new(Protocol::Tcp).unwrap();
-        let mut host = Host::connect(net, running.address, config(3, digests), PATIENCE).unwrap();
+        let mut host = Host::connect(net, HostConfig::new(running.address, config(3, digests)), PATIENCE).unwrap();
         assert_eq!(host.queues(), 3);
         random_io(&mut host, 2_000);
         assert!(execute(&mut host, IoCommand::Flush.to_sqe(1)).outcome.is_success());
@@ -181,7 +188,9 @@ fn what_is_written_over_kernel_tcp_is_read() {
 fn what_is_written_over_two_paths_of_our_stack_is_read() {
     let [ours, theirs] = engines();
     let running = Running::start(StackNet::new(theirs), "10.9.1.2:4420");
-    let mut host = Host::connect(StackNet::new(ours), running.address, config(2, Digests::BOTH), PATIENCE).unwrap();
+    let mut host =
+        Host::connect(StackNet::new(ours), HostConfig::new(running.address, config(2, Digests::BOTH)), PATIENCE)
+            .unwrap();
     random_io(&mut host, 2_000);
     let stack = host.net().engine().stack();
     let subflows: Vec<usize> = stack
@@ -194,11 +203,40 @@ fn what_is_written_over_two_paths_of_our_stack_is_read() {
 }
 
 #[test]
+fn what_is_written_to_a_file_is_read() {
+    let path = std::env::temp_dir().join(format!("nvme-io-end-to-end-{}", std::process::id()));
+    let options = FileOptions { read_only: false, block_size: BLOCK, direct: true };
+    let ring = || Ring::new(256, Memory::new(4 << 20)).unwrap();
+    let [ours, theirs] = engines();
+    let kernel = || -> Box<dyn Net + Send> { Box::new(KernelNet::new(Protocol::Tcp).unwrap()) };
+    let stack = |engine| -> Box<dyn Net + Send> { Box::new(StackNet::new(engine)) };
+    let cases = [
+        (kernel(), kernel(), "127.0.0.1:0", None),
+        (kernel(), kernel(), "127.0.0.1:0", Some(ring())),
+        (stack(ours), stack(theirs), "10.9.1.2:4420", Some(ring())),
+    ];
+    for (ours, theirs, address, ring) in cases {
+        std::fs::File::create(&path).unwrap().set_len(SIZE).unwrap();
+        let store = Arc::new(FileStore::open(&path, options).unwrap());
+        let running = Running::serve(theirs, address, store, ring);
+        let mut host =
+            Host::connect(ours, HostConfig::new(running.address, config(3, Digests::NONE)), PATIENCE).unwrap();
+        random_io(&mut host, 2_000);
+        assert!(execute(&mut host, IoCommand::Flush.to_sqe(1)).outcome.is_success());
+        host.shutdown(PATIENCE).unwrap();
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn mistakes_are_answered_and_what_is_wrong_ends() {
     let running = Running::over_the_kernel();
-    let mut host =
-        Host::connect(KernelNet::new(Protocol::Tcp).unwrap(), running.address, config(1, Digests::NONE), PATIENCE)
-            .unwrap();
+    let mut host = Host::connect(
+        KernelNet::new(Protocol::Tcp).unwrap(),
+        HostConfig::new(running.address, config(1, Digests::NONE)),
+        PATIENCE,
+    )
+    .unwrap();
     let beyond = BlockRange { start: SIZE / u64::from(BLOCK), count: 1 };
     let completion = execute(&mut host, IoCommand::Verify { range: beyond }.to_sqe(1));
     let Outcome::Answered { status, .. } = completion.outcome else { panic!("{:?}", completion.outcome) };
@@ -224,25 +262,82 @@ fn a_wrong_name_and_a_closed_port_are_told() {
     let mut wrong = config(1, Digests::NONE);
     wrong.admin.identity.subsystem = Nqn::new("nqn.2026-11.org.example:none").unwrap();
     let connect = |address, config| {
-        Host::connect(KernelNet::new(Protocol::Tcp).unwrap(), address, config, PATIENCE).err().unwrap()
+        Host::connect(KernelNet::new(Protocol::Tcp).unwrap(), HostConfig::new(address, config), PATIENCE).err().unwrap()
     };
     let error = connect(running.address, wrong);
     assert!(matches!(error, HostError::Controller(_)), "{error}");
+    assert!(error.to_string().ends_with("is invalid (SCT 0x1, SC 0x82, DNR): the name of the subsystem"), "{error}");
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = connect(closed, config(1, Digests::NONE));
     assert!(matches!(&error, HostError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused), "{error}");
 }
 
 #[test]
+fn an_address_is_for_one_target_unless_both_share_it() {
+    let new = || KernelNet::new(Protocol::Tcp).unwrap();
+    let (mut one, mut other) = (new(), new());
+    let (_, address) = one.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    for mut other in [new(), new().sharing_ports()] {
+        assert_eq!(other.listen(address).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    }
+    drop(one);
+    other.listen(address).unwrap();
+    drop(other);
+    let (mut one, mut other) = (new().sharing_ports(), new().sharing_ports());
+    one.listen(address).unwrap();
+    other.listen(address).unwrap();
+    assert_eq!(new().listen(address).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+}
+
+#[test]
 fn a_host_that_is_gone_leaves_nothing_behind() {
     let running = Running::over_the_kernel();
-    let host =
-        Host::connect(KernelNet::new(Protocol::Tcp).unwrap(), running.address, config(4, Digests::NONE), PATIENCE)
-            .unwrap();
+    let host = Host::connect(
+        KernelNet::new(Protocol::Tcp).unwrap(),
+        HostConfig::new(running.address, config(4, Digests::NONE)),
+        PATIENCE,
+    )
+    .unwrap();
     assert_eq!(running.target.controllers(), 1);
     // As if it had been killed: no shutdown.
     drop(host);
     wait_for("the controller to go", || running.target.controllers() == 0);
+}
+
+#[test]
+fn who_floods_the_target_is_turned_away() {
+    let running = Running::over_the_kernel();
+    let connect = || {
+        let stream = std::net::TcpStream::connect(running.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    let mut held: Vec<_> = (0..8).map(|_| connect()).collect();
+    let asked = std::time::Instant::now();
+    let mut one_more = connect();
+    assert_eq!(std::io::Read::read(&mut one_more, &mut [0; 8]).unwrap_or(0), 0, "it is closed");
+    assert!(asked.elapsed() < Duration::from_millis(250), "at once, before the others have had their time");
+    // Those that say nothing make room for who does.
+    for stream in &mut held {
+        assert_eq!(std::io::Read::read(stream, &mut [0; 8]).unwrap_or(0), 0);
+    }
+    let net = KernelNet::new(Protocol::Tcp).unwrap();
+    Host::connect(net, HostConfig::new(running.address, config(1, Digests::NONE)), PATIENCE)
+        .unwrap()
+        .shutdown(PATIENCE)
+        .unwrap();
+}
+
+#[test]
+fn congestion_control_is_the_kernels() {
+    let running = Running::over_the_kernel();
+    let connect = |name: &str| {
+        let net = KernelNet::new(Protocol::Tcp).unwrap().with_congestion_control(name.to_owned());
+        Host::connect(net, HostConfig::new(running.address, config(1, Digests::NONE)), PATIENCE)
+    };
+    connect("reno").unwrap().shutdown(PATIENCE).unwrap();
+    let error = connect("none-such").err().unwrap();
+    assert!(error.to_string().contains("'none-such'"), "{error}");
 }
 
 fn wait_for(what: &str, done: impl Fn() -> bool) {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nvme_io::nbd::{MAX_REQUESTS, NbdServer, NbdStopper};
+use nvme_io::nbd::{MAX_REQUESTS, NbdServer};
 use nvme_io::net::{KernelNet, Protocol};
-use nvme_io::{Host, Server, Stopper};
+use nvme_io::{Host, HostConfig, Server, Stopper};
 use nvme_tcp::command::Nqn;
 use nvme_tcp::host::{ControllerConfig, HostIdentity};
 use nvme_tcp::target::{AllowedHosts, MemoryStore, Namespace, Port, Subsystem, Target, TargetConfig};
@@ -30,7 +30,7 @@ const FLUSH: u16 = 3;
 /// A disk: a target and an NBD server, each in a thread of its own, which end with this.
 struct Disk {
     target: (Stopper, JoinHandle<()>),
-    nbd: (NbdStopper, JoinHandle<()>),
+    nbd: (Stopper, JoinHandle<()>),
     socket: PathBuf,
 }
 
@@ -50,7 +50,8 @@ impl Disk {
 
         let host = Nqn::new("nqn.2026-11.org.example:host").unwrap();
         let config = ControllerConfig::new(HostIdentity { host_id: [7; 16], host, subsystem: nqn }, 2);
-        let host = Host::connect(KernelNet::new(Protocol::Tcp).unwrap(), address, config, PATIENCE).unwrap();
+        let host =
+            Host::connect(KernelNet::new(Protocol::Tcp).unwrap(), HostConfig::new(address, config), PATIENCE).unwrap();
         let namespace = host.controller().namespaces()[&1].clone();
         let socket = std::env::temp_dir().join(format!("nvme-io-nbd-{}-{name}", std::process::id()));
         let mut server = NbdServer::new(host, &namespace, String::new(), false);

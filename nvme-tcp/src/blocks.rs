@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-/// Buffers cut from blocks of one size.
+/// Buffers cut from blocks of one size. In steady state, cutting one allocates nothing.
 #[derive(Debug)]
-pub(crate) struct Blocks {
+pub struct Blocks {
     size: usize,
     /// Used-up blocks that are kept while slices of them are in use.
     max_used: usize,
@@ -15,13 +15,13 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// Blocks of `size` bytes. They are allocated as they are needed.
-    pub(crate) fn new(size: usize, max_used: usize) -> Self {
+    /// Blocks of `size` bytes, of which up to `max_used` are remembered while slices of them are in use. They are allocated as they are needed.
+    pub fn new(size: usize, max_used: usize) -> Self {
         Self { size, max_used, current: BytesMut::new(), used: VecDeque::new() }
     }
 
     /// An empty buffer with room for `length` bytes, to be filled and split off.
-    pub(crate) fn room(&mut self, length: usize) -> &mut BytesMut {
+    pub fn room(&mut self, length: usize) -> &mut BytesMut {
         debug_assert!(self.current.is_empty(), "what was written before was split off");
         let size = self.size.max(length);
         if self.current.capacity() < length && !self.current.try_reclaim(size) {

@@ -6,11 +6,13 @@
 //!
 //! * [`pdu`]: what travels on the byte stream. A [`pdu::Decoder`] for each direction, a [`pdu::Encoder`], negotiation.
 //! * [`command`]: what the PDUs carry: queue entries, Fabrics commands, Identify data, log pages, features, statuses.
+//! * [`auth`]: how hosts and subsystems prove who they are.
 //! * [`host`]: the hosts' side: queues, controllers, reconnecting and multipath.
 //! * [`target`]: the controllers' side: subsystems, discovery, and a [`target::Connection`] for each queue.
 #![forbid(unsafe_code)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
+pub mod auth;
 mod blocks;
 pub mod command;
 pub mod host;
@@ -18,4 +20,5 @@ pub mod pdu;
 pub mod target;
 mod transmit;
 
+pub use blocks::Blocks;
 pub use transmit::{Class, Transmit};

@@ -1,40 +1,16 @@
 //! Commands in steady state allocate nothing: the whole way through both codecs, a connection and a store.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use counting::allocations;
 use nvme_tcp::command::*;
 use nvme_tcp::pdu::*;
 use nvme_tcp::target::*;
 use zerocopy::IntoBytes;
-
-/// Counts what the thread allocates.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: all calls go to the system's allocator unchanged; the counter does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // While a thread ends its counter may be gone; then nothing is measured.
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps to the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps to the contract of `dealloc`, and `pointer` came from `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const DEPTH: u16 = 32;
 
@@ -171,13 +147,13 @@ fn commands_allocate_nothing_in_steady_state() {
             for (write, blocks) in [(false, 8), (true, 8), (true, 128), (false, 256)] {
                 (0..64).for_each(|round| pair.round(write, blocks, round));
                 let (completed, received) = (pair.completed, pair.received);
-                let before = ALLOCATIONS.get();
+                let before = allocations();
                 (0..256).for_each(|round| pair.round(write, blocks, round));
-                let allocations = ALLOCATIONS.get() - before;
+                let count = allocations() - before;
                 assert_eq!(pair.completed - completed, 256 * u64::from(DEPTH));
                 let expected = if write { 0 } else { 256 * usize::from(DEPTH) * blocks as usize * 512 };
                 assert_eq!(pair.received - received, expected);
-                assert_eq!(allocations, 0, "{name}, {digests:?}, write {write}, {blocks} blocks");
+                assert_eq!(count, 0, "{name}, {digests:?}, write {write}, {blocks} blocks");
             }
         }
     }

@@ -2,46 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
+
 use std::time::Duration;
 
 use bytes::Bytes;
+use counting::allocations;
 use nvme_tcp::command::{BlockRange, Cqe, IoCommand, Nqn, Status};
 use nvme_tcp::host::{
     Data, HostIdentity, Multipath, PathId, PathState, Policy, Queue, QueueConfig, QueueState, Request, Ticket,
 };
 use nvme_tcp::pdu::{C2hData, CapsuleResp, ControllerOffer, Encoder, HostOffer, Payload, Pdu, R2t, Role};
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Counts what the thread allocates.
-struct Counting;
-
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps to the contract of this function, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const NOW: Duration = Duration::ZERO;
 
@@ -90,21 +61,21 @@ impl Pair {
     }
 
     /// Lets the queue receive a PDU; only what it does itself is counted.
-    fn receive(&mut self, pdu: &Pdu, data: Option<Bytes>) -> usize {
+    fn receive(&mut self, pdu: &Pdu, data: Option<Bytes>) -> u64 {
         self.encoder.encode_with_data(pdu, data, &mut self.out);
         let mut bytes = Bytes::from(self.out.concat());
         // Shared already, so that a slice of it is no allocation.
         let _shared = bytes.clone();
         self.out.clear();
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         self.queue.receive(&mut bytes);
-        ALLOCATIONS.get() - before
+        allocations() - before
     }
 
     /// A read of 4 KiB, a write of as much in the capsule, and one of 8 KiB that is asked for.
-    fn round(&mut self, data: &Bytes, payloads: &mut Vec<Payload>) -> usize {
+    fn round(&mut self, data: &Bytes, payloads: &mut Vec<Payload>) -> u64 {
         let range = BlockRange { start: 0, count: 8 };
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         let mut read = Request::new(IoCommand::Read { range, force_unit_access: false }.to_sqe(1), 1);
         read.data = Data::Receive { length: 4096, into: payloads.pop().unwrap() };
         let read = self.submit(read);
@@ -117,18 +88,18 @@ impl Pair {
         };
         let (small, large) = (write(4096), write(8192));
         self.transmit();
-        let mut count = ALLOCATIONS.get() - before;
+        let mut count = allocations() - before;
 
         let c2h = C2hData { cccid: read, offset: 0, length: 4096, last: true, success: true };
         count += self.receive(&Pdu::C2hData(c2h), Some(data.slice(..4096)));
         count += self.receive(&Pdu::CapsuleResp(CapsuleResp { cqe: Cqe::new(small, Status::SUCCESS) }), None);
         count += self.receive(&Pdu::R2t(R2t { cccid: large, ttag: 0, offset: 0, length: 8192 }), None);
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         self.transmit();
-        count += ALLOCATIONS.get() - before;
+        count += allocations() - before;
         count += self.receive(&Pdu::CapsuleResp(CapsuleResp { cqe: Cqe::new(large, Status::SUCCESS) }), None);
 
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         while let Some(completion) = self.queue.poll_completion() {
             self.multipath.complete(completion, NOW);
         }
@@ -139,7 +110,7 @@ impl Pair {
                 Data::None => {}
             }
         }
-        count + ALLOCATIONS.get() - before
+        count + allocations() - before
     }
 }
 
@@ -148,8 +119,8 @@ fn commands_allocate_nothing() {
     let mut pair = Pair::new();
     let data = Bytes::from(vec![7; 8192]);
     let mut payloads = vec![Payload::new(); 3];
-    let first: usize = (0..10).map(|_| pair.round(&data, &mut payloads)).sum();
+    let first: u64 = (0..10).map(|_| pair.round(&data, &mut payloads)).sum();
     assert!(first > 0, "allocations are counted");
-    let later: usize = (0..1000).map(|_| pair.round(&data, &mut payloads)).sum();
+    let later: u64 = (0..1000).map(|_| pair.round(&data, &mut payloads)).sum();
     assert_eq!(later, 0, "allocations in 3000 commands");
 }

@@ -244,6 +244,14 @@ impl Engine {
         self.readiness.wait(timeout)
     }
 
+    /// Makes the engine's descriptor readable whenever this one is, from now on until it is closed, so that a thread can sleep for both.
+    ///
+    /// # Errors
+    /// It is nothing that can be waited for.
+    pub fn watch(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.readiness.watch(descriptor).map_err(io::Error::other)
+    }
+
     /// What other threads can make the descriptor readable with.
     pub fn waker(&self) -> Waker {
         self.readiness.waker().clone()

@@ -44,16 +44,16 @@ pub use engine::{ConnReport, Engine, Progress};
 pub use interface::{DeviceSpec, InterfaceSpec, InvalidInterface};
 pub use mptcp_core as core;
 pub use mptcp_core::{
-    Blackhole, BlackholeScope, CloseReason, ConfigError, ConnConfig, ConnId, ConnInfo, ConnState, Coupling,
+    Blackhole, BlackholeScope, ClassShare, CloseReason, ConfigError, ConnConfig, ConnId, ConnInfo, ConnState, Coupling,
     CouplingError, Endpoint, EndpointError, EndpointFlags, EndpointId, Event, FallbackCause, KeepAlive, Limits, Link,
-    ListenConfig, PathPolicy, PathRule, PathStrategy, PathStrategyKind, PathUse, PolicyError, Recv, RecvError,
-    Scheduler, SchedulerKind, SendError, StackConfig, SubflowCloseReason, SubflowError, SubflowId, SubflowInfo,
-    SubflowState, UnknownScheduler, UnknownStrategy,
+    ListenConfig, Message, PathPolicy, PathRule, PathStrategy, PathStrategyKind, PathUse, PolicyError, Qos, QosError,
+    Recv, RecvError, Scheduler, SchedulerKind, SendError, StackConfig, SubflowCloseReason, SubflowError, SubflowId,
+    SubflowInfo, SubflowState, TrafficClass, UnknownScheduler, UnknownStrategy,
 };
 pub use network::{KernelLink, NetworkMonitor};
 pub use path_log::{PathEvent, PathLogEntry};
 pub use readiness::Waker;
-pub use runtime::{MptcpListener, MptcpStream, Runtime, WeakRuntime};
+pub use runtime::{MptcpListener, MptcpStream, Runtime, StreamMessage, WeakRuntime};
 pub use start::StartError;
 pub use tcp_adapter as adapter;
 pub use tcp_adapter::{InterfaceConfig, InterfaceId, IpCidr, ListenerId, MacAddr, Route};

@@ -1,68 +1,17 @@
 //! Two runtimes, one per host, over wires in memory.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
 
+mod common;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
-use mptcp_sdk::adapter::device::MemoryDevice;
+use common::{PATIENCE, PORT, addr, connect, hosts, pattern, server_addr};
 use mptcp_sdk::core::scheduler::{DataView, Decision, SubflowView};
 use mptcp_sdk::{
-    CloseReason, Config, ConnConfig, ConnState, DeviceSpec, EndpointFlags, InterfaceSpec, ListenConfig, MptcpStream,
-    Runtime, Scheduler, SchedulerKind, SubflowState,
+    CloseReason, ConnConfig, ConnState, ListenConfig, MptcpStream, Runtime, Scheduler, SchedulerKind, SubflowState,
 };
-
-const PORT: u16 = 5000;
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What a wire between the hosts holds.
-const WIRE: usize = 512;
-
-fn addr(host: u8, path: usize) -> IpAddr {
-    IpAddr::from([10, 0, u8::try_from(path).unwrap() + 1, host])
-}
-
-fn server_addr() -> SocketAddr {
-    SocketAddr::new(addr(1, 0), PORT)
-}
-
-/// A server (host 1) and a client (host 2) with `paths` wires between them, on each of which the client opens a subflow.
-fn hosts(paths: usize, change: impl Fn(&mut Config)) -> (Runtime, Runtime) {
-    let (mut server, mut client) = (Config::default(), Config::default());
-    for path in 0..paths {
-        let (a, b) = MemoryDevice::pair(1500, WIRE);
-        // Each wire is a network of its own, so the client learns from the server where the others lead.
-        let signal = EndpointFlags { signal: path > 0, ..EndpointFlags::default() };
-        let subflow = EndpointFlags { subflow: path > 0, ..EndpointFlags::default() };
-        server.interfaces.push(interface(a, addr(1, path)).with_flags(signal));
-        client.interfaces.push(interface(b, addr(2, path)).with_flags(subflow));
-    }
-    for config in [&mut server, &mut client] {
-        config.seed = Some([7; 32]);
-        config.stack.limits.add_addr_accepted = 2;
-        change(config);
-    }
-    // The same secret on both hosts would make them draw the same keys.
-    server.seed = Some([8; 32]);
-    (Runtime::new(server).unwrap(), Runtime::new(client).unwrap())
-}
-
-fn interface(device: MemoryDevice, addr: IpAddr) -> InterfaceSpec {
-    let device = DeviceSpec::Custom { device: Box::new(device), name: format!("wire-{addr}") };
-    InterfaceSpec::new(device, [format!("{addr}/24").parse().unwrap()])
-}
-
-/// A connection: the server's end and the client's.
-fn connect(server: &Runtime, client: &Runtime) -> (MptcpStream, MptcpStream) {
-    let listener = server.bind(server_addr()).unwrap();
-    let near = client.connect_timeout(server_addr(), PATIENCE).unwrap();
-    let (far, _) = listener.accept_timeout(PATIENCE).unwrap();
-    (far, near)
-}
-
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at % 251) as u8 ^ (at >> 12) as u8).collect()
-}
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();

@@ -22,3 +22,4 @@ pub mod train;
 
 pub use run::{Outcome, RunError, run};
 pub use traffic::TrafficError;
+pub use traffic::nvme::{Disk, LOGICAL_BLOCK, NSID, Storage, StorageOptions};

@@ -29,7 +29,7 @@ pub use idle_queue::IdleQueue;
 pub use interface::{InterfaceConfig, InterfaceId, IpCidr, MacAddr, Route};
 pub use stack::{
     AbortError, Capabilities, Chunk, CloseReason, ConnectError, ConnectRequest, ListenError, ListenerId, Offload,
-    OptionSpace, Received, RoundTrip, SegmentHook, SegmentIn, SegmentKind, SegmentOut, SendError, SynSegment,
-    SynVerdict, TcpEvent, TcpFlags, TcpId, TcpInfo, TcpStack, Verdict,
+    OptionSpace, Received, RoundTrip, SegmentHook, SegmentIn, SegmentKind, SegmentOut, SendError, SendLimits,
+    SynSegment, SynVerdict, TcpEvent, TcpFlags, TcpId, TcpInfo, TcpStack, Verdict,
 };
 pub use time::Instant;

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use interop::guest;
+use interop::{cli, guest};
 
 use crate::setup;
 use crate::steps::{StepError, cargo, step};
@@ -14,7 +14,7 @@ pub(crate) fn run() -> Result<(), StepError> {
         eprintln!("==> building the guests' kernel in the background (about ten minutes, once)");
     }
     let kernel = thread::spawn(guest::kernel);
-    step(&mut cargo("build --release --package mptcp"))?;
+    step(&mut cargo(&format!("build --profile {} --package mptcp", cli::PROFILE)))?;
     step(&mut cargo("test --workspace --features tcp-adapter/conformance"))?;
     // By now a test has reported a failed build; a panic would be a bug of the build itself.
     match kernel.join() {

@@ -15,10 +15,10 @@ use crate::failure::Failure;
 use crate::human::parse_count;
 use crate::sim;
 
-/// Watch a transfer over three networks, one of which fades out, beside TCP over the best of them
+/// Watch NVMe over four paths: with TCP and NVMe's own multipath, a bond, and MPTCP, on paths that are well, lossy, slow or dying
 ///
-/// Both are simulated, with the stack's real code in virtual time; neither root nor a network is needed. A page with plots
-/// is left in the folder mptcp-sim/demo. With --kernel a real file goes over three TAP interfaces to the Linux kernel in a
+/// All of it is simulated, with the stack's real code in virtual time; neither root nor a network is needed. A table is
+/// printed, and a page with plots is left in the folder mptcp-sim/demo. With --kernel a real file goes over three TAP interfaces to the Linux kernel in a
 /// network namespace, and one of them goes down half-way; that needs root, /dev/net/tun and a kernel with Multipath TCP,
 /// and all of it is removed at the end.
 #[derive(Args, Debug)]

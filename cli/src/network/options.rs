@@ -38,6 +38,9 @@ pub(crate) struct NetworkOptions {
     /// Ask for DSS checksums
     #[arg(long, conflicts_with = "kernel")]
     checksum: bool,
+    /// Declare the mapping of data in each of its segments, as Linux does
+    #[arg(long, conflicts_with = "kernel")]
+    map_every_segment: bool,
     /// How data is spread over the paths [default: completion-time]
     #[arg(long, value_name = "NAME", long_help = scheduler_help(), conflicts_with = "kernel")]
     scheduler: Option<SchedulerKind>,
@@ -169,6 +172,7 @@ impl NetworkOptions {
         config.watch_network = !self.no_watch;
         config.capture.clone_from(&self.pcap);
         config.stack.checksum = self.checksum;
+        config.stack.map_every_segment = self.map_every_segment;
         config.stack.mptcp = !self.no_mptcp;
         config.stack.scheduler = self.scheduler.unwrap_or_default();
         config.stack.coupling = self.coupling.unwrap_or_default();

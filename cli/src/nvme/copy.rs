@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use nvme_tcp::command::{BlockRange, IoCommand};
-use nvme_tcp::host::{Completion, Namespace, Outcome, Request};
+use nvme_tcp::host::{Finished, Namespace, Outcome, Request};
 
-use super::host::{AnyHost, SubsystemOptions, failed, leave};
+use super::host::{AnyHost, failed, leave};
+use super::persistence::LastingOptions;
 use crate::failure::Failure;
 use crate::human::parse_count;
 
@@ -42,7 +43,7 @@ pub(crate) struct ReadArgs {
     #[arg(short = 'd', long, value_name = "FILE")]
     data: Option<PathBuf>,
     #[command(flatten)]
-    subsystem: SubsystemOptions,
+    subsystem: LastingOptions,
 }
 
 /// Write to a namespace, and flush
@@ -56,7 +57,7 @@ pub(crate) struct WriteArgs {
     #[arg(short = 'd', long, value_name = "FILE")]
     data: Option<PathBuf>,
     #[command(flatten)]
-    subsystem: SubsystemOptions,
+    subsystem: LastingOptions,
 }
 
 pub(super) fn read(args: &ReadArgs) -> Result<(), Failure> {
@@ -67,7 +68,7 @@ pub(super) fn read(args: &ReadArgs) -> Result<(), Failure> {
         }
         None => Box::new(std::io::stdout().lock()),
     };
-    let mut host = args.subsystem.connect()?;
+    let mut host = args.subsystem.connect_at_leisure()?;
     let namespace = namespace(&host, args.part.namespace_id)?;
     let size = namespace.blocks * u64::from(namespace.block_size);
     let start = offset(&namespace, args.part.start_block)?;
@@ -94,9 +95,9 @@ pub(super) fn read(args: &ReadArgs) -> Result<(), Failure> {
             Request::new(command.to_sqe(namespace.nsid), token).receiving(bytes)
         });
         let requests = requests.collect();
-        for (completion, (_, len)) in run(&mut host, requests)?.into_iter().zip(batch) {
-            check(&completion)?;
-            let bytes = completion.request.into_received().to_contiguous();
+        for (finished, (_, len)) in run(&mut host, requests)?.into_iter().zip(batch) {
+            check(&finished)?;
+            let bytes = finished.request.into_received().to_contiguous();
             let len = usize::try_from(len).unwrap_or(usize::MAX);
             output.write_all(&bytes[..len]).map_err(|error| Failure::io("cannot write the data", &error))?;
         }
@@ -111,7 +112,7 @@ pub(super) fn write(args: &WriteArgs) -> Result<(), Failure> {
         Some(path) => Box::new(std::fs::File::open(path).map_err(|error| Failure::file("read", path, &error))?),
         None => Box::new(std::io::stdin().lock()),
     };
-    let mut host = args.subsystem.connect()?;
+    let mut host = args.subsystem.connect_at_leisure()?;
     let namespace = namespace(&host, args.part.namespace_id)?;
     let size = namespace.blocks * u64::from(namespace.block_size);
     let mut at = offset(&namespace, args.part.start_block)?;
@@ -151,7 +152,7 @@ pub(super) fn write(args: &WriteArgs) -> Result<(), Failure> {
 }
 
 /// Has the first queue do all of them, and waits. Returns them in their order.
-fn run(host: &mut AnyHost, requests: Vec<Request<u64>>) -> Result<Vec<Completion<u64>>, Failure> {
+fn run(host: &mut AnyHost, requests: Vec<Request<u64>>) -> Result<Vec<Finished<u64>>, Failure> {
     let count = requests.len();
     for request in requests {
         while host.room(0) == 0 {
@@ -162,12 +163,12 @@ fn run(host: &mut AnyHost, requests: Vec<Request<u64>>) -> Result<Vec<Completion
     }
     let mut done = Vec::with_capacity(count);
     while done.len() < count {
-        match host.poll_completion(0) {
-            Some(completion) => done.push(completion),
+        match host.poll_finished(0) {
+            Some(finished) => done.push(finished),
             None => host.turn(None).map_err(|error| failed(&error))?,
         }
     }
-    done.sort_by_key(|completion| completion.request.token);
+    done.sort_by_key(|finished| finished.request.token);
     Ok(done)
 }
 
@@ -181,8 +182,8 @@ pub(super) fn namespace(host: &AnyHost, nsid: u32) -> Result<Namespace, Failure>
     })
 }
 
-pub(super) fn check(completion: &Completion<u64>) -> Result<(), Failure> {
-    match completion.outcome {
+pub(super) fn check(finished: &Finished<u64>) -> Result<(), Failure> {
+    match finished.outcome {
         Outcome::Answered { status, .. } if status.is_success() => Ok(()),
         Outcome::Answered { status, .. } => Err(Failure::Runtime(format!("a command failed: {status}"))),
         Outcome::Lost { .. } => Err(Failure::Runtime("the connection was lost".to_owned())),

@@ -5,27 +5,42 @@ use std::time::Duration;
 
 use clap::Args;
 use nvme_io::net::{KernelNet, Net, StackNet};
-use nvme_io::{Host, HostError};
+use nvme_io::{Host, HostConfig, HostError};
 use nvme_tcp::command::Nqn;
-use nvme_tcp::host::{ControllerConfig, HostIdentity};
+use nvme_tcp::host::{ControllerConfig, HostIdentity, Policy, ReconnectPolicy};
 use nvme_tcp::pdu::Digests;
 use sha2::{Digest, Sha256};
 
+use super::secrets::SecretOptions;
 use crate::failure::Failure;
-use crate::network::{Carrier, NetworkOptions, Role};
+use crate::network::{Carrier, KernelSockets, NetworkOptions, Role};
 
 /// How long connecting may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A controller over any transport.
+/// How long taking leave of a controller may take.
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What the controller is told of keep-alive unless the user says otherwise.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// For who asks a few questions and leaves: a connection that is lost is not made again.
+const BRIEF: ReconnectPolicy = ReconnectPolicy {
+    first_delay: Duration::ZERO,
+    max_delay: Duration::ZERO,
+    loss_timeout: Some(Duration::ZERO),
+    fast_fail: None,
+};
+
+/// A subsystem over any transport.
 pub(super) type AnyHost = Host<Box<dyn Net>>;
 
 /// Where a controller is. The names are those of nvme-cli.
 #[derive(Args)]
 pub(super) struct HostOptions {
-    /// Address of the controller
-    #[arg(short = 'a', long, value_name = "ADDR")]
-    traddr: IpAddr,
+    /// Address of the controller; may be given several times, for as many paths to one subsystem
+    #[arg(short = 'a', long, value_name = "ADDR", required = true)]
+    traddr: Vec<IpAddr>,
     /// Its port
     #[arg(short = 's', long, value_name = "PORT", default_value = "4420")]
     trsvcid: u16,
@@ -38,9 +53,6 @@ pub(super) struct HostOptions {
     /// Ask for digests of data
     #[arg(short = 'G', long)]
     data_digest: bool,
-    /// Seconds after which the controller may give up a silent host; 0 for never
-    #[arg(short = 'k', long, value_name = "SECONDS", default_value = "5")]
-    keep_alive_tmo: u64,
     #[command(flatten)]
     network: NetworkOptions,
 }
@@ -57,46 +69,52 @@ pub(super) struct SubsystemOptions {
     /// Entries of each I/O queue
     #[arg(short = 'Q', long, value_name = "N", default_value = "128", value_parser = clap::value_parser!(u32).range(2..=4096))]
     queue_size: u32,
+    /// Seconds after which the controller may give up a silent host; 0 for never [default: 5; 0 where a file or pipe may be waited for]
+    #[arg(short = 'k', long, value_name = "SECONDS")]
+    keep_alive_tmo: Option<u64>,
     #[command(flatten)]
-    pub(super) host: HostOptions,
+    host: HostOptions,
+    #[command(flatten)]
+    secrets: SecretOptions,
 }
 
 impl HostOptions {
-    pub(super) fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.traddr, self.trsvcid)
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.traddr.iter().map(|address| SocketAddr::new(*address, self.trsvcid)).collect()
     }
 
     /// Connects to the discovery controller.
     pub(super) fn discovery(&self) -> Result<AnyHost, Failure> {
-        self.connect(ControllerConfig::discovery(self.identity(Nqn::discovery())?))
+        if self.traddr.len() > 1 {
+            return Err(Failure::Usage("one discovery service is asked at a time: say --traddr once".to_owned()));
+        }
+        self.connect(ControllerConfig::discovery(self.identity(Nqn::discovery())?), BRIEF, Policy::default())
     }
 
-    fn connect(&self, mut config: ControllerConfig) -> Result<AnyHost, Failure> {
-        config.admin.offer.digests = Digests { header: self.hdr_digest, data: self.data_digest };
-        if config.io_queues > 0 {
-            config.admin.keep_alive = Duration::from_secs(self.keep_alive_tmo);
-        }
+    fn connect(
+        &self,
+        mut controller: ControllerConfig,
+        reconnect: ReconnectPolicy,
+        policy: Policy,
+    ) -> Result<AnyHost, Failure> {
+        controller.admin.offer.digests = Digests { header: self.hdr_digest, data: self.data_digest };
         let net: Box<dyn Net> = match self.network.carrier(Role::Client)? {
-            Carrier::Kernel(sockets) => {
-                let net = KernelNet::new(sockets.protocol.into());
-                Box::new(net.map_err(|error| Failure::io("cannot open connections", &error))?)
-            }
+            Carrier::Kernel(sockets) => Box::new(kernel_net(sockets)?),
             Carrier::Stack(engine) => Box::new(StackNet::new(*engine)),
         };
-        let address = self.address();
-        Host::connect(net, address, config, PATIENCE).map_err(|error| match error {
-            HostError::Io(error) => Failure::io(format_args!("cannot connect to {address}"), &error),
-            error => Failure::Runtime(format!("cannot connect to {address}: {error}")),
+        let addresses = self.addresses();
+        let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+        let config = HostConfig { addresses, controller, reconnect, policy };
+        Host::connect(net, config, PATIENCE).map_err(|error| match error {
+            HostError::Io(error) => Failure::io(format_args!("cannot connect to {}", names.join(", ")), &error),
+            error => Failure::Runtime(format!("cannot connect to {}: {error}", names.join(", "))),
         })
     }
 
     fn identity(&self, subsystem: Nqn) -> Result<HostIdentity, Failure> {
         let name = match &self.hostnqn {
             Some(name) => name.clone(),
-            None => {
-                let machine = rustix::system::uname();
-                format!("nqn.2014-08.org.nvmexpress:uuid:{}", format_uuid(&uuid(machine.nodename().to_bytes())))
-            }
+            None => local_nqn(),
         };
         let host = parse_nqn(&name)?;
         Ok(HostIdentity { host_id: uuid(name.as_bytes()), host, subsystem })
@@ -104,13 +122,50 @@ impl HostOptions {
 }
 
 impl SubsystemOptions {
-    /// Connects to the subsystem's controller, with its I/O queues.
+    /// Connects to the subsystem's controllers, with their I/O queues.
     pub(super) fn connect(&self) -> Result<AnyHost, Failure> {
-        let identity = self.host.identity(parse_nqn(&self.nqn)?)?;
-        let config =
-            ControllerConfig { io_entries: self.queue_size, ..ControllerConfig::new(identity, self.nr_io_queues) };
-        self.host.connect(config)
+        self.connect_with(BRIEF, Policy::default())
     }
+
+    /// The same, with what is to become of controllers that are lost.
+    pub(super) fn connect_with(&self, reconnect: ReconnectPolicy, policy: Policy) -> Result<AnyHost, Failure> {
+        self.connect_for(KEEP_ALIVE, reconnect, policy)
+    }
+
+    /// The same for who may stop driving the host for a while, and so cannot keep anything alive.
+    pub(super) fn connect_at_leisure(&self, reconnect: ReconnectPolicy, policy: Policy) -> Result<AnyHost, Failure> {
+        self.connect_for(Duration::ZERO, reconnect, policy)
+    }
+
+    fn connect_for(
+        &self,
+        keep_alive: Duration,
+        reconnect: ReconnectPolicy,
+        policy: Policy,
+    ) -> Result<AnyHost, Failure> {
+        let identity = self.host.identity(parse_nqn(&self.nqn)?)?;
+        let mut config = ControllerConfig::new(identity, self.nr_io_queues);
+        config.io_entries = self.queue_size;
+        config.admin.authentication = self.secrets.authentication()?;
+        config.admin.keep_alive = self.keep_alive_tmo.map_or(keep_alive, Duration::from_secs);
+        self.host.connect(config, reconnect, policy)
+    }
+}
+
+/// The kernel's sockets, for who drives them in a thread of its own.
+pub(super) fn kernel_net(sockets: KernelSockets) -> Result<KernelNet, Failure> {
+    let net =
+        KernelNet::new(sockets.protocol.into()).map_err(|error| Failure::io("cannot open connections", &error))?;
+    Ok(match sockets.congestion {
+        Some(algorithm) => net.with_congestion_control(algorithm.to_string()),
+        None => net,
+    })
+}
+
+/// The name of this host, made from that of the machine.
+pub(super) fn local_nqn() -> String {
+    let machine = rustix::system::uname();
+    format!("nqn.2014-08.org.nvmexpress:uuid:{}", format_uuid(&uuid(machine.nodename().to_bytes())))
 }
 
 pub(super) fn parse_nqn(name: &str) -> Result<Nqn, Failure> {
@@ -119,7 +174,7 @@ pub(super) fn parse_nqn(name: &str) -> Result<Nqn, Failure> {
 
 /// Shuts down; what does not come of it is worth no failure.
 pub(super) fn leave(mut host: AnyHost) {
-    let _ = host.shutdown(Duration::from_secs(5));
+    let _ = host.shutdown(FAREWELL);
 }
 
 /// What went wrong with a controller.

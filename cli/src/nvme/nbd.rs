@@ -5,21 +5,18 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Duration;
 
 use clap::Args;
 use nvme_io::nbd::NbdServer;
 use nvme_io::net::Net;
 
 use super::copy::namespace;
-use super::host::{SubsystemOptions, failed};
+use super::host::{FAREWELL, failed};
+use super::persistence::LastingOptions;
 use crate::failure::Failure;
 use crate::human::bytes;
 use crate::interrupt::{on_interrupt, yield_to_interrupt};
 use crate::say;
-
-/// How long taking leave of the controller may take.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Bytes of the longest name of an export that the protocol allows.
 const LONGEST_NAME: usize = 4096;
@@ -45,7 +42,7 @@ pub(crate) struct NbdArgs {
     #[arg(short = 'r', long)]
     read_only: bool,
     #[command(flatten)]
-    subsystem: SubsystemOptions,
+    subsystem: LastingOptions,
 }
 
 pub(super) fn run(args: &NbdArgs) -> Result<(), Failure> {

@@ -10,7 +10,8 @@ use nvme_tcp::host::{Namespace, Request};
 use serde::Serialize;
 
 use super::copy::{check, namespace};
-use super::host::{AnyHost, SubsystemOptions, failed, leave};
+use super::host::{AnyHost, failed, leave};
+use super::persistence::LastingOptions;
 use crate::failure::Failure;
 use crate::human::{bytes, parse_count};
 use crate::say;
@@ -57,7 +58,7 @@ pub(crate) struct PerfArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    subsystem: SubsystemOptions,
+    subsystem: LastingOptions,
 }
 
 /// What was measured of one direction.
@@ -196,11 +197,11 @@ impl Load {
             let now = Instant::now();
             let over = now >= end;
             for (queue, outstanding) in outstanding.iter_mut().enumerate() {
-                while let Some(completion) = host.poll_completion(queue) {
+                while let Some(finished) = host.poll_finished(queue) {
                     *outstanding -= 1;
-                    check(&completion)?;
-                    let is_write = !matches!(completion.request.data, nvme_tcp::host::Data::Receive { .. });
-                    let taken = since(now).saturating_sub(completion.request.token).max(1);
+                    check(&finished)?;
+                    let is_write = !matches!(finished.request.data, nvme_tcp::host::Data::Receive { .. });
+                    let taken = since(now).saturating_sub(finished.request.token).max(1);
                     self.latencies[usize::from(is_write)].saturating_record(taken);
                 }
                 while !over && *outstanding < depth && host.room(queue) > 0 {

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use nvme_io::net::{KernelNet, Net, StackNet};
-use nvme_io::{Server, Stopper};
+use nvme_io::net::{Net, StackNet};
+use nvme_io::{Memory, Ring, Server, Stopper};
 use nvme_tcp::target::{Port, Target, TargetConfig};
 
-use super::config::{Config, NamespaceConfig, SubsystemConfig, default_block_size};
+use super::config::{BackendIo, Config, NamespaceConfig, SubsystemConfig, default_block_size};
+use super::host::kernel_net;
 use super::store::StoreSpec;
 use crate::failure::Failure;
 use crate::interrupt::on_interrupt;
-use crate::network::{Carrier, NetworkOptions, Role};
-use crate::say;
+use crate::network::{Carrier, KernelSockets, NetworkOptions, Role};
+use crate::{complain, say};
 
 /// Export namespaces over NVMe/TCP
 ///
@@ -40,35 +41,56 @@ pub(crate) struct TargetArgs {
     /// Threads, each with the connections that it accepts; paths in user space are served by one
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
+    /// What reads and writes files [default: auto]
+    #[arg(long, value_name = "HOW")]
+    backend_io: Option<BackendIo>,
+    /// Read and write files through the page cache, even where there is O_DIRECT
+    #[arg(long, conflicts_with = "config")]
+    buffered: bool,
     #[command(flatten)]
     network: NetworkOptions,
 }
 
+/// Requests that a ring takes at a time.
+const RING_DEPTH: u32 = 512;
+/// Bytes of the buffers of a thread that files are read into and written from.
+const RING_MEMORY: usize = 16 << 20;
+
 pub(super) fn run(args: &TargetArgs) -> Result<(), Failure> {
-    let config = args.config()?;
+    let mut config = args.config()?;
     if config.listen.is_empty() {
         return Err(Failure::Usage(
             "say where to listen: --listen ADDR:PORT, such as --listen 0.0.0.0:4420".to_owned(),
         ));
     }
-    let target = build(&config)?;
+    let mut told = Vec::new();
+    let target = build(&config, &mut told)?;
+    let rings = if told.is_empty() { Vec::new() } else { rings(args.threads, config.backend_io)? };
+    let how = if rings.is_empty() { "read and written by the thread that serves them" } else { "io_uring" };
+    told.iter_mut().for_each(|line| *line = format!("{line}, {how}"));
+    let mut rings = rings.into_iter();
     let mut threads = Vec::new();
     for index in 0..args.threads {
-        let first = index == 0;
+        let (first, ring) = (index == 0, rings.next());
         match args.network.carrier(Role::Server)? {
             Carrier::Kernel(sockets) => {
-                let net = KernelNet::new(sockets.protocol.into());
-                let net = net.map_err(|error| Failure::io("cannot wait for connections", &error))?;
-                threads.push(start(net, &target, &config.listen, first)?);
+                if first {
+                    make_sure_of(sockets, &config.listen)?;
+                }
+                let net = kernel_net(sockets)?.sharing_ports();
+                threads.push(start(net, &target, &mut config.listen, first, ring)?)
             }
             Carrier::Stack(_) if !first => {
                 return Err(Failure::Usage(
                     "--threads is for --kernel: paths in user space are served by one".to_owned(),
                 ));
             }
-            Carrier::Stack(engine) => threads.push(start(StackNet::new(*engine), &target, &config.listen, first)?),
+            Carrier::Stack(engine) => {
+                threads.push(start(StackNet::new(*engine), &target, &mut config.listen, first, ring)?)
+            }
         }
     }
+    told.iter().for_each(|line| say(line));
     let stoppers: Vec<Stopper> = threads.iter().map(|(stopper, _)| stopper.clone()).collect();
     on_interrupt(move || stoppers.iter().for_each(Stopper::stop))?;
     for (_, thread) in threads {
@@ -78,19 +100,38 @@ pub(super) fn run(args: &TargetArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Makes sure that nobody else listens there. Threads share their ports, and would share them with another target of this user too, to which a part of the
+/// queues of each host would go.
+fn make_sure_of(sockets: KernelSockets, listen: &[SocketAddr]) -> Result<(), Failure> {
+    for address in listen {
+        // Each for itself: those of IPv4 and IPv6 may overlap.
+        kernel_net(sockets)?.listen(*address).map_err(|error| no_listener(address, &error))?;
+    }
+    Ok(())
+}
+
+fn no_listener(address: &SocketAddr, error: &std::io::Error) -> Failure {
+    Failure::io(format_args!("cannot listen on {address}"), error)
+}
+
 type Served = (Stopper, std::thread::JoinHandle<std::io::Result<()>>);
 
 fn start<N: Net + Send + 'static>(
     net: N,
     target: &Arc<Target>,
-    listen: &[SocketAddr],
+    listen: &mut [SocketAddr],
     first: bool,
+    ring: Option<Ring>,
 ) -> Result<Served, Failure> {
     let mut server = Server::new(net, Arc::clone(target));
-    for (index, address) in listen.iter().enumerate() {
+    if let Some(ring) = ring {
+        server = server.with_ring(ring);
+    }
+    for (index, address) in listen.iter_mut().enumerate() {
         let port = u16::try_from(index + 1).unwrap_or(u16::MAX);
-        let bound = server.listen(port, *address);
-        let bound = bound.map_err(|error| Failure::io(format_args!("cannot listen on {address}"), &error))?;
+        let bound = server.listen(port, *address).map_err(|error| no_listener(address, &error))?;
+        // What is free for the first thread is the port of all.
+        *address = bound;
         if first {
             target.add_port(Port { id: port, address: bound });
             say(&format!("listening on {bound}"));
@@ -101,14 +142,37 @@ fn start<N: Net + Send + 'static>(
     Ok((stopper, thread.map_err(|error| Failure::io("cannot start a thread", &error))?))
 }
 
-fn build(config: &Config) -> Result<Arc<Target>, Failure> {
+/// A ring for each thread, or none if the threads are to do I/O themselves.
+fn rings(threads: u8, how: BackendIo) -> Result<Vec<Ring>, Failure> {
+    if how == BackendIo::Sync {
+        return Ok(Vec::new());
+    }
+    let rings: Result<Vec<_>, _> = (0..threads).map(|_| Ring::new(RING_DEPTH, Memory::new(RING_MEMORY))).collect();
+    match rings {
+        Ok(rings) => {
+            if !rings.iter().all(Ring::is_registered) {
+                complain(
+                    &"the buffers of io_uring are not registered: more than may be locked, 16 MiB per thread; see ulimit -l",
+                );
+            }
+            Ok(rings)
+        }
+        Err(error) if how == BackendIo::Uring => Err(Failure::Runtime(format!("io_uring cannot be used: {error}"))),
+        Err(error) => {
+            complain(&format!("io_uring cannot be used, so threads read and write files themselves: {error}"));
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn build(config: &Config, told: &mut Vec<String>) -> Result<Arc<Target>, Failure> {
     let mistake = |error: nvme_tcp::target::TargetError| Failure::Usage(error.to_string());
     let target = Target::new(TargetConfig::default()).map_err(mistake)?;
     for entry in &config.subsystems {
         let subsystem = entry.subsystem()?;
         let nqn = subsystem.nqn.clone();
         target.add_subsystem(subsystem).map_err(mistake)?;
-        for namespace in entry.namespaces()? {
+        for namespace in entry.namespaces(told)? {
             target.add_namespace(&nqn, namespace).map_err(mistake)?;
         }
     }
@@ -118,7 +182,8 @@ fn build(config: &Config) -> Result<Arc<Target>, Failure> {
 impl TargetArgs {
     fn config(&self) -> Result<Config, Failure> {
         if let Some(path) = &self.config {
-            return Config::read(path);
+            let config = Config::read(path)?;
+            return Ok(Config { backend_io: self.backend_io.unwrap_or(config.backend_io), ..config });
         }
         if self.namespaces.is_empty() {
             return Err(Failure::Usage(
@@ -130,13 +195,16 @@ impl TargetArgs {
             store: store.clone(),
             block_size: self.block_size,
             read_only: false,
+            buffered: self.buffered,
         });
         let subsystem = SubsystemConfig {
             nqn: self.nqn.clone(),
             serial: None,
             allowed_hosts: None,
+            hosts: Vec::new(),
             namespaces: namespaces.collect(),
         };
-        Ok(Config { listen: self.listen.clone(), subsystems: vec![subsystem] })
+        let backend_io = self.backend_io.unwrap_or_default();
+        Ok(Config { listen: self.listen.clone(), backend_io, subsystems: vec![subsystem] })
     }
 }

@@ -47,6 +47,14 @@ enum Action {
         #[arg(value_parser = ["on", "off"])]
         state: String,
     },
+    /// Have an endpoint open subflows to every address of the peers, or only to their first
+    Fullmesh {
+        /// Address or number of the endpoint
+        endpoint: String,
+        /// 'on' or 'off'
+        #[arg(value_parser = ["on", "off"])]
+        state: String,
+    },
     /// Open a subflow
     Join {
         /// The connection, as 'mptcp ss' numbers it
@@ -245,6 +253,9 @@ fn request(process: &mut Controlled, action: &Action) -> Result<Request, Failure
         Action::Del { endpoint } => Request::RemoveEndpoint { id: find(process, endpoint)? },
         Action::Backup { endpoint, state } => {
             Request::SetBackup { id: find(process, endpoint)?, backup: state == "on" }
+        }
+        Action::Fullmesh { endpoint, state } => {
+            Request::SetFullmesh { id: find(process, endpoint)?, fullmesh: state == "on" }
         }
         Action::Join { connection, local, remote, backup } => {
             Request::CreateSubflow { connection: connection.clone(), local: *local, remote: *remote, backup: *backup }

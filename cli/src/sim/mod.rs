@@ -1,5 +1,6 @@
 //! `mptcp sim`: the same stack over simulated networks in virtual time, and their links in real time.
 
+mod demonstration;
 mod evaluate;
 mod experiment;
 mod explain;
@@ -55,5 +56,5 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
 
 /// Runs the demonstration of the house, and leaves its results in a folder.
 pub(crate) fn demonstrate(folder: &Path, json: bool) -> Result<(), Failure> {
-    run::demonstrate(folder, json)
+    demonstration::run(folder, json)
 }

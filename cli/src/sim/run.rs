@@ -1,13 +1,13 @@
 //! `mptcp sim run`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use mptcp_sdk::core::scheduler::{Learning, Model};
-use mptcp_sim::experiment::{Experiment, ExperimentError};
+use mptcp_sim::experiment::ExperimentError;
 use mptcp_sim::results::{Folder, Report, RunMeta, RunRecord, WriteError, summary_json, summary_text};
 use mptcp_sim::run::Observer;
-use mptcp_sim::scenario::{Point, Scenario};
+use mptcp_sim::scenario::Point;
 
 use super::experiment::{ExperimentArgs, failure, not_written};
 use super::stop::Stop;
@@ -65,27 +65,6 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
             "{failed} of {} runs did not come out as the scenario expects",
             report.runs.len()
         )));
-    }
-    Ok(())
-}
-
-/// Runs the scenario `demo` and says in a few words what came of it.
-pub(super) fn demonstrate(folder: &Path, json: bool) -> Result<(), Failure> {
-    let scenario = Scenario::open("demo").map_err(|error| Failure::Usage(error.to_string()))?;
-    let description = scenario.meta.description.clone();
-    let experiment = Experiment::new(scenario, "demo".to_owned(), Vec::new()).map_err(failure)?;
-    let folder = Folder::create(folder).map_err(not_written)?;
-    if !json {
-        say(&format!("{description}\n"));
-    }
-    let report: Result<Report, RunFailure> = experiment.compare(|_, _| Ok(Observer::with_series()), |_, _| ());
-    let report = report.map_err(|error| error.0)?;
-    let page = folder.write_report(&report).map_err(not_written)?;
-    if json {
-        say(summary_json(&report).trim_end());
-    } else {
-        say(summary_text(&report).trim_end());
-        say(&format!("\nSee the plots: {}", page.display()));
     }
     Ok(())
 }

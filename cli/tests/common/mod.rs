@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "every test binary compiles all of this and uses a part")]
 #![allow(clippy::unwrap_used, reason = "test code outside of a test function")]
 
+pub(crate) mod nvme;
+
 use std::io::{Seek, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};

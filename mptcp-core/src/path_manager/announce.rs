@@ -36,10 +36,6 @@ pub(crate) struct Announcements {
 }
 
 impl Announcements {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
     /// Gives back memory that is not needed.
     pub(crate) fn trim(&mut self) {
         self.list.trim();
@@ -116,6 +112,11 @@ impl Announcements {
                 Progress::Done => None,
             })
             .min()
+    }
+
+    /// Whether nothing is to be sent, now or later.
+    pub(crate) fn is_done(&self) -> bool {
+        self.list.iter().all(|known| matches!(known.progress, Progress::Done))
     }
 
     /// Whether one was sent once and is neither echoed nor to be sent again at `now`.

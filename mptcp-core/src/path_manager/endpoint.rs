@@ -207,9 +207,23 @@ impl EndpointTable {
     }
 
     pub(crate) fn set_backup(&mut self, id: EndpointId, backup: bool) -> Result<Endpoint, EndpointError> {
-        let entry = self.entries.iter_mut().find(|(known, _)| *known == id).ok_or(EndpointError::Unknown(id.0))?;
-        entry.1.flags.backup = backup;
-        Ok(entry.1)
+        let endpoint = self.get_mut(id)?;
+        endpoint.flags.backup = backup;
+        Ok(*endpoint)
+    }
+
+    /// False in the result if nothing has changed.
+    pub(crate) fn set_fullmesh(&mut self, id: EndpointId, fullmesh: bool) -> Result<(Endpoint, bool), EndpointError> {
+        let endpoint = self.get_mut(id)?;
+        let mut changed = *endpoint;
+        changed.flags.fullmesh = fullmesh;
+        changed.validate()?;
+        Ok((changed, std::mem::replace(endpoint, changed) != changed))
+    }
+
+    fn get_mut(&mut self, id: EndpointId) -> Result<&mut Endpoint, EndpointError> {
+        let known = self.entries.iter_mut().find(|(known, _)| *known == id);
+        known.map(|(_, endpoint)| endpoint).ok_or(EndpointError::Unknown(id.0))
     }
 
     pub(crate) fn get(&self, id: EndpointId) -> Option<&Endpoint> {

@@ -126,11 +126,17 @@ impl PathState {
     pub(crate) fn is_at_rest(&self) -> bool {
         !self.changed
             && !self.announce
-            && self.announced.is_empty()
+            && self.announced.is_done()
             && self.withdrawn.is_empty()
             && self.leaving.is_empty()
             && self.retries.is_empty()
             && self.spares.is_none()
+    }
+
+    /// No subflow will be added, and no address be told: the connection goes on as regular TCP (RFC 8684 section 3.7).
+    pub(crate) fn give_up_plans(&mut self) {
+        self.changed = false;
+        self.announce = false;
     }
 
     /// The next subflow to open, if there is one that was not tried yet: of those that the strategy would have, that can work now

@@ -56,6 +56,10 @@ impl Scheduler for AdaptiveRedundant {
         self.first.pick(subflows, data)
     }
 
+    fn duplicates(&self) -> bool {
+        true
+    }
+
     fn duplicate(&mut self, subflows: &[SubflowView], outstanding: &OutstandingView<'_>) -> Option<Duplicate> {
         let budget = self.credit / ORIGINALS_PER_COPY;
         if budget == 0 {

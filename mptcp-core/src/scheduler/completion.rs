@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::{DataView, Decision, Scheduler, SubflowView, backups_allowed, burst_len, has_room};
+use super::{
+    DataView, Decision, LONGEST_BURST, Scheduler, SubflowView, backups_allowed, burst_len, has_room, whole_segments,
+};
 
 /// Sends where data arrives first, and on slower subflows only what will be next by the time it arrives there.
 ///
@@ -29,10 +31,11 @@ impl Scheduler for CompletionTime {
 
     fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision> {
         if let [only] = subflows {
-            return has_room(only, data).then(|| Decision { subflow: 0, len: burst_len(only, data), skip: 0 });
+            // There is nothing to choose: long mappings cost least.
+            let len = whole_segments(only, data, LONGEST_BURST);
+            return has_room(only, data).then_some(Decision { subflow: 0, len, skip: 0 });
         }
         let backups = backups_allowed(subflows);
-        let courses: SmallVec<[Course; FEW]> = subflows.iter().map(Course::of).collect();
         let candidates = || (0..subflows.len()).filter(|index| backups || !subflows[*index].backup);
         // The first one needs no trial while nothing is known of any.
         let known = candidates().find(|index| !is_untried(&subflows[*index])).or_else(|| candidates().next());
@@ -41,19 +44,25 @@ impl Scheduler for CompletionTime {
             let trial_runs = in_trial(index) && subflows[index].outstanding() >= (TRIAL * subflows[index].mss) as u64;
             has_room(&subflows[index], data) && !trial_runs
         };
+        // Of most subflows no more is asked.
+        let arrivals: SmallVec<[f64; FEW]> = subflows.iter().map(|subflow| Course::of(subflow).arrival).collect();
         let with_room = candidates().filter(|index| free(*index));
-        let index = with_room.min_by(|one, two| courses[*one].arrival.total_cmp(&courses[*two].arrival))?;
-        let (chosen, arrival) = (&subflows[index], courses[index].arrival);
+        let index = with_room.min_by(|one, two| arrivals[*one].total_cmp(&arrivals[*two]))?;
+        let (chosen, arrival) = (&subflows[index], arrivals[index]);
 
+        // What the others deliver before, and when another one would take what is not left to them.
+        let (mut gap, mut next) = (0.0, f64::INFINITY);
         // What a path on trial will carry is not known.
-        let others = || candidates().filter(|other| *other != index && !in_trial(*other)).map(|other| &courses[other]);
-        let gap: f64 = others().map(|course| course.delivered_until(arrival)).sum();
-        // No more than arrives before what another one would take instead.
-        let next = others().map(|course| course.arrival).fold(f64::INFINITY, f64::min);
+        for other in candidates().filter(|other| *other != index && !in_trial(*other)) {
+            if arrivals[other] < arrival {
+                gap += Course::of(&subflows[other]).delivered_until(arrival);
+            }
+            next = lesser(arrivals[other], next);
+        }
         let mss = chosen.mss.max(1);
-        let span = if next > arrival { next - arrival } else { LATE_BURST };
+        let span = if next > arrival { greater(next - arrival, LEAST_BURST) } else { LATE_BURST };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-        let segments = ((span * courses[index].bottleneck) as usize / mss).max(1);
+        let segments = ((span * Course::of(chosen).bottleneck()) as usize / mss).max(1);
         let segments = if in_trial(index) { segments.min(TRIAL) } else { segments };
         let len = burst_len(chosen, data).min(segments.saturating_mul(mss));
         if gap < len as f64 {
@@ -75,56 +84,74 @@ const FEW: usize = 16;
 /// first segment.
 const LATE_BURST: f64 = 0.001;
 
+/// What a subflow gets at a time passes its bottleneck in so many seconds at least: every mapping costs room on the wire, and where paths are alike
+/// they would take turns by the segment.
+const LEAST_BURST: f64 = 0.0005;
+
 /// Doublings of a window in slow start that are looked ahead at most.
 const MOST_DOUBLINGS: u32 = 16;
 
 /// What is expected of a subflow. Times are in seconds, amounts in bytes.
+///
+/// A decision asks of every subflow when data arrives there, and of few how fast it goes on after that. Divisions are what it spends its time on,
+/// so what only the second question needs is worked out when it is asked.
 #[derive(Clone, Copy, Debug)]
-struct Course {
+struct Course<'a> {
+    subflow: &'a SubflowView,
     rtt: f64,
     /// When a byte that is given to it now arrives.
     arrival: f64,
-    /// Congestion window by then.
+    /// Congestion window now.
+    cwnd: f64,
+    /// Congestion window by the arrival.
     window: f64,
-    /// In bytes per second, by then.
-    rate: f64,
-    /// Of the path, as far as it shows.
-    bottleneck: f64,
     /// The window doubles each round trip until it reaches this.
     doubles_until: f64,
+    /// How much of its measured delivery rate the path's bottleneck shows by queueing: see [`queueing`].
+    queueing: f64,
 }
 
-impl Course {
-    fn of(subflow: &SubflowView) -> Self {
+impl<'a> Course<'a> {
+    #[inline]
+    fn of(subflow: &'a SubflowView) -> Self {
         let rtt = subflow.srtt.map_or(0.0, seconds);
-        let least = subflow.min_rtt.map_or(rtt, |least| seconds(least).min(rtt));
+        let least = subflow.min_rtt.map_or(rtt, |least| lesser(seconds(least), rtt));
         let mss = subflow.mss.max(1) as f64;
         let outstanding = subflow.outstanding() as f64;
         // What is under way was allowed to be.
-        let unknown = || (INITIAL_WINDOW * mss).max(outstanding + mss);
-        let cwnd = subflow.cwnd.map_or_else(unknown, |cwnd| cwnd as f64).max(mss);
-        let growth = if subflow.slow_start { 2.0 } else { 1.0 };
-        let by_window = if rtt > 0.0 { cwnd / rtt } else { f64::INFINITY };
-        let pacing = subflow.pacing_rate.map_or(f64::INFINITY, |rate| rate.max(1) as f64);
-        let bottleneck = bottleneck_rate(subflow);
-        let rate = by_window.min(pacing).min(bottleneck * growth);
+        let unknown = || greater(INITIAL_WINDOW * mss, outstanding + mss);
+        let cwnd = greater(subflow.cwnd.map_or_else(unknown, |cwnd| cwnd as f64), mss);
         let doubles_until = match subflow.ssthresh {
             _ if !subflow.slow_start => 0.0,
             Some(threshold) => threshold as f64,
             None => f64::INFINITY,
         };
         let (by_window, window) = until_room(outstanding + mss - cwnd, rtt, cwnd, doubles_until);
-        let may_leave = (subflow.queued as f64).min((cwnd - subflow.in_flight as f64).max(0.0));
-        let by_pacing = if may_leave > 0.0 { may_leave / pacing } else { 0.0 };
+        let may_leave = lesser(subflow.queued as f64, cwnd - subflow.in_flight as f64);
+        let by_pacing = if may_leave > 0.0 { may_leave / pacing(subflow) } else { 0.0 };
+        let queueing = queueing(subflow);
+        let drain = subflow.delivery_rate.map(|rate| (outstanding + mss) / rate.max(1) as f64);
         // What is under way passes the bottleneck first. It shows in the round-trip times only later.
-        let behind = (outstanding + mss) / bottleneck - least;
+        let behind = drain.map_or(0.0, |drain| drain * queueing) - least;
         // The smoothed round-trip time tells of the queue that there was. What is under way makes no longer one at the rate that was measured: without this bound
         // a path that has drained would stay empty, while the others fill, until they look as late.
-        let own = subflow.delivery_rate.map(|rate| ((outstanding + mss) / rate.max(1) as f64 - least).max(0.0));
-        let queue = own.map_or(rtt - least, |own| own.min(rtt - least));
-        let delay = (by_window.max(by_pacing) + queue).max(behind);
-        let rate = if window == cwnd { rate } else { rate * (window / cwnd) };
-        Self { rtt, arrival: least / 2.0 + delay, window, rate, bottleneck, doubles_until }
+        let queue = drain.map_or(rtt - least, |drain| lesser(greater(drain - least, 0.0), rtt - least));
+        let delay = greater(greater(by_window, by_pacing) + queue, behind);
+        Self { subflow, rtt, arrival: least / 2.0 + delay, cwnd, window, doubles_until, queueing }
+    }
+
+    /// Bytes per second by the arrival.
+    fn rate(&self) -> f64 {
+        let growth = if self.subflow.slow_start { 2.0 } else { 1.0 };
+        let by_window = if self.rtt > 0.0 { self.cwnd / self.rtt } else { f64::INFINITY };
+        let rate = lesser(lesser(by_window, pacing(self.subflow)), self.bottleneck() * growth);
+        if self.window == self.cwnd { rate } else { rate * (self.window / self.cwnd) }
+    }
+
+    /// The rate of the path's bottleneck in bytes per second, as far as it shows.
+    fn bottleneck(&self) -> f64 {
+        let rate = self.subflow.delivery_rate.filter(|_| self.queueing > 0.0);
+        rate.map_or(f64::INFINITY, |rate| rate.max(1) as f64 / self.queueing)
     }
 
     /// Bytes given to it from now on that arrive until `time`.
@@ -133,22 +160,40 @@ impl Course {
         if span <= 0.0 || self.rtt <= 0.0 {
             return 0.0;
         }
+        let rate = self.rate();
         let (mut left, mut window, mut bytes) = (span, self.window, 0.0);
         for _ in 0..MOST_DOUBLINGS {
             if window >= self.doubles_until || left <= self.rtt {
                 break;
             }
-            bytes += self.rate * self.rtt * (window / self.window);
+            bytes += rate * self.rtt * (window / self.window);
             left -= self.rtt;
             window = (window * 2.0).min(self.doubles_until);
         }
-        bytes + self.rate * (window / self.window) * left
+        let grown = if window == self.window { 1.0 } else { window / self.window };
+        bytes + rate * grown * left
     }
+}
+
+/// In bytes per second, without a limit where TCP does not tell one.
+fn pacing(subflow: &SubflowView) -> f64 {
+    subflow.pacing_rate.map_or(f64::INFINITY, |rate| rate.max(1) as f64)
 }
 
 /// In seconds. Multiplying is faster than what the standard library does, and this is asked for every decision.
 fn seconds(time: Duration) -> f64 {
-    time.as_secs() as f64 + f64::from(time.subsec_nanos()) * 1e-9
+    let whole = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    f64::from(whole) + f64::from(time.subsec_nanos()) * 1e-9
+}
+
+/// The lesser of two numbers. That of the standard library looks for what is not a number, too, which takes several instructions.
+fn lesser(one: f64, two: f64) -> f64 {
+    if one < two { one } else { two }
+}
+
+/// The greater of two numbers.
+fn greater(one: f64, two: f64) -> f64 {
+    if one > two { one } else { two }
 }
 
 /// How long it takes a window to have room for so many bytes more than it has. Each round trip makes room for as many as it has, and in slow
@@ -171,18 +216,18 @@ fn until_room(mut bytes: f64, rtt: f64, mut window: f64, doubles_until: f64) -> 
     (time, window)
 }
 
-/// The rate of the path's bottleneck, as far as it shows: while the round trip takes longer than the shortest, because of what is under
-/// way. Otherwise whatever was measured is what the path was given, and would be all that it ever gets if it were believed.
-fn bottleneck_rate(subflow: &SubflowView) -> f64 {
-    let (Some(rate), Some(latest), Some(least)) = (subflow.delivery_rate, subflow.latest_rtt, subflow.min_rtt) else {
-        return f64::INFINITY;
-    };
-    // By degrees, since what hangs on a threshold swings about it.
+/// How far the delivery rate that was measured is that of the path's bottleneck, from 0 to 1: as far as the round trip takes longer than
+/// the shortest, because of what is under way. Otherwise whatever was measured is what the path was given, and would be all that it ever gets
+/// if it were believed.
+fn queueing(subflow: &SubflowView) -> f64 {
+    let (Some(latest), Some(least)) = (subflow.latest_rtt, subflow.min_rtt) else { return 0.0 };
     if latest <= least {
-        return f64::INFINITY;
+        return 0.0;
     }
-    let least = seconds(least).max(1e-9);
-    rate.max(1) as f64 / (4.0 * (seconds(latest) - least) / least).min(1.0)
+    // By degrees, since what hangs on a threshold swings about it.
+    let (latest, least) = (seconds(latest), seconds(least));
+    let longer = 4.0 * (latest - least);
+    if longer >= least { 1.0 } else { longer / least }
 }
 
 /// Whether nothing is known of a subflow's rate: its round-trip time is that of the handshake.
@@ -289,7 +334,7 @@ mod tests {
             |subflows: &[SubflowView]| CompletionTime.pick(subflows, &data(50_000)).map(|it| (it.subflow, it.len));
         assert_eq!(pick(&[untried(0), steady(1, 40, 0)]), Some((0, 2_000)));
         assert_eq!(pick(&[untried(2_000), steady(1, 40, 0)]), Some((1, 10_000)));
-        assert_eq!(pick(&[untried(2_000)]), Some((0, 10_000)), "there is no other");
+        assert_eq!(pick(&[untried(2_000)]), Some((0, 50_000)), "there is no other");
         // A lower bound counts as soon as the answer took longer.
         let tried = |latest| SubflowView {
             delivery_rate: Some(250_000),

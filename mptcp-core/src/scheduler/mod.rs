@@ -27,7 +27,7 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
-use tcp_adapter::Instant;
+use tcp_adapter::{Instant, SendLimits};
 
 pub use adaptive_redundant::AdaptiveRedundant;
 pub use backup::Backup;
@@ -56,6 +56,9 @@ pub struct SubflowView {
     pub room: usize,
     /// Payload bytes of a full segment.
     pub mss: usize,
+    /// Payload bytes that the first segment of a mapping carries less than that, as it alone says where in the stream the mapping is.
+    /// What a decision gives in whole segments is cut by as much.
+    pub mapping_cost: usize,
     /// Either side asked to use it only if nothing else works (RFC 8684 section 3.3.8).
     pub backup: bool,
     /// Share of the traffic that weighted schedulers give it, 1 by default.
@@ -93,6 +96,12 @@ impl SubflowView {
     /// Bytes bound to it that are not acknowledged.
     pub fn outstanding(&self) -> u64 {
         self.in_flight.saturating_add(self.queued)
+    }
+
+    /// What limits how much it should be given. Its segments are of the size that remains beside the hook's options.
+    pub(crate) fn limits(&self) -> SendLimits {
+        let (cwnd, outstanding) = (self.cwnd, self.outstanding());
+        SendLimits { cwnd, outstanding, pacing_rate: self.pacing_rate, mss: self.mss, mss_before_hook: false }
     }
 
     /// The congestion window in bytes, a segment at least; where TCP does not tell, what it must be at least.
@@ -280,6 +289,11 @@ pub trait Scheduler: fmt::Debug + Send {
     /// stale, and for a re-injection those that do not already hold the data.
     fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision>;
 
+    /// Whether [`duplicate`](Self::duplicate) is to be asked.
+    fn duplicates(&self) -> bool {
+        false
+    }
+
     /// Chooses bytes that are under way to be sent on a second subflow too; asked after [`pick`](Self::pick) has had its turn, until it
     /// says `None` or what it says cannot be sent. `subflows` holds the usable ones, two at least.
     fn duplicate(&mut self, subflows: &[SubflowView], outstanding: &OutstandingView<'_>) -> Option<Duplicate> {
@@ -371,6 +385,7 @@ pub(crate) mod tests {
             id: SubflowId(id),
             room,
             mss: 1000,
+            mapping_cost: 0,
             backup: false,
             weight: 1,
             srtt: (rtt_ms > 0).then(|| Duration::from_millis(rtt_ms)),

@@ -33,6 +33,10 @@ impl Scheduler for Redundant {
         Some(Decision { subflow: index, len: burst_len(chosen, data), skip: 0 })
     }
 
+    fn duplicates(&self) -> bool {
+        true
+    }
+
     fn duplicate(&mut self, subflows: &[SubflowView], outstanding: &OutstandingView<'_>) -> Option<Duplicate> {
         self.una = outstanding.range.start;
         let backups = backups_allowed(subflows);

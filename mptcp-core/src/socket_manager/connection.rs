@@ -58,6 +58,8 @@ pub(crate) struct Multipath {
     pub(crate) single_path: bool,
     /// A segment without payload has acknowledged data of the peer.
     pub(crate) has_acked: bool,
+    /// Each segment declares its mapping, as one that was declared once seems to have been lost although its bytes were not.
+    pub(crate) maps_all: bool,
 }
 
 /// State of a connection that has fallen back, or never spoke MPTCP.
@@ -348,8 +350,12 @@ impl Connection {
             send_window: self.sender.window_end.saturating_sub(queue.una()),
             recv_window: self.receiver.window.right_edge().saturating_sub(self.receiver.stream.rcv_nxt()),
             recv_buffer: self.receiver.window.buffer(),
-            out_of_order: self.receiver.stream.out_of_order(),
+            out_of_order: self.out_of_order(),
         }
+    }
+
+    pub(crate) fn out_of_order(&self) -> usize {
+        self.receiver.stream.out_of_order()
     }
 
     pub(crate) fn subflow_infos(&self, tcp: &dyn tcp_adapter::TcpStack) -> Vec<SubflowInfo> {
@@ -378,7 +384,7 @@ mod tests {
     /// There may be very many that do nothing: what few of them need at a time belongs into boxes that are given back.
     #[test]
     fn an_idle_connection_is_small() {
-        assert!(size_of::<Connection>() <= 688, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 696, "{}", size_of::<Connection>());
         assert!(size_of::<Subflow>() <= 320, "{}", size_of::<Subflow>());
     }
 }

@@ -239,6 +239,7 @@ impl Connection {
                     confirmed: false,
                     single_path: true,
                     has_acked: false,
+                    maps_all: false,
                 });
                 self.subflows[0].stage = Stage::Established;
             }
@@ -312,6 +313,7 @@ impl Connection {
             confirmed: false,
             single_path: true,
             has_acked: false,
+            maps_all: false,
         });
         let first = &mut self.subflows[0];
         first.stage = Stage::Established;

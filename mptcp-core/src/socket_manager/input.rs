@@ -193,6 +193,10 @@ impl Connection {
             // All of it is known from the segment before.
             return Some(Verdict::Accept);
         }
+        if segment.options.is_empty() && segment.len > 0 {
+            // The rest of a mapping that was declared once (RFC 8684 section 3.3.1), or what the reader finds without one.
+            return Some(Verdict::Accept);
+        }
         let dss = wire::LoneDss::read(segment.options)?;
         let idsn = state.local.idsn;
         let near = DataSeq::at(idsn, self.sender.queue.una());
@@ -240,13 +244,17 @@ impl Connection {
         subflow.confirmed |= options_pass && data_acknowledged;
         // A host in TIME-WAIT has no connection any more that could add options to its acknowledgements.
         let may_be_time_wait = subflow.fin_received && segment.len == 0;
-        let stripped = !subflow.confirmed && data_acknowledged && !may_be_time_wait;
-        let unmapped = !confirmed && segment.len > 0 && subflow.received.lookup(segment.offset).is_none();
+        // The rest of a mapping that was declared once needs no options, and may overtake the segment that has them.
+        let may_be_rest = segment.len > 0 && subflow.reader.offset() > 0;
+        let stripped = !subflow.confirmed && data_acknowledged && !may_be_time_wait && !may_be_rest;
+        let next = subflow.reader.offset() + subflow.reader.waiting() as u64;
+        let is_next = segment.len > 0 && segment.offset == next;
+        let unmapped = !confirmed && is_next && subflow.received.lookup(segment.offset).is_none();
         if stripped && can_fall_back {
             self.fall_back(FallbackCause::AckWithoutDataAck, 0, shared);
             return Some(self.on_plain(id, segment));
         }
-        if unmapped && !subflow_has_read_beyond(self, id, segment) && can_fall_back {
+        if unmapped && can_fall_back {
             self.fall_back(FallbackCause::DataWithoutMapping, 0, shared);
             return Some(self.on_plain(id, segment));
         }
@@ -437,11 +445,6 @@ fn is_elsewhere(plain: &Plain, segment: &SegmentIn<'_>) -> bool {
         let position = mapping.dsn.resolve(near).position(idsn);
         mapping.len > u16::from(data_fin) && position.wrapping_sub(offset) != plain.rx_base
     })
-}
-
-/// Whether the connection has already read mapped data beyond this segment, which is then an old repetition.
-fn subflow_has_read_beyond(conn: &Connection, id: SubflowId, segment: &SegmentIn<'_>) -> bool {
-    conn.subflow(id).is_some_and(|subflow| segment.offset < subflow.reader.offset())
 }
 
 /// The RST that a [`Doom`] stands for has these options.

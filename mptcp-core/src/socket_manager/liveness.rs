@@ -77,6 +77,10 @@ impl Connection {
         let nxt = self.sender.queue.sent_end();
         if una < nxt {
             self.find_stale(cx);
+            let whole = self.subflows.iter().any(|subflow| subflow.sent.holds(una..una + 1));
+            if let Some(state) = self.multipath_mut().filter(|_| !whole) {
+                state.maps_all = true;
+            }
             let held = self.subflows.iter().find_map(|subflow| {
                 subflow.sent.iter().find(|mapping| mapping.positions().contains(&una)).map(SentMapping::positions)
             });

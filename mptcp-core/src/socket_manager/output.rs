@@ -96,13 +96,7 @@ impl Connection {
             return plain_options(plain.infinite.as_deref_mut(), &mut self.subflows[index], segment, space, shared);
         }
         let Protocol::Multipath(state) = &self.protocol else { return };
-        if let Some(chunk) = segment.chunk
-            && let Some(said) = self.subflows[index].lately.as_ref().and_then(|lately| lately.said.as_ref())
-            && (said.chunk, said.data_ack) == (chunk.offset, data_ack)
-            && !shared.observations.are_wanted()
-            && space.push(said.option.as_slice())
-        {
-            self.subflows[index].signals_in_a_row = 0;
+        if says_the_same(&mut self.subflows[index], segment, data_ack, space, shared) {
             return;
         }
         let flags = self.flags(state.checksum, shared);
@@ -112,11 +106,17 @@ impl Connection {
             return;
         }
         let chunk = segment.chunk.and_then(|chunk| subflow.sent.find_next(chunk.offset));
+        let has_acked = subflow.lately.as_ref().is_some_and(|lately| lately.has_acked);
+        let owes_first = subflow.bytes_received > 0 && !has_acked;
+        let known = chunk.filter(|mapping| mapping.once && segment.offset > mapping.offset);
+        if known.is_some_and(|mapping| !owes_first && segment.offset + (segment.len as u64) < mapping.end()) {
+            return;
+        }
         let data_ack_seq = DataSeq::at(state.remote.idsn, data_ack).0;
         let introducing = subflow.initiator && !subflow.is_join() && !state.introduced;
         // The two do not fit together, and a peer without data may send no DSS before it has received one: in turns.
         let fin_has_its_turn = data_fin.is_some() && self.sender.timeouts % 2 == 1;
-        if let Some(mapping) = &chunk {
+        if let Some(mapping) = chunk.as_ref().filter(|_| known.is_none()) {
             let (conn, dsn) = (self.id, DataSeq::at(state.local.idsn, mapping.pos));
             let ssn = SubflowSeq::from_offset(mapping.offset).0;
             shared.observations.note(|| Observation::Mapped { conn, subflow: id, dsn, ssn, len: mapping.len });
@@ -130,13 +130,26 @@ impl Connection {
             None if introducing && !fin_has_its_turn => {
                 emit(&introduction(state, flags, None), space);
             }
+            Some(mapping) if known.is_some() => {
+                subflow.signals_in_a_row = 0;
+                let data_ack_option =
+                    Dss { data_ack: Some(WireSeq::Long(data_ack_seq)), mapping: None, data_fin: false };
+                emit(&MptcpOption::Dss(data_ack_option), space);
+                let lately = subflow.lately.get_or_insert_default();
+                lately.has_acked |= owes_first;
+                if let Some(said) = lately.said.as_mut().filter(|said| said.chunk == mapping.offset) {
+                    said.data_ack = data_ack;
+                }
+            }
             Some(mapping) => {
                 subflow.signals_in_a_row = 0;
                 let dsn = DataSeq::at(state.local.idsn, mapping.pos).0;
                 let ssn = SubflowSeq::from_offset(mapping.offset).0;
                 if wire::emit_mapping(data_ack_seq, dsn, ssn, data_len(&mapping), mapping.checksum, space) {
-                    let said = Said { chunk: mapping.offset, data_ack, option: RawDss::new(space.as_slice()) };
-                    subflow.lately.get_or_insert_default().said = Some(said);
+                    let option = RawDss::new(space.as_slice());
+                    let said = Said { chunk: mapping.offset, data_ack, once: mapping.once, option };
+                    let lately = subflow.lately.get_or_insert_default();
+                    (lately.said, lately.has_acked) = (Some(said), lately.has_acked | owes_first);
                 } else {
                     tracing::debug!(room = space.remaining(), "no room for a mapping");
                 }
@@ -156,6 +169,28 @@ impl Connection {
             }
         }
     }
+}
+
+/// A segment of the same mapping as the one before, with nothing new to acknowledge, says the same; nothing, if the mapping is declared once.
+/// Returns whether it is one.
+fn says_the_same(
+    subflow: &mut Subflow,
+    segment: &SegmentOut,
+    data_ack: u64,
+    space: &mut OptionSpace,
+    shared: &Shared,
+) -> bool {
+    let Some(chunk) = segment.chunk else { return false };
+    let Some(said) = subflow.lately.as_ref().and_then(|lately| lately.said.as_ref()) else { return false };
+    if (said.chunk, said.data_ack) != (chunk.offset, data_ack) {
+        return false;
+    }
+    let declared = said.once && segment.offset > chunk.offset;
+    let done = declared || (!shared.observations.are_wanted() && space.push(said.option.as_slice()));
+    if done {
+        subflow.signals_in_a_row = 0;
+    }
+    done
 }
 
 fn emit(option: &MptcpOption, space: &mut OptionSpace) {

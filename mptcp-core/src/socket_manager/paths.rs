@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 use tcp_adapter::{ConnectError, ConnectRequest};
 
-use super::connection::{Connection, Doom, Multipath};
+use super::connection::{Connection, Doom, Multipath, Protocol};
 use super::shared::{Cx, Shared};
 use super::subflow::{MAX_SIGNALS_IN_A_ROW, NewSubflow, SIGNAL_PAUSE, Stage, Subflow};
 use crate::event::{Event, SubflowCloseReason, SubflowId};
@@ -75,6 +75,9 @@ impl Connection {
         if self.tells_addresses() {
             self.announce_addresses(cx);
             self.withdraw_addresses(cx);
+        }
+        if matches!(self.protocol, Protocol::Plain(_)) {
+            self.paths.give_up_plans();
         }
     }
 
@@ -302,6 +305,19 @@ impl Connection {
         for id in affected {
             if let Err(error) = self.set_backup(id, backup) {
                 tracing::debug!(conn = %self.id, subflow = %id, %error, "cannot change the priority");
+            }
+        }
+    }
+
+    /// An endpoint is no longer `fullmesh`: what it has opened to other addresses of the peer than the first is closed.
+    pub(crate) fn endpoint_narrowed(&mut self, addr: IpAddr, cx: &mut Cx<'_>) {
+        let first = self.paths.remote.ip();
+        let beyond = |subflow: &&Subflow| {
+            subflow.initiator && subflow.is_join() && subflow.local.ip() == addr && subflow.remote.ip() != first
+        };
+        for id in self.subflows.iter().filter(beyond).map(|subflow| subflow.id).collect::<Vec<_>>() {
+            if !self.needs(id) {
+                self.close_subflow(id, cx);
             }
         }
     }

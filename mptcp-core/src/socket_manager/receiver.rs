@@ -318,11 +318,10 @@ impl Connection {
     /// After a fallback, bytes that waited for a mapping follow without one.
     pub(crate) fn drain_after_fallback(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
         let Protocol::Plain(Plain { rx_base, .. }) = self.protocol else { return };
-        while let Some((offset, bytes)) = self.subflow_mut(id).and_then(|subflow| subflow.reader.take_unmapped()) {
-            self.deliver(offset.wrapping_add(rx_base), bytes, cx);
-        }
-        if let Some(subflow) = self.subflow_mut(id) {
+        while let Some(subflow) = self.subflow_mut(id) {
             subflow.unmapped_since = None;
+            let Some((offset, bytes)) = subflow.reader.take_unmapped() else { return };
+            self.deliver(offset.wrapping_add(rx_base), bytes, cx);
         }
     }
 

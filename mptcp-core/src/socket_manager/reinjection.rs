@@ -2,9 +2,10 @@
 //! moving on, or because the scheduler wants two chances.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use super::connection::Connection;
-use super::sender::{MAX_MAPPING, shrink};
+use super::sender::{MAX_MAPPING, least_segment, shrink};
 use super::shared::Cx;
 use crate::event::SubflowId;
 use crate::mib::Counter;
@@ -70,7 +71,7 @@ impl Connection {
         let sent = bytes.len();
         let from = self.subflows.iter().find(|subflow| subflow.sent.holds(range.start..range.start + 1));
         let from = from.map(|subflow| subflow.id);
-        let Some((dsn, len)) = self.map(chosen.id, range.start, bytes, cx) else { return 0 };
+        let Some((dsn, len)) = self.map(&chosen, range.start, bytes, cx) else { return 0 };
         let (conn, to) = (self.id, chosen.id);
         cx.shared.observations.note(|| Observation::Reinjected { conn, from, to, dsn, len });
         let taken = range.start..range.start + sent as u64;
@@ -89,13 +90,28 @@ impl Connection {
         sent as u64
     }
 
+    /// Whether [`unblock_window`](Self::unblock_window) may find something to do when the window, or the send buffer, has no room: some subflow is
+    /// so much faster than another one that it could bring the first bytes before they arrive there, had they just left.
+    pub(crate) fn may_unblock_window(&self, cx: &Cx<'_>) -> bool {
+        let blocked = self.sender.queue.unsent() > 0 || self.app.wants_room;
+        if !blocked || !self.scheduler.helps_out() {
+            return false;
+        }
+        let usable = self.subflows.iter().filter(|subflow| subflow.usable());
+        let times = usable.filter_map(|subflow| cx.tcp.round_trip(subflow.tcp)).map(|time| time.smoothed);
+        let (fastest, slowest) = times
+            .fold((Duration::MAX, Duration::ZERO), |(fastest, slowest), time| (fastest.min(time), slowest.max(time)));
+        slowest > arrives_after(fastest)
+    }
+
     /// The window has no room, or the send buffer, because the first bytes are on their way on a slow subflow, while a faster one
     /// could send: sends them there too, and has the slow one send less (opportunistic retransmission and penalisation, Raiciu et
     /// al., NSDI 2012, section 4.2).
     pub(crate) fn unblock_window(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) {
         let queue = &self.sender.queue;
         let una = queue.una();
-        let window_full = queue.unsent() > 0 && queue.nxt() >= self.sender.window_end;
+        let least = views.iter().map(|view| least_segment(view) as u64).max().unwrap_or(0).min(queue.unsent());
+        let window_full = queue.unsent() > 0 && queue.nxt() + least >= self.sender.window_end;
         let buffer_full = queue.unsent() == 0 && self.app.wants_room;
         let helped = self.scheduler.helps_out() && self.sender.reinject.is_empty();
         if una >= queue.nxt() || !(window_full || buffer_full) || !helped {
@@ -114,7 +130,7 @@ impl Connection {
         // What is to be sent again there takes another round trip at least.
         let answer = cx.tcp.info(tcp).and_then(|info| info.una_sent_at).map_or(cx.now + srtt, |sent| sent + srtt);
         let sooner = |view: &&SubflowView| {
-            view.room >= view.mss && !view.backup && view.srtt.is_some_and(|srtt| cx.now + srtt * 5 / 4 < answer)
+            view.room >= view.mss && !view.backup && view.srtt.is_some_and(|srtt| cx.now + arrives_after(srtt) < answer)
         };
         let Some(chosen) = views.iter().filter(sooner).min_by_key(|view| view.srtt).copied() else { return };
         if self.send_again(chosen, una..end, views, cx) == 0 {
@@ -122,8 +138,10 @@ impl Connection {
         }
         self.scheduler.on_window_blocked(cx.now);
         let Some(slow) = self.subflow_mut(holder.id) else { return };
-        // Once in a round trip: it shows no sooner what has come of it.
-        if slow.penalised.is_none_or(|at| at + srtt <= cx.now) {
+        // Less in flight makes what waits in a queue of its path sooner, but not what is on a long way. Once in a round trip: it shows no
+        // sooner what has come of it.
+        let queues = holder.min_rtt.is_none_or(|least| srtt > arrives_after(least));
+        if queues && slow.penalised.is_none_or(|at| at + srtt <= cx.now) {
             slow.penalised = Some(cx.now);
             cx.tcp.penalise(cx.now, tcp);
         }
@@ -152,4 +170,9 @@ impl Connection {
         }
         self.send_again(chosen, range, views, cx) > 0
     }
+}
+
+/// When a subflow is taken to have brought what it is sent: a round trip, and some more for what varies.
+fn arrives_after(srtt: Duration) -> Duration {
+    srtt.saturating_mul(5) / 4
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tcp_adapter::Instant;
+use tcp_adapter::{Instant, SendLimits};
 
 use super::connection::{Connection, Protocol};
 use super::liveness::{INITIAL_DATA_RTO, MAX_DATA_RTO};
@@ -18,6 +18,7 @@ use crate::observe::Observation;
 use crate::scheduler::{DataView, Decision, Message, Sent, SubflowView, TrafficClass};
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::{Messages, ReinjectQueue, SendQueue, SentMapping};
+use crate::wire::room::{self, Width};
 use crate::wire::{ChecksumAccumulator, dss_checksum};
 
 /// Bytes of one mapping at most: the Data-Level Length has 16 bits, and one of them is left for
@@ -30,6 +31,12 @@ const FEW_SUBFLOWS: usize = 4;
 /// Where there is a choice, a subflow is given so much beyond its congestion window: two segments or what leaves in this time.
 /// More would be bound to it although another one might come to be the better; less would make it wait for the next look.
 const SLACK: Duration = Duration::from_millis(1);
+
+/// A mapping of so many segments or more is declared once.
+const LONG_MAPPING: u64 = 2;
+
+/// So many bytes in one mapping are always enough.
+const WORTH_A_MAPPING: u64 = 12 << 10;
 
 /// What several subflows are shown as.
 pub(crate) type Views = SmallVec<[SubflowView; FEW_SUBFLOWS]>;
@@ -131,10 +138,13 @@ impl Sender {
 /// What of `bytes` goes to TCP, where there is room for `room` and `available` are at hand: whole segments, unless the data
 /// or a large write of the application ends. Bytes of two calls into TCP never share a segment, so whatever else ended
 /// in a short one would leave all segments after it cut in two. Nothing, if room for a whole segment must be waited for.
-fn whole_segments(mut bytes: Bytes, mss: usize, room: usize, available: u64) -> Bytes {
-    let ends = bytes.len() as u64 >= available || (bytes.len() < mss && bytes.len() < room);
+///
+/// The first segment carries `cost` bytes less than the others.
+fn whole_segments(mut bytes: Bytes, mss: usize, cost: usize, room: usize, available: u64) -> Bytes {
+    let carried = bytes.len() + cost;
+    let ends = bytes.len() as u64 >= available || (carried < mss && bytes.len() < room);
     if !ends {
-        bytes.truncate(bytes.len() - bytes.len() % mss);
+        bytes.truncate(bytes.len().saturating_sub(carried % mss));
     }
     bytes
 }
@@ -205,23 +215,24 @@ impl Connection {
         while self.is_of(class) {
             let room = send_room(&self.subflows[index], cx).min(MAX_MAPPING).min(self.allowance(tcp, class, cx));
             let unsent = self.sender.queue.unsent();
-            let bytes = self.sender.queue.slice(self.sender.queue.nxt(), room);
-            let bytes = bytes.map(|bytes| whole_segments(bytes, mss, room, unsent)).filter(|bytes| !bytes.is_empty());
+            let position = self.sender.queue.nxt();
+            let bytes = self.sender.queue.slice(position, room);
+            let bytes =
+                bytes.map(|bytes| whole_segments(bytes, mss, 0, room, unsent)).filter(|bytes| !bytes.is_empty());
             let Some(bytes) = bytes else { break };
-            if !self.give(index, self.sender.queue.nxt(), bytes, None, cx) {
+            if !self.give(index, position, bytes, None, false, cx) {
                 break;
             }
         }
     }
 
     fn push_mapped(&mut self, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
-        // Most of the time nothing can take more.
-        let takes = |subflow: &Subflow| subflow.usable() && send_room(subflow, cx) > 0;
-        let again = !self.sender.reinject.is_empty() || (self.subflows.len() > 1 && !self.sender.queue.is_empty());
-        if !(again || self.sender.queue.unsent() > 0) || !self.subflows.iter().any(takes) {
+        // Most of the time there is nothing to give, or nothing can take more.
+        if !self.has_work(cx) || !self.has_room(cx) {
             return self.arm_window_probe_if_shut(cx.now);
         }
-        let mut views = self.views(cx);
+        let mut views = Views::new();
+        self.look(&mut views, cx);
         self.cut_to_share(&mut views, class, cx);
         while self.is_of(class) && self.push_again(&mut views, cx) {
             self.cut_to_share(&mut views, class, cx);
@@ -231,30 +242,136 @@ impl Connection {
         }
         if views.len() > 1 {
             self.unblock_window(&mut views, cx);
-            while self.push_duplicate(&mut views, cx) {}
+            while self.scheduler.duplicates() && self.push_duplicate(&mut views, cx) {}
         }
         self.arm_window_probe_if_shut(cx.now);
     }
 
-    /// What the scheduler may choose from.
-    fn views(&self, cx: &Cx<'_>) -> Views {
-        let usable = self.subflows.iter().filter(|subflow| subflow.usable());
-        let mut views: Views = usable.filter_map(|subflow| view(subflow, cx)).collect();
+    /// Whether there is anything that a subflow might be given.
+    fn has_work(&self, cx: &Cx<'_>) -> bool {
+        let queue = &self.sender.queue;
+        if !self.sender.reinject.is_empty() || queue.unsent_before(self.sender.window_end) > 0 {
+            return true;
+        }
+        let under_way = queue.una() < queue.nxt() && self.subflows.len() > 1;
+        under_way && (self.scheduler.duplicates() || self.may_unblock_window(cx))
+    }
+
+    /// Whether anything that [`look`](Self::look) finds would have room; without it, as there are acknowledgements that make none.
+    fn has_room(&self, cx: &Cx<'_>) -> bool {
+        let choice = self.has_choice();
+        let room = |subflow: &Subflow| {
+            let room = send_room(subflow, cx);
+            if room == 0 || !self.waits_for_worth(cx) {
+                return room;
+            }
+            let Some(limits) = cx.tcp.send_limits(subflow.tcp) else { return 0 };
+            let (mss, mapping_cost) = self.segment_shape(subflow, &limits, choice, cx);
+            let limits = SendLimits { mss, ..limits };
+            let room = if choice { room.min(window_room(&limits)) } else { room };
+            if is_worth_a_mapping(&limits, mapping_cost, room, self.sender.queue.unsent()) { room } else { 0 }
+        };
+        let found = self.subflows.iter().filter(|subflow| subflow.usable()).any(|subflow| room(subflow) > 0);
+        debug_assert!(found || self.look_finds_no_room(cx), "{} would wait for ever", self.id);
+        found
+    }
+
+    fn look_finds_no_room(&self, cx: &Cx<'_>) -> bool {
+        let mut views = Views::new();
+        self.look(&mut views, cx);
+        views.iter().all(|view| view.room == 0)
+    }
+
+    /// Whether there are several subflows to choose from.
+    fn has_choice(&self) -> bool {
+        self.subflows.iter().filter(|subflow| subflow.usable()).nth(1).is_some()
+    }
+
+    /// Whether a subflow is given nothing until there is room for so much that it is worth a mapping. Where a policy says how much may
+    /// leave, that is little at a time; and what must go again goes at once.
+    fn waits_for_worth(&self, cx: &Cx<'_>) -> bool {
+        cx.shared.policy.generation() == 0 && self.sender.reinject.is_empty()
+    }
+
+    /// Finds what the scheduler may choose from, for `views`, which is empty. It is too large to be returned, as often as this is done.
+    fn look(&self, views: &mut Views, cx: &Cx<'_>) {
+        let choice = self.has_choice();
+        for subflow in self.subflows.iter().filter(|subflow| subflow.usable()) {
+            if let Some(view) = self.view(subflow, choice, cx) {
+                views.push(view);
+            }
+        }
         if cx.shared.policy.generation() != 0 {
-            self.leave_out_held_back(&mut views, cx);
+            self.leave_out_held_back(views, cx);
         }
         // One that is alone may have company soon if it has just begun; later, longer chunks are worth more.
         let choice = views.len() > 1;
         for view in views.iter_mut().filter(|view| choice || view.slow_start) {
-            view.room = view.room.min(window_room(view));
+            view.room = view.room.min(window_room(&view.limits()));
         }
-        views
+        if self.waits_for_worth(cx) {
+            let waiting = self.sender.queue.unsent();
+            for view in views.iter_mut() {
+                if !is_worth_a_mapping(&view.limits(), view.mapping_cost, view.room, waiting) {
+                    view.room = 0;
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn view(&self, subflow: &Subflow, choice: bool, cx: &Cx<'_>) -> Option<SubflowView> {
+        let info = cx.tcp.info(subflow.tcp)?;
+        let pacing_rate = paced(subflow, info.pacing_rate, cx);
+        let limits = SendLimits { pacing_rate, ..SendLimits::from(&info) };
+        let (mss, mapping_cost) = self.segment_shape(subflow, &limits, choice, cx);
+        Some(SubflowView {
+            id: subflow.id,
+            room: send_room(subflow, cx),
+            mss,
+            mapping_cost,
+            backup: subflow.backup || subflow.backup_by_peer,
+            weight: subflow.weight,
+            srtt: info.srtt,
+            rttvar: info.rttvar,
+            latest_rtt: info.latest_rtt,
+            min_rtt: info.min_rtt,
+            cwnd: info.cwnd,
+            ssthresh: info.ssthresh,
+            slow_start: info.slow_start,
+            in_flight: info.in_flight,
+            queued: info.queued,
+            delivery_rate: info.delivery_rate,
+            delivery_rate_app_limited: info.delivery_rate_app_limited,
+            pacing_rate,
+            interface_queue: cx.shared.interface_queue(info.interface),
+        })
+    }
+
+    /// Payload bytes of a full segment, and how many fewer the first one of a mapping carries.
+    fn segment_shape(&self, subflow: &Subflow, limits: &SendLimits, choice: bool, cx: &Cx<'_>) -> (usize, usize) {
+        let mss = limits.mss;
+        let Some(state) = self.multipath().filter(|_| limits.mss_before_hook) else { return (mss, 0) };
+        let whole = room::padded(room::dss_len(Some(Width::Long), Some((Width::Long, state.checksum))));
+        // Until its data is acknowledged by a DATA_ACK, every segment has to have a mapping (RFC 8684 section 3.7).
+        let once = subflow.confirmed && !state.maps_all && !state.checksum && !cx.shared.config.map_every_segment;
+        // Of several, what gets little at a time is mapped by the segment anyway.
+        let long = !choice || soon(limits) / 2 >= LONG_MAPPING * mss as u64;
+        if !(once && long) {
+            return (mss.saturating_sub(whole).max(1), 0);
+        }
+        // While the peer sends too, the last segment of a mapping tells what has arrived since the first.
+        let said = subflow.lately.as_ref().and_then(|lately| lately.said.as_ref());
+        let tells = said.is_some_and(|said| said.data_ack != self.receiver.ack_position());
+        let end = if tells { room::padded(room::dss_len(Some(Width::Long), None)) } else { 0 };
+        (mss, whole + end)
     }
 
     /// Sends one stretch of new data; false if there is none, no window or no room.
     fn push_new(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) -> bool {
         let edge = self.sender.window_end;
-        let queue = &self.sender.queue;
+        let in_order = self.multipath().is_none_or(|state| state.single_path);
+        let queue = &mut self.sender.queue;
         let available = queue.unsent_before(edge);
         if available == 0 || views.is_empty() {
             return false;
@@ -271,25 +388,29 @@ impl Connection {
             message: self.sender.messages.at(position),
         };
         let Some(decision) = self.scheduler.pick(views, &data).or_else(|| overrule(views)) else { return false };
-        let chosen = views[decision.subflow];
+        let chosen = &views[decision.subflow];
         if is_silly(queue, available, chosen.mss) {
             return false;
         }
         // Bytes may only be left out where they may also be sent on two subflows: a fallback needs them in order (RFC 8684 section 3.7).
-        let in_order = self.multipath().is_none_or(|state| state.single_path);
-        let stretch = queue.unsent_after(if in_order { 0 } else { decision.skip });
+        let stretch = queue.unsent_after(if in_order { 0 } else { whole_gap(&decision, views) });
         let available = stretch.end.min(edge).saturating_sub(stretch.start);
         let len = decision.len.min(chosen.room).min(MAX_MAPPING).min(usize::try_from(available).unwrap_or(MAX_MAPPING));
         let Some(bytes) = queue.slice(stretch.start, len) else { return false };
         // The scheduler has seen to it that there is room for a segment.
-        let bytes = whole_segments(bytes, chosen.mss.max(1), usize::MAX, available);
+        let mut bytes = whole_segments(bytes, chosen.mss.max(1), chosen.mapping_cost, usize::MAX, available);
+        if bytes.len() as u64 == available && available < stretch.end - stretch.start {
+            let over = scrap(bytes.len(), chosen);
+            bytes.truncate(bytes.len() - over);
+        }
         let sent = bytes.len();
-        if self.map(chosen.id, stretch.start, bytes, cx).is_none() {
+        let id = chosen.id;
+        if self.map(chosen, stretch.start, bytes, cx).is_none() {
             return false;
         }
         let range = stretch.start..stretch.start + sent as u64;
-        self.scheduler.on_sent(&Sent { now: cx.now, subflow: chosen.id, range, again: false });
-        shrink(views, chosen.id, sent);
+        self.scheduler.on_sent(&Sent { now: cx.now, subflow: id, range, again: false });
+        shrink(views, id, sent);
         true
     }
 
@@ -297,11 +418,12 @@ impl Connection {
     /// their number; `None` if TCP does not take them.
     pub(crate) fn map(
         &mut self,
-        id: SubflowId,
+        view: &SubflowView,
         position: u64,
         bytes: Bytes,
         cx: &mut Cx<'_>,
     ) -> Option<(DataSeq, u32)> {
+        let (id, once) = (view.id, view.mapping_cost > 0);
         let state = self.multipath()?;
         let (idsn, checksum) = (state.local.idsn, state.checksum);
         let index = self.subflow_index(id)?;
@@ -309,14 +431,22 @@ impl Connection {
         let sum = checksum.then(|| mapping_checksum(idsn, position, offset, &bytes));
         let len = u32::try_from(bytes.len()).ok()?;
         let conn = self.id;
-        self.give(index, position, bytes, sum, cx).then(|| {
+        self.give(index, position, bytes, sum, once, cx).then(|| {
             let dsn = DataSeq::at(idsn, position);
             cx.shared.observations.note(|| Observation::Scheduled { conn, subflow: id, dsn, len });
             (dsn, len)
         })
     }
 
-    fn give(&mut self, index: usize, position: u64, bytes: Bytes, checksum: Option<u16>, cx: &mut Cx<'_>) -> bool {
+    fn give(
+        &mut self,
+        index: usize,
+        position: u64,
+        bytes: Bytes,
+        checksum: Option<u16>,
+        once: bool,
+        cx: &mut Cx<'_>,
+    ) -> bool {
         let subflow = &mut self.subflows[index];
         let Ok(len) = u32::try_from(bytes.len()) else { return false };
         if let Err(error) = cx.tcp.send(cx.now, subflow.tcp, bytes, position) {
@@ -325,7 +455,7 @@ impl Connection {
         }
         self.charge(index, position, u64::from(len), cx);
         let subflow = &mut self.subflows[index];
-        subflow.sent.push(SentMapping { offset: subflow.next_offset, pos: position, len, checksum });
+        subflow.sent.push(SentMapping { offset: subflow.next_offset, pos: position, len, checksum, once });
         subflow.next_offset += u64::from(len);
         subflow.count(&mut cx.shared.policy, cx.now, u64::from(len));
         subflow.waiting_since.get_or_insert(cx.now);
@@ -358,6 +488,25 @@ impl Connection {
     }
 }
 
+/// Bytes at the end of `len` that would make a very short segment. Where the window ends there, they leave later, with what follows them.
+fn scrap(len: usize, view: &SubflowView) -> usize {
+    let over = (len + view.mapping_cost) % view.mss.max(1);
+    if over < least_segment(view) && over < len { over } else { 0 }
+}
+
+/// What is shorter than this does not leave as the last segment of a window, where a mapping takes room of its first one only.
+pub(crate) fn least_segment(view: &SubflowView) -> usize {
+    if view.mapping_cost > 0 { view.mss / 4 } else { 0 }
+}
+
+/// Bytes to leave out, for other subflows to fill with whole segments: what their mappings take is left out of it, or each time something
+/// short would be left over. It takes most where each segment is a mapping of its own.
+fn whole_gap(decision: &Decision, views: &[SubflowView]) -> u64 {
+    let cost = views.iter().map(|view| view.mapping_cost).max().unwrap_or(0) as u64;
+    let mss = views[decision.subflow].mss.max(1) as u64;
+    decision.skip.saturating_sub(decision.skip.div_ceil(mss) * cost)
+}
+
 /// Whether so little is available only because the window of the peer is nearly closed. A mapping of that little would come back as a
 /// small acknowledgement, which makes the next one smaller still (RFC 9293 section 3.8.6.2.1); no TCP can avoid it, as it never
 /// puts two mappings into one segment. Once nothing is outstanding, nothing more comes back, and it leaves.
@@ -365,36 +514,26 @@ fn is_silly(queue: &SendQueue, available: u64, mss: usize) -> bool {
     available < queue.unsent().min(mss as u64) && queue.una() < queue.nxt()
 }
 
-fn view(subflow: &Subflow, cx: &Cx<'_>) -> Option<SubflowView> {
-    let info = cx.tcp.info(subflow.tcp)?;
-    Some(SubflowView {
-        id: subflow.id,
-        room: send_room(subflow, cx),
-        mss: info.mss,
-        backup: subflow.backup || subflow.backup_by_peer,
-        weight: subflow.weight,
-        srtt: info.srtt,
-        rttvar: info.rttvar,
-        latest_rtt: info.latest_rtt,
-        min_rtt: info.min_rtt,
-        cwnd: info.cwnd,
-        ssthresh: info.ssthresh,
-        slow_start: info.slow_start,
-        in_flight: info.in_flight,
-        queued: info.queued,
-        delivery_rate: info.delivery_rate,
-        delivery_rate_app_limited: info.delivery_rate_app_limited,
-        pacing_rate: paced(subflow, info.pacing_rate, cx),
-        interface_queue: cx.shared.interface_queue(info.interface),
-    })
+/// Bytes that a subflow's congestion window has room for, and a [`SLACK`].
+fn window_room(limits: &SendLimits) -> usize {
+    let Some(cwnd) = limits.cwnd else { return usize::MAX };
+    usize::try_from(cwnd.saturating_add(slack(limits)).saturating_sub(limits.outstanding)).unwrap_or(usize::MAX)
 }
 
-/// Bytes that a subflow's congestion window has room for, and a [`SLACK`].
-fn window_room(view: &SubflowView) -> usize {
-    let Some(cwnd) = view.cwnd else { return usize::MAX };
-    let soon = view.pacing_rate.unwrap_or(0) / (1_000_000 / SLACK.as_micros() as u64);
-    let most = cwnd.saturating_add(soon.max(2 * view.mss as u64));
-    usize::try_from(most.saturating_sub(view.outstanding())).unwrap_or(usize::MAX)
+fn slack(limits: &SendLimits) -> u64 {
+    soon(limits).max(2 * limits.mss as u64)
+}
+
+/// Bytes that leave within a [`SLACK`].
+fn soon(limits: &SendLimits) -> u64 {
+    limits.pacing_rate.unwrap_or(0) / (1_000_000 / SLACK.as_micros() as u64)
+}
+
+/// Whether a subflow has `room` for so much of what is `waiting` that it is worth what a mapping takes: each acknowledgement would make one of
+/// its own otherwise. What is under way brings more, and is no shorter than half a [`SLACK`] lasts.
+fn is_worth_a_mapping(limits: &SendLimits, mapping_cost: usize, room: usize, waiting: u64) -> bool {
+    let worth = (slack(limits) / 2).min(WORTH_A_MAPPING).min(waiting);
+    mapping_cost == 0 || limits.outstanding == 0 || room as u64 >= worth
 }
 
 /// A scheduler that waits although nothing is under way would wait for ever: takes the subflow with the lowest round-trip time.
@@ -428,12 +567,20 @@ mod tests {
 
     #[test]
     fn only_the_end_of_what_was_written_makes_a_short_segment() {
-        let whole = |mss, room, available| whole_segments(Bytes::from(vec![0; 4096]), mss, room, available).len();
+        let cut =
+            |mss, cost, room, available| whole_segments(Bytes::from(vec![0; 4096]), mss, cost, room, available).len();
+        let whole = |mss, room, available| cut(mss, 0, room, available);
         assert_eq!(whole(1432, 9000, 4097), 2864);
         assert_eq!(whole(1432, 9000, 4096), 4096);
         // Less than a segment: it was written like this, or there is room for no more.
         assert_eq!(whole(5000, 9000, 4097), 4096);
         assert_eq!(whole(5000, 4096, 4097), 0);
         assert_eq!(whole(5000, 4096, 4096), 4096);
+        // With a first segment that is shorter.
+        assert_eq!(cut(1400, 28, 9000, 4097), 2772);
+        assert_eq!(cut(1400, 28, 9000, 4096), 4096);
+        assert_eq!(cut(4100, 28, 9000, 4097), 4072);
+        assert_eq!(cut(4124, 28, 9000, 4097), 4096, "one segment");
+        assert_eq!(cut(4125, 28, 4096, 4097), 0);
     }
 }

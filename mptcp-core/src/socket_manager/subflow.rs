@@ -63,6 +63,8 @@ pub(crate) struct Said {
     /// Offset of the chunk, and so the mapping.
     pub(crate) chunk: u64,
     pub(crate) data_ack: u64,
+    /// Only the first segment of the mapping says so.
+    pub(crate) once: bool,
     pub(crate) option: RawDss,
 }
 
@@ -74,6 +76,8 @@ pub(crate) struct Lately {
     pub(crate) heard_window: u32,
     /// The last one that left.
     pub(crate) said: Option<Said>,
+    /// One has acknowledged data with a DATA_ACK: the peer knows that options pass.
+    pub(crate) has_acked: bool,
 }
 
 /// A subflow that does not answer.

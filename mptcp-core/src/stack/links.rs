@@ -87,7 +87,7 @@ impl<T: TcpStack> Stack<T> {
         self.manager.shared.links.as_slice()
     }
 
-    /// Says which NUMA node the device of an interface is attached to, for [`PathPolicy::node`]. False if there is no such
+    /// Says which NUMA node the device of an interface is attached to, for [`PathPolicy::node`](crate::PathPolicy::node). False if there is no such
     /// interface.
     pub fn set_interface_node(&mut self, interface: InterfaceId, node: Option<u32>) -> bool {
         let Some(link) = self.manager.shared.links.get_mut(interface) else { return false };

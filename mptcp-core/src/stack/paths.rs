@@ -53,6 +53,22 @@ impl<T: TcpStack> Stack<T> {
         Ok(())
     }
 
+    /// Has an endpoint open subflows to every known address of the peers, or only to their first one. Those that it then has no more use
+    /// for are closed.
+    ///
+    /// # Errors
+    /// There is no such endpoint, or it is none with `subflow` alone.
+    pub fn set_endpoint_fullmesh(&mut self, now: Instant, id: EndpointId, fullmesh: bool) -> Result<(), EndpointError> {
+        let (endpoint, changed) = self.manager.shared.endpoints.set_fullmesh(id, fullmesh)?;
+        if changed && !fullmesh {
+            self.for_all(now, |conn, cx| conn.endpoint_narrowed(endpoint.addr, cx));
+        }
+        if changed {
+            self.replan(|paths| paths.forget_local(endpoint.addr));
+        }
+        Ok(())
+    }
+
     /// The endpoints, in the order of their ids, with those that are [implicit](crate::EndpointFlags::implicit).
     pub fn endpoints(&self) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
         self.manager.shared.endpoints.iter()
@@ -116,7 +132,7 @@ impl<T: TcpStack> Stack<T> {
         self.manager.shared.policy.used()
     }
 
-    /// The destinations on whose way SYNs with MP_CAPABLE vanish, 256 at most; see [`StackConfig::blackhole_timeout`].
+    /// The destinations on whose way SYNs with MP_CAPABLE vanish, 256 at most; see [`StackConfig::blackhole_timeout`](crate::StackConfig::blackhole_timeout).
     pub fn blackholes(&self) -> &[Blackhole] {
         self.manager.shared.blackholes.as_slice()
     }

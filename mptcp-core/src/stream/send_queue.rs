@@ -9,9 +9,11 @@ use super::RangeSet;
 
 /// A slice of at least this many bytes is sent as it is, without looking at its neighbours.
 ///
-/// In bytes. Three segments of an Ethernet path: one that is not quite full every
-/// three costs less than copying 4 KiB.
-const WHOLE_ENOUGH: usize = 4096;
+/// Whatever is given to a subflow by itself costs both ends about as much as copying this many bytes.
+const WHOLE_ENOUGH: usize = 16 << 10;
+
+/// What is too short is filled up to so many bytes from one that is long enough. Three segments of an Ethernet path.
+const FILLED_UP: usize = 4096;
 
 /// The send side of a connection: written bytes as shared slices, by position.
 ///
@@ -27,12 +29,14 @@ pub struct SendQueue {
     end: u64,
     /// Given to a subflow, although something before was not.
     ahead: RangeSet,
+    /// Where slices are copied together; its memory is used again once what was cut from it is dropped.
+    joined: Option<Box<BytesMut>>,
 }
 
 impl SendQueue {
     /// A queue for a stream of which nothing was written yet.
     pub const fn new() -> Self {
-        Self { slices: IdleQueue::new(), una: 0, nxt: 0, end: 0, ahead: RangeSet::new() }
+        Self { slices: IdleQueue::new(), una: 0, nxt: 0, end: 0, ahead: RangeSet::new(), joined: None }
     }
 
     /// Appends `bytes` to the stream.
@@ -109,12 +113,12 @@ impl SendQueue {
     /// At least 1 and at most `max` bytes from position `from` on.
     ///
     /// `None` if `from` is not within `una..end`, or if `max` is 0. Bytes that lie in one written
-    /// slice are shared, not copied. Where that slice ends early, having neither 4096 bytes
+    /// slice are shared, not copied. Where that slice ends early, having neither 16 KiB
     /// nor three quarters of `max` left, it is copied together with what follows: small
-    /// slices up to `max`, so that many tiny writes still fill a segment, but of a slice
+    /// slices up to `max`, so that many of them fill a segment, or what a device cuts into segments, but of a slice
     /// that is itself large only what brings the result to 4096 bytes; the rest of the
     /// large one can then be shared.
-    pub fn slice(&self, from: u64, max: usize) -> Option<Bytes> {
+    pub fn slice(&mut self, from: u64, max: usize) -> Option<Bytes> {
         if from < self.una || from >= self.end || max == 0 {
             return None;
         }
@@ -133,6 +137,7 @@ impl SendQueue {
     pub fn trim(&mut self) {
         self.slices.trim();
         self.ahead.trim();
+        self.joined = None;
     }
 
     /// Marks `range`, up to `end`, as given to a subflow.
@@ -188,15 +193,16 @@ impl SendQueue {
     }
 
     /// Copies from `skip` bytes into slice `index` on, as [`slice`](Self::slice) describes.
-    fn coalesce(&self, index: usize, skip: usize, max: usize) -> Bytes {
-        let from_skip = self.slices.range(index..).enumerate().map(|(nth, slice)| match nth {
+    fn coalesce(&mut self, index: usize, skip: usize, max: usize) -> Bytes {
+        let Self { slices, joined, .. } = self;
+        let from_skip = slices.range(index..).enumerate().map(|(nth, slice)| match nth {
             0 => &slice.bytes[skip..],
             _ => &slice.bytes[..],
         });
         let target = from_skip.clone().try_fold(0, |total: usize, part| {
             let sum = total + part.len();
             if part.len() >= WHOLE_ENOUGH {
-                Err(sum.min(total.max(WHOLE_ENOUGH)))
+                Err(sum.min(total.max(FILLED_UP)))
             } else if sum >= max {
                 Err(sum)
             } else {
@@ -205,7 +211,13 @@ impl SendQueue {
         });
         let (Ok(target) | Err(target)) = target;
         let target = target.min(max);
-        let mut joined = BytesMut::with_capacity(target);
+        // Nothing may come to it.
+        let first = slices.get(index).map(|slice| &slice.bytes).filter(|first| target <= first.len() - skip);
+        if let Some(first) = first {
+            return first.slice(skip..skip + target);
+        }
+        let joined = joined.get_or_insert_default();
+        joined.reserve(target);
         for part in from_skip {
             let room = target - joined.len();
             if room == 0 {
@@ -213,7 +225,7 @@ impl SendQueue {
             }
             joined.extend_from_slice(&part[..part.len().min(room)]);
         }
-        joined.freeze()
+        joined.split().freeze()
     }
 }
 
@@ -275,7 +287,7 @@ mod tests {
                     Op::WriteTiny(len) => write(&mut queue, &mut model, usize::from(len)),
                     Op::Send { max } => send(&mut queue, &model, &mut given, 0, max),
                     Op::SendAhead { skip, max } => send(&mut queue, &model, &mut given, skip, max),
-                    Op::Again { from, max } => assert_slice(&queue, &model, u64::from(from) * 2, max.into()),
+                    Op::Again { from, max } => assert_slice(&mut queue, &model, u64::from(from) * 2, max.into()),
                     Op::Ack(by) => {
                         let (una, to) = (queue.una(), queue.una() + u64::from(by));
                         assert_eq!(queue.ack(to), to.min(queue.nxt()) - una);
@@ -323,7 +335,7 @@ mod tests {
         queue.push(bytes);
     }
 
-    fn assert_slice(queue: &SendQueue, model: &[u8], from: u64, max: usize) {
+    fn assert_slice(queue: &mut SendQueue, model: &[u8], from: u64, max: usize) {
         let inside = (queue.una()..queue.end()).contains(&from) && max > 0;
         let Some(bytes) = queue.slice(from, max) else { return assert!(!inside) };
         assert!(inside && !bytes.is_empty() && bytes.len() <= max);
@@ -366,6 +378,33 @@ mod tests {
         let second = queue.slice(4_096, 65_536).unwrap();
         assert_eq!(second.as_ptr(), payload[4_024..].as_ptr());
         assert_eq!(second.len(), 65_536 - 4_024);
+    }
+
+    #[test]
+    fn payloads_of_a_few_kib_fill_a_mapping_with_their_headers() {
+        let mut queue = SendQueue::new();
+        for _ in 0..20 {
+            queue.push(pattern(queue.end(), 24));
+            queue.push(pattern(queue.end(), 4096));
+        }
+        let first = queue.slice(0, 65_534).unwrap();
+        assert_eq!(first, pattern(0, 65_534));
+        assert_eq!(queue.slice(65_534, 65_534).unwrap(), pattern(65_534, 20 * 4_120 - 65_534));
+    }
+
+    #[test]
+    fn what_is_copied_together_again_and_again_takes_the_same_memory() {
+        let mut queue = SendQueue::new();
+        let mut places = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            queue.push(pattern(queue.end(), 24));
+            queue.push(pattern(queue.end(), 4096));
+            let sent = queue.slice(queue.nxt(), 65_534).unwrap();
+            places.insert(sent.as_ptr());
+            queue.mark_sent(queue.nxt()..queue.end());
+            queue.ack(queue.end());
+        }
+        assert!(places.len() < 4, "{} places", places.len());
     }
 
     #[test]

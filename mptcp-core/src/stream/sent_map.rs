@@ -17,6 +17,9 @@ pub struct SentMapping {
     pub len: u32,
     /// The DSS checksum, if checksums are in use.
     pub checksum: Option<u16>,
+    /// Only the segment with its first byte declares it, as the others are known to be covered (RFC 8684 section 3.3.1). Otherwise
+    /// all do.
+    pub once: bool,
 }
 
 impl SentMapping {
@@ -155,7 +158,7 @@ mod tests {
     use super::*;
 
     fn mapping(offset: u64, pos: u64, len: u32) -> SentMapping {
-        SentMapping { offset, pos, len, checksum: None }
+        SentMapping { offset, pos, len, checksum: None, once: false }
     }
 
     fn sample() -> SentMap {

@@ -84,6 +84,11 @@ pub const fn dss_len(data_ack: Option<Width>, mapping: Option<(Width, bool)>) ->
     DSS_HEADER + ack + mapping
 }
 
+/// What options of `len` bytes take of a header, which is counted in words of 4 bytes.
+pub const fn padded(len: usize) -> usize {
+    len.next_multiple_of(4)
+}
+
 /// An ADD_ADDR; an echo has no HMAC.
 pub const fn add_addr_len(family: Family, port: bool, echo: bool) -> usize {
     4 + family as usize + if port { 2 } else { 0 } + if echo { 0 } else { 8 }

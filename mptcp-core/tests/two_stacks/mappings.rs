@@ -1,7 +1,7 @@
 //! DSS on the wire: mappings, acknowledgements, windows and the DATA_FIN (RFC 8684 section 3.3).
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,7 +41,8 @@ fn len(packet: &Packet) -> u32 {
 #[test]
 fn every_segment_with_data_carries_a_mapping_of_its_bytes_that_never_changes() {
     for checksum in [false, true] {
-        let config = || StackConfig { checksum, ..config() };
+        // With checksums, it need not be asked for.
+        let config = || StackConfig { checksum, map_every_segment: !checksum, ..config() };
         let mut world = World::new(1, 2, [config(), config()]);
         for link in &mut world.links {
             *link = Link { rate: Some(20_000_000), loss: 20, ..Link::default() };
@@ -89,6 +90,146 @@ fn every_segment_with_data_carries_a_mapping_of_its_bytes_that_never_changes() {
     }
 }
 
+/// Until a DATA_ACK has come back on its subflow, data always has a mapping (RFC 8684 section 3.7). After that the first segment of a
+/// mapping declares it for the others (section 3.3.1), where that leaves more room for their payload.
+#[test]
+fn a_mapping_is_declared_once_where_options_are_known_to_pass() {
+    for lossy in [false, true] {
+        let mut world = World::new(4, 2, [config(), config()]);
+        for link in &mut world.links {
+            *link = Link {
+                rate: Some(200_000_000),
+                delay: Duration::from_millis(1),
+                loss: if lossy { 20 } else { 0 },
+                ..Link::default()
+            };
+        }
+        let log = Log::watch(&mut world);
+        let conns = world.open_mesh();
+        world.send(0, conns[0], 1_000_000, true);
+        world.send(1, conns[1], 1_000_000, true);
+        assert!(world.run_until(120, |world| world.transferred(conns, true)));
+        let mut starts = HashMap::new();
+        let mut declared: HashMap<_, Vec<(u32, u32)>> = HashMap::new();
+        let mut answered = HashSet::new();
+        let (mut bare, mut with, mut short) = ([0, 0], [0, 0], [0, 0]);
+        for sent in log.all().iter() {
+            let Sent { link, host, packet } = sent;
+            if packet.has(SYN) {
+                starts.insert((*link, *host), packet.seq);
+            }
+            if sent.data_ack().is_some() {
+                answered.insert((*link, 1 - host));
+            }
+            if !has_data(sent) {
+                continue;
+            }
+            let relative = packet.seq.wrapping_sub(starts[&(*link, *host)]);
+            let (from, until) = (relative, relative + len(packet));
+            short[*host] += u32::from(len(packet) < 200);
+            let known = declared.entry((*link, *host)).or_default();
+            match (sent.mapping(), sent.capable()) {
+                (Some(mapping), None) => {
+                    known.push((mapping.ssn, mapping.ssn + u32::from(mapping.len)));
+                    with[*host] += 1;
+                }
+                (None, Some(MpCapable::AckData { data_len, .. })) => known.push((1, 1 + u32::from(data_len))),
+                (None, None) => {
+                    assert!(answered.contains(&(*link, *host)), "before options are known to pass");
+                    assert!(known.iter().any(|(start, end)| *start < from && until <= *end), "nothing covers it");
+                    bare[*host] += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        for host in 0..2 {
+            match TCPS[host] {
+                Tcp::Native => assert!(bare[host] > if lossy { 100 } else { with[host] / 2 }, "{bare:?} {with:?}"),
+                Tcp::Smoltcp => assert_eq!(bare[host], 0),
+            }
+            assert!(lossy || short[host] * 20 < bare[host] + with[host], "{short:?} {bare:?} {with:?}");
+            assert_eq!(world.mib(host, Counter::DSSCorruptionReset), 0);
+            // What is acknowledged is told in time, although most segments with data do not.
+            assert!(lossy || world.mib(host, Counter::MPTCPRetrans) == 0, "{}", world.mib(host, Counter::MPTCPRetrans));
+        }
+    }
+}
+
+/// Segments without options that overtake the one that declares their mapping are no sign that options do not pass.
+#[test]
+fn the_rest_of_a_mapping_may_come_before_its_declaration() {
+    for starts in [[0, 0], [0, 300], [300, 0]] {
+        let mut world = World::simple(6, 1);
+        let dropped = Rc::new(Cell::new(0));
+        let (count, mut declared, mut answers) = (dropped.clone(), [0; 2], 0);
+        let mut seen = HashSet::new();
+        world.middleboxes[0] = Some(on_packets(move |host, packet| {
+            let sent = Sent { link: 0, host, packet: packet.clone() };
+            let first = sent.mapping().is_some_and(|mapping| u32::from(mapping.len) > len(&packet));
+            // What is sent again arrives.
+            let first = first && TCPS[host] == Tcp::Native && seen.insert((host, packet.seq));
+            declared[host] += u32::from(first);
+            // So are the first bare DATA_ACKs of the client, by which the server would know better.
+            let answer = host == 0 && packet.payload.is_empty() && sent.data_ack().is_some();
+            answers += u32::from(answer);
+            let lost = (first && declared[host] % 4 == 1) || (answer && answers <= 3);
+            count.set(count.get() + u32::from(lost));
+            if lost { vec![] } else { vec![packet] }
+        }));
+        let conns = world.open();
+        // With the keys, which are no DSS.
+        world.send(0, conns[0], 1000, false);
+        world.run_for(Duration::from_millis(300));
+        for round in 0..2 {
+            let now = (0..2).filter(|host| (starts[*host] > 0) == (round == 1));
+            for host in now {
+                world.send(host, conns[host], 150_000, true);
+            }
+            world.run_for(Duration::from_millis(300));
+        }
+        assert!(world.run_until(120, |world| world.transferred(conns, true)));
+        assert!(TCPS == [Tcp::Smoltcp; 2] || dropped.get() > 4, "{}", dropped.get());
+        for host in 0..2 {
+            let fallbacks = [Counter::DssFallback, Counter::MPCapableDataFallback, Counter::InfiniteMapTx];
+            assert_eq!(fallbacks.map(|counter| world.mib(host, counter)), [0; 3], "{host} {starts:?}");
+        }
+    }
+}
+
+/// A mapping that is lost while its bytes are not is not declared a second time: they are sent again, and every segment has one from then on.
+#[test]
+fn after_a_mapping_was_lost_every_segment_declares_its_own() {
+    let mut world = World::simple(5, 2);
+    let conns = world.open_mesh();
+    for (host, conn) in conns.iter().enumerate() {
+        world.send(host, *conn, 100_000, false);
+    }
+    world.run_for(Duration::from_secs(1));
+    let taken = Rc::new(Cell::new(0));
+    let count = taken.clone();
+    world.middleboxes[0] = Some(on_packets(move |host, mut packet| {
+        let sent = Sent { link: 0, host, packet: packet.clone() };
+        let first = sent.mapping().is_some_and(|mapping| u32::from(mapping.len) > len(&packet));
+        if host == 0 && has_data(&sent) && first && count.get() == 0 {
+            count.set(1);
+            remove_options(&mut packet, |_| true);
+        }
+        vec![packet]
+    }));
+    world.send(0, conns[0], 2_000_000, false);
+    world.run_for(Duration::from_secs(20));
+    let log = Log::watch(&mut world);
+    world.send(0, conns[0], 500_000, true);
+    world.send(1, conns[1], 0, true);
+    assert!(world.run_until(60, |world| world.transferred(conns, true)));
+    if TCPS[0] == Tcp::Native {
+        assert_eq!(taken.get(), 1);
+        let data = log.all();
+        let mut data = data.iter().filter(|sent| sent.host == 0 && has_data(sent));
+        assert!(data.all(|sent| sent.mapping().is_some()));
+    }
+}
+
 #[test]
 fn urgent_data_is_delivered_in_line() {
     const TCP: usize = 14 + 20;
@@ -111,7 +252,8 @@ fn urgent_data_is_delivered_in_line() {
 
 #[test]
 fn data_that_comes_before_its_mapping_is_acknowledged_and_kept() {
-    let mut world = World::simple(3, 1);
+    let config = || StackConfig { map_every_segment: true, ..config() };
+    let mut world = World::new(3, 1, [config(), config()]);
     let conns = world.open();
     world.send(0, conns[0], 1000, false);
     world.run_for(Duration::from_secs(1));
@@ -130,13 +272,13 @@ fn data_that_comes_before_its_mapping_is_acknowledged_and_kept() {
         }
         vec![packet]
     }));
-    world.send(0, conns[0], 200_000, true);
+    world.send(0, conns[0], 300_000, true);
     world.send(1, conns[1], 0, true);
     assert!(world.run_until(20, |world| world.transferred(conns, true)));
     assert!(stripped.get() > 10, "{}", stripped.get());
     world.run_for(Duration::from_secs(1));
     let carried = &world.hosts[0].stack.past_subflows(conns[0])[0];
-    assert_eq!(carried.bytes_sent, 201_000, "nothing was sent twice");
+    assert_eq!(carried.bytes_sent, 301_000, "nothing was sent twice");
     assert_eq!(world.mib(0, Counter::MPTCPRetrans) + world.mib(1, Counter::DSSNotMatching), 0);
 }
 

@@ -270,6 +270,35 @@ fn subflow_endpoints_use_an_announced_address_if_the_first_is_denied() {
 }
 
 #[test]
+fn an_endpoint_becomes_a_full_mesh_and_is_one_no_more() {
+    let mut world = World::simple(12, 3);
+    // It is answered from the address of the same network, which is not the endpoint's.
+    world.endpoint(1, 2, true, flags(&["signal"]));
+    let announced = world.endpoint(0, 2, true, flags(&["signal"]));
+    let own = world.endpoint(0, 1, true, flags(&["subflow"]));
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    let mesh = |world: &World| pairs(world, conns[0]).iter().filter(|(local, _)| *local == 1).count();
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(mesh(&world), 1, "{:?}", pairs(&world, conns[0]));
+    let now = world.now;
+    let stack = &mut world.hosts[0].stack;
+    assert_eq!(stack.set_endpoint_fullmesh(now, EndpointId(200), true), Err(EndpointError::Unknown(200)));
+    assert!(matches!(stack.set_endpoint_fullmesh(now, announced, true), Err(EndpointError::Fullmesh(_))));
+    stack.set_endpoint_fullmesh(now, own, true).unwrap();
+    assert!(world.run_until(10, |world| mesh(world) == 2), "{:?}", pairs(&world, conns[0]));
+    let now = world.now;
+    world.hosts[0].stack.set_endpoint_fullmesh(now, own, false).unwrap();
+    assert!(world.run_until(10, |world| mesh(world) == 1), "{:?}", pairs(&world, conns[0]));
+    world.run_for(Duration::from_secs(20));
+    assert_eq!(mesh(&world), 1, "it stays so");
+    let now = world.now;
+    world.hosts[0].stack.set_endpoint_fullmesh(now, own, true).unwrap();
+    assert!(world.run_until(10, |world| mesh(world) == 2), "{:?}", pairs(&world, conns[0]));
+    transfers(&mut world, conns);
+}
+
+#[test]
 fn an_endpoint_that_was_removed_answers_no_announcement() {
     let mut world = World::simple(11, 2);
     world.endpoint(1, 1, true, flags(&["signal"]));

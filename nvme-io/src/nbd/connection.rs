@@ -71,8 +71,15 @@ pub(super) struct Clients {
 #[derive(Default)]
 struct Sockets {
     listeners: Vec<Arc<OwnedFd>>,
-    connections: BTreeMap<u64, Arc<OwnedFd>>,
+    connections: BTreeMap<u64, Accepted>,
     next: u64,
+}
+
+/// What ends a connection, wherever its threads are.
+#[derive(Clone)]
+struct Accepted {
+    socket: Arc<OwnedFd>,
+    admission: Arc<Admission>,
 }
 
 impl Clients {
@@ -92,7 +99,12 @@ impl Clients {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         let sockets = self.sockets();
-        for socket in sockets.listeners.iter().chain(sockets.connections.values()) {
+        for Accepted { admission, .. } in sockets.connections.values() {
+            // A reader that waits for room, which only replies would make, does not look at its socket.
+            admission.close();
+        }
+        let connections = sockets.connections.values().map(|accepted| &accepted.socket);
+        for socket in sockets.listeners.iter().chain(connections) {
             // One that has ended already is as good.
             let _ = shutdown(&**socket, Shutdown::Both);
         }
@@ -119,7 +131,7 @@ impl Clients {
     fn start(self: &Arc<Self>, socket: OwnedFd) -> io::Result<()> {
         // Sockets without TCP have no such thing.
         let _ = sockopt::set_tcp_nodelay(&socket, true);
-        let socket = Arc::new(socket);
+        let accepted = Accepted { socket: Arc::new(socket), admission: Arc::default() };
         let id = {
             let mut sockets = self.sockets();
             if self.closed.load(Ordering::Acquire) {
@@ -131,12 +143,12 @@ impl Clients {
             }
             let id = sockets.next;
             sockets.next += 1;
-            sockets.connections.insert(id, Arc::clone(&socket));
+            sockets.connections.insert(id, accepted.clone());
             id
         };
         let clients = Arc::clone(self);
         let reader = thread::Builder::new().name("nbd-reader".to_owned()).spawn(move || {
-            if let Err(error) = clients.serve(&socket) {
+            if let Err(error) = clients.serve(&accepted) {
                 tracing::debug!(%error, "an NBD client has gone");
             }
             clients.sockets().connections.remove(&id);
@@ -149,18 +161,17 @@ impl Clients {
     }
 
     /// Serves a client until it leaves and everything is replied to.
-    fn serve(&self, socket: &Arc<OwnedFd>) -> io::Result<()> {
+    fn serve(&self, Accepted { socket, admission }: &Accepted) -> io::Result<()> {
         let (mut session, greeting) = Session::new(Arc::clone(&self.export));
         write_all(socket, &mut vec![Bytes::copy_from_slice(&greeting)])?;
-        let admission = Arc::new(Admission::default());
         let (writer, replies) = mpsc::channel();
         let thread = {
-            let (socket, admission) = (Arc::clone(socket), Arc::clone(&admission));
+            let (socket, admission) = (Arc::clone(socket), Arc::clone(admission));
             thread::Builder::new()
                 .name("nbd-writer".to_owned())
                 .spawn(move || write_replies(&socket, &replies, &admission))?
         };
-        let result = self.read(socket, &mut session, &admission, &writer);
+        let result = self.read(socket, &mut session, admission, &writer);
         // The writer ends once the last request is replied to.
         drop(writer);
         let _ = thread.join();
@@ -287,4 +298,49 @@ fn write_all(socket: &OwnedFd, pieces: &mut Vec<Bytes>) -> io::Result<()> {
     }
     pieces.clear();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+    use crate::nbd::MAX_REQUESTS;
+    use crate::net::{KernelNet, Net, Protocol};
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn threads_end_with_the_server_whatever_they_wait_for() {
+        let export = Export {
+            name: String::new(),
+            size: 1 << 20,
+            block_size: 512,
+            is_read_only: true,
+            can_trim: false,
+            can_write_zeroes: false,
+        };
+        let (sender, jobs) = mpsc::channel();
+        let clients = Clients::new(Arc::new(export), sender, KernelNet::new(Protocol::Tcp).unwrap().waker());
+        let path = std::env::temp_dir().join(format!("nvme-io-nbd-{}", std::process::id()));
+        clients.listen(UnixListener::bind(&path).unwrap().into()).unwrap();
+        let mut client = UnixStream::connect(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        // Flags, and EXPORT_NAME without a name.
+        client.write_all(&3_u32.to_be_bytes()).unwrap();
+        client.write_all(&[&b"IHAVEOPT"[..], &1_u32.to_be_bytes(), &0_u32.to_be_bytes()].concat()).unwrap();
+        client.read_exact(&mut [0; 18 + 10]).unwrap();
+        // One more than is executed at a time, none of which is replied to.
+        let head = [&0x2560_9513_u32.to_be_bytes()[..], &[0; 20], &512_u32.to_be_bytes()].concat();
+        client.write_all(&head.repeat(MAX_REQUESTS + 1)).unwrap();
+        let waiting: Vec<Job> = (0..MAX_REQUESTS).map(|_| jobs.recv_timeout(PATIENCE).unwrap()).collect();
+        clients.close();
+        drop((waiting, jobs));
+        let started = Instant::now();
+        while Arc::strong_count(&clients) > 1 {
+            assert!(started.elapsed() < PATIENCE, "a thread is left behind");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
 }

@@ -18,7 +18,7 @@ mod wire;
 
 pub use connection::MAX_CONNECTIONS;
 pub use export::Export;
-pub use server::{NbdServer, NbdStopper};
+pub use server::NbdServer;
 pub use session::{Event, Request, RequestKind, Session};
 pub use wire::{ErrorCode, simple_reply};
 

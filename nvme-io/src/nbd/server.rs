@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ use nvme_tcp::host::Namespace;
 use super::Export;
 use super::connection::{Clients, Job, ReplyTo};
 use super::operation::{Limits, Operation};
-use crate::net::{Net, Waker};
-use crate::{Host, HostError};
+use crate::net::Net;
+use crate::{Host, HostError, Stopper};
 
 /// Offers a namespace of a controller to NBD clients.
 ///
@@ -34,28 +33,13 @@ pub struct NbdServer<N: Net> {
     waiting: VecDeque<usize>,
     /// The I/O queue that the next command goes to.
     next_queue: usize,
-    stop: Arc<AtomicBool>,
+    stopper: Stopper,
 }
 
 struct Entry {
     operation: Operation,
     replies: ReplyTo,
     is_waiting: bool,
-}
-
-/// Ends an [`NbdServer`], from any thread.
-#[derive(Clone, Debug)]
-pub struct NbdStopper {
-    stop: Arc<AtomicBool>,
-    waker: Waker,
-}
-
-impl NbdStopper {
-    /// Has [`NbdServer::run`] return.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.waker.wake();
-    }
 }
 
 impl<N: Net> NbdServer<N> {
@@ -75,6 +59,7 @@ impl<N: Net> NbdServer<N> {
         let (sender, jobs) = mpsc::channel();
         let clients = Clients::new(Arc::clone(&export), sender, host.net().waker());
         Self {
+            stopper: Stopper::new(host.net().waker()),
             host,
             export,
             limits,
@@ -84,7 +69,6 @@ impl<N: Net> NbdServer<N> {
             free: Vec::new(),
             waiting: VecDeque::new(),
             next_queue: 0,
-            stop: Arc::new(AtomicBool::new(false)),
         }
     }
 
@@ -102,11 +86,11 @@ impl<N: Net> NbdServer<N> {
     }
 
     /// What ends [`run`](Self::run).
-    pub fn stopper(&self) -> NbdStopper {
-        NbdStopper { stop: Arc::clone(&self.stop), waker: self.host.net().waker() }
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
     }
 
-    /// Serves until an [`NbdStopper`] is used, or the controller is lost; then listeners and connections are closed, whatever was not replied to.
+    /// Serves until a [`Stopper`] is used, or the controller is given up; then listeners and connections are closed, whatever was not replied to.
     ///
     /// # Errors
     /// What became of the controller.
@@ -125,7 +109,7 @@ impl<N: Net> NbdServer<N> {
     }
 
     fn serve(&mut self) -> Result<(), HostError> {
-        while !self.stop.load(Ordering::Acquire) {
+        while !self.stopper.is_used() {
             while let Ok(job) = self.jobs.try_recv() {
                 self.start(job);
             }
@@ -157,10 +141,10 @@ impl<N: Net> NbdServer<N> {
 
     fn complete(&mut self) {
         for queue in 0..self.host.queues() {
-            while let Some(completion) = self.host.poll_completion(queue) {
-                let (index, number) = parts(completion.request.token);
+            while let Some(finished) = self.host.poll_finished(queue) {
+                let (index, number) = parts(finished.request.token);
                 if let Some(Some(entry)) = self.operations.get_mut(index) {
-                    let (outcome, data) = (completion.outcome, completion.request.into_received());
+                    let (outcome, data) = (finished.outcome, finished.request.into_received());
                     entry.operation.complete(number, &outcome, data);
                     self.proceed(index);
                 }

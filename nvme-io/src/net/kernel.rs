@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,9 +26,13 @@ pub enum Protocol {
 /// Connections over the kernel's sockets.
 pub struct KernelNet {
     protocol: Protocol,
+    congestion: Option<String>,
+    shares_ports: bool,
     epoll: OwnedFd,
     wake: Arc<OwnedFd>,
     listeners: Vec<TcpListener>,
+    /// Given up for a moment when the process has no descriptors left, so that who connects then can be turned away.
+    spare: Option<OwnedFd>,
     links: HashMap<u32, Link>,
     next: u32,
     epoch: Instant,
@@ -56,6 +60,8 @@ const EVENTS: usize = 64;
 /// What the kernel gives back with events: links have their numbers, listeners their index beyond these, and the wake-up the last.
 const LISTENERS: u64 = 1 << 32;
 const WAKE: u64 = u64::MAX;
+/// What only ends the waiting.
+const WATCHED: u64 = WAKE - 1;
 
 impl KernelNet {
     /// No connections yet.
@@ -68,14 +74,33 @@ impl KernelNet {
         epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
         Ok(Self {
             protocol,
+            congestion: None,
+            shares_ports: false,
             epoll,
             wake,
             listeners: Vec::new(),
+            spare: Some(spare()?),
             links: HashMap::new(),
             next: 0,
             epoch: Instant::now(),
             buffer: Vec::with_capacity(BUFFER),
         })
+    }
+
+    /// Has all sockets use the kernel's congestion control of this name.
+    #[must_use]
+    pub fn with_congestion_control(self, name: String) -> Self {
+        Self { congestion: Some(name), ..self }
+    }
+
+    /// Has listeners share their addresses with those of other threads that say so too: the kernel spreads the connections over them. Otherwise an address
+    /// is for one listener.
+    ///
+    /// The kernel does not tell threads from processes of the same user. So that no other target has the address, and with it a part of the queues that are
+    /// meant for this one, try first whether it is free, without this.
+    #[must_use]
+    pub fn sharing_ports(self) -> Self {
+        Self { shares_ports: true, ..self }
     }
 
     fn socket(&self, address: SocketAddr) -> io::Result<OwnedFd> {
@@ -85,7 +110,15 @@ impl KernelNet {
             Protocol::Mptcp => ipproto::MPTCP,
         };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        Ok(socket_with(family, SocketType::STREAM, flags, Some(protocol))?)
+        let socket = socket_with(family, SocketType::STREAM, flags, Some(protocol))?;
+        if let Some(name) = &self.congestion {
+            sockopt::set_tcp_congestion(&socket, name).map_err(|error| {
+                io::Error::other(format!(
+                    "the kernel does not give its sockets the congestion control '{name}': {error}"
+                ))
+            })?;
+        }
+        Ok(socket)
     }
 
     fn adopt(&mut self, socket: TcpStream, connecting: bool) -> io::Result<LinkId> {
@@ -99,7 +132,18 @@ impl KernelNet {
     }
 
     fn accept(&mut self, index: usize, events: &mut Vec<NetEvent>) {
-        while let Ok((socket, _)) = self.listeners[index].accept() {
+        loop {
+            let socket = match self.listeners[index].accept() {
+                Ok((socket, _)) => socket,
+                Err(error) if is_out_of_descriptors(&error) && self.spare.take().is_some() => {
+                    // Left where they are, they would wake this thread again and again.
+                    tracing::warn!(%error, "a connection is turned away");
+                    drop(self.listeners[index].accept());
+                    self.spare = spare().ok();
+                    continue;
+                }
+                Err(_) => return,
+            };
             let adopted = socket.set_nonblocking(true).and_then(|()| self.adopt(socket, false));
             match adopted {
                 Ok(link) => events.push(NetEvent::Accepted(link, ListenerId(index))),
@@ -138,6 +182,15 @@ impl KernelNet {
     }
 }
 
+fn spare() -> io::Result<OwnedFd> {
+    Ok(eventfd(0, EventfdFlags::CLOEXEC)?)
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    matches!(code, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
+}
+
 impl Link {
     fn watch_output(&mut self, epoll: &OwnedFd, id: u32, blocked: bool) {
         if self.blocked == blocked {
@@ -167,6 +220,7 @@ impl Net for KernelNet {
                 WAKE => {
                     let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
                 }
+                WATCHED => {}
                 // Fits: there are not that many listeners.
                 listener if listener >= LISTENERS => self.accept((listener - LISTENERS) as usize, events),
                 link => self.on_link(link as u32, event.flags, events),
@@ -178,8 +232,7 @@ impl Net for KernelNet {
     fn listen(&mut self, address: SocketAddr) -> io::Result<(ListenerId, SocketAddr)> {
         let socket = self.socket(address)?;
         sockopt::set_socket_reuseaddr(&socket, true)?;
-        // Each thread has a listener of its own: the kernel spreads the connections over them.
-        sockopt::set_socket_reuseport(&socket, true)?;
+        sockopt::set_socket_reuseport(&socket, self.shares_ports)?;
         rustix::net::bind(&socket, &address)?;
         rustix::net::listen(&socket, BACKLOG)?;
         let index = self.listeners.len();
@@ -250,6 +303,15 @@ impl Net for KernelNet {
         self.links.remove(&link.0);
     }
 
+    fn abort(&mut self, link: LinkId) {
+        if let Some(link) = self.links.remove(&link.0) {
+            // Without this, what the socket holds would still be sent after it is closed.
+            if let Err(error) = sockopt::set_socket_linger(&link.socket, Some(Duration::ZERO)) {
+                tracing::warn!(%error, "a connection is not ended at once");
+            }
+        }
+    }
+
     fn local_addr(&self, link: LinkId) -> Option<SocketAddr> {
         self.links.get(&link.0)?.socket.local_addr().ok()
     }
@@ -264,5 +326,9 @@ impl Net for KernelNet {
             // It could only fail by blocking, with the counter at its end, and then the descriptor is readable.
             let _ = rustix::io::write(&*wake, &1_u64.to_ne_bytes());
         })
+    }
+
+    fn watch(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(WATCHED), epoll::EventFlags::IN)?)
     }
 }

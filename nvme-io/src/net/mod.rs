@@ -6,6 +6,7 @@ mod stack;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,19 @@ pub enum NetEvent {
     Failed(LinkId, io::Error),
 }
 
+impl NetEvent {
+    /// The connection that it has happened to.
+    pub fn link(&self) -> LinkId {
+        match self {
+            Self::Accepted(link, _)
+            | Self::Connected(link)
+            | Self::Readable(link)
+            | Self::Writable(link)
+            | Self::Failed(link, _) => *link,
+        }
+    }
+}
+
 /// What [`Net::receive`] finds.
 #[derive(Debug)]
 pub enum Received {
@@ -57,7 +71,7 @@ pub trait Net {
     /// The operating system's.
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<NetEvent>) -> io::Result<()>;
 
-    /// Listens; port 0 is any. Returns the address.
+    /// Listens. Over the kernel, port 0 is any that is free. Returns the address.
     ///
     /// # Errors
     /// The address cannot be used.
@@ -84,6 +98,9 @@ pub trait Net {
     /// Closes a connection once what it has taken is sent.
     fn close(&mut self, link: LinkId);
 
+    /// Ends a connection at once: what was not sent is not sent any more.
+    fn abort(&mut self, link: LinkId);
+
     /// The address that a connection has at this end.
     fn local_addr(&self, link: LinkId) -> Option<SocketAddr>;
 
@@ -92,6 +109,12 @@ pub trait Net {
 
     /// Ends the waiting of [`poll`](Self::poll), or of the next one.
     fn waker(&self) -> Waker;
+
+    /// Ends the waiting of [`poll`](Self::poll) whenever this descriptor is readable, from now on until it is closed.
+    ///
+    /// # Errors
+    /// It is nothing that can be waited for.
+    fn watch(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()>;
 }
 
 impl<N: Net + ?Sized> Net for Box<N> {
@@ -119,6 +142,10 @@ impl<N: Net + ?Sized> Net for Box<N> {
         (**self).close(link);
     }
 
+    fn abort(&mut self, link: LinkId) {
+        (**self).abort(link);
+    }
+
     fn local_addr(&self, link: LinkId) -> Option<SocketAddr> {
         (**self).local_addr(link)
     }
@@ -129,6 +156,10 @@ impl<N: Net + ?Sized> Net for Box<N> {
 
     fn waker(&self) -> Waker {
         (**self).waker()
+    }
+
+    fn watch(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        (**self).watch(descriptor)
     }
 }
 

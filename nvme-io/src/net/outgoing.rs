@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use bytes::{Buf, Bytes};
-use mptcp_sdk::core::TrafficClass;
+use mptcp_sdk::core::{Message, TrafficClass};
 use nvme_tcp::{Class, Transmit};
 
 use super::{LinkId, Net};
@@ -47,6 +47,35 @@ impl Outgoing {
         }
     }
 
+    /// Appends PDUs of `next` until 256 KiB wait, or it has no more. `pieces` is room to work in.
+    pub fn fill(&mut self, pieces: &mut Vec<Bytes>, mut next: impl FnMut(&mut Vec<Bytes>) -> Option<Transmit>) {
+        while self.len < MOST_OUTGOING
+            && let Some(transmit) = next(pieces)
+        {
+            let class = match transmit.class {
+                Class::Latency => TrafficClass::Latency,
+                Class::Bulk => TrafficClass::Bulk,
+            };
+            self.push_message(pieces, class, transmit.end_of_message);
+        }
+    }
+
+    /// Hands pieces to `send`, which says how many bytes it takes, until it takes less than a whole piece.
+    ///
+    /// # Errors
+    /// Those of `send`.
+    pub fn hand_over<E>(&mut self, mut send: impl FnMut(Bytes, Message) -> Result<usize, E>) -> Result<(), E> {
+        while let Some(Piece { bytes, class, ends }) = self.pieces.front().cloned() {
+            let len = bytes.len();
+            let taken = send(bytes, Message { class, deadline: None, ends })?;
+            self.advance(taken);
+            if taken < len {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends what waits, and what `next` still has, as much as the connection takes. `pieces` is room to work in.
     ///
     /// # Errors
@@ -59,15 +88,7 @@ impl Outgoing {
         mut next: impl FnMut(&mut Vec<Bytes>) -> Option<Transmit>,
     ) -> io::Result<()> {
         loop {
-            while self.len < MOST_OUTGOING
-                && let Some(transmit) = next(pieces)
-            {
-                let class = match transmit.class {
-                    Class::Latency => TrafficClass::Latency,
-                    Class::Bulk => TrafficClass::Bulk,
-                };
-                self.push_message(pieces, class, transmit.end_of_message);
-            }
+            self.fill(pieces, &mut next);
             if self.is_empty() {
                 return Ok(());
             }

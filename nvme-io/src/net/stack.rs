@@ -1,12 +1,11 @@
 //! This project's own stack, in the thread that uses it.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use mptcp_sdk::core::Message;
 use mptcp_sdk::{CloseReason, ConnConfig, ConnId, Engine, Event, ListenConfig, Recv};
 
 use super::{LinkId, ListenerId, Net, NetEvent, Outgoing, Received, Waker};
@@ -20,8 +19,6 @@ pub struct StackNet {
     links: HashMap<u32, ConnId>,
     numbers: HashMap<ConnId, u32>,
     next: u32,
-    /// What has happened while something else was done.
-    early: VecDeque<NetEvent>,
 }
 
 /// Bytes that one [`Net::receive`] takes at most.
@@ -30,14 +27,7 @@ const MOST: usize = 1 << 20;
 impl StackNet {
     /// No connections yet, over an engine that has none.
     pub fn new(engine: Engine) -> Self {
-        Self {
-            engine,
-            listeners: Vec::new(),
-            links: HashMap::new(),
-            numbers: HashMap::new(),
-            next: 0,
-            early: VecDeque::new(),
-        }
+        Self { engine, listeners: Vec::new(), links: HashMap::new(), numbers: HashMap::new(), next: 0 }
     }
 
     /// The engine, for everything that can be asked of it.
@@ -60,7 +50,6 @@ impl StackNet {
     /// What has happened; whether anything has.
     fn take_events(&mut self, events: &mut Vec<NetEvent>) -> bool {
         let before = events.len();
-        events.extend(self.early.drain(..));
         while let Some(event) = self.engine.poll_event() {
             let link = |conn: ConnId| self.numbers.get(&conn).map(|id| LinkId(*id));
             match event {
@@ -124,24 +113,22 @@ impl Net for StackNet {
 
     fn send(&mut self, link: LinkId, outgoing: &mut Outgoing) -> io::Result<()> {
         let conn = self.conn(link)?;
-        loop {
-            let Some(piece) = outgoing.pieces().next().cloned() else { break };
-            let message = Message { class: piece.class, deadline: None, ends: piece.ends };
-            let len = piece.bytes.len();
-            let taken = self.engine.send_message(conn, piece.bytes, message);
-            let taken = taken.map_err(|error| io::Error::new(io::ErrorKind::BrokenPipe, error))?;
-            outgoing.advance(taken);
-            if taken < len {
-                break;
-            }
-        }
-        Ok(())
+        let engine = &mut self.engine;
+        let handed = outgoing.hand_over(|bytes, message| engine.send_message(conn, bytes, message));
+        handed.map_err(|error| io::Error::new(io::ErrorKind::BrokenPipe, error))
     }
 
     fn close(&mut self, link: LinkId) {
         if let Some(conn) = self.links.remove(&link.0) {
             self.numbers.remove(&conn);
             self.engine.close(conn);
+        }
+    }
+
+    fn abort(&mut self, link: LinkId) {
+        if let Some(conn) = self.links.remove(&link.0) {
+            self.numbers.remove(&conn);
+            self.engine.abort(conn);
         }
     }
 
@@ -157,6 +144,10 @@ impl Net for StackNet {
     fn waker(&self) -> Waker {
         let waker = self.engine.waker();
         Waker::new(move || waker.wake())
+    }
+
+    fn watch(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.engine.watch(descriptor)
     }
 }
 

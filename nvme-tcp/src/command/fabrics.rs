@@ -271,3 +271,19 @@ impl InvalidParameter {
         self.offset as u32 | (self.in_data as u32) << 16
     }
 }
+
+impl std::fmt::Display for InvalidParameter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match *self {
+            Self::HOST_ID => "the identifier of the host",
+            Self::CONTROLLER => "the number of the controller",
+            Self::SUBSYSTEM => "the name of the subsystem",
+            Self::HOST => "the name of the host",
+            Self::QUEUE => "the number of the queue",
+            Self::ENTRIES => "the size of the queue",
+            Self::KEEP_ALIVE => "the keep-alive timeout",
+            Self { offset, in_data: true } => return write!(f, "byte {offset} of its data"),
+            Self { offset, in_data: false } => return write!(f, "byte {offset} of the command"),
+        })
+    }
+}

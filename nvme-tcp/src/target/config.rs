@@ -26,7 +26,7 @@ pub struct TargetConfig {
     pub max_controllers: u16,
     /// What C2HData may stand for its command's completion.
     pub success: SuccessPolicy,
-    /// How long a host may take from the beginning of a connection to the end of Connect.
+    /// How long a host may take from the beginning of a connection to the end of Connect, and of its authentication if it has to.
     pub setup_timeout: Duration,
     /// How long a host may take to close the connection after a C2HTermReq.
     pub close_timeout: Duration,

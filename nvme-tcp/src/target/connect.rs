@@ -1,9 +1,11 @@
 //! Connect: a connection becomes a queue.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use zerocopy::FromBytes;
 
+use super::authentication::Authentication;
 use super::connection::{Connection, Phase};
 use super::controller::Controller;
 use super::io::IoQueue;
@@ -27,6 +29,9 @@ impl Connection {
     }
 
     fn try_connect(&mut self, now: Duration, id: SlotId, connect: &Connect) -> Result<ConnectResult, Refusal> {
+        let Phase::Connecting { deadline } = self.phase else {
+            return Err(StatusCode::CommandSequenceError.into());
+        };
         let data = self.queue.slot(id).data.to_contiguous();
         let data = ConnectData::read_from_bytes(&data).map_err(|_| StatusCode::InvalidDataSglLength)?;
         let config = self.target.config();
@@ -38,26 +43,24 @@ impl Connection {
             return Err(InvalidParameter::ENTRIES.into());
         }
         let flow_control = !connect.attributes.contains(ConnectAttributes::DISABLE_FLOW_CONTROL);
-        let association = if connect.queue == 0 {
-            let association = self.target.connect_admin(&data)?;
+        let is_admin = connect.queue == 0;
+        let association =
+            if is_admin { self.target.connect_admin(&data)? } else { self.target.connect_io(&data, connect.queue)? };
+        let (view, responder) = self.target.admit(&association).inspect_err(|_| match is_admin {
+            true => self.target.disconnect(&association),
+            false => association.detach(connect.queue),
+        })?;
+        let owned = Arc::clone(&association);
+        self.phase = if is_admin {
             let (port, local) = (self.settings.port, self.settings.local);
-            let admin = std::sync::Arc::clone(&association);
-            let controller = Controller::new(admin, &self.target, port, local, connect.keep_alive, now);
-            self.phase = Phase::Admin(Box::new(controller));
-            association
+            Phase::Admin(Box::new(Controller::new(owned, &self.target, port, local, connect.keep_alive, now)))
         } else {
-            let association = self.target.connect_io(&data, connect.queue)?;
-            let Some((_, view)) = self.target.view(&association.subsystem) else {
-                association.detach(connect.queue);
-                return Err(InvalidParameter::SUBSYSTEM.into());
-            };
-            let (port, max_transfer) = (self.settings.port, config.max_transfer);
             self.decoder.set_in_capsule_limit(config.in_capsule_data.max(ADMIN_IN_CAPSULE_DATA));
-            let io = std::sync::Arc::clone(&association);
-            self.phase = Phase::Io(Box::new(IoQueue::new(io, connect.queue, port, max_transfer, &view)));
-            association
+            Phase::Io(Box::new(IoQueue::new(owned, connect.queue, self.settings.port, config.max_transfer, &view)))
         };
         self.queue.resize(connect.entries, flow_control);
-        Ok(ConnectResult { controller: association.controller, authenticate: false, secure_channel: false })
+        self.authentication = responder.map(|responder| Box::new(Authentication::new(responder, deadline)));
+        let authenticate = self.authentication.is_some();
+        Ok(ConnectResult { controller: association.controller, authenticate, secure_channel: false })
     }
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::authentication::Authentication;
 use super::backend::Submission;
 use super::controller::Controller;
 use super::execute::Response;
 use super::io::IoQueue;
 use super::queue::{Queue, SlotId, Work};
 use super::{SuccessPolicy, Target};
+use crate::auth::FailureReason;
 use crate::command::{Cqe, FabricsCommand};
 use crate::pdu::{
     C2hData, CapsuleResp, Decoder, Encoder, Event, H2cData, IcReq, Parameters, Pdu, Role, TermReq, Violation,
@@ -49,6 +51,8 @@ pub struct Connection {
     encoder: Encoder,
     pub(super) parameters: Option<Parameters>,
     pub(super) phase: Phase,
+    /// How the host authenticates, if it has to.
+    pub(super) authentication: Option<Box<Authentication>>,
     pub(super) queue: Queue,
     receiving: Receiving,
     pub(super) urgent: VecDeque<Response>,
@@ -117,6 +121,12 @@ pub enum CloseReason {
     /// Connect did not come in time.
     #[error("the host did not connect a queue in time")]
     SetupTimeout,
+    /// The host did not authenticate in time.
+    #[error("the host did not authenticate in time")]
+    AuthenticationTimeout,
+    /// The host did not authenticate, or did not accept how the subsystem did.
+    #[error("the host could not be authenticated: {0}")]
+    Unauthenticated(FailureReason),
     /// The host was silent for too long.
     #[error("the keep-alive timer ran out")]
     KeepAlive,
@@ -142,6 +152,7 @@ impl Connection {
             encoder: Encoder::new(Role::Controller),
             parameters: None,
             phase: Phase::Initializing { deadline },
+            authentication: None,
             // Until Connect says otherwise: for Connect itself, and the mistake of sending something else.
             queue: Queue::new(2, true),
             receiving: Receiving::Nothing,
@@ -269,17 +280,21 @@ impl Connection {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due, if it is.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        match &self.phase {
+        let timeout = match &self.phase {
             Phase::Initializing { deadline } | Phase::Connecting { deadline } | Phase::Closing { deadline, .. } => {
                 Some(*deadline)
             }
             Phase::Admin(controller) => controller.keep_alive_deadline(),
             Phase::Io(_) | Phase::Closed { .. } => None,
-        }
+        };
+        timeout.into_iter().chain(self.authentication_deadline()).min()
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Duration) {
+        if self.authentication_deadline().is_some_and(|deadline| deadline <= now) {
+            return self.leave(Phase::Closed { reason: CloseReason::AuthenticationTimeout });
+        }
         match &mut self.phase {
             Phase::Initializing { deadline } | Phase::Connecting { deadline } if *deadline <= now => {
                 self.leave(Phase::Closed { reason: CloseReason::SetupTimeout });

@@ -49,8 +49,18 @@ impl Connection {
         }
         let Some(slot) = self.queue.executing(token.slot) else { return };
         let Work::Io(work) = &slot.work else { return };
+        let work = *work;
         let (is_read, expected) = (matches!(work.command, IoCommand::Read { .. }), work.transfer as usize);
-        if let Some(second) = slot.partner.take() {
+        let partner = slot.partner.take();
+        if result.is_ok() {
+            self.note_executed(&work);
+        }
+        if let Some(second) = partner {
+            if let Work::Io(work) = self.queue.slot(second).work.clone()
+                && result.is_ok()
+            {
+                self.note_executed(&work);
+            }
             self.queue.slot(second).partner = None;
             self.queue.recycle(data);
             self.complete(token.slot, result.map(|()| 0));
@@ -68,10 +78,18 @@ impl Connection {
         }
     }
 
+    fn note_executed(&self, work: &IoWork) {
+        if let Phase::Io(queue) = &self.phase {
+            queue.note_executed(work);
+        }
+    }
+
     /// A command has come. Returns it if its data follows in the capsule.
     pub(super) fn on_command(&mut self, now: Duration, capsule: &CapsuleCmd) -> Result<Option<SlotId>, Violation> {
         let CapsuleCmd { sqe, data_len } = *capsule;
         match &mut self.phase {
+            // Whoever this is has not yet shown that he is the one that is to be kept alive.
+            _ if self.authentication.as_ref().is_some_and(|authentication| !authentication.is_passed()) => {}
             Phase::Admin(controller) => controller.note_activity(now),
             Phase::Io(queue) => queue.association.note_activity(),
             _ => {}
@@ -206,8 +224,10 @@ impl Connection {
             if connecting != matches!(command, FabricsCommand::Connect(_)) {
                 return Err(StatusCode::CommandSequenceError);
             }
+            self.check_authentication(Some(&command), length)?;
             return Ok(Work::Fabrics(command));
         }
+        self.check_authentication(None, length)?;
         match &self.phase {
             Phase::Admin(_) if sqe.fuse() != Some(Fuse::Normal) => Err(StatusCode::InvalidField),
             Phase::Admin(_) => AdminCommand::parse(sqe).map(Work::Admin),
@@ -318,7 +338,7 @@ impl Connection {
         }
     }
 
-    fn respond_with_data(&mut self, id: SlotId, data: Payload) {
+    pub(super) fn respond_with_data(&mut self, id: SlotId, data: Payload) {
         let slot = self.queue.slot(id);
         (slot.status, slot.result, slot.stage) = (Status::SUCCESS, 0, Stage::Responding);
         let empty = std::mem::replace(&mut slot.data, data);
@@ -379,9 +399,8 @@ impl Connection {
                 let deadline = now + self.target.config().close_timeout;
                 self.leave(Phase::Closing { reason: CloseReason::Disconnected, deadline });
             }
-            (FabricsCommand::AuthSend(_) | FabricsCommand::AuthReceive(_), _) => {
-                self.complete(id, Err(StatusCode::InvalidOpcode));
-            }
+            (FabricsCommand::AuthSend(_), _) => self.take_authentication(now, id),
+            (FabricsCommand::AuthReceive(auth), _) => self.give_authentication(now, id, auth.length),
             _ => self.complete(id, Err(StatusCode::InvalidQueueType)),
         }
     }

@@ -10,6 +10,7 @@ use super::backend::{Extent, Operation, StoreId};
 use super::queue::SlotId;
 use super::reservations::Access;
 use super::subsystem::{Attached, View};
+use super::usage::Usage;
 use crate::command::{
     AcquireKeys, AnaState, BlockRange, CopyRange, DatasetRange, Fuse, IoCommand, RegisterKeys, Sqe, StatusCode,
 };
@@ -31,6 +32,7 @@ pub(super) struct IoQueue {
     max_transfer: u32,
     namespaces: Vec<Reachable>,
     pub(super) fused: FirstHalf,
+    usage: Arc<Usage>,
     /// When it was connected: see [`Association::epoch`].
     epoch: u32,
 }
@@ -78,8 +80,8 @@ pub(super) struct IoWork {
 impl IoQueue {
     pub(super) fn new(association: Arc<Association>, id: u16, port: u16, max_transfer: u32, view: &View) -> Self {
         let epoch = association.epoch();
-        let fused = FirstHalf::None;
-        let mut queue = Self { association, id, port, max_transfer, namespaces: Vec::new(), fused, epoch };
+        let (fused, usage) = (FirstHalf::None, Arc::clone(&view.usage));
+        let mut queue = Self { association, id, port, max_transfer, namespaces: Vec::new(), fused, usage, epoch };
         queue.refresh(view);
         queue
     }
@@ -207,6 +209,12 @@ impl IoQueue {
             _ => return Err(StatusCode::InvalidField),
         }
         Ok(Vec::new())
+    }
+
+    /// Counts a command that a store has executed.
+    pub(super) fn note_executed(&self, work: &IoWork) {
+        let bytes = range_of(&work.command).map_or(0, |range| work.extent(range).length);
+        self.usage.note(self.id, &work.command, bytes);
     }
 
     fn index_of(&self, nsid: u32) -> Result<usize, StatusCode> {

@@ -81,6 +81,11 @@ fn smart(controller: &Controller) -> Vec<u8> {
     log.temperature = TEMPERATURE.into();
     log.available_spare = 100;
     log.available_spare_threshold = 10;
+    let (read, written) = (controller.view.usage.read(), controller.view.usage.written());
+    log.data_units_read = read.thousands().into();
+    log.data_units_written = written.thousands().into();
+    log.host_reads = u128::from(read.commands).into();
+    log.host_writes = u128::from(written.commands).into();
     log.error_entries = u128::from(controller.error_count).into();
     log.as_bytes().to_vec()
 }

@@ -42,6 +42,7 @@
 //! [generation](Target::generation) moves, and each connection is told to look again: [`Connection::handle_change`].
 
 mod association;
+mod authentication;
 mod backend;
 mod config;
 mod connect;
@@ -59,6 +60,7 @@ mod reservations;
 mod subsystem;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use backend::{
     Backend, Backends, Completion, Extent, MemoryStore, NullStore, Operation, Store, StoreId, Submission, Token,
@@ -66,4 +68,4 @@ pub use backend::{
 pub use config::{SuccessPolicy, TargetConfig, TargetError};
 pub use connection::{CloseReason, Connection, ConnectionSettings, ConnectionState};
 pub use registry::{Port, Referral, Target};
-pub use subsystem::{AllowedHosts, Namespace, Subsystem};
+pub use subsystem::{AllowedHosts, Credentials, Namespace, Subsystem};

@@ -11,12 +11,13 @@ use super::discovery::Catalogue;
 use super::reservations::Reservations;
 use super::subsystem::{AllowedHosts, Attached, MAX_ANA_GROUPS, MAX_NAMESPACES, Namespace, Subsystem, View};
 use super::{TargetConfig, TargetError};
+use crate::auth::Responder;
 use crate::command::{AnaState, ConnectData, InvalidParameter, Nqn, StatusCode};
 
 /// Subsystems, and the discovery service that announces them.
 ///
 /// It is shared by the connections of all threads. Whatever changes it, and whatever connects a queue, takes a lock; commands
-/// do not: each connection keeps what it needs ([`View`] is immutable) and asks again once [`generation`](Self::generation) has moved.
+/// do not: each connection keeps what it needs, which does not change, and asks again once [`generation`](Self::generation) has moved.
 /// A thread that drives connections compares it in each round, and calls [`Connection::handle_change`](super::Connection::handle_change) on all of them
 /// when it has; one that sleeps [subscribes](Self::subscribe).
 pub struct Target {
@@ -148,7 +149,8 @@ impl Target {
         })
     }
 
-    /// Says who may connect to a subsystem. Controllers of hosts that no longer may are ended.
+    /// Says who may connect to a subsystem. Controllers of hosts that no longer may are ended; hosts that stay need not authenticate again before
+    /// they connect the next time.
     ///
     /// # Errors
     /// There is no such subsystem.
@@ -361,6 +363,18 @@ impl Target {
             return Err(StatusCode::CommandSequenceError.into());
         }
         Ok(association)
+    }
+
+    /// What there is for the host of an association, and what answers it when it authenticates: None if it need not.
+    ///
+    /// The host may have lost its right to connect since the association was made, or found. That must not look as if it need not authenticate.
+    pub(super) fn admit(&self, association: &Association) -> Result<(Arc<View>, Option<Responder>), Refusal> {
+        let Association { subsystem: nqn, host, .. } = association;
+        if nqn.is_discovery() {
+            return Ok(Default::default());
+        }
+        let (subsystem, view) = self.view(nqn).ok_or(InvalidParameter::SUBSYSTEM)?;
+        Ok((view, subsystem.hosts.responder(host, nqn)?))
     }
 
     /// The admin queue of a controller is gone, and the controller with it.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::backend::{Store, StoreId};
 use super::reservations::Reservations;
-use crate::command::{AnaState, Nqn};
+use super::usage::Usage;
+use crate::auth::{Entropy, HostSecrets, Responder};
+use crate::command::{AnaState, Nqn, StatusCode};
 
 /// The largest namespace identifier, and so the number of namespaces.
 pub(super) const MAX_NAMESPACES: u32 = 1024;
@@ -26,12 +28,23 @@ pub struct Subsystem {
 }
 
 /// Which hosts may connect to a subsystem, by their names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum AllowedHosts {
     /// All.
     Any,
-    /// These.
+    /// These, or whoever says that he is one of them.
     Only(BTreeSet<Nqn>),
+    /// These, some or all of which have to prove it.
+    Authenticated(Credentials),
+}
+
+/// What hosts have to know.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The hosts that may connect. One without secrets need not prove who it is.
+    pub hosts: BTreeMap<Nqn, Option<HostSecrets>>,
+    /// Where random numbers come from.
+    pub entropy: Entropy,
 }
 
 impl AllowedHosts {
@@ -40,6 +53,22 @@ impl AllowedHosts {
         match self {
             Self::Any => true,
             Self::Only(hosts) => hosts.contains(host),
+            Self::Authenticated(credentials) => credentials.hosts.contains_key(host),
+        }
+    }
+
+    /// What answers this host when it authenticates. None if it need not.
+    ///
+    /// # Errors
+    /// It may not connect, whoever it is.
+    pub(super) fn responder(&self, host: &Nqn, subsystem: &Nqn) -> Result<Option<Responder>, StatusCode> {
+        match self {
+            Self::Authenticated(Credentials { hosts, entropy }) => {
+                let secrets = hosts.get(host).ok_or(StatusCode::ConnectInvalidHost)?;
+                Ok(secrets.as_ref().map(|secrets| Responder::new(secrets, entropy, host, subsystem)))
+            }
+            _ if self.contains(host) => Ok(None),
+            _ => Err(StatusCode::ConnectInvalidHost),
         }
     }
 }
@@ -85,7 +114,7 @@ pub(super) struct Attached {
     pub(super) reservations: Reservations,
 }
 
-/// What controllers see of their subsystem at one time. It never changes: changes make another.
+/// What controllers see of their subsystem at one time. What there is never changes: changes make another.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     pub(super) namespaces: BTreeMap<u32, Arc<Attached>>,
@@ -93,6 +122,8 @@ pub(super) struct View {
     pub(super) groups: BTreeMap<u32, Group>,
     /// Counts the changes of all groups.
     pub(super) ana_changes: u64,
+    /// What was done with the subsystem; all of its views have the same.
+    pub(super) usage: Arc<Usage>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -48,6 +48,10 @@ fn answered(engine: &mut Engine, request: Request) -> Result<Reply, String> {
             engine.set_endpoint_backup(EndpointId(id), backup).map_err(|error| error.to_string())?;
             Reply::Done
         }
+        Request::SetFullmesh { id, fullmesh } => {
+            engine.set_endpoint_fullmesh(EndpointId(id), fullmesh).map_err(|error| error.to_string())?;
+            Reply::Done
+        }
         Request::CreateSubflow { connection, local, remote, backup } => {
             let conn = find(engine, &connection)?;
             let created = engine.create_subflow(conn, local, remote, backup);

@@ -120,6 +120,13 @@ pub enum Request {
         /// Whether it is to be a backup.
         backup: bool,
     },
+    /// Have an endpoint open subflows to every address of the peers, or only to their first.
+    SetFullmesh {
+        /// Its number.
+        id: u8,
+        /// Whether it is to do so.
+        fullmesh: bool,
+    },
     /// Open a subflow.
     CreateSubflow {
         /// Handle of the connection.

@@ -12,7 +12,7 @@ use super::Engine;
 use crate::path_log::PathLogEntry;
 
 impl Engine {
-    /// Adds an endpoint; see [`Stack::add_endpoint`].
+    /// Adds an endpoint; see [`Stack::add_endpoint`](mptcp_core::Stack::add_endpoint).
     ///
     /// # Errors
     /// The address or the flags do not make sense.
@@ -20,7 +20,7 @@ impl Engine {
         self.stack.add_endpoint(endpoint)
     }
 
-    /// Removes an endpoint and its subflows; see [`Stack::remove_endpoint`].
+    /// Removes an endpoint and its subflows; see [`Stack::remove_endpoint`](mptcp_core::Stack::remove_endpoint).
     ///
     /// # Errors
     /// There is no such endpoint.
@@ -28,7 +28,7 @@ impl Engine {
         self.stack.remove_endpoint(self.now(), id)
     }
 
-    /// Makes an endpoint and its subflows a backup, or a regular one again; see [`Stack::set_endpoint_backup`].
+    /// Makes an endpoint and its subflows a backup, or a regular one again; see [`Stack::set_endpoint_backup`](mptcp_core::Stack::set_endpoint_backup).
     ///
     /// # Errors
     /// There is no such endpoint.
@@ -36,12 +36,21 @@ impl Engine {
         self.stack.set_endpoint_backup(self.now(), id, backup)
     }
 
-    /// Sets the limits; see [`Stack::set_limits`].
+    /// Has an endpoint open subflows to every address of the peers, or not; see
+    /// [`Stack::set_endpoint_fullmesh`](mptcp_core::Stack::set_endpoint_fullmesh).
+    ///
+    /// # Errors
+    /// There is no such endpoint, or it cannot be one.
+    pub fn set_endpoint_fullmesh(&mut self, id: EndpointId, fullmesh: bool) -> Result<(), EndpointError> {
+        self.stack.set_endpoint_fullmesh(self.now(), id, fullmesh)
+    }
+
+    /// Sets the limits; see [`Stack::set_limits`](mptcp_core::Stack::set_limits).
     pub fn set_limits(&mut self, limits: Limits) {
         self.stack.set_limits(limits);
     }
 
-    /// Takes a link down or lets it be up again, whatever the kernel says of it; see [`Stack::link_down`]. False if there is no
+    /// Takes a link down or lets it be up again, whatever the kernel says of it; see [`Stack::link_down`](mptcp_core::Stack::link_down). False if there is no
     /// such interface.
     pub fn set_link(&mut self, interface: InterfaceId, up: bool) -> bool {
         let now = self.now();
@@ -51,12 +60,12 @@ impl Engine {
         true
     }
 
-    /// Chooses the strategy of new connections; see [`Stack::set_path_strategy`].
+    /// Chooses the strategy of new connections; see [`Stack::set_path_strategy`](mptcp_core::Stack::set_path_strategy).
     pub fn set_path_strategy(&mut self, kind: &PathStrategyKind) {
         self.stack.set_path_strategy(kind);
     }
 
-    /// Chooses the strategy of one connection; see [`Stack::set_strategy_of`].
+    /// Chooses the strategy of one connection; see [`Stack::set_strategy_of`](mptcp_core::Stack::set_strategy_of).
     ///
     /// # Errors
     /// There is no such connection.
@@ -64,7 +73,7 @@ impl Engine {
         self.stack.set_strategy_of(self.now(), conn, kind)
     }
 
-    /// Sets the policy; see [`Stack::set_policy`].
+    /// Sets the policy; see [`Stack::set_policy`](mptcp_core::Stack::set_policy).
     ///
     /// # Errors
     /// A rule that says nothing, or too many.
@@ -72,12 +81,12 @@ impl Engine {
         self.stack.set_policy(policy)
     }
 
-    /// Offers MPTCP everywhere again; see [`Stack::forget_blackholes`].
+    /// Offers MPTCP everywhere again; see [`Stack::forget_blackholes`](mptcp_core::Stack::forget_blackholes).
     pub fn forget_blackholes(&mut self) {
         self.stack.forget_blackholes();
     }
 
-    /// Opens a subflow by hand; see [`Stack::create_subflow`].
+    /// Opens a subflow by hand; see [`Stack::create_subflow`](mptcp_core::Stack::create_subflow).
     ///
     /// # Errors
     /// The connection cannot have one (now), or TCP cannot connect.
@@ -91,7 +100,7 @@ impl Engine {
         self.stack.create_subflow(self.now(), conn, local, remote, backup)
     }
 
-    /// Closes a subflow by hand; see [`Stack::close_subflow`].
+    /// Closes a subflow by hand; see [`Stack::close_subflow`](mptcp_core::Stack::close_subflow).
     ///
     /// # Errors
     /// There is no such connection or subflow.
@@ -99,7 +108,7 @@ impl Engine {
         self.stack.close_subflow(self.now(), conn, subflow)
     }
 
-    /// Makes a subflow a backup, or a regular one again; see [`Stack::set_backup`].
+    /// Makes a subflow a backup, or a regular one again; see [`Stack::set_backup`](mptcp_core::Stack::set_backup).
     ///
     /// # Errors
     /// There is no such connection or subflow.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use crossbeam_queue::ArrayQueue;
 use hashbrown::HashMap;
 use mptcp_core::{CloseReason, ConnId, Event, Recv, RecvError, SendError};
@@ -13,7 +13,7 @@ use tcp_adapter::ListenerId;
 
 use super::gate::{AnswerSender, Gate};
 use super::listener::{Backlog, Incoming};
-use super::pipe::{End, Pipe, Wish};
+use super::pipe::{End, Pipe, Wish, Written};
 use super::{Command, Connected, OpenFailure, Opened, Shared, Work};
 use crate::Engine;
 
@@ -36,7 +36,7 @@ struct Stream {
     pipe: Arc<Pipe>,
     stage: Stage,
     /// Bytes that the stack has had no room for yet.
-    pending: Bytes,
+    pending: Written,
     /// It is in the queue of streams to look at.
     queued: bool,
 }
@@ -149,7 +149,7 @@ impl Driver {
                         }
                         self.add(conn, pipe, Stage::Opening(answer));
                         if let Some(stream) = self.streams.get_mut(&conn) {
-                            stream.pending = first;
+                            stream.pending.bytes = first;
                         }
                     }
                     Err(error) => answer.send(Err(OpenFailure::Connect(error))),
@@ -194,7 +194,7 @@ impl Driver {
     }
 
     fn add(&mut self, conn: ConnId, pipe: Arc<Pipe>, stage: Stage) {
-        self.streams.insert(conn, Stream { pipe, stage, pending: Bytes::new(), queued: false });
+        self.streams.insert(conn, Stream { pipe, stage, pending: Written::default(), queued: false });
     }
 
     fn attend(&mut self, conn: ConnId) {
@@ -354,25 +354,28 @@ impl Stream {
         let wanted = self.pipe.wants(Wish::ShutdownWrite) || self.pipe.wants(Wish::Close);
         let mut sent = 0;
         loop {
-            if self.pending.is_empty() {
+            if self.pending.bytes.is_empty() {
                 let Some(piece) = lane.pop() else { break };
                 self.pending = piece;
             }
-            match engine.send(conn, self.pending.clone()) {
+            let Written { bytes, message } = &mut self.pending;
+            let taken = match message {
+                None => engine.send(conn, bytes.clone()),
+                Some(message) => engine.send_message(conn, bytes.clone(), message.for_engine(engine)),
+            };
+            match taken {
                 Ok(0) => break,
                 Ok(len) => {
-                    self.pending.advance(len);
+                    bytes.advance(len);
                     sent += len;
                 }
-                Err(SendError::Closed(reason)) => {
-                    lane.finish(reason.into());
-                    sent += self.pending.len();
-                    self.pending = Bytes::new();
-                }
-                // Bytes that were written while the direction was being closed are nobody's any more.
-                Err(_) => {
-                    sent += self.pending.len();
-                    self.pending = Bytes::new();
+                Err(error) => {
+                    // Bytes that were written while the direction was being closed are nobody's any more.
+                    if let SendError::Closed(reason) = error {
+                        lane.finish(reason.into());
+                    }
+                    sent += bytes.len();
+                    bytes.clear();
                 }
             }
         }
@@ -380,7 +383,7 @@ impl Stream {
             lane.release(sent);
             lane.tell();
         }
-        let flushed = self.pending.is_empty() && lane.is_empty();
+        let flushed = self.pending.bytes.is_empty() && lane.is_empty();
         if wanted && flushed && matches!(self.stage, Stage::Open) {
             self.stage = Stage::HalfClosed;
             engine.shutdown(conn);

@@ -7,6 +7,7 @@
 mod driver;
 mod gate;
 mod listener;
+mod message;
 mod pipe;
 mod stream;
 
@@ -26,6 +27,7 @@ use self::driver::Driver;
 use self::gate::{Answer, AnswerSender};
 use self::listener::Backlog;
 pub use self::listener::MptcpListener;
+pub use self::message::StreamMessage;
 use self::pipe::Pipe;
 pub use self::stream::MptcpStream;
 use crate::readiness::Waker;

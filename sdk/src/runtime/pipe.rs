@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 use mptcp_core::CloseReason;
 
+use super::StreamMessage;
 use super::gate::Gate;
 use crate::ConnReport;
 
@@ -16,9 +17,9 @@ use crate::ConnReport;
 #[derive(Debug)]
 pub(super) struct Pipe {
     /// From the application to the driver.
-    pub(super) outgoing: Lane,
+    pub(super) outgoing: Lane<Written>,
     /// From the driver to the application.
-    pub(super) incoming: Lane,
+    pub(super) incoming: Lane<Bytes>,
     /// The driver is told already that it must look at this stream.
     pub(super) attention: AtomicBool,
     wishes: AtomicU8,
@@ -26,10 +27,36 @@ pub(super) struct Pipe {
     last: Mutex<Option<ConnReport>>,
 }
 
+/// What an application has written at once.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) bytes: Bytes,
+    /// What it has said of it.
+    pub(super) message: Option<StreamMessage>,
+}
+
+/// Bytes that travel through a [`Lane`] together.
+pub(super) trait Piece {
+    /// Their number.
+    fn len(&self) -> usize;
+}
+
+impl Piece for Bytes {
+    fn len(&self) -> usize {
+        self.as_ref().len()
+    }
+}
+
+impl Piece for Written {
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 /// Bytes in one direction.
 #[derive(Debug)]
-pub(super) struct Lane {
-    queue: ArrayQueue<Bytes>,
+pub(super) struct Lane<P> {
+    queue: ArrayQueue<P>,
     held: AtomicUsize,
     limit: usize,
     /// The driver has left bytes with the stack, for lack of room here.
@@ -142,7 +169,7 @@ impl Pipe {
     }
 }
 
-impl Lane {
+impl<P: Piece> Lane<P> {
     fn new(limit: usize) -> Self {
         Self {
             queue: ArrayQueue::new(MAX_PIECES),
@@ -160,16 +187,16 @@ impl Lane {
     }
 
     /// Appends a piece; gives it back if there is no place.
-    pub(super) fn push(&self, bytes: Bytes) -> Result<(), Bytes> {
-        let len = bytes.len();
+    pub(super) fn push(&self, piece: P) -> Result<(), P> {
+        let len = piece.len();
         self.held.fetch_add(len, Ordering::AcqRel);
-        self.queue.push(bytes).inspect_err(|_| {
+        self.queue.push(piece).inspect_err(|_| {
             self.held.fetch_sub(len, Ordering::AcqRel);
         })
     }
 
     /// Takes the next piece. Its bytes still count until [`release`](Self::release).
-    pub(super) fn pop(&self) -> Option<Bytes> {
+    pub(super) fn pop(&self) -> Option<P> {
         self.queue.pop()
     }
 
@@ -262,7 +289,7 @@ mod tests {
 
     #[test]
     fn the_first_end_counts() {
-        let lane = Lane::new(1);
+        let lane = Lane::<Bytes>::new(1);
         assert_eq!(lane.end(), End::Open);
         lane.finish(End::Reset);
         lane.finish(End::Stopped);

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
-use mptcp_core::{ConnId, ConnInfo, Scheduler, SubflowInfo};
+use mptcp_core::{ConnId, ConnInfo, Scheduler, SubflowInfo, TrafficClass};
 
-use super::pipe::{End, Pipe, Wish};
-use super::{Shared, deadline, stopped};
+use super::pipe::{End, Pipe, Wish, Written};
+use super::{Shared, StreamMessage, deadline, stopped};
 use crate::ConnReport;
 
 /// A connection, as [`std::net::TcpStream`] is one: clones made by [`try_clone`](Self::try_clone) are the same
@@ -184,10 +184,7 @@ impl MptcpStream {
     /// `NotConnected` if the connection is over, or the runtime has stopped.
     pub fn set_scheduler(&self, scheduler: impl Into<Box<dyn Scheduler>>) -> io::Result<()> {
         let (conn, scheduler) = (self.inner.conn, scheduler.into());
-        match self.inner.shared.call(move |engine| engine.set_scheduler(conn, scheduler))? {
-            true => Ok(()),
-            false => Err(io::ErrorKind::NotConnected.into()),
-        }
+        connected(self.inner.shared.call(move |engine| engine.set_scheduler(conn, scheduler))?)
     }
 
     /// Waits until the connection is over, for `timeout` at most; whether it is. Both directions are then closed and
@@ -226,7 +223,35 @@ impl MptcpStream {
     /// # Errors
     /// As for [`Write`].
     pub fn write_bytes(&self, bytes: &Bytes) -> io::Result<usize> {
-        self.inner.write(bytes.len(), |len| bytes.slice(..len))
+        self.inner.write(bytes.len(), |len| Written { bytes: bytes.slice(..len), message: None })
+    }
+
+    /// The same with what the bytes are to the scheduler. The message [ends](StreamMessage::ends) only if all of `bytes` is written; else the
+    /// rest is to follow with the same call.
+    ///
+    /// # Errors
+    /// As for [`Write`].
+    pub fn write_message(&self, bytes: &Bytes, message: StreamMessage) -> io::Result<usize> {
+        let part = |len: usize| StreamMessage { ends: message.ends && len == bytes.len(), ..message };
+        self.inner.write(bytes.len(), |len| Written { bytes: bytes.slice(..len), message: Some(part(len)) })
+    }
+
+    /// Writes all of a message, or of a part of one, without copying.
+    ///
+    /// # Errors
+    /// As for [`Write`]; how much was written before an error is not known.
+    pub fn write_all_message(&self, bytes: Bytes, message: StreamMessage) -> io::Result<()> {
+        write_all(bytes, |bytes| self.write_message(bytes, message))
+    }
+
+    /// Has bytes that belong to no [`StreamMessage`] be of this class, those included that are written and not sent yet. Default: bulk. What classes
+    /// may have of the stack's paths says [`StackConfig::qos`](mptcp_core::StackConfig::qos).
+    ///
+    /// # Errors
+    /// `NotConnected` if the connection is over, or the runtime has stopped.
+    pub fn set_class(&self, class: TrafficClass) -> io::Result<()> {
+        let conn = self.inner.conn;
+        connected(self.inner.shared.call(move |engine| engine.set_class(conn, class))?)
     }
 
     /// Writes all of `bytes` without copying.
@@ -234,18 +259,13 @@ impl MptcpStream {
     /// # Errors
     /// As for [`Write`]; how much was written before an error is not known.
     pub fn write_all_bytes(&self, bytes: Bytes) -> io::Result<()> {
-        let mut bytes = bytes;
-        while !bytes.is_empty() {
-            let len = self.write_bytes(&bytes)?;
-            bytes.advance(len);
-        }
-        Ok(())
+        write_all(bytes, |bytes| self.write_bytes(bytes))
     }
 }
 
 impl Inner {
     /// Waits for room and hands a piece to the driver.
-    fn write(&self, len: usize, piece: impl Fn(usize) -> Bytes) -> io::Result<usize> {
+    fn write(&self, len: usize, piece: impl Fn(usize) -> Written) -> io::Result<usize> {
         if len == 0 {
             return Ok(0);
         }
@@ -331,7 +351,7 @@ impl Read for &MptcpStream {
 
 impl Write for &MptcpStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.inner.write(buf.len(), |len| Bytes::copy_from_slice(&buf[..len]))
+        self.inner.write(buf.len(), |len| Written { bytes: Bytes::copy_from_slice(&buf[..len]), message: None })
     }
 
     /// Does nothing: what is written is on its way.
@@ -362,6 +382,18 @@ impl Drop for Inner {
         self.pipe.wish(Wish::Close);
         self.shared.attend(self.conn, &self.pipe);
     }
+}
+
+fn write_all(mut bytes: Bytes, write: impl Fn(&Bytes) -> io::Result<usize>) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let len = write(&bytes)?;
+        bytes.advance(len);
+    }
+    Ok(())
+}
+
+fn connected(is_there: bool) -> io::Result<()> {
+    if is_there { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
 }
 
 /// A timeout that can be set and used by different threads: nanoseconds, with the largest number for none.

@@ -25,9 +25,10 @@ impl Agenda {
         for (slot, leaf) in (0..).zip(&mut winners[width..]) {
             leaf.1 = slot;
         }
-        let mut agenda = Self { winners, width };
-        (1..width).rev().for_each(|node| agenda.decide(node));
-        agenda
+        for node in (1..width).rev() {
+            winners[node] = winners[2 * node];
+        }
+        Self { winners, width }
     }
 
     /// Sets or clears the deadline of a slot.
@@ -37,13 +38,18 @@ impl Agenda {
         if self.winners[node].0 == at {
             return;
         }
-        self.winners[node].0 = at;
+        let mut winner = (at, self.winners[node].1);
+        self.winners[node] = winner;
         while node > 1 {
+            let rival = self.winners[node ^ 1];
+            // Of equal ones the left: its slots are the lower ones.
+            let is_right = node % 2 == 1;
+            if rival.0 < winner.0 || (is_right && rival.0 == winner.0) {
+                winner = rival;
+            }
             node /= 2;
-            let before = self.winners[node];
-            self.decide(node);
             // What has not changed here changes nothing above.
-            if self.winners[node] == before {
+            if std::mem::replace(&mut self.winners[node], winner) == winner {
                 break;
             }
         }
@@ -60,12 +66,6 @@ impl Agenda {
     pub(crate) fn next(&self) -> Option<(Instant, usize)> {
         let (at, slot) = self.winners[1];
         (at < NEVER).then_some((at, slot as usize))
-    }
-
-    fn decide(&mut self, node: usize) {
-        // Of equal ones the left: its slots are the lower ones.
-        let (left, right) = (self.winners[2 * node], self.winners[2 * node + 1]);
-        self.winners[node] = if right.0 < left.0 { right } else { left };
     }
 }
 

@@ -1,5 +1,6 @@
 //! A scenario with all its runs: what is compared, swept over, repeated, and shown beside what others have published.
 
+mod cases;
 mod published;
 mod sweep;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use crate::results::{Report, RunMeta, RunRecord};
 use crate::run::{self, Measures, Observer, Outcome, RunError};
 use crate::scenario::{Point, Scenario, ScenarioError};
+pub use cases::{CaseSelection, run_cases};
 pub use sweep::{Progress, run_sweep};
 
 /// Name of the axis of seeds.

@@ -5,7 +5,7 @@
 
 use crate::run::rest::FlowEnd;
 use crate::scenario::{
-    Action, Behaviour, CarrierLoss, Congestion, DirectionChoice, Endpoints, Host, Link, LinkSpec, Middlebox,
+    Action, Behaviour, CarrierLoss, Congestion, DirectionChoice, Endpoints, Flow, Host, Link, LinkSpec, Middlebox,
     OptionChoice, OptionMatch, Probability, Scenario, Segments, StackChoice, Traffic, Transport, Work,
 };
 use crate::traffic::State;
@@ -36,9 +36,10 @@ impl Grace {
             return Self::Hang;
         }
         let fixed = is_multipath(traffic) && !may_move(scenario);
+        let alone = fixed || !is_multipath(traffic);
         if fixed && loses_an_address(scenario, traffic) {
             worst.max(Self::Hang)
-        } else if fixed && repairs_slowly(scenario, traffic) {
+        } else if alone && repairs_slowly(scenario, traffic) {
             worst.max(Self::Break)
         } else {
             worst
@@ -49,7 +50,7 @@ impl Grace {
     pub(super) fn forgives(self, flow: &FlowEnd, traffic: &Traffic) -> bool {
         let is_plain = flow.fell_back || !is_multipath(traffic);
         match flow.state {
-            State::Complete | State::Stopped => true,
+            State::Complete | State::Stopped | State::Replaced => true,
             State::Failed(_) if self == Self::IfAlone => !flow.joined,
             State::Failed(_) => self >= Self::Break || (self == Self::IfPlain && is_plain),
             State::Waiting | State::Running => self == Self::Hang || (self == Self::IfPlain && is_plain),
@@ -86,6 +87,16 @@ pub(super) fn may_be_wrong(scenario: &Scenario, traffic: &Traffic, fell_back: bo
     altered && !protected
 }
 
+/// Whether who connects says nothing until the other end has written. It waits for ever for one that has given up the handshake, if
+/// the segment that completes it was lost.
+pub(super) fn only_listens(traffic: &Traffic) -> bool {
+    match &traffic.work {
+        Work::Bulk { direction, back, .. } => *direction == Flow::Down && back.0 == 0,
+        Work::Paced { direction, .. } => *direction == Flow::Down,
+        _ => false,
+    }
+}
+
 fn is_multipath(traffic: &Traffic) -> bool {
     traffic.transport == Transport::Mptcp
 }
@@ -110,8 +121,9 @@ fn may_move(scenario: &Scenario) -> bool {
     mptcp.endpoints == Endpoints::Auto && mptcp.subflows >= ENOUGH && mptcp.add_addr_accepted >= ENOUGH
 }
 
-/// Whether data may take longer than a connection waits for a subflow before it gives it up: smoltcp repeats a segment for
-/// each timeout, and a timeout that has grown stays a minute until something is acknowledged that was not repeated.
+/// Whether data may take longer than a connection waits for a subflow before it gives it up: with smoltcp at one end there are neither
+/// timestamps nor SACK, so that a segment is repeated for each timeout, and a timeout that has grown stays a minute until something is
+/// acknowledged that was not repeated (RFC 6298 section 3).
 fn repairs_slowly(scenario: &Scenario, traffic: &Traffic) -> bool {
     let of = |host: &Host| host.name == traffic.from || host.name == traffic.to;
     scenario.hosts.iter().any(|host| of(host) && host.stack == StackChoice::Smoltcp)

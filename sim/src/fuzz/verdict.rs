@@ -125,7 +125,8 @@ fn judge_flow(scenario: &Scenario, flow: &FlowEnd, faults: &mut Vec<Fault>) {
     if traffic.transport == Transport::Udp || Grace::of(scenario, traffic).forgives(flow, traffic) {
         return;
     }
-    let never_opened = delivered == 0 && matches!(flow.state, State::Failed(_));
+    let failed = matches!(flow.state, State::Failed(_));
+    let never_opened = delivered == 0 && (failed || grace::only_listens(traffic));
     if never_opened && grace::loses_much(scenario) {
         return;
     }

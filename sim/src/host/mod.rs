@@ -322,10 +322,11 @@ impl Host {
 
 fn stack_config(scenario: &Scenario, host: &scenario::Host) -> StackConfig {
     let recv_buffer_max = bytes(host.recv_buffer);
-    let connections: u64 = scenario.traffic.iter().map(|traffic| traffic.connections).sum();
+    let connections: u64 = scenario.traffic.iter().map(|traffic| scenario.connections_of(traffic)).sum();
     let scheduler: SchedulerKind = scenario.mptcp.scheduler;
     StackConfig {
         checksum: scenario.mptcp.checksum,
+        map_every_segment: scenario.mptcp.map_every_segment,
         scheduler,
         coupling: scenario.mptcp.coupling,
         send_buffer: bytes(host.send_buffer),

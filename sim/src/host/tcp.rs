@@ -57,7 +57,7 @@ fn smoltcp(scenario: &Scenario, host: &scenario::Host) -> SmoltcpConfig {
 
 /// Twice as many as there can be at a time: what is closed stays for a while.
 fn most_connections(scenario: &Scenario, host: &scenario::Host) -> usize {
-    let connections: u64 = traffic_of(scenario, host).map(|traffic| traffic.connections).sum();
+    let connections: u64 = traffic_of(scenario, host).map(|traffic| scenario.connections_of(traffic)).sum();
     let links = scenario.links_of(&host.name).count() as u64;
     usize::try_from(2 * connections * links.max(1) + 64).unwrap_or(usize::MAX)
 }

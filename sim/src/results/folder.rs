@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
+use super::comparison::{Comparison, comparison_json, comparison_text};
 use super::events::{EventLog, EventLogHeader};
 use super::json::{summary_json, sweep_json};
 use super::record::{Report, RunMeta};
@@ -101,6 +102,15 @@ impl Folder {
     pub fn write_sweep(&self, sweep: &SweepRecord) -> Result<PathBuf, WriteError> {
         write(&self.root.join("points.csv"), &csv::points(sweep))?;
         self.write_summary(&sweep_text(sweep), &sweep_json(sweep), &html::sweep(sweep))
+    }
+
+    /// Writes a comparison, and returns where the page is.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write_comparison(&self, comparison: &Comparison) -> Result<PathBuf, WriteError> {
+        let (text, json) = (comparison_text(comparison), comparison_json(comparison));
+        self.write_summary(&text, &json, &html::comparison(comparison))
     }
 
     fn write_summary(&self, text: &str, json: &str, page: &str) -> Result<PathBuf, WriteError> {

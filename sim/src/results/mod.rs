@@ -1,7 +1,7 @@
 //! What a run leaves behind.
 //!
 //! The simulator fills a [`RunRecord`]; a [`Report`] is one run, or several of one scenario that are to be compared;
-//! a [`SweepRecord`] holds one line per run of a sweep. From these come
+//! a [`Comparison`] has several of these; a [`SweepRecord`] holds one line per run of a sweep. From these come
 //! * the table for the terminal, [`summary_text`] and [`sweep_text`];
 //! * `summary.json`, [`summary_json`] and [`sweep_json`];
 //! * tidy tables of all samples, [`csv`];
@@ -15,6 +15,7 @@
 //! depends on the platform.
 
 mod captures;
+mod comparison;
 pub mod csv;
 mod events;
 mod folder;
@@ -33,6 +34,7 @@ mod unit;
 mod fixture;
 
 pub use captures::{CaptureId, Captures};
+pub use comparison::{Case, CaseFigures, Comparison, comparison_json, comparison_text};
 pub use events::{Event, EventLog, EventLogHeader, PacketRef};
 pub use folder::{Folder, WriteError, file_name};
 pub use json::{summary_json, sweep_json};

@@ -189,6 +189,11 @@ impl Of<'_> {
         self.world.traffic.delivered(self.index) - self.figures().delivered_before
     }
 
+    /// The flows that have kept their work.
+    fn lasting(&self) -> impl Iterator<Item = &Flow> {
+        self.flows().filter(|flow| flow.state() != State::Replaced)
+    }
+
     fn started(&self) -> Option<Instant> {
         self.flows().filter_map(Flow::opened).min()
     }
@@ -196,7 +201,7 @@ impl Of<'_> {
     /// From the start or the end of the warm-up to the end.
     fn duration(&self) -> Option<Duration> {
         let start = self.started()?.max(Instant::ZERO + self.scenario.run.warmup);
-        let ends = self.flows().map(|flow| flow.completed().unwrap_or(self.world.now));
+        let ends = self.lasting().map(|flow| flow.completed().unwrap_or(self.world.now));
         Some(ends.max()? - start).filter(|duration| !duration.is_zero())
     }
 
@@ -207,7 +212,7 @@ impl Of<'_> {
 
     fn completion(&self) -> Option<Duration> {
         let complete = |flow: &Flow| flow.completed().filter(|_| flow.state() == State::Complete);
-        let ends: Option<Vec<Instant>> = self.flows().map(complete).collect();
+        let ends: Option<Vec<Instant>> = self.lasting().map(complete).collect();
         Some(ends?.into_iter().max()? - self.started()?)
     }
 

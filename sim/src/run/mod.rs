@@ -246,7 +246,8 @@ fn counters(world: &World) -> BTreeMap<String, u64> {
             counters.insert(format!("{} ring drops", host.name()), host.ring_drops());
         }
     }
-    let failed = world.traffic.flows.iter().filter(|flow| matches!(flow.state(), State::Failed(_))).count();
+    let failed =
+        world.traffic.flows.iter().filter(|flow| matches!(flow.state(), State::Failed(_) | State::Replaced)).count();
     counters.insert("connections failed".to_owned(), failed as u64);
     counters.insert("packets sent".to_owned(), world.network.counters().sent);
     if world.network.counters().unroutable > 0 {

@@ -638,3 +638,81 @@ fn nvme_commands_all_complete_with_their_data_over_every_transport() {
         }
     }
 }
+
+/// A disk over four paths, of which the second dies.
+fn dying(policy: &str, transport: &str, read: &str, timeout: &str) -> Scenario {
+    scenario(&format!(
+        r#"
+        [links.p1]
+        rate = "100Mbit"
+        delay = "2ms"
+        [links.p2]
+        rate = "100Mbit"
+        delay = "2ms"
+        events = [{{ at = "100ms", action = "blackhole" }}]
+        [links.p3]
+        like = "p1"
+        [links.p4]
+        like = "p1"
+        [[traffic]]
+        name = "disk"
+        kind = "nvme"
+        transport = "{transport}"
+        policy = "{policy}"
+        timeout = "{timeout}"
+        connections = 2
+        block = "64KiB"
+        depth = 16
+        read = "{read}"
+        count = 200
+        "#
+    ))
+}
+
+#[test]
+fn nvme_commands_of_a_dying_path_are_carried_by_the_others() {
+    for (policy, transport, timeout) in [
+        ("round-robin", "tcp", "300ms"),
+        ("queue-depth", "tcp", "300ms"),
+        ("round-robin", "mptcp", "none"),
+        ("none", "mptcp", "none"),
+    ] {
+        for read in ["100%", "0%", "50%"] {
+            let scenario = dying(policy, transport, read, timeout);
+            let outcome = run(&scenario, 3).unwrap_or_else(|error| panic!("{policy} {transport} {read}: {error}"));
+            assert_eq!(outcome.unfinished, Vec::new(), "{policy} {transport} {read}");
+            assert_eq!(value(&outcome, Metric::Delivered, "disk"), 400.0 * 65_536.0, "{policy} {transport} {read}");
+            let failed = if transport == "tcp" { 2 } else { 0 };
+            assert_eq!(outcome.record.counters["connections failed"], failed, "{policy} {transport} {read}");
+            let latency = value(&outcome, Metric::LatencyMax, "disk");
+            let seconds = value(&outcome, Metric::Completion, "disk");
+            let expected = value(&outcome, Metric::RequestsPerSecond, "disk") * seconds;
+            assert!((expected - 400.0).abs() < 1.0, "{policy} {transport} {read}: {expected} commands");
+            if transport == "tcp" {
+                assert!((0.3..0.7).contains(&latency), "{policy} {read}: {latency}");
+            }
+            assert_eq!(run(&scenario, 3).unwrap().measures, outcome.measures, "the same seed");
+        }
+    }
+}
+
+#[test]
+fn an_nvme_host_has_patience_with_its_last_path() {
+    let mut scenario = dying("round-robin", "tcp", "100%", "300ms");
+    for (key, value) in [
+        ("traffic.disk.paths", "[\"p1\", \"p2\"]"),
+        ("links.p1.rate", "1Mbit"),
+        ("links.p2.rate", "1Mbit"),
+        ("links.p2.events", "[]"),
+        ("traffic.disk.count", "20"),
+        ("traffic.disk.depth", "10"),
+    ] {
+        scenario.set(key, value).unwrap();
+    }
+    // Every command takes seconds: one path is given up, and the other has to do.
+    let outcome = run(&scenario, 3).unwrap();
+    assert_eq!(outcome.unfinished, Vec::new());
+    assert_eq!(value(&outcome, Metric::Delivered, "disk"), 40.0 * 65_536.0);
+    assert_eq!(outcome.record.counters["connections failed"], 2);
+    assert!(value(&outcome, Metric::LatencyMax, "disk") > 1.0);
+}

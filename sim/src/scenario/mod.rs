@@ -84,7 +84,7 @@ pub use settings::{EndpointFlag, EndpointSpec, Endpoints, Heatmap, MOST_SERIES, 
 pub use shipped::{SHIPPED, Shipped};
 pub use sweep::{Axis, POINT_LIMIT, Point, Sweep};
 pub use topology::Hop;
-pub use traffic::{AccessPattern, BlockLoad, Flow, PhaseDistribution, Phases, Traffic, Transport, Work};
+pub use traffic::{AccessPattern, BlockLoad, Flow, PathPolicy, PhaseDistribution, Phases, Traffic, Transport, Work};
 pub use units::{Picoseconds, Probability, Rate, Share, Size, Unit};
 
 use error::Place;
@@ -231,7 +231,7 @@ impl Scenario {
         let order = |key: &str| SECTIONS.iter().position(|section| *section == key);
         complete.entries.sort_by_key(|entry| order(&entry.key));
         let mut text = complete.print();
-        let connections: u64 = self.traffic.iter().map(|traffic| traffic.connections).sum();
+        let connections: u64 = self.traffic.iter().map(|traffic| self.connections_of(traffic)).sum();
         if connections > MOST_SERIES as u64 {
             let _ = writeln!(
                 text,

@@ -33,6 +33,8 @@ pub struct Mptcp {
     pub coupling: Coupling,
     /// DSS checksums.
     pub checksum: bool,
+    /// Each segment declares its mapping, as the kernel's do.
+    pub map_every_segment: bool,
     /// Subflows besides the first one, 0-64.
     pub subflows: u8,
     /// Announced addresses of the peer that are acted on, 0-64.
@@ -127,7 +129,7 @@ pub(crate) fn read_meta(root: &mut Section<'_>) -> Result<Meta, ScenarioError> {
 }
 
 pub(crate) fn read_mptcp(root: &mut Section<'_>) -> Result<Mptcp, ScenarioError> {
-    let keys = ["scheduler", "coupling", "checksum", "subflows", "add_addr_accepted", "endpoints"];
+    let keys = ["scheduler", "coupling", "checksum", "map_every_segment", "subflows", "add_addr_accepted", "endpoints"];
     let mut mptcp = root.block("mptcp", &keys)?;
     // The range of a count is within that of the type.
     let small = |count: u64| u8::try_from(count).unwrap_or(u8::MAX);
@@ -135,6 +137,7 @@ pub(crate) fn read_mptcp(root: &mut Section<'_>) -> Result<Mptcp, ScenarioError>
         scheduler: mptcp.get("scheduler", SchedulerKind::default().to_string())?,
         coupling: mptcp.get("coupling", Coupling::default().name())?,
         checksum: mptcp.get("checksum", false)?,
+        map_every_segment: mptcp.get("map_every_segment", false)?,
         subflows: small(mptcp.count("subflows", 8, 0..=64)?),
         add_addr_accepted: small(mptcp.count("add_addr_accepted", 8, 0..=64)?),
         endpoints: mptcp.get("endpoints", "auto")?,

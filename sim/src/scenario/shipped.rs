@@ -44,7 +44,7 @@ macro_rules! shipped {
 
 /// All of them but those of the [evaluation](crate::evaluation).
 pub const SHIPPED: &[Shipped] = shipped![
-    "demo",
+    "bad-day",
     "two-paths",
     "asymmetric",
     "shared-bottleneck",
@@ -54,6 +54,7 @@ pub const SHIPPED: &[Shipped] = shipped![
     "four-paths-lossless",
     "four-paths-lossy",
     "nvme-four-paths",
+    "nvme-multipath",
     "bytedance",
     "blest",
     "blest-paced",

@@ -52,6 +52,7 @@ fn shipped_sweeps_have_the_points_of_their_sources() {
     assert_eq!(points("two-paths"), 1);
     assert_eq!(points("four-paths-lossless"), 2 * 3);
     assert_eq!(points("four-paths-lossy"), 2 * 2 * 2 * 2);
+    assert_eq!(points("nvme-multipath"), 5 * 2 * 6);
     assert_eq!(points("bytedance"), 3 * 2 * 2 * 5 * 2);
     assert_eq!(points("blest"), 4 * 50);
     assert_eq!(points("simult-flows"), 2 * 5);
@@ -524,8 +525,20 @@ fn mistakes_are_one_sentence_with_the_line() {
             "test.toml:8: traffic.1.size is \"4KiB\", but must be a size from that of a block to 1024TiB",
         ),
         (
+            "[[traffic]]\nkind = \"nvme\"\npolicy = \"round_robin\"",
+            "test.toml:7: traffic.1.policy is \"round_robin\", but must be one of none, numa, round-robin, queue-depth",
+        ),
+        (
+            "[[traffic]]\nkind = \"nvme\"\ntransport = \"bond-rr\"\npolicy = \"numa\"",
+            "test.toml:8: traffic.1.policy is \"numa\", but must be \"none\" with transport = \"bond-rr\": only \"tcp\" and \"mptcp\" connect to each path",
+        ),
+        (
+            "[[traffic]]\nkind = \"nvme\"\ntimeout = \"0s\"",
+            "test.toml:7: traffic.1.timeout is \"0s\", but must be a time above 0, or \"none\"",
+        ),
+        (
             "[[traffic]]\nkind = \"nvme\"\nbs = \"4KiB\"",
-            "test.toml:7: [traffic.1] has no key 'bs'; its keys are name, kind, from, to, transport, paths, connections, start, time, block, depth, read, pattern, size, count",
+            "test.toml:7: [traffic.1] has no key 'bs'; its keys are name, kind, from, to, transport, paths, connections, start, time, block, depth, read, pattern, size, count, policy, timeout",
         ),
         (
             "[[traffic]]\nkind = \"bulk\"\nsize = \"1B\"",

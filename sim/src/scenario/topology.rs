@@ -68,6 +68,12 @@ impl Scenario {
             .filter(|link| self.route(&traffic.from, Some(&self.links[*link].name), &traffic.to).is_some())
             .collect()
     }
+
+    /// How many connections some traffic makes: where NVMe has a policy for its paths, one of each job over each path.
+    pub fn connections_of(&self, traffic: &Traffic) -> u64 {
+        let paths = if traffic.is_on_each_path() { self.paths_of(traffic).len() as u64 } else { 1 };
+        traffic.connections * paths
+    }
 }
 
 fn other_end<'l>(link: &'l Link, node: &str) -> Option<(&'l str, bool)> {

@@ -22,7 +22,7 @@ pub struct Traffic {
     pub transport: Transport,
     /// Links at `from` that it may use, the first one first; empty: all, in the order of the file.
     pub paths: Vec<String>,
-    /// Connections at the same time.
+    /// Connections at the same time; see [`Scenario::connections_of`](super::Scenario::connections_of).
     pub connections: u64,
     /// When it starts.
     pub start: Duration,
@@ -118,7 +118,7 @@ pub enum Work {
         /// The file.
         file: NamedFile,
     },
-    /// NVMe over TCP: each connection is an I/O queue.
+    /// NVMe over TCP: each connection is an I/O queue, or a job with a queue on each path if there is a policy.
     Nvme(BlockLoad),
 }
 
@@ -127,7 +127,7 @@ pub enum Work {
 pub struct BlockLoad {
     /// Bytes that each command reads or writes.
     pub block: Size,
-    /// Outstanding commands on each queue.
+    /// Outstanding commands of each connection.
     pub depth: u64,
     /// Reads as a share of all commands.
     pub read: Share,
@@ -135,8 +135,26 @@ pub struct BlockLoad {
     pub pattern: AccessPattern,
     /// Bytes of the disk.
     pub size: Size,
-    /// Commands of each queue; `None`: no end.
+    /// Commands of each connection; `None`: no end.
     pub count: Option<u64>,
+    /// Whether the disk is behind one controller, or behind one on each path, and which of these a command goes to.
+    pub policy: PathPolicy,
+    /// How long a command may take before the host gives its controller up, if there is another; `None`: as long as the transport tries.
+    pub timeout: Option<Duration>,
+}
+
+words! {
+    /// The policies of Linux' native multipath: which of several controllers a command goes to.
+    pub enum PathPolicy {
+        /// There is one controller only.
+        None = "none",
+        /// That on the nearest path, which is the first one, until it fails.
+        Numa = "numa",
+        /// One after the other.
+        RoundRobin = "round-robin",
+        /// That with the fewest commands outstanding.
+        QueueDepth = "queue-depth",
+    }
 }
 
 words! {
@@ -199,7 +217,7 @@ fn keys(kind: Kind) -> &'static [&'static str] {
         Kind::Paced => &["direction", "size", "rate", "phases"],
         Kind::Message => &["direction", "size", "interval", "deadline", "count"],
         Kind::Trace => &["direction", "file"],
-        Kind::Nvme => &["block", "depth", "read", "pattern", "size", "count"],
+        Kind::Nvme => &["block", "depth", "read", "pattern", "size", "count", "policy", "timeout"],
     }
 }
 
@@ -232,11 +250,11 @@ pub(crate) fn read_traffic(cx: &mut Context, node: &mut Node, path: &str) -> Res
         connections: section.count("connections", 1, 1..=1_000_000)?,
         start: section.get("start", "0s")?,
         time: section.get_if("time", NONE, r#"a time above 0, or "none""#, above_zero)?,
-        work: read_work(&mut section, kind)?,
+        work: read_work(&mut section, kind, transport)?,
     })
 }
 
-fn read_work(section: &mut Section<'_>, kind: Kind) -> Result<Work, ScenarioError> {
+fn read_work(section: &mut Section<'_>, kind: Kind, transport: Transport) -> Result<Work, ScenarioError> {
     Ok(match kind {
         Kind::Bulk => {
             let above_zero = |bytes: &Option<Size>| bytes.is_none_or(|bytes| bytes.0 > 0);
@@ -281,15 +299,21 @@ fn read_work(section: &mut Section<'_>, kind: Kind) -> Result<Work, ScenarioErro
             }
         }
         Kind::Trace => Work::Trace { direction: section.get("direction", "up")?, file: section.file("file")? },
-        Kind::Nvme => Work::Nvme(read_block_load(section)?),
+        Kind::Nvme => Work::Nvme(read_block_load(section, transport)?),
     })
 }
 
-fn read_block_load(section: &mut Section<'_>) -> Result<BlockLoad, ScenarioError> {
+fn read_block_load(section: &mut Section<'_>, transport: Transport) -> Result<BlockLoad, ScenarioError> {
     let is_block = |size: &Size| size.0.is_multiple_of(512) && (512..=32 << 20).contains(&size.0);
     let is_share = |share: &Share| (0..=1_000_000_000).contains(&share.0);
     let block: Size = section.get_if("block", "4KiB", "a multiple of 512 bytes, from 512B to 32MiB", is_block)?;
     let is_disk = |size: &Size| (block.0..=1 << 50).contains(&size.0);
+    let above_zero = |time: &Option<Duration>| time.is_none_or(|time| !time.is_zero());
+    let policy = section.get("policy", "none")?;
+    if policy != PathPolicy::None && !matches!(transport, Transport::Tcp | Transport::Mptcp) {
+        let expected = format!(r#""none" with transport = "{transport}": only "tcp" and "mptcp" connect to each path"#);
+        return Err(section.invalid("policy", &expected));
+    }
     Ok(BlockLoad {
         block,
         depth: section.count("depth", 32, 1..=4095)?,
@@ -297,6 +321,8 @@ fn read_block_load(section: &mut Section<'_>) -> Result<BlockLoad, ScenarioError
         pattern: section.get("pattern", "random")?,
         size: section.get_if("size", "512MiB", "a size from that of a block to 1024TiB", is_disk)?,
         count: count(section)?,
+        policy,
+        timeout: section.get_if("timeout", NONE, r#"a time above 0, or "none""#, above_zero)?,
     })
 }
 
@@ -310,6 +336,13 @@ fn size(section: &mut Section<'_>, key: &str, default: Option<&str>) -> Result<S
 fn count(section: &mut Section<'_>) -> Result<Option<u64>, ScenarioError> {
     let at_least_one = |count: &Option<u64>| count.is_none_or(|count| count > 0);
     section.get_if("count", NONE, r#"at least 1, or "none""#, at_least_one)
+}
+
+impl Traffic {
+    /// Whether each connection stands for one over each path.
+    pub(crate) fn is_on_each_path(&self) -> bool {
+        matches!(&self.work, Work::Nvme(load) if load.policy != PathPolicy::None)
+    }
 }
 
 impl super::field::Field for Phases {

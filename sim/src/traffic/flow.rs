@@ -9,6 +9,7 @@ use super::TrafficError;
 use super::datagram::{self, Datagram, Ends};
 use super::figures::Figures;
 use super::lane::Lane;
+use super::nvme::IoQueue;
 use super::work::Worker;
 use crate::host::{Host, Side};
 
@@ -77,6 +78,8 @@ pub(crate) enum State {
     Stopped,
     /// The connection broke.
     Failed(CloseReason),
+    /// The connection broke, and others carry on with its work.
+    Replaced,
 }
 
 impl Flow {
@@ -180,9 +183,18 @@ impl Flow {
         }
     }
 
+    /// The I/O queue that the connection carries, with its lanes.
+    pub(super) fn queue_and_lanes(&mut self) -> Option<(&mut IoQueue, &mut [Lane; 2])> {
+        match &mut self.worker {
+            Worker::Nvme(queue) => Some((queue, &mut self.lanes)),
+            _ => None,
+        }
+    }
+
     /// Writes what has become due.
     pub(super) fn tick(&mut self, now: Instant, hosts: &mut [Host]) {
         self.worker.tick(now, &mut self.lanes);
+        self.look_for_breach(CloseReason::TimedOut);
         if self.plan.datagrams.is_some() {
             self.write_datagrams(now, hosts);
             return;
@@ -206,6 +218,25 @@ impl Flow {
             client.disown(conn);
             client.stack.abort(now, conn);
         }
+    }
+
+    /// Ends the connection, as its path has failed; whether it was in use. `is_replaced` if others carry on with its work.
+    pub(super) fn give_up(&mut self, now: Instant, is_replaced: bool, host: &mut Host) -> bool {
+        let was_running = self.state == State::Running;
+        if !was_running && !matches!(self.state, State::Failed(_)) {
+            return false;
+        }
+        if is_replaced {
+            self.state = State::Replaced;
+        } else if was_running {
+            self.state = State::Failed(CloseReason::Aborted);
+        }
+        self.lanes.iter_mut().for_each(|lane| lane.halt(now));
+        if let Some(conn) = self.parties[Side::Client.index()].conn.take() {
+            host.disown(conn);
+            host.stack.abort(now, conn);
+        }
+        was_running
     }
 
     /// Gives both ends back, whatever has become of them.
@@ -254,9 +285,15 @@ impl Flow {
         self.fell_back |= matches!(event, Event::FellBack(..));
         self.joined[side.index()] |= matches!(event, Event::SubflowEstablished(..));
         self.read(now, side, figures, host);
-        self.write(now, side, host);
+        let is_queue = matches!(self.worker, Worker::Nvme(_));
+        // To a queue its host writes when the jobs have seen what has completed.
+        if side == Side::Server || !is_queue {
+            self.write(now, side, host);
+        }
         if let Event::Closed(conn, reason) = event {
-            let expected = self.is_over() || self.lanes.iter().all(|lane| lane.is_over());
+            // What has become of a queue is for its host to find out.
+            let is_elsewhere = is_queue && side == Side::Server;
+            let expected = is_elsewhere || self.is_over() || self.lanes.iter().all(|lane| lane.is_over());
             if reason != CloseReason::Normal && !expected {
                 self.state = State::Failed(reason);
             }
@@ -301,7 +338,7 @@ impl Flow {
             match received {
                 Recv::Data(bytes) => {
                     match &mut self.worker {
-                        Worker::Nvme(job) => job.receive(now, side, bytes),
+                        Worker::Nvme(queue) => queue.receive(now, side, bytes),
                         _ => _ = self.lanes[lane].deliver(now, &bytes),
                     }
                     progress = true;
@@ -314,17 +351,11 @@ impl Flow {
             }
         }
         if progress {
-            let waiting = host.stack.info(conn).map_or(0, |info| info.out_of_order as u64);
+            let waiting = host.stack.out_of_order(conn).map_or(0, |bytes| bytes as u64);
             figures.most_out_of_order = figures.most_out_of_order.max(waiting);
             self.worker.progress(now, side, &mut self.lanes, figures);
         }
-        if let Worker::Nvme(job) = &self.worker
-            && job.is_broken()
-            && self.state == State::Running
-        {
-            self.state = State::Failed(CloseReason::Aborted);
-            host.stack.abort(now, conn);
-        }
+        self.look_for_breach(CloseReason::Aborted);
         let own = side.index();
         if self.lanes[lane].is_finished() && !self.lanes[own].is_sealed() {
             // Nobody is left to send something for.
@@ -336,12 +367,23 @@ impl Flow {
         }
     }
 
-    fn write(&mut self, now: Instant, side: Side, host: &mut Host) {
+    /// Notes if the host has given its queue up.
+    fn look_for_breach(&mut self, reason: CloseReason) {
+        if let Worker::Nvme(queue) = &self.worker
+            && queue.is_broken()
+            && self.state == State::Running
+        {
+            self.state = State::Failed(reason);
+        }
+    }
+
+    /// Writes what there is to be written at a side.
+    pub(super) fn write(&mut self, now: Instant, side: Side, host: &mut Host) {
         let party = &mut self.parties[side.index()];
         let Some(conn) = party.conn else { return };
-        if let Worker::Nvme(job) = &mut self.worker {
+        if let Worker::Nvme(queue) = &mut self.worker {
             let stack = &mut host.stack;
-            job.send(side, |bytes, message| stack.send_message(now, conn, bytes, message).unwrap_or(0));
+            queue.send(side, |bytes, message| stack.send_message(now, conn, bytes, message).unwrap_or(0));
         }
         let lane = &mut self.lanes[side.index()];
         while let Some(bytes) = lane.unwritten(PORTION) {

@@ -99,6 +99,16 @@ impl Lane {
         self.note_delivery(now, bytes);
     }
 
+    /// The application takes bytes back that have not arrived, and will send them elsewhere.
+    pub(super) fn withdraw(&mut self, now: Instant, bytes: u64) {
+        self.longest_stall = self.longest_stall(now);
+        self.supply -= bytes;
+        self.written = self.written.min(self.supply);
+        if self.delivered == self.supply {
+            self.outstanding_since = None;
+        }
+    }
+
     /// The next message as a whole: where it begins and its length. It counts as written.
     pub(super) fn take_message(&mut self) -> Option<(u64, u64)> {
         let (end, _) = self.messages.pop_front()?;

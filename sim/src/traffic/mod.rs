@@ -4,12 +4,13 @@ pub(crate) mod datagram;
 mod figures;
 mod flow;
 mod lane;
-mod nvme;
+pub(crate) mod nvme;
 mod pattern;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tcp_adapter::{Frame, Instant, InterfaceId};
@@ -20,10 +21,11 @@ pub(crate) use flow::{Flow, State};
 use crate::host::{FlowEvent, Host, Side};
 use crate::network::{self, Network};
 use crate::random::Streams;
-use crate::scenario::{Scenario, ScenarioError, Transport, Work};
+use crate::scenario::{BlockLoad, Scenario, ScenarioError, Traffic, Transport, Work};
 use datagram::Ends;
 use flow::{DatagramPlan, Plan};
 use lane::Lane;
+use nvme::{Changed, Exchange, Jobs, Surroundings};
 use work::Worker;
 
 /// All traffic of a run.
@@ -38,6 +40,11 @@ pub(crate) struct TrafficSet {
     tick_of: Vec<Option<Instant>>,
     /// Flows of datagrams by host and port.
     datagrams: BTreeMap<(usize, u16), (usize, Side)>,
+    /// Jobs whose connections are the queues of disks, and by flow which of them it belongs to.
+    exchanges: Vec<Exchange>,
+    exchange_of: Vec<Option<usize>>,
+    /// Room to work in.
+    changed: Vec<Changed>,
     /// Flows that are not over.
     left: usize,
     /// Flows that have ended since somebody looked here.
@@ -46,6 +53,17 @@ pub(crate) struct TrafficSet {
 
 /// Ports of the ends that send datagrams first.
 const FIRST_DATAGRAM_PORT: u16 = 20_000;
+
+/// Some traffic and what its connections have in common.
+struct Application<'a> {
+    scenario: &'a Scenario,
+    streams: Streams,
+    index: usize,
+    traffic: &'a Traffic,
+    /// Indices of the hosts.
+    ends: [usize; 2],
+    writes: Option<Arc<[(Duration, u64)]>>,
+}
 
 /// Something that happens to some traffic as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,6 +129,9 @@ impl TrafficSet {
             ticks: BTreeSet::new(),
             tick_of: Vec::new(),
             datagrams: BTreeMap::new(),
+            exchanges: Vec::new(),
+            exchange_of: Vec::new(),
+            changed: Vec::new(),
             left: 0,
             ended: Vec::new(),
         };
@@ -124,33 +145,19 @@ impl TrafficSet {
             };
             let host = |name: &str| scenario.hosts.iter().position(|host| host.name == *name).unwrap_or(0);
             let ends = [host(&traffic.from), host(&traffic.to)];
+            let application = Application { scenario, streams, index, traffic, ends, writes };
             let paths = scenario.paths_of(traffic);
             for connection in 0..traffic.connections {
                 // At most as many as there are paths.
                 let turn = usize::try_from(connection % paths.len().max(1) as u64).unwrap_or(0);
-                let path = if traffic.transport == Transport::TcpBalanced { paths[turn] } else { paths[0] };
-                let port = hosts[ends[1]].take_port().filter(|port| *port < 65_000);
-                let port = port.ok_or_else(|| TrafficError::Ports { host: traffic.to.clone() })?;
-                // A scenario's traffic has a way over each of its paths.
-                let Some((local, remote)) = network::endpoints(scenario, traffic, path) else { continue };
-                network.bond(port, index);
-                let name = match traffic.connections {
-                    1 => traffic.name.clone(),
-                    _ => format!("{} {}", traffic.name, connection + 1),
+                let ways = match traffic.transport {
+                    _ if traffic.is_on_each_path() => &paths[..],
+                    Transport::TcpBalanced => &paths[turn..=turn],
+                    _ => &paths[..1],
                 };
-                let multipath = traffic.transport == Transport::Mptcp;
-                let number = set.flows.len();
-                let remote = SocketAddr::new(remote, port);
-                let mut plan = Plan { hosts: ends, local, remote, multipath, datagrams: None };
-                if traffic.transport == Transport::Udp {
-                    plan.datagrams = set.plan_datagrams(scenario, &plan, number);
+                for way in 0..ways.len() {
+                    set.add_flow(&application, connection, ways, way, hosts, network)?;
                 }
-                let stream = streams.stream(&format!("traffic.{}.{connection}", traffic.name));
-                let worker = Worker::new(&traffic.work, writes.as_ref(), stream)
-                    .map_err(|reason| TrafficError::Nvme { flow: name.clone(), reason })?;
-                let mut flow = Flow::new(index, name, number as u64, plan, worker);
-                flow.listen(number, hosts)?;
-                set.flows.push(flow);
             }
         }
         if scenario.run.warmup > Duration::ZERO {
@@ -160,6 +167,56 @@ impl TrafficSet {
         set.tick_of = vec![None; set.flows.len()];
         set.left = set.flows.len();
         Ok(set)
+    }
+
+    /// Adds a connection over one of the ways that it, and what belongs with it, may take.
+    fn add_flow(
+        &mut self,
+        application: &Application<'_>,
+        connection: u64,
+        ways: &[usize],
+        way: usize,
+        hosts: &mut [Host],
+        network: &mut Network,
+    ) -> Result<(), TrafficError> {
+        let Application { scenario, streams, index, traffic, ends, writes } = application;
+        let port = hosts[ends[1]].take_port().filter(|port| *port < 65_000);
+        let port = port.ok_or_else(|| TrafficError::Ports { host: traffic.to.clone() })?;
+        // A scenario's traffic has a way over each of its paths.
+        let Some((local, remote)) = network::endpoints(scenario, traffic, ways[way]) else { return Ok(()) };
+        network.bond(port, *index);
+        let mut name = traffic.name.clone();
+        if traffic.connections > 1 {
+            name = format!("{name} {}", connection + 1);
+        }
+        if traffic.is_on_each_path() {
+            name = format!("{name} {}", scenario.links[ways[way]].name);
+        }
+        let multipath = traffic.transport == Transport::Mptcp;
+        let number = self.flows.len();
+        let remote = SocketAddr::new(remote, port);
+        let mut plan = Plan { hosts: *ends, local, remote, multipath, datagrams: None };
+        if traffic.transport == Transport::Udp {
+            plan.datagrams = self.plan_datagrams(scenario, &plan, number);
+        }
+        let jobs = if traffic.is_on_each_path() { traffic.connections } else { 1 };
+        let is_first = way == 0 && (connection == 0 || jobs == 1);
+        let queue = |load: &BlockLoad, stream| {
+            if is_first {
+                self.exchanges.push(Exchange::new(Jobs::new(load, jobs, ways.len())?, number));
+            }
+            let exchange = self.exchanges.last_mut().ok_or_else(|| "it has no jobs".to_owned())?;
+            Ok(exchange.jobs_mut().add_queue(way, stream))
+        };
+        let stream = streams.stream(&format!("traffic.{}.{connection}", traffic.name));
+        let worker = Worker::new(&traffic.work, writes.as_ref(), stream, queue)
+            .map_err(|reason| TrafficError::Nvme { flow: name.clone(), reason })?;
+        let is_queue = matches!(worker, Worker::Nvme(_));
+        self.exchange_of.push(self.exchanges.len().checked_sub(1).filter(|_| is_queue));
+        let mut flow = Flow::new(*index, name, number as u64, plan, worker);
+        flow.listen(number, hosts)?;
+        self.flows.push(flow);
+        Ok(())
     }
 
     /// Gives a flow of datagrams its ports and finds its way.
@@ -223,7 +280,7 @@ impl TrafficSet {
                     format!("still open, {} bytes delivered", flow.delivered())
                 }
                 State::Failed(reason) => format!("{reason}, {} bytes delivered", flow.delivered()),
-                State::Running | State::Complete | State::Stopped => return None,
+                State::Running | State::Complete | State::Stopped | State::Replaced => return None,
             };
             Some((flow.name.clone(), state))
         };
@@ -246,6 +303,7 @@ impl TrafficSet {
                         flow.start(number, now, hosts);
                         touched.extend(flow.plan.hosts);
                     });
+                    self.begin_jobs(index, now, hosts);
                 }
                 Moment::Stop(index) => {
                     self.each_of(index, |set, number| {
@@ -260,9 +318,12 @@ impl TrafficSet {
             self.ticks.remove(&(at, number));
             self.tick_of[number] = None;
             let flow = &mut self.flows[number];
+            let was_over = flow.is_over();
             flow.tick(now, hosts);
             touched.extend(flow.plan.hosts);
-            self.settle(number, false);
+            let host = flow.plan.hosts[Side::Client.index()];
+            self.exchange(number, now, &mut hosts[host], Exchange::proceed);
+            self.settle(number, was_over);
         }
     }
 
@@ -279,6 +340,9 @@ impl TrafficSet {
                 let flow = &mut self.flows[number];
                 let was_over = flow.is_over();
                 flow.serve(now, side, event, &mut self.figures[flow.traffic], host);
+                if side == Side::Client {
+                    self.exchange(number, now, host, Exchange::proceed);
+                }
                 (number, was_over)
             }
         };
@@ -298,6 +362,45 @@ impl TrafficSet {
         for flow in &mut self.flows {
             flow.close(now, hosts);
         }
+    }
+
+    /// The jobs of some traffic begin, whose connections are all asked for.
+    fn begin_jobs(&mut self, traffic: usize, now: Instant, hosts: &mut [Host]) {
+        for number in 0..self.flows.len() {
+            let is_first = number == 0 || self.exchange_of[number - 1] != self.exchange_of[number];
+            if self.flows[number].traffic == traffic && is_first {
+                let host = self.flows[number].plan.hosts[Side::Client.index()];
+                self.exchange(number, now, &mut hosts[host], |exchange, _, around| exchange.begin(around));
+            }
+        }
+    }
+
+    /// Has the jobs go on to which a flow belongs, if it is the queue of any, after something has happened to it at the host.
+    fn exchange(
+        &mut self,
+        number: usize,
+        now: Instant,
+        host: &mut Host,
+        act: impl FnOnce(&mut Exchange, usize, &mut Surroundings<'_>),
+    ) {
+        let Some(exchange) = self.exchange_of[number] else { return };
+        let figures = &mut self.figures[self.flows[number].traffic];
+        let mut changed = std::mem::take(&mut self.changed);
+        let flows = &mut self.flows;
+        act(
+            &mut self.exchanges[exchange],
+            number,
+            &mut Surroundings { now, flows, figures, host, changed: &mut changed },
+        );
+        for change in changed.drain(..) {
+            match change {
+                // Of the one that this is about, the caller knows whether it has ended.
+                Changed::Used(other) | Changed::Ended(other) if other == number => {}
+                Changed::Used(other) => self.settle(other, true),
+                Changed::Ended(other) => self.settle(other, false),
+            }
+        }
+        self.changed = changed;
     }
 
     fn each_of(&mut self, traffic: usize, mut act: impl FnMut(&mut Self, usize)) {

@@ -9,10 +9,10 @@ use tcp_adapter::Instant;
 
 use super::figures::Figures;
 use super::lane::Lane;
-use super::nvme::Job;
+use super::nvme::IoQueue;
 use crate::host::Side;
 use crate::random::Stream;
-use crate::scenario::{Flow as Direction, PhaseDistribution, Phases, Work};
+use crate::scenario::{BlockLoad, Flow as Direction, PhaseDistribution, Phases, Work};
 
 /// What a flow's application is about to do. Lanes are those of the client and of the server, in this order.
 #[derive(Debug)]
@@ -23,7 +23,8 @@ pub(super) enum Worker {
     },
     Request(Box<Requests>),
     Writes(Box<Writes>),
-    Nvme(Box<Job>),
+    /// The jobs that use the queue have several.
+    Nvme(Box<IoQueue>),
 }
 
 /// Requests and their responses.
@@ -86,11 +87,17 @@ pub(super) struct Pauses {
 }
 
 impl Worker {
-    /// A flow's application. `writes` are those of a trace, `stream` is for phases and commands.
+    /// A flow's application. `writes` are those of a trace, `stream` is for phases and commands, and `queue` gives the flow
+    /// its place among the queues of its jobs.
     ///
     /// # Errors
-    /// Why there cannot be such an application, in a few words.
-    pub(super) fn new(work: &Work, writes: Option<&Arc<[(Duration, u64)]>>, stream: Stream) -> Result<Self, String> {
+    /// What `queue` says.
+    pub(super) fn new(
+        work: &Work,
+        writes: Option<&Arc<[(Duration, u64)]>>,
+        stream: Stream,
+        queue: impl FnOnce(&BlockLoad, Stream) -> Result<IoQueue, String>,
+    ) -> Result<Self, String> {
         let both = |direction: Direction| match direction {
             Direction::Up => [true, false],
             Direction::Down => [false, true],
@@ -128,7 +135,7 @@ impl Worker {
                 let schedule = Schedule::Listed { writes, next: 0, origin: Instant::ZERO };
                 Self::writes(both(*direction), schedule, 0, None)
             }
-            Work::Nvme(load) => Self::Nvme(Box::new(Job::new(load, stream)?)),
+            Work::Nvme(load) => Self::Nvme(Box::new(queue(load, stream)?)),
         })
     }
 
@@ -155,14 +162,16 @@ impl Worker {
                 writes.begin(now);
                 writes.write_due(now, lanes);
             }
-            Self::Nvme(job) => job.submit(now, lanes),
+            // The jobs begin when all of their connections are asked for.
+            Self::Nvme(_) => {}
         }
     }
 
     /// When [`tick`](Self::tick) has something to do.
     pub(super) fn next_tick(&self) -> Option<Instant> {
         match self {
-            Self::Bulk { .. } | Self::Nvme(_) => None,
+            Self::Bulk { .. } => None,
+            Self::Nvme(queue) => queue.next_tick(),
             Self::Request(requests) => requests.due.front().copied(),
             Self::Writes(writes) => writes.next,
         }
@@ -171,7 +180,8 @@ impl Worker {
     /// Does what is due.
     pub(super) fn tick(&mut self, now: Instant, lanes: &mut [Lane; 2]) {
         match self {
-            Self::Bulk { .. } | Self::Nvme(_) => {}
+            Self::Bulk { .. } => {}
+            Self::Nvme(queue) => queue.tick(now),
             Self::Request(requests) => requests.make_due(now, lanes),
             Self::Writes(writes) => writes.write_due(now, lanes),
         }
@@ -182,7 +192,9 @@ impl Worker {
         match self {
             Self::Bulk { .. } => {}
             Self::Request(requests) => requests.progress(now, at, lanes, figures),
-            Self::Nvme(job) => job.progress(now, at, lanes, figures),
+            Self::Nvme(queue) if at == Side::Server => queue.work(),
+            // What completes is for the jobs.
+            Self::Nvme(_) => {}
             Self::Writes(writes) => {
                 let lane = &mut lanes[at.other().index()];
                 while let Some(written) = lane.pop_message() {
@@ -389,7 +401,7 @@ mod tests {
     }
 
     fn worker(work: &Work) -> Worker {
-        Worker::new(work, None, Streams::new(1).stream("work")).unwrap()
+        Worker::new(work, None, Streams::new(1).stream("work"), |_, _| Err("no disk".to_owned())).unwrap()
     }
 
     #[test]

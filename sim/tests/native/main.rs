@@ -8,6 +8,7 @@ mod goodput;
 mod marks;
 mod mixed;
 mod path_mtu;
+mod penalty;
 mod reordering;
 mod stripped;
 mod tail;

@@ -86,6 +86,7 @@ macro_rules! tcp_conformance_tests {
             transfer::every_second_segment_is_acknowledged,
             transfer::fast_retransmission_repairs_a_single_loss,
             transfer::info_tells_what_happened,
+            transfer::limits_and_round_trip_are_those_of_info,
             transfer::send_buffer_is_bounded_and_room_is_announced,
             window::advertised_window_is_the_hooks,
             window::bytes_at_a_closed_window_are_answered,

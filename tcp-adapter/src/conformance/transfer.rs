@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Factory;
 use super::packet::Packet;
 use super::wire::{Link, Pump, Wire, assert_pattern, pattern};
-use crate::{SendError, TcpEvent, TcpId};
+use crate::{SendError, SendLimits, TcpEvent, TcpId};
 
 const MIB: u64 = 1 << 20;
 
@@ -124,6 +124,29 @@ pub fn info_tells_what_happened(factory: Factory) {
     let info = wire.ends[1].stack.info(second).expect("open");
     assert_eq!((info.rcv_nxt, info.bytes_sent), (100_000, 0));
     assert!(info.last_received.is_some_and(|at| at <= wire.now));
+}
+
+/// What costs less to ask for is the same.
+pub fn limits_and_round_trip_are_those_of_info(factory: Factory) {
+    let mut wire = Wire::new(factory, 24);
+    wire.listen();
+    let [first, second] = wire.open(true);
+    wire.ends[0].pumps.insert(first, Pump::new(2 * MIB));
+    let (mut looks, mut busy) = (0, 0);
+    let done = wire.run_until(Duration::from_secs(20), |wire| {
+        let stack = &wire.ends[0].stack;
+        let info = stack.info(first).expect("open");
+        let limits = stack.send_limits(first).expect("open");
+        assert_eq!(limits, SendLimits::from(&info));
+        let round_trip = stack.round_trip(first).map(|time| (time.smoothed, time.variation));
+        assert_eq!(round_trip, info.srtt.zip(info.rttvar));
+        (looks, busy) = (looks + 1, busy + u32::from(limits.outstanding > 0));
+        wire.inbox(1, second).len() as u64 == 2 * MIB
+    });
+    assert!(done && looks > 20 && busy > 10, "{looks} looks, {busy} of them with bytes under way");
+    let now = wire.now;
+    assert_eq!(wire.ends[0].stack.abort(now, first, &[]), Ok(()));
+    assert_eq!(wire.ends[0].stack.send_limits(first), wire.ends[0].stack.info(first).as_ref().map(SendLimits::from));
 }
 
 /// The send buffer is bounded, refuses without taking a part, and room is announced.

@@ -12,7 +12,7 @@ use super::receiver::Receiver;
 use super::send::{Fin, MayProbe, NEVER, ProbeFate, Sender};
 use super::wire::HeaderTemplate;
 use crate::table::FourTuple;
-use crate::{Instant, InterfaceId, ListenerId, TcpId, TcpInfo};
+use crate::{Instant, InterfaceId, ListenerId, SendLimits, TcpId, TcpInfo};
 
 /// Bytes of a timestamps option with its padding (RFC 7323 appendix A).
 pub(super) const TIMESTAMPS_LEN: u32 = 12;
@@ -101,7 +101,7 @@ pub(super) struct Connection {
     pub(super) trimmed: bool,
     /// The peer's FIN arrived before ours left.
     pub(super) closed_by_peer: bool,
-    /// Option bytes of the layer above in the last full segment.
+    /// Option bytes of the layer above in the last super-segment, which all of its pieces repeat.
     pub(super) foreign_options: u8,
     pub(super) send: Sender,
     pub(super) receive: Receiver,
@@ -300,10 +300,25 @@ impl Connection {
         self.trimmed = false;
     }
 
-    /// See [`TcpStack::info`](crate::TcpStack::info).
-    pub(super) fn info(&self) -> TcpInfo {
+    /// See [`TcpStack::send_limits`](crate::TcpStack::send_limits).
+    ///
+    /// `cut` says whether the device cuts super-segments.
+    pub(super) fn send_limits(&self, cut: bool) -> SendLimits {
+        let send = &self.send;
+        SendLimits {
+            cwnd: Some(send.control.cwnd()),
+            outstanding: send.flight.in_flight() + send.queued(),
+            pacing_rate: send.pacer.rate(),
+            mss: send.mss as usize,
+            mss_before_hook: !cut,
+        }
+    }
+
+    /// See [`TcpStack::info`](crate::TcpStack::info), and [`send_limits`](Self::send_limits) for `cut`.
+    pub(super) fn info(&self, cut: bool) -> TcpInfo {
         let send = &self.send;
         let repairs = send.stats.repairs();
+        let SendLimits { cwnd, pacing_rate, mss, mss_before_hook, .. } = self.send_limits(cut);
         let FourTuple { local, remote } = self.template.tuple();
         let time = |nanos: u64| (nanos > 0).then(|| Duration::from_nanos(nanos));
         TcpInfo {
@@ -317,15 +332,16 @@ impl Connection {
             min_rtt: time(send.rtt.min()),
             rto: Some(Duration::from_nanos(send.rtt.rto())),
             congestion: Some(send.control.name()),
-            cwnd: Some(send.control.cwnd()),
+            cwnd,
             ssthresh: send.control.ssthresh(),
             slow_start: send.control.in_slow_start(),
             in_flight: send.flight.in_flight(),
-            queued: send.unsent() + send.flight.lost(),
+            queued: send.queued(),
             delivery_rate: send.delivery_rate.get().map(|(rate, _)| rate),
             delivery_rate_app_limited: send.delivery_rate.get().is_some_and(|(_, limited)| limited),
-            pacing_rate: send.pacer.rate(),
-            mss: send.mss as usize,
+            pacing_rate,
+            mss,
+            mss_before_hook,
             bytes_sent: send.stats.bytes_sent,
             bytes_retransmitted: repairs.bytes_retransmitted,
             retransmissions: repairs.retransmissions,

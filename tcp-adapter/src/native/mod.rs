@@ -66,8 +66,8 @@ use crate::listeners::Listeners;
 use crate::table::{FourTuple, Keys, Slab};
 use crate::{
     AbortError, Capabilities, CloseReason, ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId,
-    IpCidr, ListenError, ListenerId, Offload, Received, RoundTrip, Route, SegmentHook, SendError, TcpEvent, TcpId,
-    TcpInfo, TcpStack,
+    IpCidr, ListenError, ListenerId, Offload, Received, RoundTrip, Route, SegmentHook, SendError, SendLimits, TcpEvent,
+    TcpId, TcpInfo, TcpStack,
 };
 
 /// A [`TcpStack`] of its own.
@@ -434,11 +434,17 @@ impl TcpStack for NativeStack {
     }
 
     fn info(&self, conn: TcpId) -> Option<TcpInfo> {
-        Some(self.live(conn)?.info())
+        let conn = self.live(conn)?;
+        Some(conn.info(self.interfaces[conn.interface.0].offload.cuts()))
     }
 
     fn round_trip(&self, conn: TcpId) -> Option<RoundTrip> {
         self.live(conn)?.send.rtt.round_trip()
+    }
+
+    fn send_limits(&self, conn: TcpId) -> Option<SendLimits> {
+        let conn = self.live(conn)?;
+        Some(conn.send_limits(self.interfaces[conn.interface.0].offload.cuts()))
     }
 
     fn handle_frame(&mut self, now: Instant, interface: InterfaceId, frame: Frame, hook: &mut dyn SegmentHook) {

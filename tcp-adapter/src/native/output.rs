@@ -142,7 +142,7 @@ impl Connection {
     }
 
     fn transmit_open(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>) {
-        let segmented = out.offload.segmentation && out.offload.checksum;
+        let segmented = out.offload.cuts();
         if let Some(before) = self.receive.take_before_mark() {
             self.emit_bare(cx, out, self.send.nxt, Some(before));
         }
@@ -205,10 +205,11 @@ impl Connection {
             Plan::Again { .. } | Plan::New { .. } => self.segment_limit(),
         };
         let size = limit.saturating_sub(u32::try_from(options.len()).unwrap_or(0)).max(1);
-        let whole = out.offload.segmentation && out.offload.checksum && !matches!(plan, Plan::Probe { .. });
+        let segmented = out.offload.cuts();
+        let whole = segmented && !matches!(plan, Plan::Probe { .. });
         let payload = fit(bytes, size, whole);
         if !plan.is_retransmission() && !payload.is_empty() {
-            self.note_foreign_options(options.len());
+            self.note_foreign_options(if segmented { options.len() } else { 0 });
         }
         let fin = plan.fin() && payload.len() as u64 == plan.len();
         let end_of_data = plan.start() + payload.len() as u64;
@@ -298,7 +299,7 @@ impl Connection {
         window
     }
 
-    /// What data segments carry besides payload decides how long a full one is.
+    /// A super-segment is cut into pieces that all carry its options, so these decide how long a full one is.
     fn note_foreign_options(&mut self, options: usize) {
         let own = if self.agreed.timestamps { super::connection::TIMESTAMPS_LEN as usize } else { 0 };
         let foreign = u8::try_from(options.saturating_sub(own)).unwrap_or(0);

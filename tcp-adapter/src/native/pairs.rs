@@ -3,7 +3,8 @@
 //! The pair itself is not kept here but once only, in the headers that its owner sends: a table of pairs would be most of what an idle
 //! connection costs besides its own state.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
 
 use hashbrown::HashTable;
 
@@ -48,13 +49,13 @@ impl Pairs {
     }
 
     fn get(&self, tuple: &FourTuple, keys: &Keys, connections: &Slab<State>) -> Option<&Entry> {
-        let hash = keys.hash_one(tuple);
+        let hash = hash(tuple, keys);
         let found = self.entries.find(hash, |known| known.hash == hash && known.entry.stands_for(tuple, connections));
         found.map(|known| &known.entry)
     }
 
     fn remove(&mut self, tuple: &FourTuple, keys: &Keys, connections: &Slab<State>) -> Option<Entry> {
-        let hash = keys.hash_one(tuple);
+        let hash = hash(tuple, keys);
         let is_it = |known: &Hashed| known.hash == hash && known.entry.stands_for(tuple, connections);
         self.entries.find_entry(hash, is_it).ok().map(|entry| entry.remove().0.entry)
     }
@@ -68,7 +69,7 @@ impl NativeStack {
 
     /// Lets `tuple`, which is not in use, stand for something. A connection must be in its slot before it is looked for.
     pub(super) fn enter_pair(&mut self, tuple: &FourTuple, entry: Entry) {
-        let hash = self.keys.hash_one(tuple);
+        let hash = hash(tuple, &self.keys);
         self.pairs.entries.insert_unique(hash, Hashed { hash, entry }, |known| known.hash);
     }
 
@@ -76,4 +77,18 @@ impl NativeStack {
     pub(super) fn remove_pair(&mut self, tuple: &FourTuple) -> Option<Entry> {
         self.pairs.remove(tuple, &self.keys, &self.connections)
     }
+}
+
+/// The hash of a pair, taken for each segment: of its addresses and ports alone, in few words.
+fn hash(tuple: &FourTuple, keys: &Keys) -> u64 {
+    let FourTuple { local, remote } = tuple;
+    let mut hasher = keys.build_hasher();
+    hasher.write_u32(u32::from(local.port()) << 16 | u32::from(remote.port()));
+    for ip in [local.ip(), remote.ip()] {
+        match ip {
+            IpAddr::V4(ip) => hasher.write_u32(ip.to_bits()),
+            IpAddr::V6(ip) => hasher.write_u128(ip.to_bits()),
+        }
+    }
+    hasher.finish()
 }

@@ -335,6 +335,7 @@ impl Connection {
             delivery_rate_app_limited: false,
             pacing_rate: None,
             mss: self.mss(config),
+            mss_before_hook: false,
             bytes_sent: send.bytes_sent,
             bytes_retransmitted: send.bytes_retransmitted,
             retransmissions: send.retransmissions,

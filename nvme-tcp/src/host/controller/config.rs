@@ -7,7 +7,7 @@ use crate::host::{HostIdentity, QueueConfig};
 /// What a [`Controller`](super::Controller) is to be.
 #[derive(Clone, Debug)]
 pub struct ControllerConfig {
-    /// The admin queue. Its `offer` and `connect_timeout` hold for I/O queues too, its `keep_alive` for the controller.
+    /// The admin queue. Its `offer`, `authentication` and `connect_timeout` hold for I/O queues too, its `keep_alive` for the controller.
     pub admin: QueueConfig,
     /// I/O queues to ask for; 0 to leave the controller without, and not to look for namespaces.
     pub io_queues: u16,

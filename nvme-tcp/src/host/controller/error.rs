@@ -27,9 +27,6 @@ pub enum ControllerError {
     /// Identify says something that this host cannot work with.
     #[error(transparent)]
     Defect(#[from] Defect),
-    /// The controller demands authentication.
-    #[error("the controller demands authentication, and none is set up")]
-    AuthenticationRequired,
     /// A Keep Alive was not answered within KATO.
     #[error("the controller did not answer a Keep Alive in time")]
     KeepAliveTimeout,
@@ -50,7 +47,7 @@ impl ControllerError {
         match self {
             Self::Queue(error) => error.is_final(),
             Self::Command { status, .. } => status.do_not_retry,
-            Self::Defect(_) | Self::AuthenticationRequired => true,
+            Self::Defect(_) => true,
             _ => false,
         }
     }

@@ -293,6 +293,7 @@ impl Controller {
             offer: admin.offer,
             in_capsule_data: identify.in_capsule_data().min(MAX_IN_CAPSULE),
             connect_timeout: admin.connect_timeout,
+            authentication: admin.authentication.clone(),
             command_timeout: self.config.io_timeout,
             ..QueueConfig::io(admin.identity.clone(), id, self.known.controller)
         }
@@ -367,7 +368,6 @@ impl Controller {
             (Stage::Ended(_), _) | (_, QueueState::Connecting) => {}
             (Stage::ShutDown, QueueState::Ended(_)) => {}
             (_, QueueState::Ended(error)) => self.end(error.into()),
-            (_, QueueState::Authenticating(_)) => self.end(ControllerError::AuthenticationRequired),
             (Stage::Connecting, QueueState::Ready(result)) => {
                 self.known.controller = result.controller;
                 self.stage = Stage::SettingUp;

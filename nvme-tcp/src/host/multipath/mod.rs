@@ -92,6 +92,13 @@ pub struct Ticket<T> {
     sent: bool,
 }
 
+impl<T> Ticket<T> {
+    /// What was submitted with the command.
+    pub fn token(&self) -> &T {
+        &self.token
+    }
+}
+
 /// The end of a command.
 #[derive(Clone, Debug)]
 pub struct Finished<T> {
@@ -210,6 +217,18 @@ impl<T> Multipath<T> {
     /// [`complete`](Self::complete), whatever happens to it.
     pub fn next_for(&mut self, id: PathId) -> Option<Request<Ticket<T>>> {
         self.paths.get_mut(&id)?.backlog.pop_front()
+    }
+
+    /// Takes back a command that no queue has taken. It waits for its path as before, ahead of others.
+    pub fn take_back(&mut self, request: Request<Ticket<T>>) {
+        match request.token.path.and_then(|id| self.paths.get_mut(&id)) {
+            Some(path) if path.state == PathState::Live => path.backlog.push_front(request),
+            Some(path) => {
+                path.in_flight -= 1;
+                self.place(request, None);
+            }
+            None => self.place(request, None),
+        }
     }
 
     /// Takes back a command that a queue has completed.

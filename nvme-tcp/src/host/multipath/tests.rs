@@ -146,6 +146,30 @@ fn a_single_path_that_comes_back_or_does_not() {
 }
 
 #[test]
+fn what_no_queue_has_taken_keeps_its_place() {
+    let (mut multipath, ids) = multipath(Policy::Numa, 2);
+    for token in 0..3 {
+        multipath.submit(write(token)).unwrap();
+    }
+    let first = multipath.next_for(ids[0]).unwrap();
+    assert_eq!((*first.token.token(), multipath.in_flight(ids[0])), (0, 3));
+    multipath.take_back(first);
+    let first = multipath.next_for(ids[0]).unwrap();
+    assert_eq!((*first.token.token(), multipath.in_flight(ids[0])), (0, 3));
+    // Its path is lost, and then removed: there is another.
+    multipath.set_state(ids[0], PathState::Connecting);
+    multipath.take_back(first);
+    assert_eq!((multipath.in_flight(ids[0]), multipath.in_flight(ids[1])), (0, 3));
+    let next = multipath.next_for(ids[1]).unwrap();
+    multipath.set_state(ids[0], PathState::Live);
+    multipath.remove_path(ids[1]);
+    multipath.take_back(next);
+    let left: Vec<u64> =
+        std::iter::from_fn(|| multipath.next_for(ids[0])).map(|request| *request.token.token()).collect();
+    assert_eq!((left.len(), multipath.outstanding()), (3, 3), "{left:?}");
+}
+
+#[test]
 fn statuses_that_move_commands() {
     let (mut multipath, ids) = multipath(Policy::Numa, 2);
     multipath.submit(compare(1)).unwrap();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::auth::HostAuthentication;
 use crate::command::{ANY_CONTROLLER, Connect, ConnectAttributes, ConnectData, Nqn};
 use crate::pdu::{ADMIN_IN_CAPSULE_DATA, HostOffer};
 
@@ -39,7 +40,9 @@ pub struct QueueConfig {
     /// Bytes of data that a capsule may carry. For I/O queues
     /// [`in_capsule_data`](crate::command::IdentifyController::in_capsule_data) says it.
     pub in_capsule_data: u32,
-    /// How long it may take until the queue is connected.
+    /// What the host authenticates with, if it has anything.
+    pub authentication: Option<HostAuthentication>,
+    /// How long it may take until the queue is connected and both ends have authenticated.
     pub connect_timeout: Duration,
     /// How long a command may take. One that takes longer ends the queue, since nothing is known of the controller any more.
     /// Asynchronous Event Requests may take for ever.
@@ -58,6 +61,7 @@ impl QueueConfig {
             flow_control: true,
             offer: HostOffer::default(),
             in_capsule_data: ADMIN_IN_CAPSULE_DATA,
+            authentication: None,
             connect_timeout: Duration::from_secs(10),
             command_timeout: Some(Duration::from_secs(60)),
         }

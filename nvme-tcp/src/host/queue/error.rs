@@ -1,5 +1,6 @@
 //! Why queues end, and why they take no command.
 
+use crate::auth::AuthenticationError;
 use crate::command::{InvalidParameter, Status};
 use crate::host::{CommandId, Request};
 use crate::pdu::{Fes, Violation};
@@ -20,14 +21,17 @@ pub enum QueueError {
         fei: u32,
     },
     /// The controller refused Connect.
-    #[error("the controller refused the connection: {status}")]
+    #[error("the controller refused the connection: {status}{}", named(.parameter))]
     Refused {
         /// Why.
         status: Status,
         /// With [`ConnectInvalidParameters`](crate::command::StatusCode::ConnectInvalidParameters): which one.
         parameter: Option<InvalidParameter>,
     },
-    /// Initialisation and Connect took too long.
+    /// The host could not authenticate, or the controller did not.
+    #[error(transparent)]
+    Authentication(AuthenticationError),
+    /// Initialisation, Connect and authentication took too long.
     #[error("the controller did not accept the connection in time")]
     ConnectTimeout,
     /// A command took too long.
@@ -41,8 +45,18 @@ pub enum QueueError {
 impl QueueError {
     /// Whether connecting again would end alike, since the controller said so.
     pub const fn is_final(&self) -> bool {
-        matches!(self, Self::Refused { status, .. } if status.do_not_retry)
+        match self {
+            Self::Refused { status, .. } => status.do_not_retry,
+            // Only a command can have failed for a reason of the moment.
+            Self::Authentication(AuthenticationError::Command(status)) => status.do_not_retry,
+            Self::Authentication(_) => true,
+            _ => false,
+        }
     }
+}
+
+fn named(parameter: &Option<InvalidParameter>) -> String {
+    parameter.map_or_else(String::new, |parameter| format!(": {parameter}"))
 }
 
 /// Why a command was not taken.

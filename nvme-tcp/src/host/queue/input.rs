@@ -35,6 +35,7 @@ impl<T> Queue<T> {
                 self.end(QueueError::Terminated { fes: request.fes, fei: request.fei }, None);
                 Ok(())
             }
+            event if matches!(self.phase, Phase::Authenticating { .. }) => self.on_authentication_event(event),
             Event::Pdu(Pdu::CapsuleResp(capsule)) => match self.phase {
                 Phase::Connecting { .. } => self.on_connected(&capsule.cqe),
                 _ => self.on_response(&capsule.cqe),
@@ -81,10 +82,7 @@ impl<T> Queue<T> {
             return Ok(());
         }
         let result = ConnectResult::from_bits(cqe.dw0.get());
-        self.phase = match result.authenticate {
-            true => Phase::Authenticating { result, deadline },
-            false => Phase::Ready(result),
-        };
+        self.begin_authentication(result, deadline);
         Ok(())
     }
 
@@ -182,6 +180,6 @@ impl<T> Queue<T> {
     }
 }
 
-fn unknown(pdu: PduType, cccid: u16) -> Violation {
+pub(super) fn unknown(pdu: PduType, cccid: u16) -> Violation {
     Violation::UnknownCommand { pdu, cccid }
 }

@@ -1,5 +1,6 @@
 //! One connection to a controller: one queue.
 
+mod authenticate;
 mod config;
 mod error;
 #[cfg(test)]
@@ -19,12 +20,13 @@ pub use error::{QueueError, Refusal, Refused};
 use super::{CommandId, Completion, Data, Outcome, Request};
 use crate::command::{AdminOpcode, ConnectResult, FABRICS};
 use crate::pdu::{ADMIN_IN_CAPSULE_DATA, Decoder, Encoder, Role, TermReq};
+use authenticate::Exchange;
 use slots::{Command, Slots};
 
 /// A queue of a controller over a connection of its own.
 ///
 /// What the connection receives goes to [`receive`](Self::receive), what [`poll_transmit`](Self::poll_transmit) returns goes
-/// out, and [`poll_completion`](Self::poll_completion) tells how commands ended. ICReq and Connect leave by themselves;
+/// out, and [`poll_completion`](Self::poll_completion) tells how commands ended. ICReq, Connect and authentication leave by themselves;
 /// commands may be submitted from the start, and leave once the queue is connected.
 ///
 /// A queue takes one command less than it has entries. That alone keeps the submission queue from overflowing, whatever the
@@ -55,8 +57,8 @@ enum Phase {
     Initializing { request_sent: bool, deadline: Duration },
     /// Connect was not answered.
     Connecting { sent: bool, deadline: Duration },
-    /// Connected, but only for Fabrics commands until the host has authenticated.
-    Authenticating { result: ConnectResult, deadline: Duration },
+    /// Connected, but both ends still have to show who they are.
+    Authenticating { result: ConnectResult, deadline: Duration, exchange: Box<Exchange> },
     /// Connected.
     Ready(ConnectResult),
     /// Nothing more is sent but the farewell.
@@ -84,8 +86,6 @@ struct Arriving {
 pub enum QueueState {
     /// Neither accepted nor refused.
     Connecting,
-    /// The controller demands authentication: until [`Queue::authenticated`] is called only Fabrics commands leave.
-    Authenticating(ConnectResult),
     /// It takes commands.
     Ready(ConnectResult),
     /// It is of no more use. Its commands have all completed; close the connection once there is nothing more to transmit.
@@ -171,8 +171,9 @@ impl<T> Queue<T> {
     /// How far it is.
     pub fn state(&self) -> QueueState {
         match &self.phase {
-            Phase::Initializing { .. } | Phase::Connecting { .. } => QueueState::Connecting,
-            Phase::Authenticating { result, .. } => QueueState::Authenticating(*result),
+            Phase::Initializing { .. } | Phase::Connecting { .. } | Phase::Authenticating { .. } => {
+                QueueState::Connecting
+            }
             Phase::Ready(result) => QueueState::Ready(*result),
             Phase::Ended { error, .. } => QueueState::Ended(*error),
         }
@@ -181,13 +182,6 @@ impl<T> Queue<T> {
     /// What it was made with.
     pub fn config(&self) -> &QueueConfig {
         &self.config
-    }
-
-    /// Lets all commands leave after the host has authenticated with its own Fabrics commands.
-    pub fn authenticated(&mut self) {
-        if let Phase::Authenticating { result, .. } = self.phase {
-            self.phase = Phase::Ready(result);
-        }
     }
 
     /// The connection is gone: every command completes as lost.
@@ -226,9 +220,12 @@ impl<T> Queue<T> {
 
     /// Ends the queue: all commands are lost, in the order of their submission.
     fn end(&mut self, error: QueueError, farewell: Option<TermReq>) {
-        if matches!(self.phase, Phase::Ended { .. }) {
-            return;
-        }
+        let error = match &self.phase {
+            Phase::Ended { .. } => return,
+            // A controller that is told so may close the connection before it answers.
+            Phase::Authenticating { exchange, .. } => exchange.failure().map_or(error, QueueError::Authentication),
+            _ => error,
+        };
         self.phase = Phase::Ended { error, farewell };
         self.capsules.clear();
         self.transfers.clear();

@@ -5,7 +5,7 @@ use zerocopy::IntoBytes;
 
 use super::input::CONNECT_CID;
 use super::{Phase, Queue, Transfer};
-use crate::command::{FABRICS, FabricsCommand, Sgl};
+use crate::command::{FabricsCommand, Sgl};
 use crate::host::Data;
 use crate::pdu::{CapsuleCmd, H2cData, Pdu};
 use crate::{Class, Transmit};
@@ -37,15 +37,7 @@ impl<T> Queue<T> {
                 let capsule = Pdu::CapsuleCmd(CapsuleCmd { sqe, data_len: data.len() as u32 });
                 Some(message(self.encoder.encode_with_data(&capsule, [data], out)))
             }
-            Phase::Authenticating { .. } => {
-                let slots = &mut self.slots;
-                let is_fabrics = |cid: &u16| slots.get_mut(*cid).is_some_and(|c| c.request.sqe.opcode == FABRICS);
-                let index = self.capsules.iter().position(is_fabrics);
-                match index.and_then(|index| self.capsules.remove(index)) {
-                    Some(cid) => Some(self.send_capsule(cid, out)),
-                    None => self.send_data(out),
-                }
-            }
+            Phase::Authenticating { .. } => self.send_authentication(out),
             Phase::Ready(_) => match self.capsules.pop_front() {
                 Some(cid) => Some(self.send_capsule(cid, out)),
                 None => self.send_data(out),
@@ -97,6 +89,6 @@ impl<T> Queue<T> {
     }
 }
 
-fn message(length: usize) -> Transmit {
+pub(super) fn message(length: usize) -> Transmit {
     Transmit { class: Class::Latency, length, end_of_message: true }
 }

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use zerocopy::FromBytes;
 
 use super::*;
+use crate::auth::{AuthenticationError, Entropy, FailureReason, HostAuthentication, Secret};
 use crate::command::{
-    AdminCommand, BlockRange, ConnectAttributes, ConnectData, Cqe, FabricsCommand, InvalidParameter, IoCommand, Nqn,
-    Placement, Status, StatusCode,
+    AdminCommand, Auth, BlockRange, ConnectAttributes, ConnectData, Cqe, FabricsCommand, InvalidParameter, IoCommand,
+    Nqn, Placement, Status, StatusCode,
 };
 use crate::pdu::{
     Alignment, C2hData, CapsuleResp, ControllerOffer, Digests, Event, Fes, HostOffer, Parameters, Pdu, PduType, R2t,
@@ -223,28 +224,80 @@ fn refused_connects() {
     }
 }
 
-#[test]
-fn authentication_comes_before_other_commands() {
-    let mut peer = Peer::new(io_config());
+fn authenticating() -> (Peer, u16) {
+    let secret = Secret::new(None, &[7; 32]).unwrap();
+    let authentication = Some(HostAuthentication::new(secret, Entropy::from_seed([1; 32])));
+    let mut peer = Peer::new(QueueConfig { authentication, ..io_config() });
     peer.submit(flush());
     peer.initialize();
     peer.sent();
     let result = ConnectResult { controller: 5, authenticate: true, secure_channel: false };
     let cqe = Cqe::new(input::CONNECT_CID, Status::SUCCESS).with_result(result.bits().into());
     peer.send(&Pdu::CapsuleResp(CapsuleResp { cqe }));
-    assert_eq!(peer.queue.state(), QueueState::Authenticating(result));
-    assert!(peer.sent().is_empty());
-    let auth = crate::command::Auth { protocol: 0xe9, specific: 0x0101, length: 5000 };
-    let send =
-        peer.submit(Request::new(FabricsCommand::AuthSend(auth).to_sqe(), 4).sending(Bytes::from(pattern(5000))));
+    assert_eq!(peer.queue.state(), QueueState::Connecting);
     let sent = peer.sent();
     let [Sent { pdu: Pdu::CapsuleCmd(capsule), data, .. }] = &sent[..] else { panic!("not only Authentication Send") };
-    assert_eq!(*data, pattern(5000), "Fabrics commands have room for 8192 bytes whatever I/O capsules have");
-    assert_eq!(capsule.sqe.cid.get(), send);
-    peer.respond(send, Status::SUCCESS);
-    assert_eq!(peer.completion().request.token, 4);
-    peer.queue.authenticated();
-    assert_eq!(peer.sent().len(), 1);
+    let command = FabricsCommand::parse(&capsule.sqe).unwrap();
+    assert!(matches!(command, FabricsCommand::AuthSend(Auth { protocol: 0xe9, specific: 0x0101, length: 72 })));
+    assert_eq!((data.len(), &data[..2]), (72, &[0, 0][..]), "AUTH_Negotiate");
+    (peer, capsule.sqe.cid.get())
+}
+
+#[test]
+fn authentication_comes_before_other_commands() {
+    let (mut peer, cid) = authenticating();
+    peer.respond(cid, Status::SUCCESS);
+    let sent = peer.sent();
+    let [Sent { pdu: Pdu::CapsuleCmd(capsule), .. }] = &sent[..] else { panic!("not only Authentication Receive") };
+    let command = FabricsCommand::parse(&capsule.sqe).unwrap();
+    assert!(matches!(command, FabricsCommand::AuthReceive(Auth { length: 4096, .. })), "{command:?}");
+    let cid = capsule.sqe.cid.get();
+    let failure = [0, 0xf1, 0, 0, 0, 0, 1, 5];
+    let bytes = peer.bytes(&c2h(cid, 0, 8, true, true), &failure);
+    peer.feed(bytes);
+    let error = QueueError::Authentication(AuthenticationError::Refused(FailureReason::NoGroup));
+    assert_eq!(peer.queue.state(), QueueState::Ended(error));
+    assert!(error.is_final());
+    assert_eq!(peer.completion().outcome, Outcome::Lost { sent: false });
+}
+
+#[test]
+fn a_controller_that_breaks_the_protocol_during_authentication() {
+    let ends = |mut peer: Peer, pdu: &Pdu| {
+        let bytes = peer.bytes(pdu, &pattern(pdu.data_len() as usize));
+        peer.queue.receive(&mut Bytes::from(bytes));
+        assert!(matches!(peer.queue.state(), QueueState::Ended(QueueError::Violation(_))), "{pdu:?}");
+    };
+    // Authentication Send: no data is wanted, all of it is in the capsule, and there is only one command.
+    for wrong in 0..4 {
+        let (peer, cid) = authenticating();
+        let pdu = match wrong {
+            0 => c2h(cid, 0, 8, false, false),
+            1 => r2t(cid, 1, 0, 72),
+            2 => r2t(cid ^ 1, 1, 0, 72),
+            _ => Pdu::CapsuleResp(CapsuleResp { cqe: Cqe::new(cid ^ 1, Status::SUCCESS) }),
+        };
+        ends(peer, &pdu);
+    }
+    // Authentication Receive: data in order, and not more than there is room for.
+    for (offset, length) in [(8, 8), (0, 4100)] {
+        let (mut peer, cid) = authenticating();
+        peer.respond(cid, Status::SUCCESS);
+        peer.sent();
+        ends(peer, &c2h(cid ^ 1, offset, length, false, false));
+    }
+}
+
+#[test]
+fn without_a_secret_there_is_no_authentication() {
+    let mut peer = Peer::new(io_config());
+    peer.initialize();
+    peer.sent();
+    let result = ConnectResult { controller: 5, authenticate: true, secure_channel: false };
+    let cqe = Cqe::new(input::CONNECT_CID, Status::SUCCESS).with_result(result.bits().into());
+    peer.send(&Pdu::CapsuleResp(CapsuleResp { cqe }));
+    let error = QueueError::Authentication(AuthenticationError::NoSecret);
+    assert_eq!(peer.queue.state(), QueueState::Ended(error));
 }
 
 #[test]

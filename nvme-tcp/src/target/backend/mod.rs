@@ -3,6 +3,7 @@
 mod memory;
 mod null;
 
+use std::any::Any;
 use std::sync::Arc;
 
 pub use memory::MemoryStore;
@@ -13,7 +14,7 @@ use crate::command::StatusCode;
 use crate::pdu::Payload;
 
 /// Storage, as all threads share it. Each opens a [`Backend`] of its own, so that doing I/O needs no lock between them.
-pub trait Store: Send + Sync {
+pub trait Store: Any + Send + Sync {
     /// Bytes that it has.
     fn size(&self) -> u64;
 
@@ -22,12 +23,20 @@ pub trait Store: Send + Sync {
 }
 
 /// A store as one thread uses it: operations are submitted with a token and complete with it, in any order.
-pub trait Backend: Send {
+///
+/// Memory that an operation is done in belongs to the backend until the operation has ended, even if the connection has not lived to see it.
+pub trait Backend {
     /// Starts an operation. The ranges lie within the store. How it ended comes from [`poll`](Self::poll).
     fn submit(&mut self, token: Token, operation: Operation);
 
     /// The next operation that has ended.
     fn poll(&mut self) -> Option<Completion>;
+
+    /// A connection has ended. Of its operations nothing more is to begin, if that can be helped, since the host may send them again over another one, and
+    /// then newer ones: done late, a write would undo those. They end nevertheless.
+    fn forget(&mut self, connection: u32) {
+        let _ = connection;
+    }
 }
 
 /// Names an operation: what a connection submitted, and where.
@@ -146,6 +155,7 @@ pub struct Submission {
 /// The stores of a target as one thread uses them: each is opened when it is first needed.
 pub struct Backends {
     target: Arc<Target>,
+    opener: Opener,
     /// By number.
     open: Vec<Option<Open>>,
     /// Stores with operations under way.
@@ -153,6 +163,9 @@ pub struct Backends {
     /// What could not be submitted.
     failed: Vec<Completion>,
 }
+
+/// How a thread opens a store.
+type Opener = Box<dyn FnMut(&dyn Store) -> Box<dyn Backend>>;
 
 struct Open {
     backend: Box<dyn Backend>,
@@ -163,7 +176,13 @@ struct Open {
 impl Backends {
     /// Nothing is open yet.
     pub fn new(target: Arc<Target>) -> Self {
-        Self { target, open: Vec::new(), busy: Vec::new(), failed: Vec::new() }
+        Self::with_opener(target, |store| store.open())
+    }
+
+    /// Nothing is open yet; `opener` opens what is needed. It may know some stores, and have its thread use them in another way than
+    /// [`Store::open`] does.
+    pub fn with_opener(target: Arc<Target>, opener: impl FnMut(&dyn Store) -> Box<dyn Backend> + 'static) -> Self {
+        Self { target, opener: Box::new(opener), open: Vec::new(), busy: Vec::new(), failed: Vec::new() }
     }
 
     /// Starts an operation.
@@ -175,7 +194,7 @@ impl Backends {
         }
         let slot = &mut self.open[index];
         if slot.is_none() {
-            *slot = self.target.store(store).map(|store| Open { backend: store.open(), pending: 0 });
+            *slot = self.target.store(store).map(|store| Open { backend: (self.opener)(&*store), pending: 0 });
         }
         match slot {
             Some(open) => {
@@ -213,9 +232,19 @@ impl Backends {
         None
     }
 
-    /// Whether no operation is under way.
-    pub fn is_idle(&self) -> bool {
-        self.busy.is_empty() && self.failed.is_empty()
+    /// Tells the stores that a connection has ended: see [`Backend::forget`].
+    pub fn forget(&mut self, connection: u32) {
+        for store in &self.busy {
+            if let Some(open) = &mut self.open[store.0 as usize] {
+                open.backend.forget(connection);
+            }
+        }
+    }
+
+    /// Operations under way: submitted, and not yet returned by [`poll`](Self::poll).
+    pub fn pending(&self) -> usize {
+        let busy = self.busy.iter().filter_map(|store| self.open[store.0 as usize].as_ref());
+        busy.map(|open| open.pending).sum::<usize>() + self.failed.len()
     }
 
     /// Closes stores that were removed and have nothing under way: when the target's [generation](Target::generation) has moved.

@@ -1,6 +1,7 @@
 //! I/O commands, and the ways in which data comes and goes.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use zerocopy::FromBytes;
 
 use super::*;
 
@@ -72,6 +73,38 @@ fn success_replaces_completions_only_without_flow_control() {
     without.run(FabricsCommand::Connect(connect).to_sqe(), data.as_bytes()).ok();
     assert!(without.read(0, 1).ok().cqe.is_none());
     assert_eq!(without.write(0, &[1; BLOCK]).ok().cqe.unwrap().sqhd.get(), 0);
+}
+
+#[test]
+fn what_was_read_and_written_is_in_the_health_log() {
+    let target = target();
+    let (mut host, mut admin) = io_queue(&target, HostOffer::default());
+    let smart = |admin: &mut Host| {
+        let log = SmartLog::read_from_bytes(&admin.log(lid::SMART, 0, 512).ok().data).unwrap();
+        [log.data_units_read, log.host_reads, log.data_units_written, log.host_writes].map(|count| count.get())
+    };
+    assert_eq!(smart(&mut admin), [0; 4]);
+    host.write(0, &bytes(1, 2 * BLOCK)).ok();
+    host.read(0, 200).ok();
+    host.run(IoCommand::Flush.to_sqe(1), &[]).ok();
+    host.run(IoCommand::WriteZeroes { range: range(0, 1), force_unit_access: false, deallocate: false }.to_sqe(1), &[])
+        .ok();
+    host.read(u64::MAX - 300, 200).expect(StatusCode::LbaOutOfRange);
+    assert_eq!(smart(&mut admin), [1, 1, 1, 1]);
+    for _ in 0..4 {
+        host.read(0, 200).ok();
+    }
+    host.run(IoCommand::Verify { range: range(0, 1) }.to_sqe(1), &[]).ok();
+    // Thousands of 512 bytes that were begun, over all queues, and after namespaces have changed.
+    target.set_ana_state(&nqn("disk"), 2, 1, crate::command::AnaState::NonOptimized).unwrap();
+    let (mut other, _admin) = io_queue(&target, HostOffer::default());
+    other.read(0, 1).ok();
+    admin.look(&target);
+    assert_eq!(smart(&mut admin), [2, 7, 1, 1]);
+    // Another subsystem has another log.
+    target.add_subsystem(subsystem("other")).unwrap();
+    let (mut elsewhere, _) = Host::admin_of(&target, &nqn("other"));
+    assert_eq!(smart(&mut elsewhere), [0; 4]);
 }
 
 #[test]

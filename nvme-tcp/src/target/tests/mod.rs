@@ -1,6 +1,7 @@
 //! A host that speaks to connections of a target, and what it finds.
 
 mod attach;
+mod authentication;
 mod changes;
 mod fuzz;
 mod hostile;

@@ -17,7 +17,7 @@ pub(super) fn comparison(report: &Report) -> Vec<Chart<'static>> {
     charts
 }
 
-fn goodput_of_runs(report: &Report) -> Option<Chart<'static>> {
+pub(super) fn goodput_of_runs(report: &Report) -> Option<Chart<'static>> {
     let longest = report.runs.iter().max_by_key(|run| run.clock.end)?;
     let curve = |(colour, run): (usize, &RunRecord)| {
         let rate = |index| {
@@ -47,7 +47,7 @@ fn delivered_by_runs(report: &Report) -> Option<Chart<'static>> {
     Some(Chart { note, ..time_chart(longest, "Delivered", Unit::Bytes, curves) })
 }
 
-fn latency_charts(report: &Report) -> Vec<Chart<'static>> {
+pub(super) fn latency_charts(report: &Report) -> Vec<Chart<'static>> {
     let strokes = [Stroke::Solid, Stroke::Dashed, Stroke::Dotted];
     let mut latencies: Vec<(String, usize, Stroke, &Latency)> = Vec::new();
     let one_name = report.runs.iter().all(|run| run.latencies.len() <= 1);

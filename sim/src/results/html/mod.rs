@@ -5,6 +5,7 @@
 
 mod charts;
 mod compare;
+mod comparison;
 mod markup;
 mod plot;
 mod run;
@@ -14,6 +15,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+use super::comparison::Comparison;
 use super::record::{PublishedFigure, Report};
 use super::sweep::SweepRecord;
 use super::table::{Align, Table};
@@ -24,6 +26,11 @@ pub use standalone::lines;
 /// The page of one run, or of several that are compared.
 pub fn report(report: &Report) -> String {
     page(&report.title, run::body(report))
+}
+
+/// The page of ways that are compared in several cases.
+pub fn comparison(comparison: &Comparison) -> String {
+    page(&comparison.title, comparison::body(comparison))
 }
 
 /// The page of a sweep.

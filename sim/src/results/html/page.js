@@ -48,6 +48,8 @@ for (const svg of document.querySelectorAll(".chart > svg")) {
     label.classList.toggle("off");
     for (const path of svg.querySelectorAll(`[data-curve="${index}"],[data-area="${index}"]`)) path.classList.toggle("hidden");
   }));
+  // Bars have their values with them.
+  if (!curves.length) continue;
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
     const unit = box.width / svg.viewBox.baseVal.width;

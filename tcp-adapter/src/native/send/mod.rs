@@ -206,6 +206,11 @@ impl Sender {
         self.buffer.end().saturating_sub(self.nxt)
     }
 
+    /// Bytes to be sent for the first time, or again.
+    pub(super) fn queued(&self) -> u64 {
+        self.unsent() + self.flight.lost()
+    }
+
     /// Whether a FIN is to leave for the first time.
     pub(super) fn fin_due(&self) -> bool {
         self.fin == Fin::Queued && self.nxt == self.buffer.end()

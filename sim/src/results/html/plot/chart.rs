@@ -29,6 +29,8 @@ pub(in crate::results::html) enum Form {
     Lines,
     /// Areas one on top of the other; all curves have the same positions.
     Stacked,
+    /// Bars side by side around each position, which are whole numbers.
+    Bars,
 }
 
 /// One line of a chart.
@@ -105,6 +107,7 @@ impl Chart<'_> {
         match self.form {
             Form::Lines => self.lines(&mut out, columns),
             Form::Stacked => self.stack(&mut out, columns),
+            Form::Bars => self.bars(&mut out),
         }
         out.close();
         out.close();
@@ -155,8 +158,9 @@ impl Chart<'_> {
                 Form::Lines => {
                     out.empty("path", &[("class", &curve.class()), ("d", "M1 5h20")]);
                 }
-                Form::Stacked => {
-                    let class = format!("area {}", curve.class());
+                Form::Stacked | Form::Bars => {
+                    let kind = if self.form == Form::Bars { "bar" } else { "area" };
+                    let class = format!("{kind} {}", curve.class());
                     out.empty("path", &[("class", &class), ("d", "M1 1h20v8h-20z")]);
                 }
             }
@@ -256,6 +260,26 @@ impl Chart<'_> {
             out.element("title", &[], &curve.label);
             out.close();
             out.empty("path", &[("class", &curve.class()), ("data-curve", &number), ("d", &line)]);
+        }
+    }
+
+    fn bars(&self, out: &mut Markup) {
+        /// Of the way from one position to the next.
+        const GROUP: f64 = 0.8;
+        const GAP: f64 = 0.1;
+        let width = GROUP / self.curves.len().max(1) as f64;
+        for (index, curve) in self.curves.iter().enumerate() {
+            let class = format!("bar {}", curve.class());
+            let index_text = index.to_string();
+            for (x, y) in curve.points.iter().copied().filter(|(_, value)| value.is_finite()) {
+                let left = x - GROUP / 2.0 + width * (index as f64 + GAP / 2.0);
+                let (from, top) = self.place((left, y));
+                let (to, floor) = self.place((left + width * (1.0 - GAP), self.y.min));
+                let path = format!("M{from} {floor}V{top}H{to}V{floor}z");
+                out.open("path", &[("class", &class), ("data-area", &index_text), ("d", &path)]);
+                out.element("title", &[], &format!("{}: {}", curve.label, self.y.readout.format(y, 4)));
+                out.close();
+            }
         }
     }
 

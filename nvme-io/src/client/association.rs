@@ -1,0 +1,310 @@
+//! A controller with its I/O queues, each on a connection of its own, as long as all of them last.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nvme_tcp::Transmit;
+use nvme_tcp::host::{
+    Controller, ControllerConfig, ControllerError, ControllerEvent, Multipath, PathId, Queue, QueueError, QueueState,
+    Ticket,
+};
+
+use super::{HostError, Tag};
+use crate::net::{LinkId, Net, NetEvent, Outgoing, Received};
+
+/// From the connection of the admin queue to the loss of any of them, or the shutdown.
+pub(super) struct Association {
+    controller: Controller,
+    admin: Connection,
+    queues: Vec<IoQueue>,
+    stage: Stage,
+    /// What the transport has to say.
+    failure: Option<io::Error>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The controller is being set up.
+    Preparing,
+    /// The I/O queues are being connected.
+    Attaching,
+    Live,
+    ShutDown,
+}
+
+struct IoQueue {
+    queue: Queue<Ticket<Tag>>,
+    connection: Connection,
+}
+
+struct Connection {
+    link: LinkId,
+    connected: bool,
+    outgoing: Outgoing,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Admin,
+    Io(usize),
+}
+
+impl Association {
+    /// Starts to connect.
+    pub(super) fn connect<N: Net>(net: &mut N, address: SocketAddr, config: ControllerConfig) -> io::Result<Self> {
+        let link = net.connect(address)?;
+        Ok(Self {
+            controller: Controller::new(config, net.now()),
+            admin: Connection::new(link),
+            queues: Vec::new(),
+            stage: Stage::Preparing,
+            failure: None,
+        })
+    }
+
+    pub(super) fn controller(&self) -> &Controller {
+        &self.controller
+    }
+
+    pub(super) fn controller_mut(&mut self) -> &mut Controller {
+        &mut self.controller
+    }
+
+    /// How many more requests each I/O queue takes.
+    pub(super) fn room(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.queues.iter().map(|queue| queue.queue.room())
+    }
+
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.stage == Stage::ShutDown
+    }
+
+    /// Takes the event if it is of one of its connections.
+    pub(super) fn on_event<N: Net>(&mut self, net: &mut N, event: &mut Option<NetEvent>, now: Duration) {
+        let Some(end) = event.as_ref().and_then(|event| self.end_of(event.link())) else { return };
+        match event.take() {
+            Some(NetEvent::Connected(_)) => self.connection(end).connected = true,
+            Some(NetEvent::Readable(link)) => self.receive(net, link, end, now),
+            Some(NetEvent::Failed(link, error)) => {
+                tracing::debug!(link = link.0, %error, "a connection has failed");
+                if self.connection(end).connected {
+                    self.lose(end, now);
+                } else {
+                    self.failure = Some(error);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+        let queues = self.queues.iter().map(|queue| queue.queue.poll_timeout());
+        queues.chain([self.controller.poll_timeout()]).flatten().min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Duration) {
+        if self.controller.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.controller.handle_timeout(now);
+        }
+        for IoQueue { queue, .. } in &mut self.queues {
+            if queue.poll_timeout().is_some_and(|deadline| deadline <= now) {
+                queue.handle_timeout(now);
+            }
+        }
+    }
+
+    /// Goes on with what has happened. Returns whether commands can be submitted from now on.
+    ///
+    /// # Errors
+    /// What has ended it.
+    pub(super) fn proceed<N: Net>(
+        &mut self,
+        net: &mut N,
+        address: SocketAddr,
+        changes: &mut VecDeque<ControllerEvent>,
+    ) -> Result<bool, HostError> {
+        while let Some(event) = self.controller.poll_event() {
+            match event {
+                ControllerEvent::ShutDown => self.stage = Stage::ShutDown,
+                ControllerEvent::Ended(_) if self.stage == Stage::ShutDown => {}
+                ControllerEvent::Ended(error) => return Err(error.into()),
+                ControllerEvent::Ready => self.attach(net, address)?,
+                // Nobody but the controller itself submits admin commands.
+                ControllerEvent::Completed(_) => {}
+                change => changes.push_back(change),
+            }
+        }
+        for (queue, id) in self.queues.iter().zip(1..) {
+            if let QueueState::Ended(error) = queue.queue.state() {
+                return Err(HostError::Queue { id, error });
+            }
+        }
+        if let Some(error) = self.failure.take() {
+            return Err(error.into());
+        }
+        let are_ready = || self.queues.iter().all(|queue| matches!(queue.queue.state(), QueueState::Ready(_)));
+        if self.stage == Stage::Attaching && are_ready() {
+            self.stage = Stage::Live;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Submits what has this path to take.
+    pub(super) fn submit(&mut self, multipath: &mut Multipath<Tag>, path: PathId, now: Duration) {
+        while let Some(free) = self.queues.iter().position(|queue| queue.queue.room() > 0)
+            && let Some(request) = multipath.next_for(path)
+        {
+            let wanted = request.token.token().queue % self.queues.len();
+            let at = if self.queues[wanted].queue.room() > 0 { wanted } else { free };
+            if let Err(refused) = self.queues[at].queue.submit(request, now) {
+                // The queue has ended, which is found by the next `proceed`.
+                return multipath.take_back(refused.request);
+            }
+        }
+    }
+
+    /// Gives back what has completed.
+    pub(super) fn complete(&mut self, multipath: &mut Multipath<Tag>, now: Duration) {
+        for IoQueue { queue, .. } in &mut self.queues {
+            while let Some(completion) = queue.poll_completion() {
+                self.controller.note_traffic(now);
+                multipath.complete(completion, now);
+            }
+        }
+    }
+
+    /// Sends what is to be sent.
+    pub(super) fn flush<N: Net>(&mut self, net: &mut N, pieces: &mut Vec<Bytes>) {
+        let controller = &mut self.controller;
+        let mut result = self.admin.flush(net, pieces, |out| controller.poll_transmit(out));
+        for IoQueue { queue, connection } in &mut self.queues {
+            result = result.and(connection.flush(net, pieces, |out| queue.poll_transmit(out)));
+        }
+        if let Err(error) = result {
+            self.failure = Some(error);
+        }
+    }
+
+    /// Ends it at once, because of this error. What has not left will not: a write that comes late could undo one that is newer.
+    /// Commands that were not answered are given back as lost.
+    pub(super) fn end<N: Net>(
+        mut self,
+        net: &mut N,
+        pieces: &mut Vec<Bytes>,
+        multipath: &mut Multipath<Tag>,
+        error: &HostError,
+    ) -> Controller {
+        let now = net.now();
+        let is_violated = matches!(error, HostError::Controller(ControllerError::Queue(QueueError::Violation(_))));
+        let Self { controller, admin, queues, .. } = &mut self;
+        controller.connection_lost(now);
+        admin.end(net, is_violated, pieces, |out| controller.poll_transmit(out));
+        for IoQueue { queue, connection } in queues {
+            let is_violated = matches!(queue.state(), QueueState::Ended(QueueError::Violation(_)));
+            queue.connection_lost();
+            connection.end(net, is_violated, pieces, |out| queue.poll_transmit(out));
+            while let Some(completion) = queue.poll_completion() {
+                multipath.complete(completion, now);
+            }
+        }
+        self.controller
+    }
+
+    /// Starts to take leave of the controller, on which nothing is outstanding any more.
+    pub(super) fn shutdown<N: Net>(&mut self, net: &mut N) {
+        for queue in self.queues.drain(..) {
+            net.close(queue.connection.link);
+        }
+        self.controller.shutdown(net.now());
+    }
+
+    /// Closes the connection after [`shutdown`](Self::shutdown).
+    pub(super) fn close<N: Net>(&self, net: &mut N) {
+        net.close(self.admin.link);
+    }
+
+    fn attach<N: Net>(&mut self, net: &mut N, address: SocketAddr) -> io::Result<()> {
+        self.stage = Stage::Attaching;
+        for id in 1..=self.controller.io_queues() {
+            let link = net.connect(address)?;
+            let queue = Queue::new(self.controller.io_queue(id), net.now());
+            self.queues.push(IoQueue { queue, connection: Connection::new(link) });
+        }
+        Ok(())
+    }
+
+    fn end_of(&self, link: LinkId) -> Option<End> {
+        if self.admin.link == link {
+            return Some(End::Admin);
+        }
+        self.queues.iter().position(|queue| queue.connection.link == link).map(End::Io)
+    }
+
+    fn connection(&mut self, end: End) -> &mut Connection {
+        match end {
+            End::Admin => &mut self.admin,
+            End::Io(at) => &mut self.queues[at].connection,
+        }
+    }
+
+    fn receive<N: Net>(&mut self, net: &mut N, link: LinkId, end: End, now: Duration) {
+        loop {
+            match net.receive(link) {
+                Ok(Received::Data(mut bytes)) => match end {
+                    End::Admin => self.controller.receive(&mut bytes, now),
+                    End::Io(at) => self.queues[at].queue.receive(&mut bytes),
+                },
+                Ok(Received::Nothing) => break,
+                Ok(Received::End) | Err(_) => break self.lose(end, now),
+            }
+        }
+    }
+
+    fn lose(&mut self, end: End, now: Duration) {
+        match end {
+            End::Admin => self.controller.connection_lost(now),
+            End::Io(at) => self.queues[at].queue.connection_lost(),
+        }
+    }
+}
+
+impl Connection {
+    fn new(link: LinkId) -> Self {
+        Self { link, connected: false, outgoing: Outgoing::default() }
+    }
+
+    fn flush<N: Net>(
+        &mut self,
+        net: &mut N,
+        pieces: &mut Vec<Bytes>,
+        next: impl FnMut(&mut Vec<Bytes>) -> Option<Transmit>,
+    ) -> io::Result<()> {
+        if !self.connected {
+            return Ok(());
+        }
+        match self.outgoing.flush(net, self.link, pieces, next) {
+            // What became of it is found by reading.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Closes it with the farewell that a peer gets which broke the protocol, or else without a word.
+    fn end<N: Net>(
+        &mut self,
+        net: &mut N,
+        is_violated: bool,
+        pieces: &mut Vec<Bytes>,
+        farewell: impl FnMut(&mut Vec<Bytes>) -> Option<Transmit>,
+    ) {
+        if is_violated && self.flush(net, pieces, farewell).is_ok() {
+            net.close(self.link);
+        } else {
+            net.abort(self.link);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! A host whose targets go and come back, over the kernel's TCP.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nvme_io::net::{KernelNet, Protocol};
+use nvme_io::{Host, HostConfig, HostError, PathChange, PathEvent, Server, Stopper};
+use nvme_tcp::command::{AnaState, BlockRange, IoCommand, Nqn};
+use nvme_tcp::host::{ControllerConfig, Finished, HostIdentity, Outcome, Policy, ReconnectPolicy, Request};
+use nvme_tcp::target::{AllowedHosts, MemoryStore, Namespace, Port, Subsystem, Target, TargetConfig};
+
+const NQN: &str = "nqn.2026-11.org.example:test";
+const BLOCK: usize = 4096;
+const BLOCKS: u64 = 64;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A target with a namespace of this UUID, in memory.
+fn target(uuid: u8) -> Arc<Target> {
+    let target = Target::new(TargetConfig::default()).unwrap();
+    let nqn = Nqn::new(NQN).unwrap();
+    let (serial, model) = ("1".to_owned(), "test".to_owned());
+    target.add_subsystem(Subsystem { nqn: nqn.clone(), serial, model, hosts: AllowedHosts::Any }).unwrap();
+    let store = Arc::new(MemoryStore::new(BLOCKS * BLOCK as u64));
+    let (nsid, block_size, group, read_only) = (1, BLOCK as u32, 1, false);
+    target.add_namespace(&nqn, Namespace { nsid, store, block_size, uuid: [uuid; 16], group, read_only }).unwrap();
+    target
+}
+
+/// A port of a target, served by a thread of its own until this is dropped.
+struct Served {
+    stopper: Stopper,
+    thread: Option<std::thread::JoinHandle<()>>,
+    address: SocketAddr,
+}
+
+impl Served {
+    /// Port 0 is any that is free.
+    fn start(target: &Arc<Target>, port: u16, address: SocketAddr) -> Self {
+        let mut server = Server::new(KernelNet::new(Protocol::Tcp).unwrap(), Arc::clone(target));
+        let address = server.listen(port, address).unwrap();
+        target.add_port(Port { id: port, address });
+        let stopper = server.stopper();
+        let thread = std::thread::spawn(move || server.run().unwrap());
+        Self { stopper, thread: Some(thread), address }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+const ANY: &str = "127.0.0.1:0";
+
+/// What the host told of its paths.
+type Log = Arc<Mutex<Vec<PathEvent>>>;
+
+fn config(addresses: &[SocketAddr]) -> HostConfig {
+    let host = Nqn::new("nqn.2026-11.org.example:host").unwrap();
+    let identity = HostIdentity { host_id: [7; 16], host, subsystem: Nqn::new(NQN).unwrap() };
+    let mut config = HostConfig::new(addresses[0], ControllerConfig::new(identity, 2));
+    config.addresses = addresses.to_vec();
+    config.reconnect = ReconnectPolicy {
+        first_delay: Duration::from_millis(20),
+        max_delay: Duration::from_millis(100),
+        ..config.reconnect
+    };
+    config
+}
+
+fn connect(config: HostConfig) -> (Host<KernelNet>, Log) {
+    let mut host = Host::connect(KernelNet::new(Protocol::Tcp).unwrap(), config, PATIENCE).unwrap();
+    let log = Log::default();
+    let told = Arc::clone(&log);
+    host.watch(move |event| told.lock().unwrap().push(event.clone()));
+    (host, log)
+}
+
+/// How often a path was lost, and how often it came back.
+fn losses_and_returns(log: &Log, address: SocketAddr) -> (usize, usize) {
+    let log = log.lock().unwrap();
+    let of = |wanted: fn(&PathChange) -> bool| {
+        log.iter().filter(|event| event.address == address && wanted(&event.change)).count()
+    };
+    (of(|change| matches!(change, PathChange::Lost { .. })), of(|change| matches!(change, PathChange::Live { .. })))
+}
+
+/// Reads and writes of blocks, no two of one block at a time, against a model of what they hold.
+struct Load {
+    model: Vec<u64>,
+    /// Of each block: None if nothing is under way, or what is written, or that it is read.
+    under_way: Vec<Option<Option<u64>>>,
+    random: u64,
+    next: u64,
+    done: usize,
+    resent: usize,
+}
+
+impl Load {
+    fn new() -> Self {
+        let (model, under_way) = (vec![0; BLOCKS as usize], vec![None; BLOCKS as usize]);
+        Self { model, under_way, random: 0x1234_5678_9abc_def1, next: 1, done: 0, resent: 0 }
+    }
+
+    fn content(value: u64) -> Bytes {
+        value.to_le_bytes().repeat(BLOCK / 8).into()
+    }
+
+    fn draw(&mut self, below: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % below
+    }
+
+    fn submit(&mut self, host: &mut Host<KernelNet>) {
+        for _ in 0..8 {
+            let (block, queue) = (self.draw(BLOCKS), self.draw(host.queues() as u64) as usize);
+            if self.under_way[block as usize].is_some() || host.room(queue) == 0 {
+                continue;
+            }
+            let range = BlockRange { start: block, count: 1 };
+            let (request, written) = if self.draw(2) == 0 {
+                let value = self.next;
+                self.next += 1;
+                let sqe = IoCommand::Write { range, force_unit_access: false }.to_sqe(1);
+                (Request::new(sqe, block).sending(Self::content(value)), Some(value))
+            } else {
+                let sqe = IoCommand::Read { range, force_unit_access: false }.to_sqe(1);
+                (Request::new(sqe, block).receiving(BLOCK as u32), None)
+            };
+            host.submit(queue, request).unwrap();
+            self.under_way[block as usize] = Some(written);
+        }
+    }
+
+    fn complete(&mut self, Finished { outcome, request, resent }: Finished<u64>) {
+        assert!(outcome.is_success(), "{outcome:?}");
+        let block = request.token as usize;
+        match self.under_way[block].take().expect("it ends once") {
+            Some(written) => self.model[block] = written,
+            None => assert_eq!(request.into_received().to_contiguous(), Self::content(self.model[block]), "{block}"),
+        }
+        self.done += 1;
+        self.resent += usize::from(resent > 0);
+    }
+
+    /// Runs until so many more commands have ended.
+    fn run(&mut self, host: &mut Host<KernelNet>, count: usize) {
+        let (end, started) = (self.done + count, Instant::now());
+        while self.done < end {
+            self.submit(host);
+            self.turn(host);
+            assert!(started.elapsed() < PATIENCE, "{} of {count} commands have not ended", end - self.done);
+        }
+    }
+
+    /// Waits for what is under way.
+    fn settle(&mut self, host: &mut Host<KernelNet>) {
+        let started = Instant::now();
+        while self.under_way.iter().any(Option::is_some) {
+            self.turn(host);
+            assert!(started.elapsed() < PATIENCE);
+        }
+    }
+
+    fn turn(&mut self, host: &mut Host<KernelNet>) {
+        host.turn(Some(Duration::from_millis(10))).unwrap();
+        for queue in 0..host.queues() {
+            while let Some(finished) = host.poll_finished(queue) {
+                self.complete(finished);
+            }
+        }
+    }
+}
+
+#[test]
+fn commands_outlive_the_loss_of_a_target() {
+    let target = target(1);
+    let mut served = Served::start(&target, 1, ANY.parse().unwrap());
+    let address = served.address;
+    let (mut host, log) = connect(config(&[address]));
+    let mut load = Load::new();
+    let rounds = 8;
+    for _ in 0..rounds {
+        load.run(&mut host, 300);
+        // With commands under way.
+        load.submit(&mut host);
+        drop(served);
+        load.submit(&mut host);
+        host.turn(Some(Duration::from_millis(30))).unwrap();
+        served = Served::start(&target, 1, address);
+    }
+    load.run(&mut host, 300);
+    load.settle(&mut host);
+    assert_eq!(losses_and_returns(&log, address), (rounds, rounds));
+    assert!(load.resent > 0, "commands were under way");
+    host.shutdown(PATIENCE).unwrap();
+    let started = Instant::now();
+    while target.controllers() > 0 {
+        assert!(started.elapsed() < PATIENCE, "the host leaves controllers behind");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_target_that_does_not_come_back_is_given_up() {
+    let target = target(1);
+    let served = Served::start(&target, 1, ANY.parse().unwrap());
+    let mut config = config(&[served.address]);
+    let patience = Duration::from_millis(300);
+    config.reconnect.loss_timeout = Some(patience);
+    let (mut host, log) = connect(config);
+    let address = served.address;
+    drop(served);
+    let flush = |token| Request::new(IoCommand::Flush.to_sqe(1), token);
+    for token in 0..3 {
+        host.submit(1, flush(token)).unwrap();
+    }
+    let lost = Instant::now();
+    let error = loop {
+        if let Err(error) = host.turn(None) {
+            break error;
+        }
+        assert!(host.poll_finished(1).is_none(), "it waits");
+    };
+    assert!((patience..PATIENCE).contains(&lost.elapsed()), "{:?}", lost.elapsed());
+    assert!(matches!(&error, HostError::GivenUp { reason, .. } if reason.contains("refused")), "{error}");
+    assert!(matches!(log.lock().unwrap().last().unwrap().change, PathChange::GivenUp { .. }));
+    let mut ended: Vec<u64> = std::iter::from_fn(|| host.poll_finished(1))
+        .inspect(|finished| assert!(matches!(finished.outcome, Outcome::Lost { .. })))
+        .map(|finished| finished.request.token)
+        .collect();
+    ended.sort_unstable();
+    assert_eq!(ended, [0, 1, 2]);
+    // Nothing waits for it any more, even if it is there.
+    let _served = Served::start(&target, 1, address);
+    host.submit(0, flush(7)).unwrap();
+    assert!(matches!(host.poll_finished(0).unwrap().outcome, Outcome::Lost { sent: false }));
+    assert!(matches!(host.execute(0, flush(8)), Err(HostError::GivenUp { .. })));
+}
+
+#[test]
+fn another_disk_is_not_taken_for_the_one_that_was_lost() {
+    let first = target(1);
+    let served = Served::start(&first, 1, ANY.parse().unwrap());
+    let (mut host, _log) = connect(config(&[served.address]));
+    let address = served.address;
+    drop(served);
+    let other = target(2);
+    let _served = Served::start(&other, 1, address);
+    let range = BlockRange { start: 0, count: 1 };
+    let sqe = IoCommand::Write { range, force_unit_access: false }.to_sqe(1);
+    let error = host.execute(0, Request::new(sqe, 0).sending(Bytes::from(vec![1; BLOCK]))).err().unwrap();
+    assert!(error.to_string().ends_with("namespace 1 is another disk than before"), "{error}");
+}
+
+#[test]
+fn two_paths_share_the_work_and_stand_in_for_each_other() {
+    for policy in Policy::ALL {
+        let target = target(1);
+        let mut served = [1, 2].map(|port| Some(Served::start(&target, port, ANY.parse().unwrap())));
+        let addresses = [0, 1].map(|at: usize| served[at].as_ref().unwrap().address);
+        let (mut host, log) = connect(HostConfig { policy, ..config(&addresses) });
+        assert_eq!(target.controllers(), 2);
+        let mut load = Load::new();
+        for round in 0..6 {
+            let (at, port) = (round % 2, round as u16 % 2 + 1);
+            load.run(&mut host, 200);
+            load.submit(&mut host);
+            drop(served[at].take());
+            load.run(&mut host, 200);
+            served[at] = Some(Served::start(&target, port, addresses[at]));
+            let started = Instant::now();
+            while losses_and_returns(&log, addresses[at]).1 <= round / 2 {
+                load.run(&mut host, 1);
+                assert!(started.elapsed() < PATIENCE, "{policy}: path {at} does not come back");
+            }
+            // The other one cannot be used for a while.
+            let other = port % 2 + 1;
+            target.set_ana_state(&Nqn::new(NQN).unwrap(), other, 1, AnaState::Inaccessible).unwrap();
+            load.run(&mut host, 200);
+            target.set_ana_state(&Nqn::new(NQN).unwrap(), other, 1, AnaState::Optimized).unwrap();
+        }
+        load.settle(&mut host);
+        for address in addresses {
+            assert_eq!(losses_and_returns(&log, address), (3, 3), "{policy}");
+        }
+        host.shutdown(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn one_of_two_paths_is_enough_to_begin() {
+    let target = target(1);
+    let served = Served::start(&target, 1, ANY.parse().unwrap());
+    let late = std::net::TcpListener::bind(ANY).unwrap().local_addr().unwrap();
+    let (mut host, log) = connect(config(&[late, served.address]));
+    let absent = log.lock().unwrap()[0].clone();
+    assert!(absent.address == late && matches!(absent.change, PathChange::Failed { .. }), "{absent:?}");
+    assert_eq!(host.controllers().map(|(address, _)| address).collect::<Vec<_>>(), [served.address]);
+    let mut load = Load::new();
+    load.run(&mut host, 100);
+    let _late = Served::start(&target, 2, late);
+    let started = Instant::now();
+    while losses_and_returns(&log, late) != (0, 1) {
+        load.run(&mut host, 1);
+        assert!(started.elapsed() < PATIENCE);
+    }
+    // To the policy it is the nearest.
+    drop(served);
+    load.run(&mut host, 100);
+    load.settle(&mut host);
+}

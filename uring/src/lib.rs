@@ -1,0 +1,14 @@
+//! File I/O over `io_uring`, one [`Ring`] per thread.
+//!
+//! A [`Request`] brings its file and its [`Buffer`] along, and both belong to the ring until the kernel is done with them: whatever becomes of whoever
+//! asked, nothing is read into memory that something else uses by then. All unsafe code of storage is here.
+//!
+//! Buffers are cut from a [`Memory`] of fixed size, aligned for direct I/O and, where the limit on locked memory allows, registered with the kernel, which
+//! then need not map them for each request.
+#![deny(rustdoc::broken_intra_doc_links)]
+
+mod memory;
+mod ring;
+
+pub use memory::{ALIGNMENT, Buffer, Memory};
+pub use ring::{Action, Done, Request, Ring, RingError};
