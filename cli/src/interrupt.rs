@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 use std::os::fd::{IntoRawFd, OwnedFd};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::failure::Failure;
 
@@ -13,20 +13,37 @@ static PIPE: AtomicI32 = AtomicI32::new(-1);
 /// Set from the arrival of the signal.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// What to do before leaving, newest first.
-static CLEANUPS: Mutex<Vec<Box<dyn FnOnce() + Send>>> = Mutex::new(Vec::new());
+/// What to do before leaving.
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { installed: false, cleanups: Vec::new() });
+
+struct Registry {
+    /// Whether signals are caught.
+    installed: bool,
+    /// The newest is the last.
+    cleanups: Vec<Box<dyn FnOnce() + Send>>,
+}
 
 /// Runs `cleanup` when SIGINT, SIGTERM or SIGHUP arrives, before the process leaves.
 ///
-/// Several may be registered; they run in reverse order. A second signal leaves at once.
+/// Several may be registered; they run in reverse order. A second signal leaves at once. Whoever comes after a signal
+/// sleeps for ever: nothing may be begun that would not be cleaned up.
 pub(crate) fn on_interrupt(cleanup: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    let first = {
-        let mut cleanups = CLEANUPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        cleanups.push(Box::new(cleanup));
-        PIPE.load(Ordering::Acquire) < 0
-    };
-    let installed = if first { install() } else { Ok(()) };
-    installed.map_err(|error| Failure::io("cannot handle signals", &error))
+    let mut registry = registry();
+    if INTERRUPTED.load(Ordering::Acquire) {
+        drop(registry);
+        yield_to_interrupt();
+        return Ok(());
+    }
+    if !registry.installed {
+        install().map_err(|error| Failure::io("cannot handle signals", &error))?;
+        registry.installed = true;
+    }
+    registry.cleanups.push(Box::new(cleanup));
+    Ok(())
+}
+
+fn registry() -> MutexGuard<'static, Registry> {
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sleeps for ever if the process is being interrupted: what the cleaning up breaks is not worth reporting, and the
@@ -76,8 +93,11 @@ fn wait(pipe: OwnedFd) {
     if std::fs::File::from(pipe).read_exact(&mut number).is_err() {
         return;
     }
-    INTERRUPTED.store(true, Ordering::Release);
-    let cleanups = std::mem::take(&mut *CLEANUPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let cleanups = {
+        let mut registry = registry();
+        INTERRUPTED.store(true, Ordering::Release);
+        std::mem::take(&mut registry.cleanups)
+    };
     for cleanup in cleanups.into_iter().rev() {
         cleanup();
     }

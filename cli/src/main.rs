@@ -14,6 +14,7 @@ mod perf;
 mod progress;
 mod sim;
 mod ss;
+mod undo;
 
 use std::io::Write;
 use std::process::ExitCode;

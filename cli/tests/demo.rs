@@ -5,8 +5,10 @@
 mod common;
 
 use std::process::Command;
+use std::time::Instant;
 
-use common::{Background, assert_success, last_json, mptcp, run, wait_until};
+use common::{Background, PATIENCE, assert_success, last_json, mptcp, run, wait_until};
+use rustix::process::Signal;
 
 /// What a demonstration by process `pid` leaves behind.
 fn remains(pid: u32) -> Vec<String> {
@@ -46,12 +48,29 @@ fn an_interrupted_demonstration_cleans_up() {
     let demo = Background::start(&mut mptcp(["demo", "--kernel", "--size", "4G"]));
     let pid = demo.id();
     wait_until("the demonstration has begun", || !remains(pid).is_empty());
-    let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    demo.signal(Signal::INT);
     let output = demo.output();
     assert_eq!(output.status.code(), Some(128 + 2));
     assert!(output.stderr.is_empty(), "{output:?}");
     assert_eq!(remains(pid), [""; 0]);
+}
+
+#[test]
+fn a_demonstration_interrupted_at_its_first_sign_cleans_up() {
+    for _ in 0..5 {
+        let demo = Background::start(&mut mptcp(["demo", "--kernel", "--size", "64M"]));
+        let pid = demo.id();
+        let scratch = std::env::temp_dir().join(format!("mptcp-demo-{pid}"));
+        let started = Instant::now();
+        // Without a pause: the signal has to come as early as it can.
+        while !scratch.exists() {
+            assert!(started.elapsed() < PATIENCE, "the demonstration does not begin");
+        }
+        demo.signal(Signal::INT);
+        let output = demo.output();
+        assert_eq!(output.status.code(), Some(128 + 2), "{output:?}");
+        assert_eq!(remains(pid), [""; 0]);
+    }
 }
 
 #[test]

@@ -63,11 +63,6 @@ impl Drop for Wires {
     }
 }
 
-fn signal(process: &Background, signal: Signal) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, signal).unwrap();
-}
-
 fn counter(file: &str, name: &str) -> u64 {
     let counters: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     counters[name].as_u64().unwrap_or_else(|| panic!("there is no counter {name} in {counters}"))
@@ -264,11 +259,11 @@ fn a_sender_waits_for_a_receiver_that_is_slow_to_acknowledge() {
     let arrived = || std::fs::metadata(&at_server).is_ok_and(|file| file.len() == first.len() as u64);
     wait_until("the first part is there", arrived);
     // The last part is handed over, and for longer than anything waits at the end of a process nobody takes it.
-    signal(&server, Signal::STOP);
+    server.signal(Signal::STOP);
     input.write_all(last).unwrap();
     drop(input);
     std::thread::sleep(Duration::from_secs(14));
-    signal(&server, Signal::CONT);
+    server.signal(Signal::CONT);
     assert_success(&client.output());
     assert_success(&server.output());
     assert!(std::fs::read(at_server).unwrap() == bytes, "the server received other bytes");
@@ -340,7 +335,7 @@ fn an_interrupted_end_tells_its_peer_and_cleans_up() {
         last_json(&shown.stdout)["connections"][0]["state"].is_string()
     };
     wait_until("the connection is open", connected);
-    signal(&server, Signal::INT);
+    server.signal(Signal::INT);
     let server = server.output();
     assert_eq!(server.status.code(), Some(128 + 2), "{server:?}");
     assert!(server.stderr.is_empty(), "{server:?}");

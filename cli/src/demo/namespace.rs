@@ -2,26 +2,23 @@
 
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::failure::{Failure, plain};
-use crate::interrupt::on_interrupt;
+use crate::undo::Undo;
 
 /// A network namespace that is removed at the end, with everything in it.
 pub(super) struct Namespace {
     name: String,
-    /// Whether it has been removed: by the end of this, or because the process was interrupted.
-    removed: Arc<Mutex<bool>>,
+    _removal: Undo,
 }
 
 impl Namespace {
     /// Makes one for this process.
     pub(super) fn create() -> Result<Self, Failure> {
         let name = format!("mptcp-demo-{}", std::process::id());
-        ip(&["netns", "add", &name])?;
-        let removed = Arc::new(Mutex::new(false));
-        let namespace = Self { name: name.clone(), removed: Arc::clone(&removed) };
-        on_interrupt(move || remove(&name, &removed))?;
+        let doomed = name.clone();
+        let ((), removal) = Undo::after(|| ip(&["netns", "add", &name]), move || remove(&doomed))?;
+        let namespace = Self { name, _removal: removal };
         namespace.ip(&["link", "set", "lo", "up"])?;
         Ok(namespace)
     }
@@ -65,17 +62,7 @@ impl Namespace {
     }
 }
 
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        remove(&self.name, &self.removed);
-    }
-}
-
-fn remove(name: &str, removed: &Mutex<bool>) {
-    let mut removed = removed.lock().unwrap_or_else(PoisonError::into_inner);
-    if std::mem::replace(&mut *removed, true) {
-        return;
-    }
+fn remove(name: &str) {
     if let Err(failure) = ip(&["netns", "del", name]) {
         crate::complain(&failure);
     }

@@ -7,21 +7,22 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
+use crate::undo::Undo;
 
 /// A directory that is removed with everything in it at the end.
 pub(super) struct Scratch {
     dir: PathBuf,
+    _removal: Undo,
 }
 
 impl Scratch {
     /// Makes it.
     pub(super) fn new() -> Result<Self, Failure> {
         let dir = std::env::temp_dir().join(format!("mptcp-demo-{}", std::process::id()));
-        std::fs::create_dir(&dir).map_err(|error| Failure::file("make", &dir, &error))?;
-        let interrupted = dir.clone();
-        let scratch = Self { dir };
-        crate::interrupt::on_interrupt(move || remove(&interrupted))?;
-        Ok(scratch)
+        let make = || std::fs::create_dir(&dir).map_err(|error| Failure::file("make", &dir, &error));
+        let doomed = dir.clone();
+        let ((), removal) = Undo::after(make, move || remove(&doomed))?;
+        Ok(Self { dir, _removal: removal })
     }
 
     /// A name in it.
@@ -40,12 +41,6 @@ impl Scratch {
         };
         write().map_err(|error| Failure::file("write", &path, &error))?;
         Ok(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        remove(&self.dir);
     }
 }
 

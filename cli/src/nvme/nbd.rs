@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::human::bytes;
 use crate::interrupt::{on_interrupt, yield_to_interrupt};
 use crate::say;
+use crate::undo::Undo;
 
 /// Bytes of the longest name of an export that the protocol allows.
 const LONGEST_NAME: usize = 4096;
@@ -67,14 +68,11 @@ pub(super) fn run(args: &NbdArgs) -> Result<(), Failure> {
 
 fn serve<N: Net>(args: &NbdArgs, mut server: NbdServer<N>, socket: Option<&SocketFile>) -> Result<(), Failure> {
     let no_thread = |error: io::Error| Failure::io("cannot start a thread", &error);
-    let (stopper, path) = (server.stopper(), args.socket.clone());
+    let stopper = server.stopper();
     let (done, is_done) = mpsc::channel::<()>();
     on_interrupt(move || {
         stopper.stop();
         let _ = is_done.recv_timeout(FAREWELL);
-        if let Some(path) = path {
-            let _ = std::fs::remove_file(path);
-        }
     })?;
     let mut uris = Vec::new();
     for address in &args.listen {
@@ -83,7 +81,7 @@ fn serve<N: Net>(args: &NbdArgs, mut server: NbdServer<N>, socket: Option<&Socke
         uris.push(format!("nbd://{}/{}", listener.local_addr().map_err(refused)?, args.export_name));
         server.listen(listener).map_err(no_thread)?;
     }
-    if let Some(SocketFile { path, listener }) = socket {
+    if let Some(SocketFile { path, listener, .. }) = socket {
         let listener = listener.try_clone().map_err(|error| Failure::file("listen on", path, &error))?;
         uris.push(format!("nbd+unix:///{}?socket={}", args.export_name, path.display()));
         server.listen(listener).map_err(no_thread)?;
@@ -110,11 +108,12 @@ fn serve<N: Net>(args: &NbdArgs, mut server: NbdServer<N>, socket: Option<&Socke
 struct SocketFile {
     path: PathBuf,
     listener: UnixListener,
+    _removal: Undo,
 }
 
 impl SocketFile {
     fn bind(path: &Path) -> Result<Self, Failure> {
-        let listener = UnixListener::bind(path).map_err(|error| match error.kind() {
+        let refused = |error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => {
                 Failure::Runtime(format!("{} exists already; remove it, unless somebody listens there", path.display()))
             }
@@ -122,13 +121,11 @@ impl SocketFile {
                 Failure::Runtime(format!("cannot listen on {}: no such directory", path.display()))
             }
             _ => Failure::file("listen on", path, &error),
-        })?;
-        Ok(Self { path: path.to_owned(), listener })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        };
+        let (path, doomed) = (path.to_owned(), path.to_owned());
+        let bind = || UnixListener::bind(&path).map_err(refused);
+        let remove = move || drop(std::fs::remove_file(doomed));
+        let (listener, removal) = Undo::after(bind, remove)?;
+        Ok(Self { path, listener, _removal: removal })
     }
 }

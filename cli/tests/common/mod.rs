@@ -10,8 +10,10 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// Nothing in these tests takes nearly this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program under test with these arguments, its standard streams captured and no input.
 pub(crate) fn mptcp<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
@@ -27,6 +29,12 @@ impl Background {
     /// Starts it.
     pub(crate) fn start(command: &mut Command) -> Self {
         Self(Some(command.spawn().unwrap()))
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// Its process id.
