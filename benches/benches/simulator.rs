@@ -21,7 +21,7 @@ fn simulator(criterion: &mut Criterion) {
         ("mptcp", 4, 1, 2_000),
         ("mptcp", 4, 100, 2_000),
     ] {
-        let scenario = bottleneck(transport, links, flows, millis);
+        let scenario = bottleneck("native", transport, links, flows, millis);
         // The same in every run, so that the figure is packets per second.
         group.throughput(Throughput::Elements(effort(&scenario).packets));
         let name = if links == 1 { transport.to_owned() } else { format!("{transport}-{links}-subflows") };

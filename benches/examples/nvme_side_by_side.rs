@@ -2,7 +2,7 @@
 //!
 //! Each figure is what one core reaches that does everything: host, target, and what carries bytes between them.
 
-use mptcp_benches::{Backing, Carrier, Job, Kernel, LOADS, Load, Setup, Side, Wire, World, medians};
+use mptcp_benches::{Backing, Carrier, Job, Kernel, LOADS, Load, Setup, Side, TURNS, Wire, World, medians};
 use tcp_adapter::native::NativeStack;
 
 fn main() {
@@ -34,7 +34,7 @@ fn compare(name: &str, wire: Wire, load: Load) {
         side(load, stack(1, true)),
         side(load, stack(3, true)),
     ];
-    let rates = medians(&mut sides);
+    let rates = medians(TURNS, &mut sides);
     print!("{name:<36}");
     for (index, rate) in rates.iter().enumerate() {
         // Of one command at a time, what it takes is of interest.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use mptcp_benches::{Engine, Pair, Setup, Side, TcpSetup, Wire, World, medians};
+use mptcp_benches::{Engine, Pair, Setup, Side, TURNS, TcpSetup, Wire, World, medians};
 use mptcp_core::SchedulerKind;
 use tcp_adapter::native::NativeStack;
 use tcp_adapter::smoltcp::SmoltcpStack;
@@ -65,7 +65,7 @@ fn comparisons() -> Vec<(String, Comparison)> {
 }
 
 fn compare(name: &str, mut sides: Vec<Side>) {
-    let rates = medians(&mut sides);
+    let rates = medians(TURNS, &mut sides);
     println!("{name}");
     for (side, rate) in sides.iter().zip(&rates) {
         println!("    {:<32} {rate:>12.1} {:<8} {:.3}", side.name, side.unit, rate / rates[0]);

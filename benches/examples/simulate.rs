@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         eprintln!("usage: simulate {{tcp|mptcp}} LINKS FLOWS MILLISECONDS");
         return ExitCode::from(2);
     };
-    let scenario = bottleneck(&args[0], links, flows.into(), millis.into());
+    let scenario = bottleneck("native", &args[0], links, flows.into(), millis.into());
     let start = processor_time();
     match run_for_figures(&scenario, 1) {
         Ok(outcome) => {

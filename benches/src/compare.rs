@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Turns of each side.
-const TURNS: usize = 41;
+/// Turns of a few milliseconds for each side, after which medians hardly move.
+pub const TURNS: usize = 41;
 
 /// One side of a comparison.
 pub struct Side {
@@ -15,7 +15,7 @@ pub struct Side {
     pub amount: f64,
     /// What is counted.
     pub unit: &'static str,
-    /// One turn, of a few milliseconds.
+    /// One turn.
     pub turn: Box<dyn FnMut()>,
 }
 
@@ -26,10 +26,10 @@ impl Side {
     }
 }
 
-/// Takes turns between the sides: how much each does in a second of the thread's time, as the median of its turns.
-pub fn medians(sides: &mut [Side]) -> Vec<f64> {
+/// Lets each side have so many turns in alternation: how much each does in a second of the thread's time, as the median of its turns.
+pub fn medians(turns: usize, sides: &mut [Side]) -> Vec<f64> {
     let mut times = vec![Vec::new(); sides.len()];
-    for _ in 0..TURNS {
+    for _ in 0..turns {
         for (side, times) in sides.iter_mut().zip(&mut times) {
             let before = thread_time();
             (side.turn)();

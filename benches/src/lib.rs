@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+mod bare;
 mod compare;
 mod engine;
 mod nvme;
@@ -15,7 +16,8 @@ mod simulation;
 mod stream;
 mod world;
 
-pub use compare::{Side, medians};
+pub use bare::bare_smoltcp;
+pub use compare::{Side, TURNS, medians};
 pub use engine::{Engine, TcpSetup};
 pub use nvme::{Backing, Carrier, Job, Kernel, LOADS, Load};
 pub use pair::Pair;

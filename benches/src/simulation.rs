@@ -7,11 +7,12 @@ use mptcp_sim::scenario::Scenario;
 /// # Panics
 /// No `links`.
 #[expect(clippy::expect_used, reason = "the text below is a sound scenario")]
-pub fn bottleneck(transport: &str, links: u32, flows: u64, millis: u64) -> Scenario {
+pub fn bottleneck(stack: &str, transport: &str, links: u32, flows: u64, millis: u64) -> Scenario {
     // What a flow's share of the link can use and more; smoltcp allocates all of it.
     let buffer = (16 << 20) / flows.clamp(4, 256);
     let mut text = format!(
-        "[hosts.client]\nrecv_buffer = {buffer}\nsend_buffer = {buffer}\n\
+        "[tcp]\nstack = \"{stack}\"\n\
+         [hosts.client]\nrecv_buffer = {buffer}\nsend_buffer = {buffer}\n\
          [hosts.server]\nrecv_buffer = {buffer}\nsend_buffer = {buffer}\n"
     );
     for link in 0..links {

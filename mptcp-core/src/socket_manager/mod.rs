@@ -185,7 +185,9 @@ impl SocketManager {
     /// Acts on what happened since the last call.
     pub(crate) fn process(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
         self.expire(now, tcp);
-        self.settle_all(now, tcp);
+        if !self.dirty.is_empty() || self.shared.shares.is_some() {
+            self.settle_all(now, tcp);
+        }
     }
 
     /// Takes what TCP tells, and does what is due.

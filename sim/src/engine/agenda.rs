@@ -8,22 +8,33 @@ use tcp_adapter::Instant;
 /// A tournament: setting a deadline costs O(log n), the earliest one is at hand.
 #[derive(Debug)]
 pub(crate) struct Agenda {
-    /// A heap-shaped tree: the winner of node `n` is the earlier of those of nodes `2n` and `2n + 1`; the leaves, from
+    /// A heap-shaped tree: the winner of node `n` is the lower of those of nodes `2n` and `2n + 1`; the leaves, from
     /// `width` on, are the slots.
-    winners: Vec<(Instant, u32)>,
+    winners: Vec<Entry>,
     width: usize,
 }
 
+/// A deadline in nanoseconds and, in the lower half, its slot: the order of entries is that in which they come.
+type Entry = u128;
+
 /// Later than anything that happens.
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+fn entry(at: Instant, slot: u64) -> Entry {
+    Entry::from(at.as_nanos()) << 64 | Entry::from(slot)
+}
+
+fn deadline(entry: Entry) -> Instant {
+    Instant::from_nanos((entry >> 64) as u64)
+}
 
 impl Agenda {
     /// So many slots without deadlines.
     pub(crate) fn new(slots: usize) -> Self {
         let width = slots.next_power_of_two().max(1);
-        let mut winners = vec![(NEVER, u32::MAX); 2 * width];
+        let mut winners = vec![Entry::MAX; 2 * width];
         for (slot, leaf) in (0..).zip(&mut winners[width..]) {
-            leaf.1 = slot;
+            *leaf = entry(NEVER, slot);
         }
         for node in (1..width).rev() {
             winners[node] = winners[2 * node];
@@ -34,38 +45,26 @@ impl Agenda {
     /// Sets or clears the deadline of a slot.
     pub(crate) fn set(&mut self, slot: usize, at: Option<Instant>) {
         let mut node = self.width + slot;
-        let at = at.unwrap_or(NEVER);
-        if self.winners[node].0 == at {
-            return;
-        }
-        let mut winner = (at, self.winners[node].1);
-        self.winners[node] = winner;
-        while node > 1 {
-            let rival = self.winners[node ^ 1];
-            // Of equal ones the left: its slots are the lower ones.
-            let is_right = node % 2 == 1;
-            if rival.0 < winner.0 || (is_right && rival.0 == winner.0) {
-                winner = rival;
-            }
+        let mut winner = entry(at.unwrap_or(NEVER), slot as u64);
+        // What has not changed here changes nothing above.
+        while std::mem::replace(&mut self.winners[node], winner) != winner && node > 1 {
+            winner = winner.min(self.winners[node ^ 1]);
             node /= 2;
-            // What has not changed here changes nothing above.
-            if std::mem::replace(&mut self.winners[node], winner) == winner {
-                break;
-            }
         }
     }
 
     /// Brings the deadline of a slot forward.
     pub(crate) fn hurry(&mut self, slot: usize, at: Instant) {
-        if self.winners[self.width + slot].0 > at {
+        if deadline(self.winners[self.width + slot]) > at {
             self.set(slot, Some(at));
         }
     }
 
     /// The earliest deadline and its slot.
     pub(crate) fn next(&self) -> Option<(Instant, usize)> {
-        let (at, slot) = self.winners[1];
-        (at < NEVER).then_some((at, slot as usize))
+        let first = self.winners[1];
+        let at = deadline(first);
+        (at < NEVER).then_some((at, first as u64 as usize))
     }
 }
 

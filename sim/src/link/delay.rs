@@ -233,7 +233,7 @@ impl DelaySampler {
 
     /// The delay of all packets, if they have the same.
     pub(super) fn constant(&self) -> Option<Duration> {
-        (self.model.jitter == Jitter::None).then_some(self.model.base)
+        matches!(self.model.jitter, Jitter::None).then_some(self.model.base)
     }
 
     /// The delay of a packet that is sent at `now`.

@@ -64,14 +64,6 @@ struct Sending {
     until: Instant,
 }
 
-/// What is due next inside a pipe; of things at the same time, the one that comes first here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    Sent,
-    Dequeue,
-    Arrival,
-}
-
 impl Pipe {
     /// A link that is up and empty. Its random streams begin with `name`, which no other pipe of the run may have.
     ///
@@ -127,12 +119,16 @@ impl Pipe {
 
     /// When [`Pipe::handle_timeout`] may have something to say; never if the pipe is empty.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let (at, due) = self.next_due()?;
-        let sent = due == Due::Sent && !self.queue.drops_late() && !self.reorder.is_possible();
-        match self.delay.constant().filter(|_| sent) {
+        let transmitter = match (&self.sending, self.delay.constant()) {
             // Nothing comes out before what is being sent has travelled, or another packet arrives.
-            Some(delay) => Some(self.line.next().map_or(at + delay, |arrival| arrival.min(at + delay))),
-            None => Some(at),
+            (Some(sending), Some(delay)) if !self.queue.drops_late() && !self.reorder.is_possible() => {
+                Some(sending.until + delay)
+            }
+            _ => self.transmitter_due(),
+        };
+        match (transmitter, self.line.next()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
         }
     }
 
@@ -306,28 +302,30 @@ impl Pipe {
         self.line.push(at, packet);
     }
 
-    fn next_due(&self) -> Option<(Instant, Due)> {
-        let transmitter = match &self.sending {
-            Some(sending) => Some((sending.until, Due::Sent)),
-            None if self.queue.packets() > 0 => Some((self.serializer.ready(self.clock), Due::Dequeue)),
+    /// When the transmitter does something next: ends a transmission, or begins one.
+    fn transmitter_due(&self) -> Option<Instant> {
+        match &self.sending {
+            Some(sending) => Some(sending.until),
+            None if self.queue.packets() > 0 => Some(self.serializer.ready(self.clock)),
             None => None,
-        };
-        let arrival = self.line.next().map(|at| (at, Due::Arrival));
-        match (transmitter, arrival) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
         }
     }
 
-    /// Does what is due until `now`, each thing at its own time.
+    /// Does what is due until `now`, each thing at its own time. Of things at the same time the transmitter's come first.
     fn advance(&mut self, now: Instant, out: &mut Output) {
-        while let Some((at, due)) = self.next_due().filter(|(at, _)| *at <= now) {
-            self.clock = self.clock.max(at);
-            self.acted_at = at;
-            match due {
-                Due::Sent => self.finish_sending(at),
-                Due::Dequeue => self.begin_sending(at, out),
-                Due::Arrival => {
+        loop {
+            let arrival = self.line.next().filter(|at| *at <= now);
+            match self.transmitter_due() {
+                Some(at) if at <= arrival.unwrap_or(now) => {
+                    self.act(at);
+                    match self.sending.take() {
+                        Some(Sending { packet, .. }) => self.finish_sending(at, packet),
+                        None => self.begin_sending(at, out),
+                    }
+                }
+                _ => {
+                    let Some(at) = arrival else { break };
+                    self.act(at);
                     if let Some(packet) = self.line.pop() {
                         self.fates(out).deliver(packet);
                     }
@@ -335,6 +333,12 @@ impl Pipe {
             }
         }
         self.clock = self.clock.max(now);
+    }
+
+    /// Something moves at this time.
+    fn act(&mut self, at: Instant) {
+        self.clock = self.clock.max(at);
+        self.acted_at = at;
     }
 
     fn begin_sending(&mut self, now: Instant, out: &mut Output) {
@@ -345,8 +349,7 @@ impl Pipe {
         self.sending = Some(Sending { packet, until });
     }
 
-    fn finish_sending(&mut self, now: Instant) {
-        let Some(Sending { packet, .. }) = self.sending.take() else { return };
+    fn finish_sending(&mut self, now: Instant, packet: Packet) {
         if self.reorder.overtakes() {
             self.stats.reordered += 1;
             self.line.push(now, packet);

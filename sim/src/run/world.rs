@@ -118,6 +118,9 @@ impl World {
 
     /// Gives packets to the hosts that they have reached.
     fn hand_over(&mut self) {
+        if self.arrivals.is_empty() {
+            return;
+        }
         let first = self.network.slots() + 1;
         for Arrival { host, interface, packet } in self.arrivals.drain(..) {
             self.hosts[host].receive(self.now, interface, self.boxes.unpack(packet.frame));
