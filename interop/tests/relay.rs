@@ -25,6 +25,7 @@ fn lab(conditions: &[&str]) -> (Lab, Relay) {
 
 /// Packets that were answered, and the least round-trip time in milliseconds.
 fn ping(lab: &Lab, path: usize, options: &str) -> (u64, f64) {
+    interop::tools::require(&["ping"]).unwrap();
     let addr = kernel_addr(Family::V4, path);
     // It fails if nothing is answered, and tells by its code if anything is not.
     let mut command = lab.topology.stack().command("ping");

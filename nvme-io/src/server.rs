@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use nvme_tcp::target::{Backends, Connection, ConnectionSettings, ConnectionState, Store, Target};
+use nvme_tcp::target::{Backends, Connection, ConnectionSettings, ConnectionState, Store, Subscription, Target};
 use uring::Ring;
 
 use crate::Stopper;
@@ -45,6 +45,8 @@ pub struct Server<N: Net> {
     pieces: Vec<Bytes>,
     most_connections: usize,
     stopper: Stopper,
+    /// To changes of the target.
+    _subscription: Subscription,
 }
 
 /// What the thread does I/O with.
@@ -90,8 +92,9 @@ impl<N: Net> Server<N> {
     /// No connections yet.
     pub fn new(net: N, target: Arc<Target>) -> Self {
         let waker = net.waker();
-        target.subscribe(move || waker.wake());
+        let subscription = target.subscribe(move || waker.wake());
         Self {
+            _subscription: subscription,
             stopper: Stopper::new(net.waker()),
             net,
             ring: None,

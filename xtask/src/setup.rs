@@ -8,7 +8,7 @@ use crate::steps::{StepError, step};
 
 /// Packages of Debian and its relatives, by what they are for.
 const PACKAGES: [(&str, &[&str]); 4] = [
-    ("paths and their instruments", &["iproute2", "ethtool", "tshark", "wireshark-common"]),
+    ("paths and their instruments", &["iproute2", "iputils-ping", "ethtool", "tshark", "wireshark-common"]),
     ("peers", &["python3", "iperf3", "mptcpize"]),
     ("disks and who uses them", &["nvme-cli", "fio", "libnbd-bin", "qemu-utils", "e2fsprogs"]),
     ("the guests' kernel", &["gcc", "make", "flex", "bison", "bc", "binutils", "libc6-dev", "xz-utils", "tar", "dpkg"]),

@@ -24,6 +24,9 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 /// What the controller is told of keep-alive unless the user says otherwise.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// In seconds: the protocol has 32 bits for the milliseconds.
+const LONGEST_KEEP_ALIVE: u64 = u32::MAX as u64 / 1000;
+
 /// For who asks a few questions and leaves: a connection that is lost is not made again.
 const BRIEF: ReconnectPolicy = ReconnectPolicy {
     first_delay: Duration::ZERO,
@@ -70,7 +73,7 @@ pub(super) struct SubsystemOptions {
     #[arg(short = 'Q', long, value_name = "N", default_value = "128", value_parser = clap::value_parser!(u32).range(2..=4096))]
     queue_size: u32,
     /// Seconds after which the controller may give up a silent host; 0 for never [default: 5; 0 where a file or pipe may be waited for]
-    #[arg(short = 'k', long, value_name = "SECONDS")]
+    #[arg(short = 'k', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=LONGEST_KEEP_ALIVE))]
     keep_alive_tmo: Option<u64>,
     #[command(flatten)]
     host: HostOptions,

@@ -3,6 +3,7 @@
 mod config;
 mod connect;
 mod copy;
+mod crew;
 mod host;
 mod look;
 mod nbd;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use nvme_io::net::{Net, StackNet};
-use nvme_io::{Memory, Ring, Server, Stopper};
+use nvme_io::{Memory, Ring, Server};
 use nvme_tcp::target::{Port, Target, TargetConfig};
 
 use super::config::{BackendIo, Config, NamespaceConfig, SubsystemConfig, default_block_size};
+use super::crew::Crew;
 use super::host::kernel_net;
 use super::store::StoreSpec;
 use crate::failure::Failure;
@@ -69,7 +70,7 @@ pub(super) fn run(args: &TargetArgs) -> Result<(), Failure> {
     let how = if rings.is_empty() { "read and written by the thread that serves them" } else { "io_uring" };
     told.iter_mut().for_each(|line| *line = format!("{line}, {how}"));
     let mut rings = rings.into_iter();
-    let mut threads = Vec::new();
+    let mut crew = Crew::default();
     for index in 0..args.threads {
         let (first, ring) = (index == 0, rings.next());
         match args.network.carrier(Role::Server)? {
@@ -78,7 +79,7 @@ pub(super) fn run(args: &TargetArgs) -> Result<(), Failure> {
                     make_sure_of(sockets, &config.listen)?;
                 }
                 let net = kernel_net(sockets)?.sharing_ports();
-                threads.push(start(net, &target, &mut config.listen, first, ring)?)
+                start(&mut crew, net, &target, &mut config.listen, first, ring)?;
             }
             Carrier::Stack(_) if !first => {
                 return Err(Failure::Usage(
@@ -86,18 +87,14 @@ pub(super) fn run(args: &TargetArgs) -> Result<(), Failure> {
                 ));
             }
             Carrier::Stack(engine) => {
-                threads.push(start(StackNet::new(*engine), &target, &mut config.listen, first, ring)?)
+                start(&mut crew, StackNet::new(*engine), &target, &mut config.listen, first, ring)?;
             }
         }
     }
     told.iter().for_each(|line| say(line));
-    let stoppers: Vec<Stopper> = threads.iter().map(|(stopper, _)| stopper.clone()).collect();
-    on_interrupt(move || stoppers.iter().for_each(Stopper::stop))?;
-    for (_, thread) in threads {
-        let result = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        result.map_err(|error| Failure::io("the target has failed", &error))?;
-    }
-    Ok(())
+    let stop = crew.stopper();
+    on_interrupt(move || stop.stop())?;
+    crew.join().map_err(|error| Failure::io("the target has failed", &error))
 }
 
 /// Makes sure that nobody else listens there. Threads share their ports, and would share them with another target of this user too, to which a part of the
@@ -114,15 +111,14 @@ fn no_listener(address: &SocketAddr, error: &std::io::Error) -> Failure {
     Failure::io(format_args!("cannot listen on {address}"), error)
 }
 
-type Served = (Stopper, std::thread::JoinHandle<std::io::Result<()>>);
-
 fn start<N: Net + Send + 'static>(
+    crew: &mut Crew,
     net: N,
     target: &Arc<Target>,
     listen: &mut [SocketAddr],
     first: bool,
     ring: Option<Ring>,
-) -> Result<Served, Failure> {
+) -> Result<(), Failure> {
     let mut server = Server::new(net, Arc::clone(target));
     if let Some(ring) = ring {
         server = server.with_ring(ring);
@@ -138,8 +134,8 @@ fn start<N: Net + Send + 'static>(
         }
     }
     let stopper = server.stopper();
-    let thread = std::thread::Builder::new().name("nvme-target".to_owned()).spawn(move || server.run());
-    Ok((stopper, thread.map_err(|error| Failure::io("cannot start a thread", &error))?))
+    let stop = move || stopper.stop();
+    crew.start(stop, move || server.run()).map_err(|error| Failure::io("cannot start a thread", &error))
 }
 
 /// A ring for each thread, or none if the threads are to do I/O themselves.

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use nvme_tcp::target::{Subscribers, Subscription};
+
 use crate::net::Waker;
 
 /// Set while an operation is alone, or is to be; below are the operations that are not.
@@ -15,7 +17,9 @@ const ALONE: u64 = 1 << 63;
 pub(super) struct Gate {
     state: AtomicU64,
     /// Threads that must not sleep until they are let in.
-    waiters: Mutex<Vec<Waker>>,
+    pollers: Subscribers,
+    /// Held by those that sleep while they look, and by whoever tells them.
+    sleepers: Mutex<()>,
     changed: Condvar,
 }
 
@@ -42,8 +46,8 @@ impl Gate {
     }
 
     /// Has a thread woken whenever it may be let in after it was not.
-    pub(super) fn subscribe(&self, waker: Waker) {
-        self.waiters().push(waker);
+    pub(super) fn subscribe(&self, waker: Waker) -> Subscription {
+        self.pollers.subscribe(move || waker.wake())
     }
 
     /// Waits until `attempt` succeeds, for threads that do one thing after the other.
@@ -55,21 +59,21 @@ impl Gate {
             }
             // Whoever opens the gate takes the lock before it says so: from here on nothing is missed.
             guard = Some(match guard {
-                None => self.waiters(),
+                None => self.sleepers(),
                 Some(guard) => self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
             });
         }
     }
 
     fn tell(&self) {
-        let waiters = self.waiters();
-        waiters.iter().for_each(Waker::wake);
+        self.pollers.tell();
+        let sleepers = self.sleepers();
         self.changed.notify_all();
+        drop(sleepers);
     }
 
-    /// Nothing is lost by a thread that has panicked: it was pushing or reading.
-    fn waiters(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sleepers(&self) -> MutexGuard<'_, ()> {
+        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

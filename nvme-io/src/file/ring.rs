@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use nvme_tcp::Blocks;
 use nvme_tcp::command::StatusCode;
-use nvme_tcp::target::{Backend, Completion, Operation, Token};
+use nvme_tcp::target::{Backend, Completion, Operation, Subscription, Token};
 use uring::{Done, Request, Ring};
 
 use super::gate::Pass;
@@ -50,6 +50,8 @@ struct OpenFile {
     done: VecDeque<Completion>,
     /// Nobody will fetch anything more.
     closed: bool,
+    /// To the gate of the file.
+    _subscription: Subscription,
 }
 
 /// Why a file's next operation does not begin.
@@ -86,13 +88,14 @@ impl FileRing {
     pub fn open(&self, store: &FileStore) -> Box<dyn Backend> {
         let inner = &mut *self.0.borrow_mut();
         let shared = Arc::clone(&store.shared);
-        shared.gate.subscribe(inner.waker.clone());
+        let subscription = shared.gate.subscribe(inner.waker.clone());
         let file = inner.files.iter().position(Option::is_none).unwrap_or_else(|| {
             inner.files.push(None);
             inner.files.len() - 1
         });
         let (waiting, done) = (VecDeque::new(), VecDeque::new());
-        inner.files[file] = Some(OpenFile { shared, waiting, running: 0, done, closed: false });
+        inner.files[file] =
+            Some(OpenFile { shared, waiting, running: 0, done, closed: false, _subscription: subscription });
         Box::new(RingBackend { ring: self.clone(), file })
     }
 

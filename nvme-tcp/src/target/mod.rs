@@ -57,6 +57,7 @@ mod logs;
 mod queue;
 mod registry;
 mod reservations;
+mod subscribers;
 mod subsystem;
 #[cfg(test)]
 mod tests;
@@ -68,4 +69,5 @@ pub use backend::{
 pub use config::{SuccessPolicy, TargetConfig, TargetError};
 pub use connection::{CloseReason, Connection, ConnectionSettings, ConnectionState};
 pub use registry::{Port, Referral, Target};
+pub use subscribers::{Subscribers, Subscription};
 pub use subsystem::{AllowedHosts, Credentials, Namespace, Subsystem};

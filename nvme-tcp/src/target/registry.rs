@@ -9,6 +9,7 @@ use super::association::Association;
 use super::backend::{Store, StoreId};
 use super::discovery::Catalogue;
 use super::reservations::Reservations;
+use super::subscribers::{Subscribers, Subscription};
 use super::subsystem::{AllowedHosts, Attached, MAX_ANA_GROUPS, MAX_NAMESPACES, Namespace, Subsystem, View};
 use super::{TargetConfig, TargetError};
 use crate::auth::Responder;
@@ -24,10 +25,8 @@ pub struct Target {
     config: TargetConfig,
     generation: AtomicU64,
     state: Mutex<State>,
-    subscribers: Mutex<Vec<Subscriber>>,
+    subscribers: Subscribers,
 }
-
-type Subscriber = Box<dyn Fn() + Send + Sync>;
 
 /// A port: an address that hosts connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +94,7 @@ impl Target {
             config,
             generation: AtomicU64::new(0),
             state: Mutex::default(),
-            subscribers: Mutex::default(),
+            subscribers: Subscribers::default(),
         }))
     }
 
@@ -110,8 +109,8 @@ impl Target {
     }
 
     /// Has `wake` called after each change of the [`generation`](Self::generation), from the thread that made it. It must not call the target.
-    pub fn subscribe(&self, wake: impl Fn() + Send + Sync + 'static) {
-        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(wake));
+    pub fn subscribe(&self, wake: impl Fn() + Send + Sync + 'static) -> Subscription {
+        self.subscribers.subscribe(wake)
     }
 
     /// Adds a subsystem without namespaces.
@@ -386,9 +385,7 @@ impl Target {
     /// Has all connections look again.
     pub(super) fn announce(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
-        for wake in &*self.subscribers.lock().unwrap_or_else(PoisonError::into_inner) {
-            wake();
-        }
+        self.subscribers.tell();
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {

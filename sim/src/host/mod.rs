@@ -329,6 +329,7 @@ fn stack_config(scenario: &Scenario, host: &scenario::Host) -> StackConfig {
         map_every_segment: scenario.mptcp.map_every_segment,
         scheduler,
         coupling: scenario.mptcp.coupling,
+        qos: scenario.qos,
         send_buffer: bytes(host.send_buffer),
         recv_buffer_initial: RECV_BUFFER_INITIAL.min(recv_buffer_max),
         recv_buffer_max,

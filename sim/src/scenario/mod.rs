@@ -57,6 +57,7 @@ mod loss;
 mod metric;
 mod middlebox;
 mod pace;
+mod qos;
 mod queue;
 mod section;
 mod settings;
@@ -69,6 +70,8 @@ mod units;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+
+use mptcp_core::Qos;
 
 pub use error::{At, ScenarioError, UnitError};
 pub use event::{Action, Change, DirectionChoice, Event};
@@ -110,6 +113,8 @@ pub struct Scenario {
     pub traffic: Vec<Traffic>,
     /// Multipath TCP.
     pub mptcp: Mptcp,
+    /// How the classes of traffic share what each host sends; `None`: nobody looks at classes.
+    pub qos: Option<Qos>,
     /// How long, and with which random numbers.
     pub run: Run,
     /// What the report shows.
@@ -144,7 +149,7 @@ impl PartialEq for Source {
 impl Eq for Source {}
 
 /// Sections, in the order in which they are printed.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "meta",
     "tcp",
     "hosts",
@@ -153,6 +158,7 @@ const SECTIONS: [&str; 13] = [
     "middlebox",
     "traffic",
     "mptcp",
+    "qos",
     "run",
     "report",
     "sweep",
@@ -311,6 +317,7 @@ impl Scenario {
             middleboxes: host::named(&mut root, "middlebox", middlebox::read_middlebox)?,
             traffic: root.blocks("traffic", traffic::read_traffic)?,
             mptcp: settings::read_mptcp(&mut root)?,
+            qos: qos::read_qos(&mut root)?,
             run: settings::read_run(&mut root)?,
             report: settings::read_report(&mut root)?,
             expect: root.blocks("expect", metric::read_expectation)?,

@@ -48,6 +48,7 @@ pub const SHIPPED: &[Shipped] = shipped![
     "two-paths",
     "asymmetric",
     "shared-bottleneck",
+    "classes",
     "failover",
     "flapping",
     "slow-path-trap",

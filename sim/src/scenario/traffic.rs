@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mptcp_core::TrafficClass;
+
 use super::error::ScenarioError;
 use super::field::{NONE, Text, tag, words};
 use super::file::NamedFile;
@@ -28,6 +30,8 @@ pub struct Traffic {
     pub start: Duration,
     /// When it stops if it has not ended; `None`: with the run.
     pub time: Option<Duration>,
+    /// What its bytes are to `[qos]` and to schedulers.
+    pub class: TrafficClass,
     /// What it sends.
     pub work: Work,
 }
@@ -212,11 +216,11 @@ const COMMON_KEYS: [&str; 9] = ["name", "kind", "from", "to", "transport", "path
 
 fn keys(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Bulk => &["direction", "bytes", "back"],
-        Kind::Request => &["request", "response", "depth", "think", "count"],
-        Kind::Paced => &["direction", "size", "rate", "phases"],
-        Kind::Message => &["direction", "size", "interval", "deadline", "count"],
-        Kind::Trace => &["direction", "file"],
+        Kind::Bulk => &["direction", "bytes", "back", "class"],
+        Kind::Request => &["request", "response", "depth", "think", "count", "class"],
+        Kind::Paced => &["direction", "size", "rate", "phases", "class"],
+        Kind::Message => &["direction", "size", "interval", "deadline", "count", "class"],
+        Kind::Trace => &["direction", "file", "class"],
         Kind::Nvme => &["block", "depth", "read", "pattern", "size", "count", "policy", "timeout"],
     }
 }
@@ -250,8 +254,21 @@ pub(crate) fn read_traffic(cx: &mut Context, node: &mut Node, path: &str) -> Res
         connections: section.count("connections", 1, 1..=1_000_000)?,
         start: section.get("start", "0s")?,
         time: section.get_if("time", NONE, r#"a time above 0, or "none""#, above_zero)?,
+        class: read_class(&mut section, kind, transport)?,
         work: read_work(&mut section, kind, transport)?,
     })
+}
+
+/// The ends of NVMe say of each PDU what it is, and datagrams are not the stack's.
+fn read_class(section: &mut Section<'_>, kind: Kind, transport: Transport) -> Result<TrafficClass, ScenarioError> {
+    if kind == Kind::Nvme {
+        return Ok(TrafficClass::default());
+    }
+    let class = section.get("class", TrafficClass::default().name())?;
+    if transport == Transport::Udp && class != TrafficClass::default() {
+        return Err(section.invalid("class", r#""bulk" with transport = "udp", which has no classes"#));
+    }
+    Ok(class)
 }
 
 fn read_work(section: &mut Section<'_>, kind: Kind, transport: Transport) -> Result<Work, ScenarioError> {

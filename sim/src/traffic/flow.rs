@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mptcp_core::{CloseReason, ConnConfig, ConnId, Event, ListenConfig, Recv};
+use mptcp_core::{CloseReason, ConnConfig, ConnId, Event, ListenConfig, Recv, TrafficClass};
 use tcp_adapter::{ConnectRequest, Frame, Instant, InterfaceId, ListenerId};
 
 use super::TrafficError;
@@ -44,6 +44,7 @@ pub(crate) struct Plan {
     pub(crate) local: std::net::IpAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) multipath: bool,
+    pub(crate) class: TrafficClass,
     /// For datagrams: the interfaces, and the ends as either side sees them.
     pub(crate) datagrams: Option<DatagramPlan>,
 }
@@ -176,6 +177,7 @@ impl Flow {
         match client.stack.connect(now, &request, config) {
             Ok(conn) => {
                 client.own_conn(conn, number, Side::Client);
+                client.stack.set_class(now, conn, self.plan.class);
                 self.parties[0].conn = Some(conn);
                 self.write(now, Side::Client, client);
             }
@@ -275,6 +277,7 @@ impl Flow {
             return;
         }
         host.own_conn(conn, number, Side::Server);
+        host.stack.set_class(now, conn, self.plan.class);
         self.parties[1].conn = Some(conn);
         self.read(now, Side::Server, figures, host);
         self.write(now, Side::Server, host);

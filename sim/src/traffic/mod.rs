@@ -195,7 +195,8 @@ impl TrafficSet {
         let multipath = traffic.transport == Transport::Mptcp;
         let number = self.flows.len();
         let remote = SocketAddr::new(remote, port);
-        let mut plan = Plan { hosts: *ends, local, remote, multipath, datagrams: None };
+        let class = traffic.class;
+        let mut plan = Plan { hosts: *ends, local, remote, multipath, class, datagrams: None };
         if traffic.transport == Transport::Udp {
             plan.datagrams = self.plan_datagrams(scenario, &plan, number);
         }
