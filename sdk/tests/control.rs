@@ -231,3 +231,25 @@ fn a_socket_in_use_is_left_alone_and_a_dead_one_is_replaced() {
     drop(runtime);
     assert!(ControlClient::connect(&path).unwrap().request(&Request::Connections).is_err());
 }
+
+#[test]
+fn whoever_finds_the_socket_is_answered() {
+    let [runtime, _other] = hosts();
+    for round in 0..200 {
+        let path = socket(&format!("found-{round}"));
+        let found = path.clone();
+        let visitor = std::thread::spawn(move || {
+            // Without a pause: it has to come as early as it can.
+            loop {
+                match UnixStream::connect(&found) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    other => break other.map(|_| std::fs::metadata(&found).unwrap().permissions().mode() & 0o777),
+                }
+            }
+        });
+        let control = ControlServer::start(&runtime, &path).unwrap();
+        assert_eq!(visitor.join().unwrap().unwrap(), 0o600, "round {round}");
+        drop(control);
+        assert!(!path.exists());
+    }
+}

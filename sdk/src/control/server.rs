@@ -37,7 +37,6 @@ impl ControlServer {
     /// `AddrInUse` if another process listens there; whatever the file system says.
     pub fn start(runtime: &Runtime, path: &Path) -> io::Result<Self> {
         let listener = bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         let meta = std::fs::metadata(path)?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
@@ -82,19 +81,33 @@ pub fn default_path(pid: u32) -> PathBuf {
     default_directory().join(format!("mptcp-{pid}.sock"))
 }
 
+/// Listens under a name of its own first, so that whoever finds the socket at `path` is answered, and nobody finds it before it is private.
 fn bind(path: &Path) -> io::Result<UnixListener> {
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+    let mut staged = path.as_os_str().to_owned();
+    staged.push(format!(".{}", std::process::id()));
+    let staged = PathBuf::from(staged);
+    // What a process of the same number has left: no other one has this name.
+    let _ = std::fs::remove_file(&staged);
+    let listener = UnixListener::bind(&staged)?;
+    let placed =
+        std::fs::set_permissions(&staged, std::fs::Permissions::from_mode(0o600)).and_then(|()| place(&staged, path));
+    // The other name stays.
+    let _ = std::fs::remove_file(&staged);
+    placed.map(|()| listener)
+}
+
+/// Gives a socket the name `path`, unless somebody listens there.
+fn place(staged: &Path, path: &Path) -> io::Result<()> {
+    match std::fs::hard_link(staged, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match UnixStream::connect(path) {
             // A process that was killed leaves its socket behind.
-            match UnixStream::connect(path) {
-                Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
-                    std::fs::remove_file(path)?;
-                    UnixListener::bind(path)
-                }
-                _ => Err(error),
+            Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path)?;
+                std::fs::hard_link(staged, path)
             }
-        }
-        bound => bound,
+            _ => Err(io::ErrorKind::AddrInUse.into()),
+        },
+        placed => placed,
     }
 }
 
