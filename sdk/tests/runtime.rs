@@ -433,3 +433,21 @@ fn shutting_down_reading_ends_reads_and_does_not_stop_the_peer() {
     (&far).read_to_string(&mut got).unwrap();
     assert_eq!(got, "still");
 }
+
+#[test]
+fn first_bytes_may_be_more_than_the_send_buffer_holds() {
+    let (server, client) = hosts(1, |_| {});
+    let listener = server.bind(server_addr()).unwrap();
+    let first = pattern(6 << 20);
+    let config = ConnConfig::default();
+    let near = client.connect_fast(None, server_addr(), config, first.clone().into(), Some(PATIENCE)).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    let mut got = vec![0; first.len()];
+    (&far).read_exact(&mut got).unwrap();
+    assert!(got == first);
+    // Not blocked by what was never written.
+    near.set_write_timeout(Some(PATIENCE)).unwrap();
+    near.write_all(&first).unwrap();
+    (&far).read_exact(&mut got).unwrap();
+    assert!(got == first);
+}

@@ -191,6 +191,7 @@ impl Connection {
         let lately = subflow.lately.as_deref();
         if lately.is_some_and(|lately| segment.window == lately.heard_window && lately.heard.is(segment.options)) {
             // All of it is known from the segment before.
+            self.sender.answered = true;
             return Some(Verdict::Accept);
         }
         if segment.options.is_empty() && segment.len > 0 {
@@ -214,6 +215,7 @@ impl Connection {
     /// Takes a DATA_ACK and the window, which is relative to it and counts only together with one (RFC 8684 section 3.3.2).
     #[inline]
     fn data_acknowledged(&mut self, id: SubflowId, position: u64, segment: &SegmentIn<'_>, shared: &mut Shared) {
+        self.sender.answered = true;
         let before = self.sender.queue.una();
         if self.sender.acknowledged(position) {
             self.sender.open_window(position.saturating_add(u64::from(segment.window)));

@@ -31,6 +31,8 @@ const FIRST_PROBE_WAIT: Duration = Duration::from_millis(200);
 const MAX_PROBE_WAIT: Duration = Duration::from_secs(1);
 /// DATA-RTOs in a row after which data that TCP acknowledged but MPTCP did not proves that options do not pass.
 const MAX_UNMATCHED_TIMEOUTS: u32 = 6;
+/// DATA-RTOs in a row after which what TCP has acknowledged is sent again on the only path that there has been, if the peer still sends DATA_ACKs.
+const PRUNED_AFTER: u32 = 2;
 
 /// An answer may be late by so much at least before it is missed: hosts are busy at times.
 const LEAST_ALLOWANCE: Duration = Duration::from_millis(10);
@@ -68,10 +70,20 @@ impl Connection {
     /// No DATA_ACK has come for too long.
     pub(crate) fn on_data_rto(&mut self, cx: &mut Cx<'_>) {
         self.sender.data_rto_at = None;
+        if !self.subflows.iter().any(Subflow::alive) {
+            // Nobody is there to answer, so nothing is learned of anybody: joins on their way least of all.
+            self.sender.stalled_since = cx.now;
+            return;
+        }
         self.sender.timeouts += 1;
+        let answered = std::mem::take(&mut self.sender.answered);
+        if answered && self.sender.queue.nxt() >= self.sender.window_end {
+            // It has no room, but it lives (as in RFC 9293 section 3.8.6.1).
+            self.sender.stalled_since = cx.now;
+        }
         if self.sender.stalled_since + cx.shared.config.subflow_timeout <= cx.now {
             // No path brings it any further.
-            return self.doom_all(ResetReason::UnacceptablePerformance);
+            return self.doom_all(ResetReason::UnacceptablePerformance, |_| true);
         }
         let una = self.sender.queue.una();
         let nxt = self.sender.queue.sent_end();
@@ -90,13 +102,14 @@ impl Connection {
                 Some(_) if single_path => {}
                 Some(range) => self.sender.reinject.mark(una..range.end.min(nxt)),
                 // TCP has delivered it, yet it is not acknowledged: the peer had to drop it, or options do not pass.
-                None if self.sender.timeouts > MAX_UNMATCHED_TIMEOUTS => {
+                None if self.sender.timeouts > MAX_UNMATCHED_TIMEOUTS && !answered => {
                     // Options do not pass on any subflow, as data is acknowledged by TCP only (RFC 8684 section 3.7).
-                    return self.doom_all(ResetReason::MiddleboxInterference);
+                    return self.doom_all(ResetReason::MiddleboxInterference, |subflow| subflow.next_offset > 0);
                 }
-                // On a single path nothing is dropped that TCP has acknowledged, so the DATA_ACK was lost, or the peer has
-                // fallen back, for which a repetition would be altered data: ask.
-                None if single_path => self.probe_usable(cx),
+                // On a single path hardly anything is dropped that TCP has acknowledged, so the DATA_ACK was lost, or the peer has
+                // fallen back, for which a repetition would be altered data: ask. A peer that answers with DATA_ACKs has not fallen back,
+                // and may drop what TCP has acknowledged (RFC 8684 section 3.3.5).
+                None if single_path && !(answered && self.sender.timeouts > PRUNED_AFTER) => self.probe_usable(cx),
                 None => self.sender.reinject.mark(una..nxt.min(una + MAX_MAPPING as u64)),
             }
         }
@@ -106,9 +119,12 @@ impl Connection {
         self.push(cx);
     }
 
-    fn doom_all(&mut self, reason: ResetReason) {
-        for index in 0..self.subflows.len() {
-            self.doom(self.subflows[index].id, Doom::Reason(reason));
+    /// Resets the subflows that have failed, but none that is being opened.
+    fn doom_all(&mut self, reason: ResetReason, failed: impl Fn(&Subflow) -> bool) {
+        let failed = |subflow: &&Subflow| subflow.alive() && failed(subflow);
+        let doomed: Vec<SubflowId> = self.subflows.iter().filter(failed).map(|subflow| subflow.id).collect();
+        for id in doomed {
+            self.doom(id, Doom::Reason(reason));
         }
     }
 

@@ -5,7 +5,7 @@ use tcp_adapter::{OptionSpace, SegmentKind, SegmentOut};
 use super::connection::{Connection, Infinite, Multipath, Protocol};
 use super::sender::Fin;
 use super::shared::Shared;
-use super::subflow::{MAX_SIGNALS_IN_A_ROW, Said, Stage, Subflow};
+use super::subflow::{MAX_REFUSALS, MAX_SIGNALS_IN_A_ROW, Said, Stage, Subflow};
 use crate::event::SubflowId;
 use crate::keys::{join_hmac, truncate_64};
 use crate::mib::Counter;
@@ -271,18 +271,31 @@ fn unmapped_options(
     shared: &mut Shared,
 ) {
     let acknowledgement = Dss { data_ack: Some(acknowledging), mapping: None, data_fin: false };
-    if subflow.signals_in_a_row < MAX_SIGNALS_IN_A_ROW
-        && let Some(signal) = subflow.control.pop_front()
-    {
+    if let Some(signal) = next_signal(subflow, space) {
         subflow.signals_in_a_row += 1;
         count_signal(&signal, shared);
-        emit(&signal, space);
         if space.remaining() >= room::dss_len(Some(acknowledging.width()), None) {
             emit(&MptcpOption::Dss(acknowledgement), space);
         }
         return;
     }
     emit(&MptcpOption::Dss(Dss { mapping: fin, data_fin: fin.is_some(), ..acknowledgement }), space);
+}
+
+/// Emits the signal that has waited longest. One that finds no room stays, as TCP may ask again with more, but not for ever.
+fn next_signal(subflow: &mut Subflow, space: &mut OptionSpace) -> Option<MptcpOption> {
+    let signal = subflow.control.front_mut().filter(|_| subflow.signals_in_a_row < MAX_SIGNALS_IN_A_ROW)?;
+    if signal.emit(space) {
+        subflow.signals_refused = 0;
+        return subflow.control.pop_front();
+    }
+    subflow.signals_refused += 1;
+    if subflow.signals_refused > MAX_REFUSALS {
+        subflow.signals_refused = 0;
+        let lost = subflow.control.pop_front();
+        tracing::debug!(subflow = %subflow.id, ?lost, "TCP never has room for a signal");
+    }
+    None
 }
 
 fn count_signal(signal: &MptcpOption, shared: &mut Shared) {

@@ -421,6 +421,10 @@ impl Connection {
             if let Some(multipath) = self.multipath_mut() {
                 multipath.single_path = false;
             }
+            if self.subflows.iter().filter(|subflow| subflow.usable()).count() == 1 {
+                // The first one after a time without any answers for itself only.
+                (self.sender.timeouts, self.sender.data_rto_at) = (0, None);
+            }
         }
     }
 

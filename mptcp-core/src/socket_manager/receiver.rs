@@ -150,7 +150,7 @@ impl Connection {
             match reader.next(maps, |mapping, bytes| checksum_fits(idsn, mapping, bytes)) {
                 Some(Piece::Data { pos, bytes }) => self.deliver(pos, bytes, cx),
                 Some(Piece::ChecksumFailed { mapping, bytes }) => {
-                    self.checksum_failed(id, DataSeq::at(idsn, mapping.pos), bytes, cx);
+                    self.checksum_failed(id, mapping.pos, DataSeq::at(idsn, mapping.pos), bytes, cx);
                     if self.multipath().is_some() {
                         return;
                     }
@@ -263,12 +263,13 @@ impl Connection {
         let buffer = self.receiver.window.buffer();
         let now = cx.now;
         let Some(subflow) = self.subflow_mut(id) else { return };
-        let unmapped = subflow.reader.unmapped();
-        if unmapped == 0 {
+        if subflow.reader.unmapped() == 0 {
             subflow.unmapped_since = None;
             return;
         }
         subflow.unmapped_since.get_or_insert(now);
+        // Of all together: each could bring a window's worth.
+        let unmapped: usize = self.subflows.iter().map(|subflow| subflow.reader.unmapped()).sum();
         if unmapped >= buffer {
             self.break_unmapped(id, cx);
         }
@@ -280,10 +281,12 @@ impl Connection {
     }
 
     /// The payload was altered on the way (RFC 8684 section 3.7).
-    fn checksum_failed(&mut self, id: SubflowId, dsn: DataSeq, bytes: Vec<Bytes>, cx: &mut Cx<'_>) {
+    ///
+    /// To go on without mappings its bytes must be the next ones: of others, such as a repetition, nothing can be told.
+    fn checksum_failed(&mut self, id: SubflowId, position: u64, dsn: DataSeq, bytes: Vec<Bytes>, cx: &mut Cx<'_>) {
         cx.shared.mib.bump(Counter::DataCsumErr);
         tracing::debug!(conn = %self.id, subflow = %id, ?dsn, "DSS checksum failed");
-        if !self.can_fall_back() {
+        if !self.can_fall_back() || position != self.receiver.stream.rcv_nxt() {
             cx.shared.mib.bump(Counter::MPFailTx);
             if let Some(subflow) = self.subflow_mut(id) {
                 subflow.altered = true;
@@ -297,7 +300,7 @@ impl Connection {
                 let altered: u64 = bytes.iter().map(|slice| slice.len() as u64).sum();
                 self.fall_back(FallbackCause::ChecksumFailed, altered, cx.shared);
                 self.send_fail(dsn, cx);
-                let mut position = self.receiver.stream.rcv_nxt();
+                let mut position = position;
                 for slice in bytes {
                     let len = slice.len() as u64;
                     self.deliver(position, slice, cx);

@@ -69,6 +69,8 @@ pub(crate) struct Sender {
     pub(crate) timeouts: u32,
     /// When the first of them was armed.
     pub(crate) stalled_since: Instant,
+    /// A DATA_ACK has come since the last one, be it an old one.
+    pub(crate) answered: bool,
     /// When to probe a closed window.
     pub(crate) window_probe_at: Option<Instant>,
     window_probes: u32,
@@ -86,6 +88,7 @@ impl Sender {
             data_rto_at: None,
             timeouts: 0,
             stalled_since: Instant::ZERO,
+            answered: false,
             window_probe_at: None,
             window_probes: 0,
             bytes_reinjected: 0,

@@ -154,7 +154,7 @@ impl MptcpOption {
     #[must_use]
     pub fn emit(&self, out: &mut OptionSpace) -> bool {
         let len = self.len();
-        if len > out.remaining() {
+        if !out.admits(len) {
             return false;
         }
         let mut writer = Writer::new(self.subtype(), len, self.low_bits());

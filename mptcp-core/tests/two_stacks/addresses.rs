@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mptcp_core::wire::{AddAddr, AddAddrKind, AddrId, MptcpOption, RemoveAddr};
 use mptcp_core::{
-    ConnId, Counter, EndpointFlags, Event, Key, Limits, ResetReason, StackConfig, SubflowCloseReason, SubflowError,
+    ConnId, Counter, Endpoint, EndpointFlags, Event, Key, Limits, ResetReason, StackConfig, SubflowCloseReason, SubflowError,
     SubflowId, add_addr_hmac,
 };
 use tcp_adapter::OptionSpace;
@@ -475,4 +475,19 @@ fn the_first_address_is_announced_again_once_it_is_back() {
     world.send(1, conns[1], 200_000, true);
     assert!(world.run_until(30, |world| world.transferred(conns, true)));
     world.close_all();
+}
+
+/// Its option and TCP's timestamps have no room beside each other.
+#[test]
+fn the_longest_announcement_arrives() {
+    let mut world = World::simple(17, 2);
+    let flags = EndpointFlags { signal: true, ..EndpointFlags::default() };
+    let endpoint = Endpoint { port: Some(6001), ..Endpoint::new(address(1, 1, false), flags) };
+    world.hosts[1].stack.add_endpoint(endpoint).unwrap();
+    let conns = world.open();
+    let told = |event: &Event| {
+        matches!(event, Event::AddressAnnounced(conn, _, addr, Some(6001)) if *conn == conns[0] && *addr == address(1, 1, false))
+    };
+    assert!(world.run_until(5, |world| world.hosts[0].events.iter().any(told)), "{:?}", world.hosts[0].events);
+    assert_eq!(world.mib(1, Counter::AddAddrTx), 1);
 }

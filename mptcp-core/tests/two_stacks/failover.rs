@@ -125,6 +125,39 @@ fn a_connection_without_subflows_ends_after_its_timeout() {
     world.close_all();
 }
 
+/// Longer than it takes to find out that nothing that is sent is ever answered.
+#[test]
+fn a_connection_that_is_cut_off_for_minutes_goes_on() {
+    let config = || StackConfig { close_timeout: Duration::from_secs(600), ..config() };
+    let mut world = World::new(15, 2, [config(), config()]);
+    for link in &mut world.links {
+        *link = Link { rate: Some(20_000_000), ..Link::default() };
+    }
+    let conns = world.open_mesh();
+    world.send(0, conns[0], 3_000_000, true);
+    world.run_for(Duration::from_millis(200));
+    for middlebox in &mut world.middleboxes {
+        *middlebox = Some(on_packets(|_, mut packet| {
+            packet.flags |= tcp_adapter::conformance::packet::RST;
+            packet.payload.clear();
+            packet.options.clear();
+            vec![packet]
+        }));
+    }
+    let nobody = |world: &World| (0..2).all(|host| world.subflows_up(host, conns[host]) == 0);
+    // smoltcp keeps subflows that have nothing to send.
+    world.run_until(10, nobody);
+    world.middleboxes = vec![None, None];
+    for _ in 0..2 {
+        world.links.iter_mut().for_each(|link| link.down = true);
+        world.run_for(Duration::from_secs(200));
+        world.links.iter_mut().for_each(|link| link.down = false);
+        assert!(world.run_until(100, |world| world.subflows_up(0, conns[0]) > 0));
+    }
+    assert!(world.run_until(100, |world| world.transferred(conns, false)));
+    world.close_all();
+}
+
 #[test]
 fn a_subflow_closed_because_its_path_is_dead_holds_nothing_up() {
     let mut world = limited(2, 12);

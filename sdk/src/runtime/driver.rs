@@ -149,6 +149,8 @@ impl Driver {
                         }
                         self.add(conn, pipe, Stage::Opening(answer));
                         if let Some(stream) = self.streams.get_mut(&conn) {
+                            // What the stack has not taken counts like what is written, until it has.
+                            stream.pipe.outgoing.charge(first.len());
                             stream.pending.bytes = first;
                         }
                     }

@@ -183,16 +183,21 @@ impl<P: Piece> Lane<P> {
 
     /// How many more bytes may be pushed now.
     pub(super) fn room(&self) -> usize {
-        if self.queue.is_full() { 0 } else { self.limit.saturating_sub(self.held.load(Ordering::Acquire)) }
+        if self.queue.is_full() { 0 } else { self.limit.saturating_sub(self.held.load(Ordering::SeqCst)) }
     }
 
     /// Appends a piece; gives it back if there is no place.
     pub(super) fn push(&self, piece: P) -> Result<(), P> {
         let len = piece.len();
-        self.held.fetch_add(len, Ordering::AcqRel);
+        self.held.fetch_add(len, Ordering::SeqCst);
         self.queue.push(piece).inspect_err(|_| {
-            self.held.fetch_sub(len, Ordering::AcqRel);
+            self.held.fetch_sub(len, Ordering::SeqCst);
         })
+    }
+
+    /// Counts bytes that are under way without having been pushed.
+    pub(super) fn charge(&self, len: usize) {
+        self.held.fetch_add(len, Ordering::SeqCst);
     }
 
     /// Takes the next piece. Its bytes still count until [`release`](Self::release).
@@ -200,9 +205,10 @@ impl<P: Piece> Lane<P> {
         self.queue.pop()
     }
 
-    /// Makes room for as many bytes as have been dealt with.
+    /// Makes room for as many bytes as have been dealt with. In one order with the flag of [`stall`](Self::stall), for both sides: each changes the one and
+    /// then looks at the other.
     pub(super) fn release(&self, len: usize) {
-        self.held.fetch_sub(len, Ordering::AcqRel);
+        self.held.fetch_sub(len, Ordering::SeqCst);
     }
 
     /// For the driver, when there is no room: has it told when there is again. False if there is by now.
@@ -227,7 +233,7 @@ impl<P: Piece> Lane<P> {
 
     /// Bytes pushed and not yet released.
     pub(super) fn held(&self) -> usize {
-        self.held.load(Ordering::Acquire)
+        self.held.load(Ordering::SeqCst)
     }
 
     /// How the direction has ended.

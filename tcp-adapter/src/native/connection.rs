@@ -263,6 +263,7 @@ impl Connection {
             Phase::SynSent(handshake) | Phase::SynReceived(handshake) => handshake.resend_at.min(handshake.until),
             Phase::FastOpen(_) | Phase::Open => {
                 let answer = match &self.phase {
+                    Phase::FastOpen(handshake) if self.waits_for_neighbour => handshake.until.min(now + ASK_AGAIN),
                     Phase::FastOpen(handshake) => handshake.resend_at.min(handshake.until),
                     _ => NEVER,
                 };

@@ -338,9 +338,13 @@ impl Connection {
         signal: bool,
     ) {
         let Some(acked) = seen.acked else { return };
+        let was_shut = self.send.window == 0;
         let window_changed = self.send.update_window(seen.offset, acked, u64::from(seen.window));
         if acked < self.send.una {
             return;
+        }
+        if acked == self.send.una {
+            self.send.peer_without_progress(cx.now, was_shut);
         }
         let bare = seen.len == 0 && !seen.flags.fin;
         let mut blocks = [(0, 0); 4];

@@ -199,7 +199,7 @@ impl Connection {
             retransmission: plan.is_retransmission(),
             window_shift: self.receive.window_shift(),
         };
-        let window = self.add_foreign_options(cx, &segment, &mut options);
+        let (window, _) = self.add_foreign_options(cx, &segment, &mut options);
         let limit = match *plan {
             Plan::Probe { size, .. } => size.saturating_sub(self.headers()),
             Plan::Again { .. } | Plan::New { .. } => self.segment_limit(),
@@ -261,7 +261,12 @@ impl Connection {
             retransmission: false,
             window_shift: self.receive.window_shift(),
         };
-        let window = self.add_foreign_options(cx, &segment, &mut options);
+        let (mut window, refused) = self.add_foreign_options(cx, &segment, &mut options);
+        if refused && self.agreed.timestamps && acknowledges.is_none() {
+            // What the layer above has to say comes first, as Linux does it: an acknowledgement without timestamps is one all the same.
+            options = OptionWriter::default();
+            (window, _) = self.add_foreign_options(cx, &segment, &mut options);
+        }
         if acknowledges.is_none() && self.send.sack {
             self.receive.write_blocks(&mut options);
         }
@@ -274,7 +279,10 @@ impl Connection {
             ecn: Ecn::NotEct,
             options: &options,
         };
-        self.receive.on_ack_sent(false);
+        // One that acknowledges less leaves the rest to tell.
+        if acknowledges.is_none() {
+            self.receive.on_ack_sent(false);
+        }
         self.emit(out, &header, SmallVec::new(), 0, None);
     }
 
@@ -286,17 +294,18 @@ impl Connection {
         options
     }
 
+    /// The options of the layer above, and its window. Tells whether one of them did not fit.
     fn add_foreign_options(
         &self,
         cx: &mut Context<'_>,
         segment: &SegmentOut,
         options: &mut OptionWriter,
-    ) -> Option<u32> {
+    ) -> (Option<u32>, bool) {
         let mut space = OptionSpace::new(options.room());
         let window = cx.hook.on_transmit(cx.now, self.id, segment, &mut space);
         options.raw(space.as_slice());
         options.pad();
-        window
+        (window, space.has_refused())
     }
 
     /// A super-segment is cut into pieces that all carry its options, so these decide how long a full one is.

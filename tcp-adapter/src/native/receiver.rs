@@ -204,6 +204,10 @@ impl Receiver {
     pub(super) fn note_duplicate(&mut self, seq: u32, len: usize) {
         let next = self.data.rcv_nxt();
         let distance = u64::from(self.seq(next).wrapping_sub(seq));
+        if distance > i32::MAX as u64 {
+            // It lies ahead.
+            return;
+        }
         if let Some(start) = next.checked_sub(distance).filter(|_| len as u64 <= distance) {
             self.data.note_duplicate(start..start + len as u64);
         }
@@ -411,5 +415,23 @@ mod tests {
         assert_eq!(check(150, 60, true), accept(150, 50, false, true));
         assert_eq!(check(150, 50, true), accept(150, 50, true, false));
         assert_eq!(check(-10, 20, false), Arrival::Outside);
+    }
+
+    #[test]
+    fn what_lies_ahead_is_no_duplicate_after_the_numbers_have_wrapped() {
+        let mut receiver = receiver();
+        let (config, mut offset) = (NativeConfig::default(), 100_u64);
+        let piece = Bytes::from(vec![0; 1 << 20]);
+        while offset < 5 << 30 {
+            let take = Take { offset, len: piece.len(), fin: false, segment: 1000, marked: false };
+            receiver.take(Instant::ZERO, &take, &mut std::iter::once(piece.clone()), &config, Level::Plenty);
+            while receiver.pop().is_some() {}
+            offset += piece.len() as u64;
+        }
+        let next = receiver.seq(offset);
+        receiver.note_duplicate(next.wrapping_add(8 << 20), 1000);
+        assert!(!receiver.has_more_to_tell());
+        receiver.note_duplicate(next.wrapping_sub(1000), 1000);
+        assert!(receiver.has_more_to_tell());
     }
 }

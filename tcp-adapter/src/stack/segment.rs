@@ -130,6 +130,7 @@ pub struct OptionSpace {
     bytes: [u8; Self::MAX],
     len: u8,
     room: u8,
+    refused: bool,
 }
 
 impl OptionSpace {
@@ -139,7 +140,7 @@ impl OptionSpace {
     /// Empty, with room for `room` bytes, at most [`Self::MAX`].
     pub fn new(room: usize) -> Self {
         let room = u8::try_from(room.min(Self::MAX)).unwrap_or(u8::MAX);
-        Self { bytes: [0; Self::MAX], len: 0, room }
+        Self { bytes: [0; Self::MAX], len: 0, room, refused: false }
     }
 
     /// Bytes that can still be pushed.
@@ -147,16 +148,28 @@ impl OptionSpace {
         usize::from(self.room - self.len)
     }
 
-    /// Appends a whole option; false, changing nothing, if it does not fit.
+    /// Whether an option of so many bytes fits; if not, it counts as [refused](Self::has_refused).
+    pub fn admits(&mut self, len: usize) -> bool {
+        let fits = len <= self.remaining();
+        self.refused |= !fits;
+        fits
+    }
+
+    /// Appends a whole option; false, changing nothing else, if it does not fit.
     #[must_use]
     pub fn push(&mut self, option: &[u8]) -> bool {
         let start = usize::from(self.len);
-        if option.len() > self.remaining() {
+        if !self.admits(option.len()) {
             return false;
         }
         self.bytes[start..start + option.len()].copy_from_slice(option);
         self.len = u8::try_from(start + option.len()).unwrap_or(self.room);
         true
+    }
+
+    /// Whether an option did not fit. A TCP may then leave out options of its own, and ask again.
+    pub fn has_refused(&self) -> bool {
+        self.refused
     }
 
     /// What was pushed so far.
@@ -185,6 +198,7 @@ mod tests {
         assert!(!space.push(&[30, 8, 0, 0, 0, 0, 0, 0]));
         assert_eq!(space.as_slice(), &[30, 4, 0, 0]);
         assert_eq!(space.remaining(), 6);
+        assert!(space.has_refused());
         assert_eq!(OptionSpace::new(99).remaining(), OptionSpace::MAX);
     }
 }

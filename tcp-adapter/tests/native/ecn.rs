@@ -140,3 +140,42 @@ script!(
     +200ms..215ms >> . 1:1001  ack 1 notect
 "
 );
+
+// RFC 8257 section 3.3: a receiver that knows RFC 3168 only goes on with ECE until it has heard of the reduction.
+script!(
+    reductions_by_the_extent_of_marks_are_told_too,
+    "
+    stack congestion dctcp
+    0       app   listen
+    0       <<    SEW  0:0     win 65535 mss 1000
+    +0      >>    S.E  0:0     ack 1
+    +10ms   <<    .   1:1      ack 1
+    +0      app   send 40000
+    +0      >>    .   1:10001  by 1000 ack 1 ect0
+    +10ms   <<    .E  1:1      ack 10001
+    +0      >>    .W  10001:11001 ack 1 ect0
+    +0      >>    .   11001:12001 ack 1 ect0
+    +0      >>*   .   *        ack 1
+"
+);
+
+// RFC 8257 section 3.2: where marks change, what came before is acknowledged with its mark, and the new segment at once with its own.
+script!(
+    a_change_of_marks_is_told_with_two_acknowledgements,
+    "
+    stack congestion dctcp
+    0       app   listen
+    0       <<    SEW  0:0     win 65535 mss 1000
+    +0      >>    S.E  0:0     ack 1
+    +10ms   <<    .   1:1      ack 1
+    +0      <<    .   1:16001  by 1000 ack 1 ect0     # the quick ones
+    +0      >>*   .   1:1
+    +0      app   recv 16000
+    +0      >>*   .   1:1
+    +10ms   none
+    +0      <<    .   16001:17001 ack 1 ect0
+    +0      <<    .   17001:18001 ack 1 ce
+    +0      >>    .   1:1      ack 17001
+    +0      >>    .E  1:1      ack 18001
+"
+);

@@ -88,3 +88,19 @@ script!(
     +0      info  cwnd >=10000 retransmissions 0
 "
 );
+
+// RFC 5682 section 2.1 step 2b: if the window has no room for new data, recovery goes on as ever.
+script!(
+    without_room_for_new_data_what_was_lost_is_sent_again,
+    "
+    stack congestion reno
+    0       open  mss 1000 rtt 100ms win 10500
+    +0      app   send 20000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +300ms  >>    .   1:1001     ack 1
+    +10ms   <<    .   1:1        ack 1001 win 9500     # not enough for a segment
+    +0      >>    .   1001:2001  ack 1
+    +0      >>*   .   *          ack 1
+    +0      info  ssthresh 5000
+"
+);

@@ -227,3 +227,29 @@ script!(
     +0      info  room 5000
 "
 );
+
+// RFC 9293 MUST-37, of what is outstanding: a peer that drops it for want of room, and says so, is waited for. Once it has room, it
+// need not wait for a timeout that has been backed off meanwhile.
+script!(
+    a_peer_without_room_for_what_is_outstanding_is_waited_for,
+    "
+    stack user_timeout 3s
+    0       open  mss 1000 rtt 100ms
+    +0      app   send 1000
+    +0      >>    .   1:1001     ack 1
+    +100ms  <<    .   1:1        ack 1 win 0
+    +100ms..300ms   >> . 1:1001  ack 1
+    +0      <<    .   1:1        ack 1 win 0
+    +400ms..700ms   >> . 1:1001  ack 1
+    +0      <<    .   1:1        ack 1 win 0
+    +900ms..1400ms  >> . 1:1001  ack 1
+    +0      <<    .   1:1        ack 1 win 0
+    +1900ms..2700ms >> . 1:1001  ack 1
+    +0      <<    .   1:1        ack 1 win 0
+    +0      info  established 1
+    +100ms  <<    .   1:1        ack 1 win 5000
+    +0      >>    .   1:1001     ack 1
+    +100ms  <<    .   1:1        ack 1001 win 5000
+    +60s    none
+"
+);

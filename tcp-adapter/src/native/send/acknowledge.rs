@@ -300,6 +300,7 @@ impl Sender {
         if let Some(sample) = rate {
             self.delivery_rate.update(sample.rate, sample.app_limited);
         }
+        let window = self.control.cwnd();
         self.control.on_ack(&Ack {
             now,
             delivered: newly.delivered,
@@ -317,5 +318,9 @@ impl Sender {
             recovery: self.repair.kind(),
             cwnd_limited: prior_una < self.limited_until || half_used,
         });
+        // A receiver of RFC 3168 goes on with ECE until it hears of a reduction (RFC 8257 section 3.3).
+        if ack.marked && self.control.ecn() == EcnResponse::Proportional && self.control.cwnd() < window {
+            self.tell_reduced = true;
+        }
     }
 }

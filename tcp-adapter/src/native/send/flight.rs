@@ -224,6 +224,10 @@ impl Flight {
         }
         board.highest = board.highest.max(una);
         board.lost_from = board.lost_from.max(una);
+        // Here and not only where losses are looked for: without SACK nobody looks.
+        while board.log.front().is_some_and(|departure| departure.end <= una) {
+            board.log.pop_front();
+        }
     }
 
     /// The bytes from `start` to `end` have arrived, though not what is before them (RFC 2018). Whole segments only.

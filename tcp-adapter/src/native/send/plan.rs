@@ -74,7 +74,7 @@ impl Sender {
             limits
         };
         let allowance = self.allowance();
-        if !self.holds_back_lost()
+        if !self.holds_back_lost(limits)
             && let Some(lost) = self.flight.first_lost()
         {
             // The first segment of a recovery leaves whatever is in flight (RFC 6675 section 5, step 4.3).
@@ -125,11 +125,15 @@ impl Sender {
     }
 
     /// While it is in doubt whether anything was lost, new data is sent instead (RFC 5682 section 2.1 step 2b).
-    fn holds_back_lost(&self) -> bool {
+    /// Only if the peer has room for it, and Nagle does not hold it back: or nothing at all would leave.
+    fn holds_back_lost(&self, limits: Limits) -> bool {
         match self.repair {
             Repair::Timeout { doubt: Doubt::Probing { from }, .. } => {
-                let new = self.unsent() > 0 && self.una + self.window > self.nxt;
-                new && self.nxt < from + 2 * u64::from(self.mss)
+                let mss = u64::from(self.mss);
+                let next = self.unsent().min(mss);
+                let waits = limits.nagle && next < mss && self.fin != Fin::Queued;
+                let new = next > 0 && !waits && self.una + self.window >= self.nxt + next;
+                new && self.nxt < from + 2 * mss
             }
             _ => false,
         }

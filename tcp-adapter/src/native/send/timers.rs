@@ -83,6 +83,19 @@ impl Sender {
         }
     }
 
+    /// The peer acknowledges nothing new. If that is for want of a window it lives, and must not be given up (RFC 9293 section 3.8.6.1), though it drops what is
+    /// outstanding. Once it has room, it need not wait for a timeout that has been backed off meanwhile.
+    pub(in crate::native) fn peer_without_progress(&mut self, now: Instant, was_shut: bool) {
+        if self.flight.is_empty() {
+            return;
+        }
+        if self.window == 0 {
+            self.stalled_since = Some(now);
+        } else if was_shut && self.rtt.backoff() > 0 {
+            self.rto_at = self.rto_at.min(now);
+        }
+    }
+
     fn arm_persist(&mut self, now: Instant) {
         let wait = self.rtt.rto().saturating_mul(1 << self.persists.min(8));
         self.persist_at = after(now, wait.min(60_000_000_000));

@@ -34,6 +34,17 @@ fn acknowledgements_and_blocks_are_counted_once() {
     assert_eq!(flight.delivery.total(), 1000);
 }
 
+/// Without SACK nobody looks for losses among them.
+#[test]
+fn departures_are_forgotten_with_what_is_acknowledged() {
+    let mut flight = flight();
+    for number in 10..10_000 {
+        flight.send(at(number), number * 100, number * 100 + 100, 100);
+        flight.acknowledge(at(number), (number - 5) * 100, &mut Newly::default());
+    }
+    assert_eq!(flight.board.as_ref().unwrap().log.len(), 6);
+}
+
 #[test]
 fn blocks_within_segments_count_whole_segments_only() {
     let mut flight = Flight::default();
