@@ -11,7 +11,7 @@ use interop::cli::{self, path_spec};
 use interop::figures;
 use interop::lab::{Lab, PORT};
 use interop::process::{Process, wait_until};
-use interop::relay::Relay;
+use interop::relay::{LATE, Relay};
 use interop::topology::{Family, Link, kernel_addr};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -42,10 +42,6 @@ const CONTROLS: [(&str, u32); 3] = [("cubic", 100), ("reno", 100), ("bbr", 400)]
 
 /// A queue of a third of what is under way: what matters is how much of the window a loss takes, and how it grows back.
 const SHALLOW: &str = "--rate 12Mbit --delay 20ms --set up.queue={bytes=\"20kB\"}";
-
-/// Links that were later than this were not what they should be, as on a machine without time for them: what they gave is worth another try
-/// before it is taken for ours. An idle machine stays below.
-const LATE: Duration = Duration::from_millis(5);
 
 /// Tries at most.
 const TRIES: u32 = 4;

@@ -12,7 +12,7 @@ use interop::endpoints;
 use interop::figures;
 use interop::lab::{Lab, PORT};
 use interop::process::wait_until;
-use interop::relay::Relay;
+use interop::relay::{LATE, Relay};
 use interop::topology::{Family, Link, Topology, kernel_addr};
 
 /// Megabits (10^6) per second of two links, and milliseconds that each delays packets either way.
@@ -32,10 +32,6 @@ const SENDER_SHARE: f64 = 0.98;
 /// The same for what a kernel sends us. It is the kernel's scheduler that decides there, and what that reaches differs by a quarter from one
 /// round to the next, whoever receives.
 const RECEIVER_SHARE: f64 = 0.9;
-
-/// Links that were later than this were not what they should be, as on a machine without time for them: then it is worth another try. An idle
-/// machine stays below.
-const LATE: Duration = Duration::from_millis(5);
 
 /// Tries at most.
 const TRIES: u32 = 3;
