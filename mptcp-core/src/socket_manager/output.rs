@@ -5,7 +5,7 @@ use tcp_adapter::{OptionSpace, SegmentKind, SegmentOut};
 use super::connection::{Connection, Infinite, Multipath, Protocol};
 use super::sender::Fin;
 use super::shared::Shared;
-use super::subflow::{MAX_REFUSALS, MAX_SIGNALS_IN_A_ROW, Said, Stage, Subflow};
+use super::subflow::{MAX_SIGNALS_IN_A_ROW, Said, Stage, Subflow};
 use crate::event::SubflowId;
 use crate::keys::{join_hmac, truncate_64};
 use crate::mib::Counter;
@@ -272,7 +272,6 @@ fn unmapped_options(
 ) {
     let acknowledgement = Dss { data_ack: Some(acknowledging), mapping: None, data_fin: false };
     if let Some(signal) = next_signal(subflow, space) {
-        subflow.signals_in_a_row += 1;
         count_signal(&signal, shared);
         if space.remaining() >= room::dss_len(Some(acknowledging.width()), None) {
             emit(&MptcpOption::Dss(acknowledgement), space);
@@ -282,20 +281,12 @@ fn unmapped_options(
     emit(&MptcpOption::Dss(Dss { mapping: fin, data_fin: fin.is_some(), ..acknowledgement }), space);
 }
 
-/// Emits the signal that has waited longest. One that finds no room stays, as TCP may ask again with more, but not for ever.
+/// Emits the signal that has waited longest. One that finds no room stays, as TCP may ask again with more, and counts as one of those in a row: a
+/// TCP that never has more would be asked again and again.
 fn next_signal(subflow: &mut Subflow, space: &mut OptionSpace) -> Option<MptcpOption> {
     let signal = subflow.control.front_mut().filter(|_| subflow.signals_in_a_row < MAX_SIGNALS_IN_A_ROW)?;
-    if signal.emit(space) {
-        subflow.signals_refused = 0;
-        return subflow.control.pop_front();
-    }
-    subflow.signals_refused += 1;
-    if subflow.signals_refused > MAX_REFUSALS {
-        subflow.signals_refused = 0;
-        let lost = subflow.control.pop_front();
-        tracing::debug!(subflow = %subflow.id, ?lost, "TCP never has room for a signal");
-    }
-    None
+    subflow.signals_in_a_row += 1;
+    if signal.emit(space) { subflow.control.pop_front() } else { None }
 }
 
 fn count_signal(signal: &MptcpOption, shared: &mut Shared) {

@@ -26,8 +26,6 @@ const MAX_QUEUED: usize = 64;
 
 /// Duplicate ACKs for signalling that may leave in a row (RFC 8684 section 4, "Duplicate ACK").
 pub(crate) const MAX_SIGNALS_IN_A_ROW: u8 = 2;
-/// Segments in a row on which a signal may find no room.
-pub(crate) const MAX_REFUSALS: u8 = 3;
 
 /// How far a subflow has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +135,6 @@ pub(crate) struct Subflow {
     /// Options that wait for a segment without payload.
     pub(crate) control: IdleQueue<MptcpOption>,
     pub(crate) signals_in_a_row: u8,
-    pub(crate) signals_refused: u8,
     /// When more signals may leave, after as many in a row as are allowed.
     pub(crate) signal_at: Option<Instant>,
     /// A hook wants a segment without payload to leave; only the socket manager can ask TCP for it.
@@ -224,7 +221,6 @@ impl Subflow {
             unmapped_since: None,
             control: IdleQueue::new(),
             signals_in_a_row: 0,
-            signals_refused: 0,
             signal_at: None,
             ack_wanted: false,
             recovered: None,

@@ -339,7 +339,7 @@ fn mistakes_are_one_sentence_with_the_line() {
         ),
         (
             "[rnu]\ntime = \"1s\"",
-            "test.toml:5: the file has no key 'rnu' (did you mean 'run'?); its keys are meta, tcp, hosts, routers, links, middlebox, traffic, mptcp, run, report, sweep, expect, published",
+            "test.toml:5: the file has no key 'rnu' (did you mean 'run'?); its keys are meta, tcp, hosts, routers, links, middlebox, traffic, mptcp, qos, run, report, sweep, expect, published",
         ),
         (
             "[run]\ntime = \"1Mbit\"",
