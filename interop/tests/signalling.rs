@@ -26,14 +26,20 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// tests that use this do not let it.
 const FOLLOW: &str = ",signal";
 
-/// Starts a connection that stays open, and waits until the kernel has accepted it.
+/// Starts a connection that stays open, and waits until the kernel has accepted it and sent [`LEN`] bytes.
 fn open(lab: &Lab, encounter: Encounter) -> Running {
     let mut running = encounter.held().start(lab).unwrap();
     running.peer.wait_for_output("peer: connected", LIMIT).unwrap();
     // The kernel does not announce what it is given before our first DSS is in, not even later.
-    let here = || running.stack.control("ss --json").is_ok_and(|ss| ss.contains(&format!("\"bytes_received\":{LEN}")));
-    wait_until("all that the kernel sends", LIMIT, || Ok(here())).unwrap();
+    wait_until("what the kernel sends", LIMIT, || Ok(received(&running) >= LEN)).unwrap();
     running
+}
+
+/// Bytes that our end of the connection has received.
+fn received(running: &Running) -> u64 {
+    let ss = running.stack.control("ss --json").ok();
+    let ss: Option<serde_json::Value> = ss.and_then(|ss| serde_json::from_str(&ss).ok());
+    ss.and_then(|ss| ss["connections"][0]["bytes_received"].as_u64()).unwrap_or(0)
 }
 
 /// Makes the kernel's address on a path an endpoint, and returns its id.

@@ -146,12 +146,8 @@ impl<T: TcpStack> Stack<T> {
         if self.manager.has_work() {
             return Some(Instant::ZERO);
         }
-        let earlier = |a: Option<Instant>, b: Option<Instant>| match (a, b) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
         let turn = self.manager.shared.shares.as_ref().and_then(|shares| shares.next());
-        earlier(earlier(self.tcp.poll_timeout(), self.manager.deadlines.next()), turn)
+        [self.tcp.poll_timeout(), self.manager.deadlines.next(), turn].into_iter().flatten().min()
     }
 
     /// The next thing that has happened.

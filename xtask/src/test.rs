@@ -15,7 +15,8 @@ pub(crate) fn run() -> Result<(), StepError> {
     }
     let kernel = thread::spawn(guest::kernel);
     step(&mut cargo(&format!("build --profile {} --package mptcp", cli::PROFILE)))?;
-    step(&mut cargo("test --workspace --features tcp-adapter/conformance"))?;
+    // All of them, also after a failure: whoever waits this long wants to hear of every one.
+    step(&mut cargo("test --workspace --features tcp-adapter/conformance --no-fail-fast"))?;
     // By now a test has reported a failed build; a panic would be a bug of the build itself.
     match kernel.join() {
         Ok(built) => built.map(drop).map_err(StepError::from),

@@ -108,7 +108,7 @@ impl Connection {
                 }
                 // On a single path hardly anything is dropped that TCP has acknowledged, so the DATA_ACK was lost, or the peer has
                 // fallen back, for which a repetition would be altered data: ask. A peer that answers with DATA_ACKs has not fallen back,
-                // and may drop what TCP has acknowledged (RFC 8684 section 3.3.5).
+                // and may drop what TCP has acknowledged (RFC 8684 section 3.3.2).
                 None if single_path && !(answered && self.sender.timeouts > PRUNED_AFTER) => self.probe_usable(cx),
                 None => self.sender.reinject.mark(una..nxt.min(una + MAX_MAPPING as u64)),
             }

@@ -7,6 +7,7 @@ use super::connection::{Connection, Doom, Plain, Protocol};
 use super::shared::{Cx, Shared};
 use crate::config::{ChecksumFailure, StackConfig};
 use crate::event::{Event, FallbackCause, SubflowId};
+use crate::keys::Idsn;
 use crate::mib::Counter;
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::{Piece, Reassembly, ReceiveWindow, ReceivedMapping};
@@ -150,7 +151,7 @@ impl Connection {
             match reader.next(maps, |mapping, bytes| checksum_fits(idsn, mapping, bytes)) {
                 Some(Piece::Data { pos, bytes }) => self.deliver(pos, bytes, cx),
                 Some(Piece::ChecksumFailed { mapping, bytes }) => {
-                    self.checksum_failed(id, mapping.pos, DataSeq::at(idsn, mapping.pos), bytes, cx);
+                    self.checksum_failed(id, mapping.pos, idsn, bytes, cx);
                     if self.multipath().is_some() {
                         return;
                     }
@@ -283,7 +284,8 @@ impl Connection {
     /// The payload was altered on the way (RFC 8684 section 3.7).
     ///
     /// To go on without mappings its bytes must be the next ones: of others, such as a repetition, nothing can be told.
-    fn checksum_failed(&mut self, id: SubflowId, position: u64, dsn: DataSeq, bytes: Vec<Bytes>, cx: &mut Cx<'_>) {
+    fn checksum_failed(&mut self, id: SubflowId, mut position: u64, idsn: Idsn, bytes: Vec<Bytes>, cx: &mut Cx<'_>) {
+        let dsn = DataSeq::at(idsn, position);
         cx.shared.mib.bump(Counter::DataCsumErr);
         tracing::debug!(conn = %self.id, subflow = %id, ?dsn, "DSS checksum failed");
         if !self.can_fall_back() || position != self.receiver.stream.rcv_nxt() {
@@ -300,7 +302,6 @@ impl Connection {
                 let altered: u64 = bytes.iter().map(|slice| slice.len() as u64).sum();
                 self.fall_back(FallbackCause::ChecksumFailed, altered, cx.shared);
                 self.send_fail(dsn, cx);
-                let mut position = position;
                 for slice in bytes {
                     let len = slice.len() as u64;
                     self.deliver(position, slice, cx);

@@ -300,7 +300,7 @@ impl Sender {
         if let Some(sample) = rate {
             self.delivery_rate.update(sample.rate, sample.app_limited);
         }
-        let window = self.control.cwnd();
+        let window = ack.marked.then(|| self.control.cwnd());
         self.control.on_ack(&Ack {
             now,
             delivered: newly.delivered,
@@ -319,7 +319,8 @@ impl Sender {
             cwnd_limited: prior_una < self.limited_until || half_used,
         });
         // A receiver of RFC 3168 goes on with ECE until it hears of a reduction (RFC 8257 section 3.3).
-        if ack.marked && self.control.ecn() == EcnResponse::Proportional && self.control.cwnd() < window {
+        if window.is_some_and(|before| self.control.ecn() == EcnResponse::Proportional && self.control.cwnd() < before)
+        {
             self.tell_reduced = true;
         }
     }

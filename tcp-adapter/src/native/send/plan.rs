@@ -74,15 +74,26 @@ impl Sender {
             limits
         };
         let allowance = self.allowance();
-        if !self.holds_back_lost(limits)
-            && let Some(lost) = self.flight.first_lost()
-        {
+        if self.holds_back_lost() {
+            // Only if something else leaves: a window without room, or Nagle, would leave nothing to learn from.
+            let new = self.new_data(allowance, limits);
+            if matches!(new, Ok(Some(_)) | Err(Blocked::Congestion)) {
+                return self.note_limit(new);
+            }
+        }
+        if let Some(lost) = self.flight.first_lost() {
             // The first segment of a recovery leaves whatever is in flight (RFC 6675 section 5, step 4.3).
             let first = self.evidence.resent == 0 || self.flight.in_flight() == 0;
             let room = if first { allowance.max(u64::from(self.mss)) } else { allowance };
             return self.again(lost.start, lost.end, room, limits);
         }
-        match self.new_data(allowance, limits) {
+        let new = self.new_data(allowance, limits);
+        self.note_limit(new)
+    }
+
+    /// What new data leaves; if it is congestion control that lets none leave, its window is in full use.
+    fn note_limit(&mut self, new: Result<Option<Plan>, Blocked>) -> Option<Plan> {
+        match new {
             Ok(plan) => plan,
             Err(Blocked::Congestion) => {
                 self.limited_until = self.nxt.max(1);
@@ -125,15 +136,10 @@ impl Sender {
     }
 
     /// While it is in doubt whether anything was lost, new data is sent instead (RFC 5682 section 2.1 step 2b).
-    /// Only if the peer has room for it, and Nagle does not hold it back: or nothing at all would leave.
-    fn holds_back_lost(&self, limits: Limits) -> bool {
+    fn holds_back_lost(&self) -> bool {
         match self.repair {
             Repair::Timeout { doubt: Doubt::Probing { from }, .. } => {
-                let mss = u64::from(self.mss);
-                let next = self.unsent().min(mss);
-                let waits = limits.nagle && next < mss && self.fin != Fin::Queued;
-                let new = next > 0 && !waits && self.una + self.window >= self.nxt + next;
-                new && self.nxt < from + 2 * mss
+                self.unsent() > 0 && self.nxt < from + 2 * u64::from(self.mss)
             }
             _ => false,
         }
