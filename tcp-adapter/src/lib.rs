@@ -16,6 +16,7 @@ mod idle_queue;
 mod interface;
 mod listeners;
 pub mod native;
+mod ranges;
 #[cfg(feature = "conformance")]
 pub mod script;
 #[cfg(feature = "smoltcp")]
@@ -27,6 +28,7 @@ mod time;
 pub use frame::{ChecksumState, Frame, FrameMeta};
 pub use idle_queue::IdleQueue;
 pub use interface::{InterfaceConfig, InterfaceId, IpCidr, MacAddr, Route};
+pub use ranges::RangeSet;
 pub use stack::{
     AbortError, Capabilities, Chunk, CloseReason, ConnectError, ConnectRequest, ListenError, ListenerId, Offload,
     OptionSpace, Received, RoundTrip, SegmentHook, SegmentIn, SegmentKind, SegmentOut, SendError, SendLimits,

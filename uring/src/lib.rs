@@ -5,10 +5,14 @@
 //!
 //! Buffers are cut from a [`Memory`] of fixed size, aligned for direct I/O and, where the limit on locked memory allows, registered with the kernel, which
 //! then need not map them for each request.
+//!
+//! What comes over sockets, without a ring, is read with [`read_into`].
 #![deny(rustdoc::broken_intra_doc_links)]
 
 mod memory;
+mod read;
 mod ring;
 
 pub use memory::{ALIGNMENT, Buffer, Memory};
+pub use read::read_into;
 pub use ring::{Action, Done, Request, Ring, RingError};

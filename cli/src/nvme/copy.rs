@@ -81,11 +81,12 @@ pub(super) fn read(args: &ReadArgs) -> Result<(), Failure> {
         )));
     }
     // Whole blocks are read, and of the last what was asked for is written.
+    let chunk = chunk(&host, &namespace);
     let (mut at, mut left) = (start, length);
     while left > 0 {
         let mut batch = Vec::new();
         while left > 0 && batch.len() < DEPTH {
-            let len = left.min(chunk(&host));
+            let len = left.min(chunk);
             batch.push((range(&namespace, at, len), len));
             (at, left) = (at + len, left - len);
         }
@@ -116,14 +117,15 @@ pub(super) fn write(args: &WriteArgs) -> Result<(), Failure> {
     let namespace = namespace(&host, args.part.namespace_id)?;
     let size = namespace.blocks * u64::from(namespace.block_size);
     let mut at = offset(&namespace, args.part.start_block)?;
-    let chunk = usize::try_from(chunk(&host)).unwrap_or(usize::MAX);
-    loop {
+    let chunk = chunk(&host, &namespace);
+    let mut is_full = false;
+    while !is_full {
         let mut requests = Vec::new();
         while requests.len() < DEPTH {
             let mut data = Vec::new();
             input
                 .by_ref()
-                .take(chunk as u64)
+                .take(chunk)
                 .read_to_end(&mut data)
                 .map_err(|error| Failure::io("cannot read what to write", &error))?;
             if data.is_empty() {
@@ -131,7 +133,11 @@ pub(super) fn write(args: &WriteArgs) -> Result<(), Failure> {
             }
             data.resize(data.len().next_multiple_of(namespace.block_size as usize), 0);
             if at + data.len() as u64 > size {
-                return Err(Failure::Runtime(format!("namespace {} is full: the rest is not written", namespace.nsid)));
+                is_full = true;
+                data.truncate(usize::try_from(size - at).unwrap_or(usize::MAX));
+                if data.is_empty() {
+                    break;
+                }
             }
             let range = range(&namespace, at, data.len() as u64);
             at += data.len() as u64;
@@ -148,6 +154,9 @@ pub(super) fn write(args: &WriteArgs) -> Result<(), Failure> {
         host.execute(0, Request::new(IoCommand::Flush.to_sqe(namespace.nsid), 0)).map_err(|error| failed(&error))?;
     check(&flush)?;
     leave(host);
+    if is_full {
+        return Err(Failure::Runtime(format!("namespace {} is full: the rest is not written", namespace.nsid)));
+    }
     Ok(())
 }
 
@@ -197,8 +206,11 @@ fn offset(namespace: &Namespace, block: u64) -> Result<u64, Failure> {
     Err(Failure::Usage(format!("namespace {} has only {} blocks", namespace.nsid, namespace.blocks)))
 }
 
-fn chunk(host: &AnyHost) -> u64 {
-    host.controller().max_transfer().map_or(CHUNK, |most| most.min(CHUNK))
+/// Bytes of one command: whole blocks.
+fn chunk(host: &AnyHost, namespace: &Namespace) -> u64 {
+    let block = u64::from(namespace.block_size);
+    let most = host.controller().max_transfer().map_or(CHUNK, |most| most.min(CHUNK));
+    (most / block).max(1) * block
 }
 
 /// The blocks of a range of bytes that begins with a block.

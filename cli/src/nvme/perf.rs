@@ -89,6 +89,8 @@ struct Report {
     write: Option<Figures>,
 }
 
+/// Blocks of one command at most: their number less one has 16 bits.
+const MOST_BLOCKS: u64 = 1 << 16;
 /// Nanoseconds that a histogram holds: an hour.
 const LONGEST: u64 = 3_600_000_000_000;
 
@@ -165,6 +167,10 @@ impl Load {
         if let Some(most) = host.controller().max_transfer().filter(|most| args.bs > *most) {
             return Err(Failure::Usage(format!("--bs can be {most} at most, says the controller")));
         }
+        let (Ok(bytes), true) = (u32::try_from(args.bs), args.bs / block <= MOST_BLOCKS) else {
+            let most = (MOST_BLOCKS * block).min(u32::MAX.into());
+            return Err(Failure::Usage(format!("--bs can be {most} at most, as a command counts blocks with 16 bits")));
+        };
         let places = namespace.blocks * block / args.bs;
         if places == 0 {
             return Err(Failure::Usage("--bs is more than the namespace has".to_owned()));
@@ -178,9 +184,9 @@ impl Load {
             pattern: args.rw,
             mix: args.rwmixread,
             nsid: namespace.nsid,
-            // Both fit: the controller has bounded what a command transfers.
+            // No more than 2^16.
             blocks: (args.bs / block) as u32,
-            bytes: args.bs as u32,
+            bytes,
             places,
             next: 0,
             random: 0x9e37_79b9_7f4a_7c15,

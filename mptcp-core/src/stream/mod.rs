@@ -19,7 +19,6 @@
 mod carried;
 mod mapping;
 mod messages;
-mod ranges;
 mod reader;
 mod reassembly;
 mod reinject;
@@ -30,7 +29,6 @@ mod window;
 
 pub use mapping::{MapInsert, ReceivedMap, ReceivedMapping};
 pub use messages::Messages;
-pub use ranges::RangeSet;
 pub use reader::{MappedReader, Piece};
 pub use reassembly::{Inserted, Reassembly};
 pub use reinject::ReinjectQueue;

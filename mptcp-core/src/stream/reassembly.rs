@@ -19,7 +19,7 @@ use super::run::Run;
 /// # Memory
 ///
 /// Payload is shared with the buffers it came in, except for slices of under 256 bytes, which
-/// are copied and joined with their neighbours. At most
+/// are copied and joined with their neighbours, and copied where they are alone in a fragment. At most
 /// 2 + [`max_fragments`](Self::new) + [`held`](Self::held) / 256 slices are stored, so that is
 /// also the largest number of received buffers that are kept alive.
 #[derive(Debug)]
@@ -32,7 +32,12 @@ pub struct Reassembly {
     fragments: BTreeMap<u64, Run>,
     out_of_order: usize,
     max_fragments: usize,
+    /// Empty ones, whose memory is used again.
+    spare: Vec<Run>,
 }
+
+/// Empty runs that are kept: as many as there are fragments at a time where a few paths bring the stream.
+const MAX_SPARE: usize = 4;
 
 /// What became of the bytes of one [`Reassembly::insert`].
 ///
@@ -56,7 +61,14 @@ impl Reassembly {
     ///
     /// With `max_fragments` 0, only bytes in order are taken.
     pub const fn new(max_fragments: usize) -> Self {
-        Self { ready: Run::new(), rcv_nxt: 0, fragments: BTreeMap::new(), out_of_order: 0, max_fragments }
+        Self {
+            ready: Run::new(),
+            rcv_nxt: 0,
+            fragments: BTreeMap::new(),
+            out_of_order: 0,
+            max_fragments,
+            spare: Vec::new(),
+        }
     }
 
     /// Stores `bytes`, the first of which has position `pos`, as far as they are new and
@@ -150,6 +162,7 @@ impl Reassembly {
     /// Gives back the memory of empty queues.
     pub fn trim(&mut self) {
         self.ready.trim();
+        self.spare = Vec::new();
     }
 
     /// Bytes held: readable ones and those out of order.
@@ -179,10 +192,11 @@ impl Reassembly {
             inserted.new += len;
             push(&mut self.ready);
             self.rcv_nxt = end;
-            if let Some(run) = self.fragments.remove(&end) {
+            if let Some(mut run) = self.fragments.remove(&end) {
                 self.rcv_nxt += run.len() as u64;
                 self.out_of_order -= run.len();
-                self.ready.append(run);
+                self.ready.append(&mut run);
+                self.keep(run);
             }
             return;
         }
@@ -196,10 +210,21 @@ impl Reassembly {
         inserted.new += len;
         self.out_of_order += len;
         let following = self.fragments.remove(&end);
-        let run = self.fragments.entry(touched.unwrap_or(pos)).or_default();
+        let run = self.fragments.entry(touched.unwrap_or(pos)).or_insert_with(|| self.spare.pop().unwrap_or_default());
         push(run);
-        if let Some(following) = following {
-            run.append(following);
+        let followed = following.map(|mut following| {
+            run.append(&mut following);
+            following
+        });
+        run.let_go_of_buffer();
+        if let Some(empty) = followed {
+            self.keep(empty);
+        }
+    }
+
+    fn keep(&mut self, empty: Run) {
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(empty);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::RangeSet;
+use tcp_adapter::RangeSet;
 
 /// Ranges of positions that wait to be sent again, lowest first.
 #[derive(Clone, Debug, Default)]

@@ -3,9 +3,7 @@
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use tcp_adapter::IdleQueue;
-
-use super::RangeSet;
+use tcp_adapter::{IdleQueue, RangeSet};
 
 /// A slice of at least this many bytes is sent as it is, without looking at its neighbours.
 ///

@@ -15,6 +15,9 @@ use nvme_tcp::host::{
 use super::{HostError, Tag};
 use crate::net::{LinkId, Net, NetEvent, Outgoing, Received};
 
+/// Events that wait for the caller: of more, the last one is kept in place of the one before it.
+const MOST_CHANGES: usize = 64;
+
 /// From the connection of the admin queue to the loss of any of them, or the shutdown.
 pub(super) struct Association {
     controller: Controller,
@@ -134,7 +137,11 @@ impl Association {
                 ControllerEvent::Ready => self.attach(net, address)?,
                 // Nobody but the controller itself submits admin commands.
                 ControllerEvent::Completed(_) => {}
-                change => changes.push_back(change),
+                change => {
+                    // Nobody may be there to take them.
+                    changes.truncate(MOST_CHANGES - 1);
+                    changes.push_back(change);
+                }
             }
         }
         for (queue, id) in self.queues.iter().zip(1..) {
@@ -171,7 +178,6 @@ impl Association {
     pub(super) fn complete(&mut self, multipath: &mut Multipath<Tag>, now: Duration) {
         for IoQueue { queue, .. } in &mut self.queues {
             while let Some(completion) = queue.poll_completion() {
-                self.controller.note_traffic(now);
                 multipath.complete(completion, now);
             }
         }
@@ -204,9 +210,11 @@ impl Association {
         controller.connection_lost(now);
         admin.end(net, is_violated, pieces, |out| controller.poll_transmit(out));
         for IoQueue { queue, connection } in queues {
+            // A farewell would leave after writes that are on their way and are about to be sent again elsewhere.
             let is_violated = matches!(queue.state(), QueueState::Ended(QueueError::Violation(_)));
+            let is_polite = is_violated && queue.outstanding() == 0;
             queue.connection_lost();
-            connection.end(net, is_violated, pieces, |out| queue.poll_transmit(out));
+            connection.end(net, is_polite, pieces, |out| queue.poll_transmit(out));
             while let Some(completion) = queue.poll_completion() {
                 multipath.complete(completion, now);
             }

@@ -7,8 +7,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hashbrown::HashMap;
+use nvme_tcp::Blocks;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
 
@@ -36,8 +36,10 @@ pub struct KernelNet {
     links: HashMap<u32, Link>,
     next: u32,
     epoch: Instant,
-    /// Where bytes are read into; empty in between.
-    buffer: Vec<u8>,
+    /// Where bytes are read into.
+    received: Blocks,
+    /// Where few bytes are copied to, so that they do not hold a block of those.
+    short: Blocks,
 }
 
 #[derive(Debug)]
@@ -48,10 +50,14 @@ struct Link {
     blocked: bool,
 }
 
-/// Bytes that are read at a time.
-const BUFFER: usize = 64 * 1024;
-/// What is shorter than this is copied, so that a command does not hold a buffer.
+/// Bytes of the blocks that are read into, and how many of them are kept while all are in use.
+const BLOCK: usize = 128 * 1024;
+const MAX_BLOCKS: usize = 64;
+/// Bytes that there is room for when something is read.
+const LEAST_ROOM: usize = 32 * 1024;
+/// What is shorter than this is copied, so that a command does not hold a block, but one that others share which came with it.
 const SHORT: usize = 2048;
+const SHORT_BLOCK: usize = 16 * 1024;
 /// Pieces that are sent with one system call.
 const PIECES: usize = 64;
 const BACKLOG: i32 = 1024;
@@ -83,7 +89,8 @@ impl KernelNet {
             links: HashMap::new(),
             next: 0,
             epoch: Instant::now(),
-            buffer: Vec::with_capacity(BUFFER),
+            received: Blocks::new(BLOCK, MAX_BLOCKS),
+            short: Blocks::new(SHORT_BLOCK, MAX_BLOCKS),
         })
     }
 
@@ -254,19 +261,20 @@ impl Net for KernelNet {
 
     fn receive(&mut self, link: LinkId) -> io::Result<Received> {
         let link = self.links.get_mut(&link.0).ok_or(io::ErrorKind::NotConnected)?;
-        match rustix::io::read(&link.socket, rustix::buffer::spare_capacity(&mut self.buffer)) {
+        let block = self.received.room(LEAST_ROOM);
+        match uring::read_into(&link.socket, block) {
             Ok(0) => Ok(Received::End),
             Ok(count) if count < SHORT => {
-                let bytes = Bytes::copy_from_slice(&self.buffer);
-                self.buffer.clear();
-                Ok(Received::Data(bytes))
+                let short = self.short.room(count);
+                short.extend_from_slice(block);
+                block.clear();
+                Ok(Received::Data(short.split().freeze()))
             }
-            Ok(_) => {
-                let buffer = std::mem::replace(&mut self.buffer, Vec::with_capacity(BUFFER));
-                Ok(Received::Data(Bytes::from(buffer)))
+            Ok(_) => Ok(Received::Data(block.split().freeze())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(Received::Nothing)
             }
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(Received::Nothing),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
@@ -305,8 +313,11 @@ impl Net for KernelNet {
 
     fn abort(&mut self, link: LinkId) {
         if let Some(link) = self.links.remove(&link.0) {
-            // Without this, what the socket holds would still be sent after it is closed.
-            if let Err(error) = sockopt::set_socket_linger(&link.socket, Some(Duration::ZERO)) {
+            // Without this, what the socket holds would still be sent after it is closed. Multipath TCP heeds the lingering time in the newest kernels only,
+            // but ends at once, with MP_FASTCLOSE, when it is taken apart.
+            let reset = sockopt::set_socket_linger(&link.socket, Some(Duration::ZERO))
+                .and_then(|()| rustix::net::connect_unspec(&link.socket));
+            if let Err(error) = reset {
                 tracing::warn!(%error, "a connection is not ended at once");
             }
         }

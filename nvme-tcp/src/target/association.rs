@@ -53,9 +53,10 @@ impl Association {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// The controller was reset: its I/O queues end.
+    /// The controller was reset: its I/O queues end. One that has gone stays gone.
     pub(super) fn reset(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+        let next = |epoch: u32| (epoch != ENDED).then(|| epoch.wrapping_add(1) % ENDED);
+        let _ = self.epoch.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
     /// The controller goes, and its queues with it.
@@ -71,14 +72,14 @@ impl Association {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Notes that a command came. It writes only the first time, so that queues on different cores do not disturb each other.
+    /// Notes that a command or data came, or is taken. It writes only the first time, so that queues on different cores do not disturb each other.
     pub(super) fn note_activity(&self) {
         if !self.active.load(Ordering::Relaxed) {
             self.active.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether a command came since this was last called.
+    /// Whether anything came since this was last called.
     pub(super) fn take_activity(&self) -> bool {
         self.active.swap(false, Ordering::Relaxed)
     }

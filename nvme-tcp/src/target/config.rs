@@ -16,6 +16,8 @@ pub struct TargetConfig {
     pub in_capsule_data: u32,
     /// Bytes that one R2T asks for. Of a command that is for more, several are outstanding, if the host can have so many.
     pub max_r2t_length: u32,
+    /// Bytes that R2Ts of one queue ask for at a time: further commands wait until others have ended. At least twice `max_transfer`.
+    pub max_inbound: u64,
     /// Bytes that one C2HData carries at most.
     pub max_c2h_data: u32,
     /// Entries of the longest queue: 2 to 4096.
@@ -50,6 +52,7 @@ impl Default for TargetConfig {
             max_transfer: 1 << 20,
             in_capsule_data: 16 * 1024,
             max_r2t_length: 1 << 20,
+            max_inbound: 16 << 20,
             max_c2h_data: 128 * 1024,
             max_queue_entries: 128,
             max_io_queues: 128,
@@ -122,6 +125,8 @@ impl TargetConfig {
         let (r2t, c2h) = (self.max_r2t_length, self.max_c2h_data);
         check("max_r2t_length", r2t.into(), r2t >= 4096 && r2t.is_multiple_of(4), "a multiple of 4, at least 4096")?;
         check("max_c2h_data", c2h.into(), c2h >= 4096 && c2h.is_multiple_of(4), "a multiple of 4, at least 4096")?;
+        let inbound = self.max_inbound;
+        check("max_inbound", inbound, inbound >= 2 * u64::from(transfer), "at least twice max_transfer")?;
         let entries = self.max_queue_entries;
         check("max_queue_entries", entries.into(), (2..=MAX_ENTRIES).contains(&entries), "2 to 4096")?;
         check("max_io_queues", self.max_io_queues.into(), self.max_io_queues > 0, "1 to 65535")?;

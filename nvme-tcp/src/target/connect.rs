@@ -55,8 +55,14 @@ impl Connection {
             let (port, local) = (self.settings.port, self.settings.local);
             Phase::Admin(Box::new(Controller::new(owned, &self.target, port, local, connect.keep_alive, now)))
         } else {
+            let queue = IoQueue::new(owned, connect.queue, self.settings.port, config.max_transfer, &view);
+            // Another thread may have reset the controller before the queue learnt which of its lives this is.
+            if !association.is_ready() {
+                association.detach(connect.queue);
+                return Err(StatusCode::CommandSequenceError.into());
+            }
             self.decoder.set_in_capsule_limit(config.in_capsule_data.max(ADMIN_IN_CAPSULE_DATA));
-            Phase::Io(Box::new(IoQueue::new(owned, connect.queue, self.settings.port, config.max_transfer, &view)))
+            Phase::Io(Box::new(queue))
         };
         self.queue.resize(connect.entries, flow_control);
         self.authentication = responder.map(|responder| Box::new(Authentication::new(responder, deadline)));

@@ -146,7 +146,6 @@ impl Connection {
     pub fn new(target: Arc<Target>, settings: ConnectionSettings, now: Duration) -> Self {
         let deadline = now + target.config().setup_timeout;
         Self {
-            target,
             settings,
             decoder: Decoder::new(Role::Controller),
             encoder: Encoder::new(Role::Controller),
@@ -154,11 +153,12 @@ impl Connection {
             phase: Phase::Initializing { deadline },
             authentication: None,
             // Until Connect says otherwise: for Connect itself, and the mistake of sending something else.
-            queue: Queue::new(2, true),
+            queue: Queue::new(2, true, target.config().max_inbound),
             receiving: Receiving::Nothing,
             urgent: VecDeque::new(),
             bulk: VecDeque::new(),
             submissions: VecDeque::new(),
+            target,
         }
     }
 
@@ -222,13 +222,14 @@ impl Connection {
             Some(Response::Pdu(pdu)) => return Some(latency(self.encoder.encode(&pdu, out))),
             Some(Response::Completion(id)) => {
                 let cqe = self.completion(id);
-                self.queue.release(id);
+                self.release(id);
                 let pdu = Pdu::CapsuleResp(CapsuleResp { cqe });
                 return Some(latency(self.encoder.encode(&pdu, out)));
             }
             None => {}
         }
         let id = *self.bulk.front()?;
+        self.note_transfer();
         let max_length = self.target.config().max_c2h_data;
         let can_succeed = self.can_succeed();
         let slot = self.queue.slot(id);
@@ -244,7 +245,7 @@ impl Connection {
         if last {
             self.bulk.pop_front();
             if success {
-                self.queue.release(id);
+                self.release(id);
             } else {
                 self.urgent.push_back(Response::Completion(id));
             }
@@ -386,6 +387,7 @@ impl Connection {
 
     fn on_data_header(&mut self, header: &H2cData) -> Result<(), Violation> {
         self.queue.check_data(header)?;
+        self.note_transfer();
         self.receiving = Receiving::Transfer(header.ttag);
         Ok(())
     }
@@ -399,6 +401,21 @@ impl Connection {
         self.bulk.clear();
         self.submissions.clear();
         self.urgent.push_back(Response::Pdu(Pdu::C2hTermReq(request)));
+    }
+
+    /// A command is over: there may be room for the data of others.
+    fn release(&mut self, id: SlotId) {
+        self.queue.release(id);
+        while let Some(waiting) = self.queue.next_unasked() {
+            self.ask_for_data(waiting);
+        }
+    }
+
+    /// Data goes to the host or comes from it, which shows that it lives, though its commands may have come long before.
+    fn note_transfer(&self) {
+        if let Phase::Io(queue) = &self.phase {
+            queue.association.note_activity();
+        }
     }
 
     /// The completion entry of a command.

@@ -51,7 +51,6 @@ pub(super) struct Controller {
     heard: Duration,
     /// The generation of the discovery log that the host was told of, or could have read.
     catalogue: u64,
-    write_cache: u32,
     host_behavior: Option<Box<[u8; HOST_BEHAVIOR_LEN]>>,
 }
 
@@ -97,7 +96,6 @@ impl Controller {
             keep_alive: keep_alive_timeout(keep_alive),
             heard: now,
             catalogue,
-            write_cache: 1,
             host_behavior: None,
         }
     }
@@ -288,7 +286,9 @@ impl Controller {
                 self.association.grant(pairs);
                 return Ok(QueueCounts::pairs(pairs).bits().into());
             }
-            fid::VOLATILE_WRITE_CACHE => self.write_cache = value & 1,
+            // A store has its cache for all hosts; one that turned it off would not flush any more.
+            fid::VOLATILE_WRITE_CACHE if value & 1 == 0 => return Err(StatusCode::FeatureNotChangeable),
+            fid::VOLATILE_WRITE_CACHE => {}
             fid::HOST_BEHAVIOR => {
                 if data.len() != HOST_BEHAVIOR_LEN {
                     return Err(StatusCode::InvalidDataSglLength);
@@ -317,7 +317,7 @@ impl Controller {
                 let all = u32::from(target.config().max_io_queues);
                 (QueueCounts::pairs(self.association.granted()).bits(), QueueCounts::pairs(all).bits())
             }
-            fid::VOLATILE_WRITE_CACHE => (self.write_cache, 1),
+            fid::VOLATILE_WRITE_CACHE => (1, 1),
             fid::ARBITRATION | fid::POWER_MANAGEMENT | fid::ERROR_RECOVERY | fid::WRITE_ATOMICITY => (0, 0),
             fid::TEMPERATURE_THRESHOLD => (0xffff, 0xffff),
             fid::HOST_BEHAVIOR | fid::HOST_IDENTIFIER => (0, 0),
@@ -332,7 +332,8 @@ impl Controller {
             _ => None,
         };
         // Bit 2 of what can be done with it: changed.
-        let changeable = !matches!(feature, fid::HOST_IDENTIFIER | fid::TEMPERATURE_THRESHOLD);
+        let changeable =
+            !matches!(feature, fid::HOST_IDENTIFIER | fid::TEMPERATURE_THRESHOLD | fid::VOLATILE_WRITE_CACHE);
         Ok(match select {
             0 => (current, data),
             3 => (u32::from(changeable) << 2, None),

@@ -109,7 +109,9 @@ impl Connection {
         let fails = matches!(self.queue.slot(id).work, Work::Fail(_));
         if direction == Direction::ToController && length > 0 && !fails {
             self.queue.slot(id).inbound.length = length;
-            self.ask_for_data(id);
+            if self.queue.may_ask(id) {
+                self.ask_for_data(id);
+            }
         } else {
             self.on_data_complete(now, id);
         }

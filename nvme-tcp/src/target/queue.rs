@@ -1,5 +1,7 @@
 //! The commands of a queue that are outstanding, and the data that comes for them.
 
+use std::collections::VecDeque;
+
 use super::io::IoWork;
 use crate::command::{AdminCommand, FabricsCommand, Sqe, Status, StatusCode};
 use crate::pdu::{H2cData, Payload, PduType, R2t, Violation};
@@ -27,6 +29,11 @@ pub(super) struct Queue {
     transfers: Vec<Transfer>,
     idle: Vec<u16>,
     spare: Vec<Payload>,
+    /// Bytes of the commands that were asked for data, of which there may be so many.
+    asked: u64,
+    max_asked: u64,
+    /// Commands that were not asked yet since there are so many.
+    unasked: VecDeque<SlotId>,
 }
 
 /// A command.
@@ -97,7 +104,7 @@ struct Transfer {
 }
 
 impl Queue {
-    pub(super) fn new(entries: u32, flow_control: bool) -> Self {
+    pub(super) fn new(entries: u32, flow_control: bool, max_asked: u64) -> Self {
         Self {
             entries,
             head: flow_control.then_some(0),
@@ -107,6 +114,9 @@ impl Queue {
             transfers: Vec::new(),
             idle: Vec::new(),
             spare: Vec::new(),
+            asked: 0,
+            max_asked,
+            unasked: VecDeque::new(),
         }
     }
 
@@ -148,6 +158,11 @@ impl Queue {
     pub(super) fn release(&mut self, id: SlotId) {
         let slot = &mut self.slots[id as usize];
         let cid = slot.sqe.cid.get();
+        if slot.inbound.requested > 0 {
+            self.asked -= u64::from(slot.inbound.length);
+        } else if !self.unasked.is_empty() {
+            self.unasked.retain(|waiting| *waiting != id);
+        }
         slot.stage = Stage::Free;
         (slot.partner, slot.sent, slot.result, slot.status) = (None, 0, 0, Status::SUCCESS);
         let data = std::mem::take(&mut slot.data);
@@ -196,6 +211,32 @@ impl Queue {
     /// A piece of data in the command's capsule.
     pub(super) fn push_in_capsule(&mut self, id: SlotId, piece: bytes::Bytes) {
         self.slots[id as usize].data.push(piece);
+    }
+
+    /// Whether a command may be asked for its data, all of it. If not, it will be among those that [`next_unasked`](Self::next_unasked) returns.
+    pub(super) fn may_ask(&mut self, id: SlotId) -> bool {
+        let length = u64::from(self.slots[id as usize].inbound.length);
+        let may = self.unasked.is_empty() && self.has_room_for(length);
+        match may {
+            true => self.asked += length,
+            false => self.unasked.push_back(id),
+        }
+        may
+    }
+
+    /// A command that had to wait and may be asked for its data now.
+    pub(super) fn next_unasked(&mut self) -> Option<SlotId> {
+        let id = *self.unasked.front()?;
+        let length = u64::from(self.slots[id as usize].inbound.length);
+        if !self.has_room_for(length) {
+            return None;
+        }
+        self.asked += length;
+        self.unasked.pop_front()
+    }
+
+    fn has_room_for(&self, length: u64) -> bool {
+        self.asked == 0 || self.asked + length <= self.max_asked
     }
 
     /// The next R2T for a command, as long as the host can have more and there is more to ask for.

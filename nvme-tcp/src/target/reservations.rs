@@ -71,7 +71,8 @@ impl Reservations {
         let Some(held) = state.held else { return Access::FULL };
         let registered = state.registrant(host).is_some();
         match held.kind {
-            _ if held.host == *host => Access::FULL,
+            // What all registrants hold, its first holder may have lost: he is one of them or none.
+            _ if held.host == *host && !held.is_of_all() => Access::FULL,
             ReservationType::WriteExclusive => Access { read: true, write: false },
             ReservationType::ExclusiveAccess => Access { read: false, write: false },
             ReservationType::WriteExclusiveRegistrants | ReservationType::WriteExclusiveAll => {
@@ -373,8 +374,8 @@ mod tests {
         acquire(&reservations, A, AcquireAction::Acquire, WriteExclusiveAll, 0).unwrap();
         let keys = RegisterKeys { current: 1.into(), new: 0.into() };
         reservations.register(A, 1, RegisterAction::Unregister, false, &keys).unwrap();
-        assert_eq!(reservations.access(&B), Access::FULL);
-        assert_eq!(reservations.access(&C), Access { read: true, write: false });
+        let reads = Access { read: true, write: false };
+        assert_eq!([A, B, C].map(|host| reservations.access(&host)), [reads, Access::FULL, reads]);
         register(&reservations, C).unwrap();
         acquire(&reservations, C, AcquireAction::Preempt, ExclusiveAccess, 0).unwrap();
         assert_eq!(access(&reservations), "-- -- rw");

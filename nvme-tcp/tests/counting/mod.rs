@@ -2,9 +2,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts what each thread allocates.
+/// Counts what each thread allocates, and all of them.
 struct Counting;
+
+static ALL: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -14,11 +17,19 @@ thread_local! {
 static ALLOCATOR: Counting = Counting;
 
 /// How often this thread has allocated so far.
+#[allow(dead_code, reason = "some tests look at all threads")]
 pub(crate) fn allocations() -> u64 {
     ALLOCATIONS.get()
 }
 
+/// How often the threads of this process have allocated so far.
+#[allow(dead_code, reason = "most tests look at their own thread only")]
+pub(crate) fn all_allocations() -> u64 {
+    ALL.load(Ordering::Relaxed)
+}
+
 fn count() {
+    ALL.fetch_add(1, Ordering::Relaxed);
     // While a thread ends its counter may be gone; then nothing is measured.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
 }

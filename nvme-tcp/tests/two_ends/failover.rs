@@ -79,7 +79,6 @@ impl Path {
         world.step(link.io, &mut link.queue);
         while let Some(completion) = link.queue.poll_completion() {
             multipath.complete(completion, world.now);
-            link.controller.note_traffic(world.now);
         }
         link.controller.handle_timeout(world.now);
         world.step(link.admin, &mut link.controller);

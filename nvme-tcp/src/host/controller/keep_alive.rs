@@ -4,11 +4,11 @@ use std::time::Duration;
 
 /// The timer of an association.
 ///
-/// Keep Alive is sent every half KATO. With TBKAS any command that the controller processes restarts its timer, and so this one.
+/// Keep Alive is sent every half KATO, also while there is other traffic. Controllers with TBKAS would do with that, but what they count is the arrival of
+/// commands: completions may go on to come for long after the last of those.
 #[derive(Debug)]
 pub(super) struct KeepAlive {
     timeout: Duration,
-    by_traffic: bool,
     state: State,
 }
 
@@ -29,18 +29,9 @@ pub(super) enum Due {
 
 impl KeepAlive {
     /// With this KATO; None if it is 0.
-    pub(super) fn new(timeout: Duration, by_traffic: bool, now: Duration) -> Option<Self> {
+    pub(super) fn new(timeout: Duration, now: Duration) -> Option<Self> {
         let state = State::Waiting { due: now.saturating_add(timeout / 2) };
-        (!timeout.is_zero()).then_some(Self { timeout, by_traffic, state })
-    }
-
-    /// The controller has completed a command of this association at `now`.
-    pub(super) fn on_traffic(&mut self, now: Duration) {
-        if self.by_traffic
-            && let State::Waiting { due } = &mut self.state
-        {
-            *due = now.saturating_add(self.timeout / 2);
-        }
+        (!timeout.is_zero()).then_some(Self { timeout, state })
     }
 
     pub(super) fn on_answer(&mut self, now: Duration) {
@@ -83,9 +74,8 @@ mod tests {
 
     #[test]
     fn every_half_timeout() {
-        assert!(KeepAlive::new(Duration::ZERO, false, ms(0)).is_none());
-        let mut timer = KeepAlive::new(ms(5000), false, ms(0)).unwrap();
-        timer.on_traffic(ms(1000));
+        assert!(KeepAlive::new(Duration::ZERO, ms(0)).is_none());
+        let mut timer = KeepAlive::new(ms(5000), ms(0)).unwrap();
         assert_eq!(timer.handle_timeout(ms(2499)), Due::Nothing);
         assert_eq!(timer.handle_timeout(ms(2500)), Due::Send);
         assert!(timer.is_sent());
@@ -94,15 +84,5 @@ mod tests {
         assert_eq!(timer.handle_timeout(ms(5100)), Due::Send);
         assert_eq!(timer.handle_timeout(ms(10_099)), Due::Nothing);
         assert_eq!(timer.handle_timeout(ms(10_100)), Due::Overdue);
-    }
-
-    #[test]
-    fn traffic_replaces_it_only_where_the_controller_says_so() {
-        let mut timer = KeepAlive::new(ms(5000), true, ms(0)).unwrap();
-        timer.on_traffic(ms(2000));
-        assert_eq!(timer.handle_timeout(ms(2500)), Due::Nothing);
-        assert_eq!(timer.handle_timeout(ms(4500)), Due::Send);
-        timer.on_traffic(ms(4600));
-        assert_eq!(timer.poll_timeout(), ms(9500), "other traffic does not answer it");
     }
 }

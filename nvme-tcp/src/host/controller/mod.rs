@@ -226,13 +226,6 @@ impl Controller {
         self.process(now);
     }
 
-    /// The controller has completed a command on one of its I/O queues; with TBKAS this saves Keep Alive commands.
-    pub fn note_traffic(&mut self, now: Duration) {
-        if let Some(timer) = &mut self.keep_alive {
-            timer.on_traffic(now);
-        }
-    }
-
     /// Lets the namespaces be listed anew, for instance because a completion says that one is gone.
     pub fn rescan(&mut self, now: Duration) {
         self.tasks.namespaces |= self.config.io_queues > 0;
@@ -394,9 +387,6 @@ impl Controller {
                 Token::AsyncEvent => self.on_event(status, result as u32),
                 Token::Caller(_) => {}
             }
-        }
-        if matches!(outcome, Outcome::Answered { .. }) {
-            self.note_traffic(now);
         }
     }
 

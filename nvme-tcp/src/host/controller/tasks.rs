@@ -10,7 +10,7 @@ use super::step::{Scan, Step};
 use super::{Controller, ControllerError, ControllerEvent, Defect, Stage};
 use crate::command::{
     AnaState, Capabilities, ControllerStatus, EventMask, IdentifyController, IdentifyNamespace, IdentifyNvmController,
-    NamespaceId, QueueCounts, ShutdownStatus, Status, StatusCode, Version, cmic, ctratt,
+    NamespaceId, QueueCounts, ShutdownStatus, Status, StatusCode, Version, cmic,
 };
 use crate::host::AnaStates;
 use crate::host::discovery::{LogReader, Progress};
@@ -190,8 +190,7 @@ impl Controller {
         if let Err(defect) = check(&identify, self.known.controller, self.is_discovery()) {
             return self.end(defect.into());
         }
-        let by_traffic = identify.ctratt.get() & ctratt::TRAFFIC_KEEP_ALIVE != 0;
-        self.keep_alive = KeepAlive::new(self.config.admin.keep_alive, by_traffic, now);
+        self.keep_alive = KeepAlive::new(self.config.admin.keep_alive, now);
         self.known.identify = Some(Box::new(identify));
         if self.is_discovery() {
             self.tasks.discovery = true;

@@ -11,7 +11,7 @@ use super::*;
 use crate::command::{
     AdminOpcode, AnaGroup, AnaHeader, AnaState, Configuration, Cqe, DiscoveryEntry, DiscoveryHeader, FABRICS,
     FabricsCommand, IDENTIFY_LEN, IdentifyNamespace, LbaFormat, NamespaceId, Nqn, Placement, Property, Shutdown, Sqe,
-    StatusCode, SubsystemType, cmic, cns, ctratt, fid, lid,
+    StatusCode, SubsystemType, cmic, cns, fid, lid,
 };
 use crate::host::{Data, HostIdentity, QueueError};
 use crate::pdu::{C2hData, CapsuleResp, ControllerOffer, Decoder, Encoder, Event, Pdu, Role};
@@ -470,17 +470,6 @@ fn keep_alive() {
     pair.answers = false;
     pair.run_until(pair.now + Duration::from_secs(8));
     assert_eq!(pair.ended(), ControllerError::KeepAliveTimeout);
-
-    let mut model = Model::new();
-    model.identify.ctratt = ctratt::TRAFFIC_KEEP_ALIVE.into();
-    let mut pair = Pair::ready(config(), model);
-    for _ in 0..20 {
-        pair.run_until(pair.now + Duration::from_secs(1));
-        pair.controller.note_traffic(pair.now);
-    }
-    assert!(pair.model.asked.is_empty(), "other commands are signs of life enough");
-    pair.run_until(pair.now + Duration::from_secs(3));
-    assert_eq!(pair.model.asked.len(), 1);
 
     let mut pair = Pair::ready(config(), Model::new());
     let failures = [((AdminOpcode::KeepAlive as u8, 0), StatusCode::KeepAliveExpired.into())];

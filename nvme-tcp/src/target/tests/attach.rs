@@ -163,8 +163,11 @@ fn features() {
     assert_eq!(get(&mut host, fid::KEEP_ALIVE_TIMER, 0).ok().result, 1300, "in units of 100 ms");
     assert_eq!(get(&mut host, fid::KEEP_ALIVE_TIMER, 1).ok().result, 0);
     assert_eq!(get(&mut host, fid::KEEP_ALIVE_TIMER, 3).ok().result, 4);
-    host.set_feature(fid::VOLATILE_WRITE_CACHE, 0).ok();
-    assert_eq!(get(&mut host, fid::VOLATILE_WRITE_CACHE, 0).ok().result, 0);
+    // Who could turn it off would take what is in it for durable.
+    host.set_feature(fid::VOLATILE_WRITE_CACHE, 0).expect(StatusCode::FeatureNotChangeable);
+    host.set_feature(fid::VOLATILE_WRITE_CACHE, 1).ok();
+    assert_eq!(get(&mut host, fid::VOLATILE_WRITE_CACHE, 0).ok().result, 1);
+    assert_eq!(get(&mut host, fid::VOLATILE_WRITE_CACHE, 3).ok().result, 0);
     host.set_feature(0x42, 0).expect(StatusCode::InvalidField);
     get(&mut host, 0x42, 0).expect(StatusCode::InvalidField);
     get(&mut host, fid::VOLATILE_WRITE_CACHE, 5).expect(StatusCode::InvalidField);

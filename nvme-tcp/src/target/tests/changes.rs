@@ -127,6 +127,17 @@ fn keep_alive() {
     let seconds = Duration::from_secs;
     host.wait(seconds(3));
     assert_eq!(host.connection.state(), ConnectionState::Admin, "I/O counts");
+    let range = BlockRange { start: 0, count: 8192 / BLOCK as u32 };
+    let write = IoCommand::Write { range, force_unit_access: false };
+    io.submit(write.to_sqe(1).with_sgl(Sgl::transport(8192)), &[]);
+    let Some((Pdu::R2t(r2t), ..)) = io.received.pop_front() else { panic!("no R2T") };
+    for offset in [0, 4096] {
+        host.wait(Duration::from_millis(1500));
+        let R2t { cccid, ttag, .. } = r2t;
+        io.send(&Pdu::H2cData(H2cData { cccid, ttag, offset, length: 4096, last: offset > 0 }), &[0; 4096]);
+        host.wait(Duration::from_millis(1500));
+        assert_eq!(host.connection.state(), ConnectionState::Admin, "data counts");
+    }
     host.run(AdminCommand::KeepAlive.to_sqe(0), &[]).ok();
     host.wait(Duration::from_millis(1999));
     assert_eq!(host.connection.state(), ConnectionState::Admin, "rounded up to 2 s");

@@ -145,7 +145,7 @@ fn descriptors_of_much_data_that_never_comes_take_no_memory() {
     for _ in 0..127 {
         host.submit(write(1 << 20, Sgl::transport(1 << 20)), &[]);
     }
-    assert_eq!(host.received.len(), 127, "an R2T for each, and nothing else");
+    assert_eq!(host.received.len(), 16, "R2Ts for as much as a queue may be asked for, and nothing else");
     assert_eq!(host.connection.outstanding(), 127);
 }
 
@@ -419,4 +419,30 @@ fn a_store_that_returns_too_little() {
     host.connection.handle_completion(Completion { token, result: Ok(()), data });
     host.take_output();
     host.finish(9, &[]).unwrap().expect(StatusCode::InternalError);
+}
+
+#[test]
+fn the_data_of_a_queue_that_was_asked_for_is_bounded() {
+    let limits =
+        TargetConfig { max_transfer: 8192, in_capsule_data: 8192, max_inbound: 16_384, ..TargetConfig::default() };
+    let (mut host, _admin) = io_queue(&target_with(limits));
+    for _ in 0..5 {
+        host.submit(write(8192, Sgl::transport(8192)), &[]);
+    }
+    let asked = |host: &mut Host| {
+        let pdus = std::mem::take(&mut host.received);
+        pdus.into_iter()
+            .filter_map(|(pdu, ..)| if let Pdu::R2t(r2t) = pdu { Some(r2t) } else { None })
+            .collect::<Vec<_>>()
+    };
+    let mut r2ts = asked(&mut host);
+    assert_eq!(r2ts.len(), 2, "there is room for the data of two");
+    let mut served = 0;
+    while let Some(r2t) = r2ts.pop() {
+        host.answer_r2t(&r2t, &[7; 8192]);
+        served += 1;
+        r2ts.extend(asked(&mut host));
+        assert!(r2ts.len() <= 2);
+    }
+    assert_eq!(served, 5, "each gets its turn");
 }

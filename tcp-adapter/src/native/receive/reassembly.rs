@@ -116,8 +116,6 @@ impl Reassembly {
         self.beyond.as_ref().and_then(|beyond| beyond.end()).unwrap_or(self.rcv_nxt)
     }
 
-    /// Whether [`sack_blocks`](Self::sack_blocks) would return any.
-    #[inline]
     /// `range`, all of which had arrived before, has arrived again: the peer is to be told (RFC 2883 section 4.1).
     pub(crate) fn note_duplicate(&mut self, range: Range<u64>) {
         if self.sack && !range.is_empty() && range.end <= self.rcv_nxt {
@@ -125,6 +123,8 @@ impl Reassembly {
         }
     }
 
+    /// Whether [`sack_blocks`](Self::sack_blocks) would return any.
+    #[inline]
     pub(crate) fn has_sack_blocks(&self) -> bool {
         self.sack && self.beyond.is_some()
     }

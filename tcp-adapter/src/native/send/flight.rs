@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use super::delivery::{Delivery, Sampled, Snapshot};
-use crate::Instant;
+use crate::{Instant, RangeSet};
 
 /// What is known of sent bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,8 @@ struct Board {
     log: VecDeque<Departure>,
     /// Bytes on the way (the `pipe` of RFC 6675).
     in_flight: u64,
-    sacked: u64,
+    /// What is selectively acknowledged, so that a block that says it again costs nothing for each record.
+    sacked: RangeSet,
     lost: u64,
     /// No record before this offset is lost.
     lost_from: u64,
@@ -127,7 +128,7 @@ impl Flight {
 
     /// Bytes selectively acknowledged.
     pub(in crate::native) fn sacked(&self) -> u64 {
-        self.board.as_ref().map_or(0, |board| board.sacked)
+        self.board.as_ref().map_or(0, |board| board.sacked.len_bytes())
     }
 
     /// Bytes taken for lost and not sent again yet.
@@ -187,7 +188,7 @@ impl Flight {
             }
             Fate::InFlight => {}
             Fate::Sacked => {
-                board.sacked -= len;
+                board.sacked.remove(start..end);
                 board.in_flight += len;
             }
         }
@@ -199,6 +200,7 @@ impl Flight {
     /// Everything before `una` is acknowledged.
     pub(in crate::native) fn acknowledge(&mut self, now: Instant, una: u64, newly: &mut Newly) {
         let (board, delivery) = self.parts();
+        board.sacked.remove_before(una);
         while let Some(record) = board.records.front_mut()
             && record.start < una
         {
@@ -207,7 +209,7 @@ impl Flight {
             match record.fate {
                 Fate::InFlight => board.in_flight -= len,
                 Fate::Lost => board.lost -= len,
-                Fate::Sacked => board.sacked -= len,
+                Fate::Sacked => {}
             }
             newly.acked += len;
             if record.fate != Fate::Sacked {
@@ -233,37 +235,10 @@ impl Flight {
     /// The bytes from `start` to `end` have arrived, though not what is before them (RFC 2018). Whole segments only.
     pub(in crate::native) fn sack(&mut self, now: Instant, start: u64, end: u64, newly: &mut Newly) {
         let (board, delivery) = self.parts();
-        let mut index = board.records.partition_point(|record| record.end <= start);
-        while index < board.records.len() && board.records[index].start < end {
-            let record = board.records[index];
-            if record.fate == Fate::Sacked {
-                index += 1;
-                continue;
-            }
-            let Some((from, to)) = whole_segments(&record, start, end) else {
-                index += 1;
-                continue;
-            };
-            if from > record.start {
-                index = board.split(index, from);
-            }
-            if to < record.end {
-                board.split(index, to);
-            }
-            let record = &mut board.records[index];
-            let len = record.len();
-            match record.fate {
-                Fate::Lost => board.lost -= len,
-                _ => board.in_flight -= len,
-            }
-            record.fate = Fate::Sacked;
-            board.sacked += len;
-            newly.sacked += len;
-            newly.reordered |= record.end < board.highest && !record.resent();
-            let record = *record;
-            newly.note(&record, len);
-            delivery.delivered(now, record.at, &record.snapshot, len, &mut newly.sampled);
-            index += 1;
+        let mut from = start;
+        while let Some(gap) = board.sacked.first_gap(from..end) {
+            from = gap.end;
+            board.sack_gap(now, gap.start, gap.end, newly, delivery);
         }
         board.highest = board.highest.max(end.min(board.records.back().map_or(0, |record| record.end)));
     }
@@ -325,14 +300,15 @@ impl Flight {
         let mut lost = 0;
         for index in 0..board.records.len() {
             if reneged && board.records[index].fate == Fate::Sacked {
-                let len = board.records[index].len();
                 board.records[index].fate = Fate::InFlight;
-                board.sacked -= len;
-                board.in_flight += len;
+                board.in_flight += board.records[index].len();
             }
             if board.records[index].fate == Fate::InFlight {
                 lost += board.lose(index, delivery);
             }
+        }
+        if reneged {
+            board.sacked = RangeSet::new();
         }
         board.log.clear();
         lost
@@ -412,9 +388,11 @@ impl Flight {
             assert!(record.start == at && record.start < record.end, "{record:?} after {at}");
             at = record.end;
             sums[record.fate as usize] += record.len();
+            let known = board.sacked.first_gap(record.start..record.end).is_none();
+            assert_eq!(known, record.fate == Fate::Sacked, "{record:?}, sacked {:?}", board.sacked);
             assert!(record.fate != Fate::Lost || record.end > board.lost_from, "{record:?} is lost and not found");
         }
-        assert_eq!((at, sums), (nxt, [board.in_flight, board.lost, board.sacked]));
+        assert_eq!((at, sums), (nxt, [board.in_flight, board.lost, board.sacked.len_bytes()]));
     }
 
     fn fate(&self, offset: u64) -> Option<Fate> {
@@ -428,6 +406,39 @@ impl Flight {
 }
 
 impl Board {
+    /// Bytes have arrived that were not known to have.
+    fn sack_gap(&mut self, now: Instant, start: u64, end: u64, newly: &mut Newly, delivery: &mut Delivery) {
+        let mut index = self.records.partition_point(|record| record.end <= start);
+        while let Some(record) = self.records.get(index)
+            && record.start < end
+        {
+            let Some((from, to)) = whole_segments(record, start, end) else {
+                index += 1;
+                continue;
+            };
+            let (first, last) = (record.start, record.end);
+            if from > first {
+                index = self.split(index, from);
+            }
+            if to < last {
+                self.split(index, to);
+            }
+            let record = &mut self.records[index];
+            let len = record.len();
+            match record.fate {
+                Fate::Lost => self.lost -= len,
+                _ => self.in_flight -= len,
+            }
+            record.fate = Fate::Sacked;
+            newly.sacked += len;
+            newly.reordered |= record.end < self.highest && !record.resent();
+            newly.note(record, len);
+            delivery.delivered(now, record.at, &record.snapshot, len, &mut newly.sampled);
+            self.sacked.insert(from..to);
+            index += 1;
+        }
+    }
+
     /// Whether bytes of a departure are on the way since then.
     fn is_outstanding(&self, departure: Departure) -> bool {
         // What is acknowledged leaves in order, nearly always: to search the middle would be a cache miss for each segment.

@@ -1,4 +1,4 @@
-//! A set of positions, kept as disjoint ranges.
+//! A set of positions in a stream of bytes, kept as disjoint ranges.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -80,6 +80,20 @@ impl RangeSet {
         self.0.as_ref().map_or(0, |ranges| ranges.bytes)
     }
 
+    /// The lowest positions of `range` that the set has not, up to the next that it has; `None` if it has all.
+    pub fn first_gap(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let mut gap = range;
+        if let Some(ranges) = &self.0 {
+            if let Some((_, &end)) = ranges.ends.range(..=gap.start).next_back() {
+                gap.start = gap.start.max(end);
+            }
+            if let Some((&start, _)) = ranges.ends.range(gap.start..).next() {
+                gap.end = gap.end.min(start);
+            }
+        }
+        (!gap.is_empty()).then_some(gap)
+    }
+
     /// The ranges in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
         self.0.iter().flat_map(|ranges| ranges.ends.iter()).map(|(&start, &end)| start..end)
@@ -125,41 +139,40 @@ impl Ranges {
 
 #[cfg(test)]
 mod tests {
-    use bolero::TypeGenerator;
+    use rand::rngs::ChaCha8Rng;
+    use rand::{RngExt as _, SeedableRng as _};
 
     use super::*;
-    use crate::testing::check;
-
-    #[derive(Clone, Debug, TypeGenerator)]
-    enum Op {
-        Insert(u8, u8),
-        Remove(u8, u8),
-        RemoveBefore(u8),
-    }
 
     #[test]
     fn behaves_like_an_array_of_flags() {
-        check(2_000, |ops: &Vec<Op>| {
+        for seed in 0..500 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let mut set = RangeSet::new();
             let mut model = [false; 256];
-            for op in ops {
-                match *op {
-                    Op::Insert(start, end) => {
-                        set.insert(u64::from(start)..u64::from(end));
-                        (start..end).for_each(|i| model[usize::from(i)] = true);
+            for _ in 0..rng.random_range(1..40) {
+                let [start, end] = [rng.random_range(0..256_usize), rng.random_range(0..256)];
+                let range = start as u64..end as u64;
+                match rng.random_range(0..5) {
+                    0..3 => {
+                        set.insert(range);
+                        (start..end).for_each(|i| model[i] = true);
                     }
-                    Op::Remove(start, end) => {
-                        set.remove(u64::from(start)..u64::from(end));
-                        (start..end).for_each(|i| model[usize::from(i)] = false);
+                    3 => {
+                        set.remove(range);
+                        (start..end).for_each(|i| model[i] = false);
                     }
-                    Op::RemoveBefore(end) => {
-                        set.remove_before(u64::from(end));
-                        (0..end).for_each(|i| model[usize::from(i)] = false);
+                    _ => {
+                        set.remove_before(start as u64 / 4);
+                        (0..start / 4).for_each(|i| model[i] = false);
                     }
                 }
                 assert_same(&set, &model);
+                let gap = (start..end).find(|&i| !model[i]);
+                let gap = gap.map(|from| from as u64..(from..end).find(|&i| model[i]).unwrap_or(end) as u64);
+                assert_eq!(set.first_gap(start as u64..end as u64), gap, "seed {seed}, {start}..{end} of {set:?}");
             }
-        });
+        }
     }
 
     fn assert_same(set: &RangeSet, model: &[bool; 256]) {
