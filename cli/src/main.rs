@@ -78,6 +78,11 @@ pub(crate) fn say(line: &str) {
     }
 }
 
+/// Prints a line on standard output, where the exit code has something to say as well: whoever does not listen to the end gets it all the same.
+pub(crate) fn say_before_verdict(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 /// A mistake on the command line as one sentence. Help and version are printed and end the process.
 fn usage(error: clap::Error) -> Failure {
     if !error.use_stderr() {

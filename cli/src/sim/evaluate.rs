@@ -77,6 +77,14 @@ impl Document {
             Err(error) => Err(Failure::file("read", path, &error)),
         };
         let json = path.with_extension("json");
+        // Found out now, not when everything is over.
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|error| Failure::file("make", folder, &error))?;
+        }
+        for path in [path, &json] {
+            let open = fs::OpenOptions::new().create(true).append(true).open(path);
+            open.map_err(|error| Failure::file("write", path, &error))?;
+        }
         let known = read(&json)?;
         let findings = match known.as_str() {
             "" => Vec::new(),

@@ -36,8 +36,8 @@ pub(super) struct ExperimentArgs {
 }
 
 impl ExperimentArgs {
-    /// Reads the scenario.
-    pub(super) fn open(&self) -> Result<Experiment, Failure> {
+    /// Reads the scenario. `weights` are part of the command that repeats a run.
+    pub(super) fn open(&self, weights: Option<&Path>) -> Result<Experiment, Failure> {
         let mut scenario = self.scenario.open()?;
         let mut set = |key: &str, value: u64| {
             scenario.set(key, &value.to_string()).map_err(|error| Failure::Usage(error.to_string()))
@@ -52,6 +52,10 @@ impl ExperimentArgs {
         for (key, value) in self.scenario.settings() {
             invocation.push_str(" --set ");
             invocation.push_str(&quoted(&format!("{key}={value}")));
+        }
+        if let Some(weights) = weights {
+            invocation.push_str(" --weights ");
+            invocation.push_str(&quoted(&weights.to_string_lossy()));
         }
         Experiment::new(scenario, invocation, self.chosen.clone()).map_err(failure)
     }

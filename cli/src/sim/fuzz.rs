@@ -11,7 +11,7 @@ use mptcp_sim::run::Effort;
 use super::stop::Stop;
 use super::sweep::Bar;
 use crate::failure::Failure;
-use crate::say;
+use crate::say_before_verdict as say;
 
 /// Run random scenarios on all cores and check every byte, every packet and every counter
 ///

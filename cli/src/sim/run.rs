@@ -13,7 +13,7 @@ use super::experiment::{ExperimentArgs, failure, not_written};
 use super::stop::Stop;
 use crate::failure::Failure;
 use crate::network::read_weights;
-use crate::say;
+use crate::say_before_verdict as say;
 
 /// Run a scenario, compare the points of its sweep, and write a report
 ///
@@ -37,7 +37,7 @@ pub(super) struct RunArgs {
 
 /// Runs the subcommand.
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
-    let experiment = args.experiment.open()?;
+    let experiment = args.experiment.open(args.weights.as_deref())?;
     let model = args.weights.as_deref().map(read_weights).transpose()?;
     let folder = Folder::create(args.experiment.folder()).map_err(not_written)?;
     let captures = args.pcap.as_ref().map(Folder::create).transpose().map_err(not_written)?;

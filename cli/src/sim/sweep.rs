@@ -13,7 +13,7 @@ use mptcp_sim::run::Effort;
 use super::experiment::{ExperimentArgs, failure, not_written};
 use super::stop::Stop;
 use crate::failure::Failure;
-use crate::say;
+use crate::say_before_verdict as say;
 
 /// Run all points of a scenario's sweep on all cores, and write tables and heat maps
 ///
@@ -27,7 +27,7 @@ pub(super) struct SweepArgs {
 
 /// Runs the subcommand.
 pub(super) fn run(args: &SweepArgs) -> Result<(), Failure> {
-    let experiment = args.experiment.open()?;
+    let experiment = args.experiment.open(None)?;
     let folder = Folder::create(args.experiment.folder()).map_err(not_written)?;
     let stop = Stop::on_interrupt()?;
     let bar = Bar::start(experiment.len());

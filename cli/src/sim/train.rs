@@ -42,8 +42,9 @@ pub(super) fn run(args: &TrainArgs) -> Result<(), Failure> {
     if args.compare {
         return show(args.weights.as_deref(), args.seeds);
     }
-    // Found out now, not when everything is over.
-    std::fs::File::create(&args.out).map_err(|error| Failure::file("write", &args.out, &error))?;
+    // Found out now, not when everything is over; what is there stays until then.
+    let open = std::fs::OpenOptions::new().create(true).append(true).open(&args.out);
+    open.map_err(|error| Failure::file("write", &args.out, &error))?;
     let bar = Bar::start(all_runs(args.runs));
     let model = train(args.seed, args.runs, &bar);
     bar.finish();

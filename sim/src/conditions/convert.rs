@@ -166,14 +166,28 @@ pub(super) fn queue(spec: scenario::Queue) -> QueueConfig {
     }
 }
 
-/// Parts per 10^9 as a fraction: one division, which gives the same bits on every machine.
+/// Parts per 10^9 in the units of draws, rounded down: what sums to one at most does so afterwards.
 pub(super) fn probability(spec: scenario::Probability) -> Probability {
-    let fraction = spec.0.min(scenario::Probability::ONE.0) as f64 / scenario::Probability::ONE.0 as f64;
-    // A fraction from 0 to 1 is a probability.
-    Probability::new(fraction).unwrap_or(Probability::ALWAYS)
+    let bits = (u128::from(spec.0) << 63) / u128::from(scenario::Probability::ONE.0);
+    Probability::from_bits(u64::try_from(bits).unwrap_or(u64::MAX))
 }
 
 /// The scenario's limits are all below 2^32, the length of what fits into the memory of any machine that runs this.
 fn size(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_that_sum_to_one_do_so_as_probabilities() {
+        for percent in 0..=100 {
+            let [one, other] =
+                [percent, 100 - percent].map(|percent| probability(scenario::Probability(percent * 10_000_000)));
+            assert!(one <= other.complement(), "{percent}");
+        }
+        assert_eq!(probability(scenario::Probability::ONE), Probability::ALWAYS);
+    }
 }

@@ -53,6 +53,12 @@ pub enum ExperimentError {
         /// What there is.
         known: String,
     },
+    /// Two values were chosen of one axis.
+    #[error("--at chooses a value of '{axis}' twice: all points of some values are run with a sweep of those")]
+    Twice {
+        /// The axis.
+        axis: String,
+    },
     /// More runs than can be compared in one report.
     #[error(
         "this scenario has {points} points, and a report compares {most} at most: use 'mptcp sim sweep', or choose \
@@ -86,7 +92,10 @@ impl Experiment {
     /// # Errors
     /// An axis or a value that is not there.
     pub fn new(scenario: Scenario, invocation: String, chosen: Vec<(String, String)>) -> Result<Self, ExperimentError> {
-        for (axis, label) in &chosen {
+        for (number, (axis, label)) in chosen.iter().enumerate() {
+            if chosen[..number].iter().any(|(before, _)| before == axis) {
+                return Err(ExperimentError::Twice { axis: axis.clone() });
+            }
             let Some(known) = scenario.axes.iter().find(|known| known.name() == axis) else {
                 return Err(ExperimentError::NoAxis { axis: axis.clone(), known: axes(&scenario) });
             };
@@ -142,13 +151,14 @@ impl Experiment {
     pub fn meta(&self, point: &Point) -> RunMeta {
         let seed = point.scenario.run.seed;
         let varying = |name: &str| name != SEED && !self.is_chosen(name);
+        let is_seed_swept = self.scenario.axes.iter().any(|axis| axis.name() == SEED);
         let mut parts: Vec<String> = point
             .parameters
             .iter()
             .filter(|(name, _)| varying(name))
             .map(|(name, label)| if name.contains('.') { format!("{name}={label}") } else { label.clone() })
             .collect();
-        if self.scenario.run.seeds > 1 && !self.is_chosen(SEED) {
+        if (self.scenario.run.seeds > 1 || is_seed_swept) && !self.is_chosen(SEED) {
             parts.push(format!("seed {seed}"));
         }
         let variant = if parts.is_empty() { "run".to_owned() } else { parts.join(" ") };

@@ -118,8 +118,8 @@ impl Host {
             stack.set_offload(id, offload);
         }
         for endpoint in endpoints(scenario, host) {
-            // Addresses are those of interfaces and differ from one another. Contradictory flags in a scenario would be
-            // refused here; such an endpoint does nothing.
+            // Addresses are those of interfaces and differ from one another, and flags that contradict each other are no scenario. Of more endpoints than
+            // there are ids, the last ones have none.
             let _ = stack.add_endpoint(endpoint);
         }
         Ok(Self {

@@ -47,7 +47,7 @@ impl Probability {
     }
 
     /// The probability of so many units of 2^-63, at most always.
-    pub(super) fn from_bits(bits: u64) -> Self {
+    pub(crate) fn from_bits(bits: u64) -> Self {
         Self(bits.min(ONE))
     }
 

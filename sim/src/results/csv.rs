@@ -6,7 +6,8 @@
 use std::fmt::Write as _;
 
 use super::latency::Latency;
-use super::record::RunRecord;
+use super::record::{ConnectionRecord, RunRecord};
+use super::samples::Samples;
 use super::sweep::SweepRecord;
 use super::unit::{decimal, fixed};
 
@@ -27,13 +28,27 @@ pub fn connections(record: &RunRecord) -> String {
     for connection in &record.connections {
         let (name, kind) = (field(&connection.name), field(&connection.kind));
         for (index, sample) in connection.samples.iter() {
-            let goodput = connection.samples.bit_rate(&record.clock, index, |sample| sample.delivered);
+            let goodput = goodput(record, connection, &connection.samples, index, |sample| sample.delivered);
             let (time, delivered, reorder, window) =
                 (time(record, index), sample.delivered, sample.reorder, sample.window);
             let _ = writeln!(text, "{time},{name},{kind},{goodput},{delivered},{reorder},{window}");
         }
     }
     text
+}
+
+/// Bits per second since the sample before. Of a connection without series there is only the last sample, which says nothing of that.
+fn goodput<T>(
+    record: &RunRecord,
+    connection: &ConnectionRecord,
+    samples: &Samples<T>,
+    index: usize,
+    delivered: impl Fn(&T) -> u64,
+) -> String {
+    match connection.has_series {
+        true => samples.bit_rate(&record.clock, index, delivered).to_string(),
+        false => String::new(),
+    }
 }
 
 /// Samples of the subflows.
@@ -45,7 +60,7 @@ pub fn subflows(record: &RunRecord) -> String {
         for subflow in &connection.subflows {
             let names = [&connection.name, &subflow.name, &subflow.path].map(|name| field(name)).join(",");
             for (index, sample) in subflow.samples.iter() {
-                let goodput = subflow.samples.bit_rate(&record.clock, index, |sample| sample.delivered);
+                let goodput = goodput(record, connection, &subflow.samples, index, |sample| sample.delivered);
                 let cwnd = sample.cwnd.map(|cwnd| cwnd.to_string()).unwrap_or_default();
                 let losses = sample.losses.map(|losses| losses.to_string()).unwrap_or_default();
                 let srtt = sample.srtt.map(|srtt| decimal(srtt.as_nanos() as u64, 6)).unwrap_or_default();

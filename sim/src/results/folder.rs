@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
+use siphasher::sip::SipHasher13;
+
 use super::comparison::{Comparison, comparison_json, comparison_text};
 use super::events::{EventLog, EventLogHeader};
 use super::json::{summary_json, sweep_json};
@@ -42,10 +44,14 @@ impl Folder {
     /// Makes the folder, and those above it, where they do not exist.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be made, or nothing can be written into it.
     pub fn create(root: impl Into<PathBuf>) -> Result<Self, WriteError> {
         let root = root.into();
         make(&root)?;
+        // A folder that is there may be somebody else's: better known now than when everything is over.
+        let path = root.join(".writable");
+        let probed = File::create(&path).and_then(|_| fs::remove_file(&path));
+        probed.map_err(|source| WriteError { path: root.clone(), source })?;
         Ok(Self { root })
     }
 
@@ -130,11 +136,17 @@ impl Folder {
 
 /// A name that every file system takes: letters, digits, dots, hyphens and underscores; all else becomes a hyphen.
 ///
-/// Never empty, hidden or longer than 100 bytes. Names that differ only in what becomes a hyphen come out the same.
+/// Never empty, hidden or longer than 100 bytes. A longer name is cut and ends with a hash of all of it, so that two of them differ. Names that differ only
+/// in what becomes a hyphen come out the same.
 pub fn file_name(name: &str) -> String {
     const MAX: usize = 100;
+    const HASH: usize = 17;
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
-    let text: String = name.chars().take(MAX).map(plain).collect();
+    let mut text: String = name.chars().take(MAX).map(plain).collect();
+    if name.chars().nth(MAX).is_some() {
+        let hash = SipHasher13::new().hash(name.as_bytes());
+        text = format!("{}-{hash:016x}", &text[..MAX - HASH]);
+    }
     let text = text.trim_matches(['.', '-']);
     if text.is_empty() { "run".to_owned() } else { text.to_owned() }
 }

@@ -9,7 +9,8 @@ use super::sampler::Sampler;
 use super::world::World;
 use crate::results::{self, Unit, significant};
 use crate::scenario::{
-    Amount, Bound, Dimension, Expectation, Metric, Rate, RateSpec, Scenario, Share, Size, Traffic, Work,
+    Action, Amount, Bound, Dimension, Expectation, Link, LinkSpec, Metric, Rate, RateSpec, Scenario, Share, Size,
+    Traffic, Work,
 };
 use crate::traffic::{Figures, Flow, State};
 
@@ -225,16 +226,15 @@ impl Of<'_> {
     fn utilisation(&self) -> Option<Amount> {
         let used = |up: bool| self.flows().any(|flow| flow.lanes[usize::from(!up)].is_used());
         let mut slowest = BTreeSet::new();
-        for path in self.scenario.paths_of(self.traffic) {
+        for path in self.scenario.paths_in_use(self.traffic) {
             let name = &self.scenario.links[path].name;
             let way = self.scenario.route(&self.traffic.from, Some(name), &self.traffic.to)?;
             for up in [true, false].into_iter().filter(|up| used(*up)) {
                 let rates = way.iter().map(|hop| {
                     let link = &self.scenario.links[hop.link];
-                    match (if hop.up == up { &link.up } else { &link.down }).rate {
-                        RateSpec::Constant(Rate(rate)) => Some((rate, hop.link, hop.up == up)),
-                        _ => None,
-                    }
+                    let is_up = hop.up == up;
+                    self.rate_of(link, if is_up { &link.up } else { &link.down }, 2 * hop.link + usize::from(!is_up))
+                        .map(|rate| (rate, hop.link, is_up))
                 });
                 slowest.insert(rates.flatten().min()?);
             }
@@ -244,9 +244,24 @@ impl Of<'_> {
         Some(Amount::Share(Share(i64::try_from(parts).unwrap_or(i64::MAX))))
     }
 
-    /// Directions of the links that the traffic may use.
+    /// The rate of a direction of a link; if it changes, the mean over the run.
+    fn rate_of(&self, link: &Link, direction: &LinkSpec, pipe: usize) -> Option<u64> {
+        let changes = direction.steps.as_ref().is_some_and(|steps| steps.rates.is_some())
+            || link.events.iter().any(|event| matches!(&event.action, Action::Set(change) if change.rate.is_some()));
+        match direction.rate {
+            RateSpec::Constant(Rate(rate)) if !changes => Some(rate),
+            RateSpec::Constant(_) => {
+                let bits = u128::from(self.world.network.link_pipe(pipe).capacity(self.world.now)?);
+                let mean = (bits * 1_000_000_000).checked_div((self.world.now - Instant::ZERO).as_nanos())?;
+                u64::try_from(mean).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// Directions of the links that the traffic uses.
     fn pipes(&self) -> BTreeSet<usize> {
-        let ways = self.scenario.paths_of(self.traffic).into_iter().filter_map(|path| {
+        let ways = self.scenario.paths_in_use(self.traffic).into_iter().filter_map(|path| {
             let name = &self.scenario.links[path].name;
             self.scenario.route(&self.traffic.from, Some(name), &self.traffic.to)
         });
@@ -262,3 +277,6 @@ fn share(part: u64, whole: u64) -> Amount {
     let parts = (u128::from(part) * WHOLE).checked_div(u128::from(whole)).unwrap_or(0);
     Amount::Share(Share(i64::try_from(parts).unwrap_or(i64::MAX)))
 }
+
+#[cfg(test)]
+mod tests;

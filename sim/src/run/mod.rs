@@ -99,7 +99,7 @@ pub enum RunError {
     Stopped,
 }
 
-/// Without a time of its own a run ends when nothing has arrived for so long, though connections are still open.
+/// Without a time of its own a run ends when nothing has arrived and no application has begun anything for so long, though connections are still open.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Runs a scenario that is no sweep, without captures or events.
@@ -144,7 +144,7 @@ pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) 
     let mut sampler = Sampler::new(scenario, &world, observer.series);
     let end = simulate(scenario, &mut world, &mut sampler, &mut observer)?;
     world.catch_up(world.now);
-    world.traffic.conclude(world.now);
+    world.traffic.conclude(world.now, scenario.run.time.map(|time| Instant::ZERO + time));
     sampler.finish(&world, &mut observer);
     check(scenario, &world, seed)?;
     let measures = Measures::new(scenario, &world, &sampler);
@@ -189,8 +189,9 @@ fn simulate(
             world.catch_up(sampler.next_at());
             sampler.sample(world, observer);
             let now = (0..scenario.traffic.len()).map(|traffic| world.traffic.delivered(traffic)).sum();
-            if delivered != now {
-                (delivered, progress_at) = (now, world.now);
+            let is_due_later = world.traffic.deadline().is_some_and(|at| at > world.now);
+            if delivered != now || is_due_later {
+                (delivered, progress_at) = (now, sampler.last_at());
             } else if end.is_none() && sampler.last_at() - progress_at > PATIENCE {
                 world.now = sampler.last_at();
                 return Ok(End::Reached);
@@ -200,6 +201,9 @@ fn simulate(
             Some(Stop::GiveUp) => return Err(RunError::Stopped),
             Some(Stop::Keep) => return Ok(End::Interrupted),
             None => {}
+        }
+        if world.traffic.stops_by(next) {
+            sampler.look_at_all(world, observer);
         }
         world.step(observer)?;
         if !world.traffic.ended.is_empty() {

@@ -93,15 +93,28 @@ impl Sampler {
             for (index, record) in self.links.iter_mut().enumerate() {
                 push_link(record, world.network.link_pipe(index), at);
             }
-            for number in 0..self.flows.len().min(MOST_SERIES) {
-                if world.traffic.flows[number].opened().is_some() {
-                    self.look_at(world, number, observer);
+        }
+        // Also for figures alone: of a subflow that has gone, nothing more is known than what was seen last.
+        for number in 0..self.flows.len().min(MOST_SERIES) {
+            if world.traffic.flows[number].opened().is_some() {
+                self.look_at(world, number, observer);
+                if self.series {
                     self.push_flow(&world.traffic.flows[number], number);
                 }
             }
         }
         self.taken += 1;
         self.next_at = self.time_of(self.taken);
+    }
+
+    /// Notes the state of all flows that are under way: some are about to be stopped.
+    pub(super) fn look_at_all(&mut self, world: &World, observer: &mut Observer) {
+        for number in 0..self.flows.len() {
+            let flow = &world.traffic.flows[number];
+            if flow.opened().is_some() && !flow.is_over() {
+                self.look_at(world, number, observer);
+            }
+        }
     }
 
     /// Notes the state of a flow.

@@ -107,6 +107,9 @@ impl Field for Event {
         let every = section.get_if("every", NONE, expected, above_zero)?;
         let at_least_one = |times: &Option<u64>| times.is_none_or(|times| times > 0);
         let times = section.get_if("times", NONE, r#"at least 1, or "none""#, at_least_one)?;
+        if times.is_some() && every.is_none() {
+            return Err(section.invalid("times", "used with 'every', which says after what time it happens again"));
+        }
         if let (Some(lasts), Some(every)) = (lasts, every)
             && lasts >= every
         {

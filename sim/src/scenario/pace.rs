@@ -229,6 +229,9 @@ impl Field for Steps {
             delays: section.optional("delays")?,
             losses: section.optional("losses")?,
         };
+        if steps.rates.is_none() && steps.delays.is_none() && steps.losses.is_none() {
+            return Err(section.invalid("every", "used with 'rates', 'delays' or 'losses': what changes"));
+        }
         match &steps.rates {
             Some(Draw::Between(Rate(0), _)) => return Err(section.invalid("rates", "above 0")),
             Some(Draw::OneOf(rates)) if rates.contains(&Rate(0)) => {

@@ -179,6 +179,10 @@ impl Field for EndpointSpec {
         let Text(host) = section.require("host", "the host that has the address")?;
         let Text(link) = section.require("link", "the link whose address is meant")?;
         let flags: Vec<EndpointFlag> = section.require("flags", "what it is for")?;
+        let has = |flag| flags.contains(&flag);
+        if has(EndpointFlag::Fullmesh) && (has(EndpointFlag::Signal) || !has(EndpointFlag::Subflow)) {
+            return Err(section.invalid("flags", "'fullmesh' only with 'subflow', and without 'signal'"));
+        }
         Ok(Self { host, link, flags })
     }
 }

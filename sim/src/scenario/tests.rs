@@ -414,6 +414,18 @@ fn mistakes_are_one_sentence_with_the_line() {
             "test.toml:6: links.p2.queue needs 0 < min < max <= limit and a limit of at least 1514B, but has 9KiB, 9KiB and 64KiB",
         ),
         (
+            "[links.p2]\nsteps = { every = \"1s\" }",
+            "test.toml:6: links.p2.steps.every is \"1s\", but must be used with 'rates', 'delays' or 'losses': what changes",
+        ),
+        (
+            "[[links.p2.events]]\nat = \"1s\"\naction = \"down\"\ntimes = 3",
+            "test.toml:8: links.p2.events.0.times is 3, but must be used with 'every', which says after what time it happens again",
+        ),
+        (
+            "[mptcp]\nendpoints = [{ host = \"client\", link = \"p1\", flags = [\"signal\", \"fullmesh\"] }]",
+            "test.toml:6: mptcp.endpoints.0.flags is [\"signal\", \"fullmesh\"], but must be 'fullmesh' only with 'subflow', and without 'signal'",
+        ),
+        (
             "[links.p2]\nloss = { model = \"four-state\", p13 = \"60%\", p31 = \"50%\", p14 = \"50%\" }",
             "test.toml:6: links.p2.loss.p14 is \"50%\", but must be so small that all ways out of its state sum to 100% at most",
         ),

@@ -12,6 +12,7 @@ use super::metric::Condition;
 use super::queue::Queue;
 use super::section::Context;
 use super::settings::Endpoints;
+use super::traffic::Transport;
 use super::traffic::{Traffic, Work};
 use super::tree::{Node, Table, Value};
 use super::units::Unit;
@@ -67,6 +68,18 @@ impl Scenario {
         self.links_of(&traffic.from)
             .filter(|link| self.route(&traffic.from, Some(&self.links[*link].name), &traffic.to).is_some())
             .collect()
+    }
+
+    /// The paths that the connections of some traffic begin on or use: of several, TCP and UDP have the first only, and balanced connections as many as they are.
+    pub fn paths_in_use(&self, traffic: &Traffic) -> Vec<usize> {
+        let mut paths = self.paths_of(traffic);
+        match traffic.transport {
+            _ if traffic.is_on_each_path() => {}
+            Transport::Tcp | Transport::Udp => paths.truncate(1),
+            Transport::TcpBalanced => paths.truncate(usize::try_from(traffic.connections).unwrap_or(usize::MAX)),
+            Transport::Mptcp | Transport::BondRoundRobin | Transport::BondHash => {}
+        }
+        paths
     }
 
     /// How many connections some traffic makes: where NVMe has a policy for its paths, one of each job over each path.

@@ -34,6 +34,8 @@ pub(crate) struct Flow {
     fell_back: bool,
     /// Each side has seen a second subflow.
     joined: [bool; 2],
+    /// What it has not delivered is counted, as it has failed.
+    is_concluded: bool,
 }
 
 /// Where a connection begins and ends.
@@ -97,6 +99,7 @@ impl Flow {
             completed: None,
             fell_back: false,
             joined: [false; 2],
+            is_concluded: false,
         }
     }
 
@@ -208,6 +211,7 @@ impl Flow {
 
     /// Ends the connection, as its time is over.
     pub(super) fn stop(&mut self, now: Instant, figures: &mut Figures, hosts: &mut [Host]) {
+        self.conclude_failed(now, figures);
         if self.is_over() {
             return;
         }
@@ -254,10 +258,18 @@ impl Flow {
         }
     }
 
-    /// Counts what is unfinished when the run ends.
-    pub(super) fn conclude(&mut self, now: Instant, figures: &mut Figures) {
+    /// Counts what is unfinished when the run ends, whose traffic was to go on until `until`.
+    pub(super) fn conclude(&mut self, now: Instant, until: Instant, figures: &mut Figures) {
+        self.conclude_failed(until, figures);
         if self.state == State::Running {
             self.worker.conclude(now, &self.lanes, figures);
+        }
+    }
+
+    /// Counts once what a failed connection has not delivered.
+    fn conclude_failed(&mut self, now: Instant, figures: &mut Figures) {
+        if matches!(self.state, State::Failed(_)) && !std::mem::replace(&mut self.is_concluded, true) {
+            self.worker.conclude_failed(now, &mut self.lanes, figures);
         }
     }
 

@@ -50,8 +50,8 @@ impl Lane {
 
     /// The application has so many bytes more.
     pub(super) fn add(&mut self, now: Instant, bytes: u64) {
-        if bytes > 0 && self.supply == self.delivered {
-            self.outstanding_since = Some(now);
+        if bytes > 0 {
+            self.outstanding_since.get_or_insert(now);
         }
         self.supply = self.supply.saturating_add(bytes);
     }
@@ -126,6 +126,8 @@ impl Lane {
         self.delivered += len as u64;
         self.wrong += wrong as u64;
         self.last_delivery = Some(now);
+        // What was lost will not come: what is under way counts again from the next one on.
+        self.outstanding_since = None;
     }
 
     /// The receiver has seen the end of the stream.

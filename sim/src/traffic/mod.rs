@@ -198,7 +198,8 @@ impl TrafficSet {
         let class = traffic.class;
         let mut plan = Plan { hosts: *ends, local, remote, multipath, class, datagrams: None };
         if traffic.transport == Transport::Udp {
-            plan.datagrams = self.plan_datagrams(scenario, &plan, number);
+            let planned = self.plan_datagrams(scenario, &plan, number);
+            plan.datagrams = Some(planned.ok_or_else(|| TrafficError::Ports { host: traffic.from.clone() })?);
         }
         let jobs = if traffic.is_on_each_path() { traffic.connections } else { 1 };
         let is_first = way == 0 && (connection == 0 || jobs == 1);
@@ -255,6 +256,12 @@ impl TrafficSet {
         let moment = self.moments.front().map(|(at, _)| *at);
         let tick = self.ticks.first().map(|(at, _)| *at);
         [moment, tick].into_iter().flatten().min()
+    }
+
+    /// Whether some traffic is stopped at `at`, or was to be before.
+    pub(crate) fn stops_by(&self, at: Instant) -> bool {
+        let mut due = self.moments.iter().take_while(|(due, _)| *due <= at);
+        due.any(|(_, moment)| matches!(moment, Moment::Stop(_)))
     }
 
     /// Whether every flow has ended.
@@ -350,10 +357,12 @@ impl TrafficSet {
         self.settle(number, was_over);
     }
 
-    /// Counts what is unfinished when the run ends.
-    pub(crate) fn conclude(&mut self, now: Instant) {
+    /// Counts what is unfinished when the run ends. It was to end at `end`, if its time is limited; it ends sooner when nothing is left of the traffic.
+    pub(crate) fn conclude(&mut self, now: Instant, end: Option<Instant>) {
         for flow in &mut self.flows {
-            flow.conclude(now, &mut self.figures[flow.traffic]);
+            let stop = self.moments.iter().find(|(_, moment)| *moment == Moment::Stop(flow.traffic));
+            let until = stop.map(|(at, _)| *at).into_iter().chain(end).min().unwrap_or(now);
+            flow.conclude(now, until, &mut self.figures[flow.traffic]);
         }
     }
 

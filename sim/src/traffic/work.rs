@@ -206,11 +206,23 @@ impl Worker {
 
     /// Messages that did not arrive in time, at the end of the run.
     pub(super) fn conclude(&self, now: Instant, lanes: &[Lane; 2], figures: &mut Figures) {
+        self.miss(lanes, figures, |written, deadline| now - written > deadline);
+    }
+
+    /// Messages that will not arrive, as their connection has failed: those under way, and those that would have been written by now.
+    pub(super) fn conclude_failed(&mut self, now: Instant, lanes: &mut [Lane; 2], figures: &mut Figures) {
+        if let Self::Writes(writes) = self {
+            writes.write_due(now, lanes);
+        }
+        self.miss(lanes, figures, |_, _| true);
+    }
+
+    fn miss(&self, lanes: &[Lane; 2], figures: &mut Figures, is_missed: impl Fn(Instant, Duration) -> bool) {
         let Self::Writes(writes) = self else { return };
         let Some(deadline) = writes.deadline else { return };
         for lane in lanes {
-            let late = lane.messages_under_way().filter(|written| now - *written > deadline).count();
-            figures.missed(late as u64);
+            let missed = lane.messages_under_way().filter(|written| is_missed(*written, deadline)).count();
+            figures.missed(missed as u64);
         }
     }
 }
@@ -298,13 +310,16 @@ impl Schedule {
             Self::Paced { bits, rate, written, origin, phases } => {
                 *written += 1;
                 let nanos = u128::from(*written) * u128::from(*bits) * 1_000_000_000 / u128::from(*rate);
-                let next = *origin + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-                let Some(pauses) = phases.as_mut().filter(|pauses| next >= pauses.until) else { return Some(next) };
-                // Silence, and then the pace begins anew.
-                let resumed = pauses.until.max(at) + pauses.silence();
-                pauses.until = resumed + pauses.activity();
-                (*written, *origin) = (0, resumed);
-                Some(resumed)
+                let mut next = *origin + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+                // Silence interrupts the pace, which goes on where it was.
+                while let Some(pauses) = phases.as_mut().filter(|pauses| next >= pauses.until) {
+                    let rest = next - pauses.until;
+                    let resumed = pauses.until + pauses.silence();
+                    pauses.until = resumed + pauses.activity();
+                    next = resumed + rest;
+                    (*written, *origin) = (0, next);
+                }
+                Some(next)
             }
             Self::Every { interval, left } => {
                 *left = left.map(|left| left - 1);
@@ -371,7 +386,7 @@ pub(super) fn parse_trace(text: &str) -> Result<Arc<[(Duration, u64)]>, String> 
         let wrong = || format!("line {number} is not milliseconds and bytes, not before the line above it");
         writes.push(write.ok_or_else(wrong)?);
     }
-    Ok(writes.into())
+    if writes.is_empty() { Err("it has no writes".to_owned()) } else { Ok(writes.into()) }
 }
 
 /// Milliseconds with up to six decimals.
@@ -440,6 +455,27 @@ mod tests {
     }
 
     #[test]
+    fn short_phases_carry_the_pace_on() {
+        let phases = Phases {
+            on: Duration::from_millis(100),
+            off: Duration::from_millis(100),
+            distribution: PhaseDistribution::Fixed,
+        };
+        // A write for each second of activity.
+        let work = Work::Paced { direction: Direction::Down, size: Size(1000), rate: Rate(8000), phases: Some(phases) };
+        let mut worker = worker(&work);
+        let mut lanes = lanes();
+        worker.start(Instant::ZERO, &mut lanes);
+        let mut times = Vec::new();
+        while let Some(at) = worker.next_tick().filter(|at| *at < Instant::from_millis(7000)) {
+            times.push(at.as_nanos() / 1_000_000);
+            worker.tick(at, &mut lanes);
+        }
+        assert_eq!(times.last(), Some(&6000), "{times:?}");
+        assert!(times.len() <= 4, "{times:?}");
+    }
+
+    #[test]
     fn requests_keep_their_depth() {
         let work = Work::Request {
             request: Size(10),
@@ -481,7 +517,7 @@ mod tests {
     fn traces_are_read_exactly() {
         let writes = parse_trace("0 10\n# pause\n1.5 20 # more\n\n1.500001 1").unwrap();
         assert_eq!(writes[..], [(0, 10), (1_500_000, 20), (1_500_001, 1)].map(|(at, n)| (Duration::from_nanos(at), n)));
-        for wrong in ["1", "1 2 3", "2 1\n1 1", "x 1", "-1 1", "1 -1"] {
+        for wrong in ["", "# nothing", "1", "1 2 3", "2 1\n1 1", "x 1", "-1 1", "1 -1"] {
             assert!(parse_trace(wrong).is_err(), "{wrong}");
         }
     }

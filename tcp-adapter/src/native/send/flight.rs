@@ -67,7 +67,7 @@ pub(in crate::native) struct Newly {
     pub(in crate::native) acked: u64,
     /// Bytes selectively acknowledged.
     pub(in crate::native) sacked: u64,
-    /// Of what left once only: when the earliest and the latest left.
+    /// Of what left once only, and did not wait for what left again: when the earliest and the latest left.
     pub(in crate::native) timed: Option<(Instant, Instant)>,
     /// The newest of what arrived, and whether it had left more than once.
     pub(in crate::native) newest: Option<(Newest, bool)>,
@@ -201,6 +201,7 @@ impl Flight {
     pub(in crate::native) fn acknowledge(&mut self, now: Instant, una: u64, newly: &mut Newly) {
         let (board, delivery) = self.parts();
         board.sacked.remove_before(una);
+        let mut fills_hole = false;
         while let Some(record) = board.records.front_mut()
             && record.start < una
         {
@@ -213,6 +214,7 @@ impl Flight {
             }
             newly.acked += len;
             if record.fate != Fate::Sacked {
+                fills_hole |= record.resent();
                 // What was lost for us and arrived all the same was sent twice or late.
                 newly.reordered |= end <= board.highest && !record.resent();
                 newly.note(&Record { end, ..*record }, len);
@@ -223,6 +225,10 @@ impl Flight {
                 break;
             }
             board.records.pop_front();
+        }
+        if fills_hole {
+            // What came after the hole has waited for it, unless that was said (RFC 6298 section 3).
+            newly.timed = None;
         }
         board.highest = board.highest.max(una);
         board.lost_from = board.lost_from.max(una);

@@ -45,6 +45,19 @@ fn departures_are_forgotten_with_what_is_acknowledged() {
     assert_eq!(flight.board.as_ref().unwrap().log.len(), 6);
 }
 
+/// Without SACK only the acknowledgement that fills the hole tells of what has arrived long before.
+#[test]
+fn what_waited_for_a_hole_is_not_timed() {
+    let mut flight = flight();
+    flight.resend(at(500), 0, 100, 100);
+    let mut newly = Newly::default();
+    flight.acknowledge(at(520), 800, &mut newly);
+    assert_eq!((newly.acked, newly.timed), (800, None));
+    let mut newly = Newly::default();
+    flight.acknowledge(at(521), 1000, &mut newly);
+    assert_eq!(newly.timed, Some((at(8), at(9))));
+}
+
 #[test]
 fn blocks_within_segments_count_whole_segments_only() {
     let mut flight = Flight::default();

@@ -1,0 +1,131 @@
+use super::super::{run, run_for_figures};
+use super::*;
+
+fn scenario(text: &str) -> Scenario {
+    Scenario::parse(text, "test.toml").unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn get(text: &str, metric: Metric, of: &str) -> f64 {
+    let outcome = run(&scenario(text), 1).unwrap();
+    crate::run::amount_value(outcome.measures.get(metric, of).unwrap_or_else(|| panic!("no {metric}")))
+}
+
+const TWO_EQUAL: &str = r#"
+    [links.p1]
+    rate = "20Mbit"
+    delay = "5ms"
+    [links.p2]
+    rate = "20Mbit"
+    delay = "5ms"
+    [run]
+    time = "8s"
+    warmup = "2s"
+    [[traffic]]
+    name = "bulk"
+"#;
+
+#[test]
+fn tcp_is_measured_by_the_path_that_it_has() {
+    let used = get(&format!("{TWO_EQUAL}transport = \"tcp\""), Metric::Utilisation, "bulk");
+    assert!((0.9..=1.0).contains(&used), "{used}");
+    let used = get(&format!("{TWO_EQUAL}transport = \"tcp-balanced\"\nconnections = 2"), Metric::Utilisation, "bulk");
+    assert!((0.9..=1.0).contains(&used), "{used}");
+}
+
+#[test]
+fn a_rate_that_changes_counts_with_its_mean() {
+    let text = r#"
+        [links.p1]
+        rate = "5Mbit"
+        steps = { every = "500ms", rates = { min = "5Mbit", max = "30Mbit" } }
+        delay = "5ms"
+        [run]
+        time = "20s"
+        [[traffic]]
+        name = "bulk"
+        transport = "tcp"
+    "#;
+    let used = get(text, Metric::Utilisation, "bulk");
+    assert!((0.8..=1.0).contains(&used), "{used}");
+}
+
+#[test]
+fn messages_of_a_connection_that_fails_are_missed() {
+    let text = r#"
+        [links.p1]
+        rate = "20Mbit"
+        delay = "5ms"
+        [middlebox.rude]
+        link = "p1"
+        kind = "reset"
+        after = "100kB"
+        [run]
+        time = "10s"
+        [[traffic]]
+        name = "messages"
+        kind = "message"
+        transport = "tcp"
+        size = "1kB"
+        interval = "10ms"
+        deadline = "100ms"
+    "#;
+    let met = get(text, Metric::DeadlineMet, "messages");
+    assert!((0.095..=0.11).contains(&met), "a tenth of the time: {met}");
+}
+
+#[test]
+fn work_that_begins_late_is_waited_for() {
+    let text = r#"
+        [links.p1]
+        rate = "20Mbit"
+        delay = "5ms"
+        [[traffic]]
+        name = "bulk"
+        start = "20min"
+        bytes = "1MB"
+    "#;
+    assert_eq!(get(text, Metric::Delivered, "bulk"), 1e6);
+}
+
+#[test]
+fn what_was_sent_again_counts_with_series_and_without() {
+    let text = r#"
+        [links.p1]
+        rate = "20Mbit"
+        delay = "5ms"
+        loss = "1%"
+        [run]
+        time = "6s"
+        [[traffic]]
+        name = "bulk"
+        transport = "tcp"
+        direction = "up"
+        time = "5s"
+    "#;
+    let scenario = scenario(text);
+    let again = [run(&scenario, 1), run_for_figures(&scenario, 1)].map(|outcome| {
+        crate::run::amount_value(outcome.unwrap().measures.get(Metric::Retransmissions, "bulk").unwrap())
+    });
+    assert!(again[0] > 50.0 && again[0] == again[1], "{again:?}");
+}
+
+#[test]
+fn a_silent_sender_of_datagrams_is_no_stall() {
+    let text = r#"
+        [links.p1]
+        rate = "10Mbit"
+        delay = "5ms"
+        loss = { model = "periodic", every = 10 }
+        [run]
+        time = "5s"
+        [[traffic]]
+        name = "udp"
+        kind = "paced"
+        transport = "udp"
+        size = "1000B"
+        rate = "800kbit"
+        phases = { on = "1s", off = "10s" }
+    "#;
+    let stall = get(text, Metric::LongestStall, "udp");
+    assert!(stall <= 0.05, "{stall}");
+}
