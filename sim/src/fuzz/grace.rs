@@ -6,7 +6,7 @@
 use crate::run::rest::FlowEnd;
 use crate::scenario::{
     Action, Behaviour, CarrierLoss, Congestion, DirectionChoice, Endpoints, Flow, Host, Link, LinkSpec, Middlebox,
-    OptionChoice, OptionMatch, Probability, Scenario, Segments, StackChoice, Traffic, Transport, Work,
+    OptionChoice, OptionMatch, Probability, Queue, Scenario, Segments, Size, StackChoice, Traffic, Transport, Work,
 };
 use crate::traffic::State;
 
@@ -205,6 +205,7 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         Behaviour::Reset { after: Some(after) } if multipath && after.0 >= ANNOUNCED_BY => path_fails,
         Behaviour::Reset { after: Some(_) } if multipath => Grace::Hang,
         Behaviour::Reset { after: Some(_) } => Grace::Break,
+        Behaviour::Split { size } if floods(scenario, middlebox, size) => Grace::Hang,
         Behaviour::RewriteSequence
         | Behaviour::ProxyAck
         | Behaviour::Split { .. }
@@ -212,6 +213,26 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         | Behaviour::DropSyn { .. }
         | Behaviour::Replay { .. } => Grace::Nothing,
     }
+}
+
+/// Whether pieces of this size fill a queue of the link again and again: smoltcp sends all of a window anew after a timeout, whatever of it has arrived, and
+/// when the queue drops the first pieces of it each time, nothing ever comes of that.
+fn floods(scenario: &Scenario, middlebox: &Middlebox, size: Size) -> bool {
+    // Headers and options of each piece, about.
+    const EXTRA: u64 = 80;
+    let pieces = |host: &Host| host.recv_buffer.0 / size.0.max(1);
+    let most = scenario.hosts.iter().map(pieces).max().unwrap_or(0);
+    let overflows = |spec: &LinkSpec| match &spec.queue {
+        Queue::DropTail { packets, bytes, .. } => {
+            packets.is_some_and(|limit| limit < most) || bytes.is_some_and(|limit| limit.0 < most * (size.0 + EXTRA))
+        }
+        Queue::Red { max, .. } => max.0 < most * (size.0 + EXTRA),
+        // What keeps delays short drops before it is full.
+        Queue::Codel { .. } | Queue::FqCodel { .. } | Queue::Pie { .. } | Queue::Step { .. } => true,
+    };
+    let sends_all_anew = scenario.hosts.iter().any(|host| host.stack == StackChoice::Smoltcp);
+    let link = scenario.links.iter().find(|link| link.name == middlebox.link);
+    sends_all_anew && link.is_some_and(|link| overflows(&link.up) || overflows(&link.down))
 }
 
 fn splits(scenario: &Scenario, traffic: &Traffic) -> bool {
