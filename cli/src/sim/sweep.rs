@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mptcp_sim::experiment::{self, run_sweep};
+use mptcp_sim::experiment::{self, Swept, run_sweep};
 use mptcp_sim::results::{Folder, sweep_json, sweep_text};
 use mptcp_sim::run::Effort;
 
@@ -31,20 +31,22 @@ pub(super) fn run(args: &SweepArgs) -> Result<(), Failure> {
     let folder = Folder::create(args.experiment.folder()).map_err(not_written)?;
     let stop = Stop::on_interrupt()?;
     let bar = Bar::start(experiment.len());
-    let result = run_sweep(&experiment, &bar, &stop.asked);
+    let Swept { record, failure: failed_with } = run_sweep(&experiment, &bar, &stop.asked);
     bar.finish();
-    let written = result.map_err(failure).and_then(|record| {
-        let page = folder.write_sweep(&record).map_err(not_written)?;
+    let written = folder.write_sweep(&record).map_err(not_written).map(|page| {
         if args.experiment.json {
             say(sweep_json(&record).trim_end());
         } else {
             say(sweep_text(&record).trim_end());
             say(&format!("\nreport: {}", page.display()));
         }
-        Ok(record)
     });
     stop.done();
-    let record = written?;
+    written?;
+    // What has come to its end is kept, whatever became of the others.
+    if let Some(error) = failed_with {
+        return Err(failure(error));
+    }
     let failed = record.points.iter().filter(|point| !point.failures.is_empty()).count();
     if args.experiment.expect && failed > 0 {
         let runs = record.points.len();

@@ -24,7 +24,7 @@ pub use finding::{Cell, Finding, Row, Sheet, Verdict, findings_json, read_findin
 pub use questions::QUESTIONS;
 pub(crate) use scenarios::SCENARIOS;
 
-use crate::experiment::{Experiment, ExperimentError, Progress, run_sweep};
+use crate::experiment::{Experiment, ExperimentError, Progress, Swept, run_sweep};
 use crate::results::{Better, Unit};
 use crate::scenario::{Scenario, ScenarioError, Shipped};
 
@@ -156,7 +156,10 @@ impl Question {
     ) -> Result<Option<Finding>, ExperimentError> {
         let mut sheets = Vec::new();
         for trial in self.trials {
-            let record = run_sweep(&trial.experiment(seeds)?, progress, stop)?;
+            let Swept { record, failure } = run_sweep(&trial.experiment(seeds)?, progress, stop);
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
             if record.points.len() < record.planned {
                 return Ok(None);
             }

@@ -10,7 +10,7 @@ use crate::results::{Report, RunMeta, RunRecord};
 use crate::run::{self, Measures, Observer, Outcome, RunError};
 use crate::scenario::{Point, Scenario, ScenarioError};
 pub use cases::{CaseSelection, run_cases};
-pub use sweep::{Progress, run_sweep};
+pub use sweep::{Progress, Swept, run_sweep};
 
 /// Name of the axis of seeds.
 const SEED: &str = "run.seed";

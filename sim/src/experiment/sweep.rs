@@ -30,16 +30,18 @@ struct Line {
 /// Traffic of which all metrics are shown; of more, only that which the file has first.
 const MOST_TRAFFIC: usize = 3;
 
+/// What has become of a sweep.
+#[derive(Debug)]
+pub struct Swept {
+    /// The runs that came to their end. One that merely misses an expectation does.
+    pub record: SweepRecord,
+    /// What the first run that did not, in the order of points, failed with.
+    pub failure: Option<ExperimentError>,
+}
+
 /// Runs every point of an experiment on all cores, until `stop` is set: what is under way then is given up. What the record says does not depend on
 /// the number of cores, nor on the order in which runs end.
-///
-/// # Errors
-/// The first run that failed, in the order of points; a run that merely misses an expectation does not fail.
-pub fn run_sweep(
-    experiment: &Experiment,
-    progress: &impl Progress,
-    stop: &Arc<AtomicBool>,
-) -> Result<SweepRecord, ExperimentError> {
+pub fn run_sweep(experiment: &Experiment, progress: &impl Progress, stop: &Arc<AtomicBool>) -> Swept {
     let columns = columns(experiment);
     let failure: Mutex<Option<(u64, ExperimentError)>> = Mutex::new(None);
     let run = |number: u64| -> Option<Line> {
@@ -62,10 +64,8 @@ pub fn run_sweep(
         }
     };
     let lines: Vec<Line> = (0..experiment.len()).into_par_iter().filter_map(run).collect();
-    if let Some((_, error)) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        return Err(error);
-    }
-    Ok(record(experiment, &columns, lines))
+    let failure = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Swept { record: record(experiment, &columns, lines), failure: failure.map(|(_, error)| error) }
 }
 
 /// A metric of some traffic.

@@ -82,7 +82,7 @@ fn a_sweep_is_the_same_on_any_number_of_threads() {
     let sweep = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let counter = Counter::default();
-        let record = pool.install(|| run_sweep(&experiment, &counter, &Arc::default())).unwrap();
+        let record = pool.install(|| run_sweep(&experiment, &counter, &Arc::default())).record;
         assert_eq!(counter.0.into_inner(), 4);
         sweep_json(&record)
     };
@@ -94,8 +94,20 @@ fn a_sweep_is_the_same_on_any_number_of_threads() {
 #[test]
 fn a_sweep_that_is_stopped_keeps_what_is_done() {
     let experiment = experiment(&[]).unwrap();
-    let record = run_sweep(&experiment, &Counter::default(), &Arc::new(AtomicBool::new(true))).unwrap();
+    let record = run_sweep(&experiment, &Counter::default(), &Arc::new(AtomicBool::new(true))).record;
     assert_eq!((record.points.len(), record.planned), (0, 4));
+}
+
+/// Values that are right each for itself, one of which is not with another.
+#[test]
+fn a_point_that_cannot_be_run_leaves_the_others() {
+    let text = "[links.p1]\nrate = \"5Mbit\"\n[run]\ntime = [\"3s\", \"1s\"]\nwarmup = [\"100ms\", \"2s\"]\n\
+                [[traffic]]\nname = \"bulk\"\n";
+    let scenario = Scenario::parse(text, "file.toml").unwrap();
+    let experiment = Experiment::new(scenario, "file.toml".to_owned(), Vec::new()).unwrap();
+    let Swept { record, failure } = run_sweep(&experiment, &Counter::default(), &Arc::default());
+    assert_eq!((record.points.len(), record.planned), (3, 4));
+    assert!(failure.unwrap().to_string().contains("less than 'time'"));
 }
 
 #[test]
@@ -119,7 +131,7 @@ fn what_is_done_stays_and_what_is_under_way_is_given_up() {
     let experiment = experiment(&[]).unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let stop = Arc::default();
-    let record = pool.install(|| run_sweep(&experiment, &Impatient(Arc::clone(&stop)), &stop)).unwrap();
+    let record = pool.install(|| run_sweep(&experiment, &Impatient(Arc::clone(&stop)), &stop)).record;
     assert_eq!((record.points.len(), record.planned), (1, 4));
     let point = experiment.point(0).unwrap();
     let observer = run::Observer::none().until(&stop);
