@@ -77,6 +77,13 @@ impl Disk {
     }
 }
 
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Who is killed leaves its socket behind.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
 /// Runs a program, which has to succeed, and returns what it printed.
 fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();

@@ -95,7 +95,8 @@ impl Engine {
 
     /// Brings every interface to where the kernel's is.
     pub(crate) fn follow_all(&mut self, now: Instant) {
-        for index in 0..self.ports.len() {
+        // Twice: an address that one has given up may have come to another that was looked at before.
+        for index in (0..self.ports.len()).chain(0..self.ports.len()) {
             self.follow(now, InterfaceId(index));
         }
     }

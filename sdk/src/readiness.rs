@@ -45,9 +45,11 @@ impl Waker {
     fn clear(&self) {
         if self.0.pending.load(Ordering::SeqCst) {
             // Read first: a wake-up in between finds `pending` set and leaves the counter alone, and what it is about
-            // was stored before, so that the caller sees it.
-            let _ = rustix::io::read(&self.0.fd, &mut [0; 8]);
-            self.0.pending.store(false, Ordering::SeqCst);
+            // was stored before, so that the caller sees it. If there is nothing to read, whoever has set `pending` is about to write, which is
+            // for the next time: nobody would read it otherwise.
+            if rustix::io::read(&self.0.fd, &mut [0; 8]).is_ok() {
+                self.0.pending.store(false, Ordering::SeqCst);
+            }
         }
     }
 }

@@ -56,7 +56,11 @@ impl Blackholes {
                 self.list.push_mut(Blackhole { destination: key, until: now, times: 0 })
             }
         };
-        known.until = now + timeout * (1 << known.times.min(MAX_DOUBLINGS));
+        // Connections that were opened at the same time have all found the same.
+        if known.until > now {
+            return;
+        }
+        known.until = now + timeout.saturating_mul(1 << known.times.min(MAX_DOUBLINGS));
         known.times = known.times.saturating_add(1);
         tracing::debug!(destination = ?known.destination, times = known.times, "MP_CAPABLE vanishes on the way");
     }
@@ -94,12 +98,16 @@ mod tests {
     #[test]
     fn the_time_doubles_until_it_works() {
         let mut list = Blackholes::default();
-        let now = Instant::from_millis(7);
+        let mut now = Instant::from_millis(7);
         for doubling in [1, 2, 4, 8, 16, 32, 64, 64] {
-            list.found(now, addr(1), BlackholeScope::Destination, HOUR);
+            for _ in 0..8 {
+                list.found(now, addr(1), BlackholeScope::Destination, HOUR);
+            }
             assert!(list.spares(now + (HOUR * doubling - Duration::from_nanos(1)), addr(1)));
             assert!(!list.spares(now + HOUR * doubling, addr(1)) && !list.spares(now, addr(2)));
+            now += HOUR * doubling;
         }
+        list.found(now, addr(1), BlackholeScope::Destination, Duration::MAX);
         list.passes(addr(2));
         assert!(list.spares(now, addr(1)));
         list.passes(addr(1));
@@ -123,6 +131,7 @@ mod tests {
         let mut list = Blackholes::default();
         let now = Instant::from_millis(7);
         list.found(now, addr(0), BlackholeScope::Destination, HOUR);
+        let now = now + HOUR;
         list.found(now, addr(0), BlackholeScope::Destination, HOUR);
         for last in 1..1000 {
             list.found(now + Duration::from_secs(last.into()), addr(last), BlackholeScope::Destination, HOUR);

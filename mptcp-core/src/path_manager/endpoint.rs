@@ -165,8 +165,9 @@ pub(crate) struct EndpointTable {
 impl EndpointTable {
     pub(crate) fn add(&mut self, endpoint: Endpoint) -> Result<EndpointId, EndpointError> {
         endpoint.validate()?;
-        let Endpoint { addr, port, .. } = endpoint;
-        if let Some((id, known)) = self.entries.iter_mut().find(|(_, known)| known.addr == addr && known.port == port) {
+        let addr = endpoint.addr;
+        // Whatever their ports: an address has one id.
+        if let Some((id, known)) = self.entries.iter_mut().find(|(_, known)| known.addr == addr) {
             if !known.flags.implicit {
                 return Err(EndpointError::Exists(addr));
             }

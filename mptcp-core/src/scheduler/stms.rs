@@ -52,6 +52,10 @@ impl Scheduler for Stms {
         let since = self.placed_until;
         let gap = self.gaps.get_or_insert_with(chosen.id, || Gap { bytes: first_gap(fast, chosen), since });
         let mss = chosen.mss.max(1);
+        // What only its own acknowledgements make smaller again must not keep it from ever having some.
+        if chosen.outstanding() == 0 && gap.bytes >= data.available {
+            *gap = Gap { bytes: first_gap(fast, chosen), since };
+        }
         let skip = gap.bytes / mss as u64 * mss as u64;
         let len = if skip > 0 { len.min(LATE_BURST_SEGMENTS * mss) } else { len };
         let fits = skip.saturating_add(len as u64) <= data.available.min(data.unsent);

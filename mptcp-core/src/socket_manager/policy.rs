@@ -24,6 +24,8 @@ pub(crate) struct Judged {
     terms: Terms,
     /// Of which policy.
     generation: u32,
+    /// Others are to be preferred, as far as endpoint and policy say; what else has been said of it since is not theirs to take back.
+    backup: bool,
     /// The policy lets nothing more be sent: when the peer was told so last, and how many bytes had been received then.
     exhausted: Option<(Instant, u64)>,
     /// What it has waited for, or waits for, if its rate is limited.
@@ -94,7 +96,7 @@ impl Connection {
 
     fn judge(&mut self, index: usize, generation: u32, cx: &mut Cx<'_>) {
         let subflow = &self.subflows[index];
-        let (id, pair, initiator, first) = (subflow.id, subflow.pair(), subflow.initiator, subflow.judged.is_none());
+        let (id, pair, initiator) = (subflow.id, subflow.pair(), subflow.initiator);
         let Some(info) = cx.tcp.info(subflow.tcp) else { return };
         let shared = &cx.shared;
         let terms = shared.policy.terms(&shared.links, info.interface, pair.local, pair.remote.ip());
@@ -110,9 +112,14 @@ impl Connection {
         // A spare path that this side has opened serves as long as it is there.
         let secondary = terms.is_secondary() && !(terms.usage == PathUse::Spare && initiator);
         let backup = shared.endpoints.is_backup(pair.local) || secondary;
+        let (before, exhausted) =
+            subflow.judged.as_deref().map_or((false, None), |judged| (judged.backup, judged.exhausted));
+        let still = exhausted.filter(|_| terms.is_capped() && shared.policy.is_exhausted(&terms));
+        let changes = backup != before || (exhausted.is_some() && still.is_none());
         let subflow = &mut self.subflows[index];
-        subflow.judged = Some(Box::new(Judged { terms, generation, exhausted: None, grant: None, allowed_at: None }));
-        if backup || !first {
+        let judged = Judged { terms, generation, backup, exhausted: still, grant: None, allowed_at: None };
+        subflow.judged = Some(Box::new(judged));
+        if changes && still.is_none() {
             self.prefer_others(id, backup);
         }
     }

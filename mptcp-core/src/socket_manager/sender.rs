@@ -171,7 +171,7 @@ impl Connection {
     /// The application writes a part of a message, the last one if `ends`; takes what there is room for.
     pub(crate) fn write_message(&mut self, bytes: Bytes, message: Message, cx: &mut Cx<'_>) -> usize {
         let len = bytes.len();
-        self.sender.messages.begin(message.class, message.deadline);
+        self.sender.messages.begin(self.sender.queue.end(), message.class, message.deadline);
         let taken = self.write(bytes, cx);
         if message.ends && taken == len {
             self.sender.messages.end_at(self.sender.queue.end());
@@ -216,7 +216,10 @@ impl Connection {
         }
         let mss = cx.tcp.info(tcp).map_or(1, |info| info.mss.max(1));
         while self.is_of(class) {
-            let room = send_room(&self.subflows[index], cx).min(MAX_MAPPING).min(self.allowance(tcp, class, cx));
+            let share = self.allowance(tcp, class, cx);
+            let room = send_room(&self.subflows[index], cx).min(MAX_MAPPING).min(share);
+            // A share may be less than the longest of segments ever.
+            let mss = mss.min(share.max(1));
             let unsent = self.sender.queue.unsent();
             let position = self.sender.queue.nxt();
             let bytes = self.sender.queue.slice(position, room);
@@ -544,8 +547,10 @@ fn overrule(views: &[SubflowView]) -> Option<Decision> {
     if views.iter().any(|view| view.outstanding() > 0) {
         return None;
     }
-    let with_room = views.iter().enumerate().filter(|(_, view)| view.room > 0);
-    let (subflow, view) = with_room.min_by_key(|(_, view)| (view.backup, view.srtt))?;
+    // A regular one without room is waited for: its policy or its share lets it have some in time (RFC 8684 section 3.3.8).
+    let only_backups = views.iter().all(|view| view.backup);
+    let with_room = views.iter().enumerate().filter(|(_, view)| view.room > 0 && (only_backups || !view.backup));
+    let (subflow, view) = with_room.min_by_key(|(_, view)| view.srtt)?;
     Some(Decision { subflow, len: view.mss.max(1), skip: 0 })
 }
 

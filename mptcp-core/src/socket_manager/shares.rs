@@ -164,6 +164,9 @@ impl Shares {
         for class in &mut self.classes {
             class.waiting.retain(|waiting| *waiting != slot);
             class.aside.retain(|waiting| *waiting != slot);
+            if class.waiting.is_empty() && class.aside.is_empty() {
+                class.wake_at = None;
+            }
         }
     }
 
@@ -189,12 +192,18 @@ impl Shares {
         Some(slot)
     }
 
-    /// Nobody has a turn any more. Those of the class that could make no use of it stay before the others.
+    /// Nobody has a turn any more. Those of the class that could make no use of it stay before the others if it is limited; else it is an interface that holds
+    /// them back, and others may wait for another one.
     pub(crate) fn end_round(&mut self, class: TrafficClass, now: Instant) {
         self.serving = None;
+        let is_limited = self.qos.of(class).limit.is_some();
         let state = &mut self.classes[class as usize];
-        while let Some(slot) = state.aside.pop_back() {
-            state.waiting.push_front(slot);
+        if is_limited {
+            while let Some(slot) = state.aside.pop_back() {
+                state.waiting.push_front(slot);
+            }
+        } else {
+            state.waiting.append(&mut state.aside);
         }
         self.set_wake(class, now);
     }
@@ -316,7 +325,26 @@ mod tests {
         assert_eq!(shares.serve(Bulk), Some(2));
         shares.end_round(Bulk, at(13));
         shares.forget(1);
-        shares.end_round(Bulk, at(13));
-        assert_eq!(shares.next(), None);
+        assert_eq!(shares.next(), None, "nobody waits");
+    }
+
+    #[test]
+    fn many_that_wait_for_one_interface_do_not_keep_others_from_another() {
+        let mut shares = Shares::new(Qos::default());
+        let count = 2 * FRUITLESS as u32;
+        for slot in 0..=count {
+            shares.wait(Background, slot, slot == 0, at(0));
+        }
+        // Only the last one could send.
+        for _ in 0..3 {
+            while let Some(slot) = shares.serve(Background) {
+                if slot == count {
+                    return;
+                }
+                shares.wait(Background, slot, true, at(0));
+            }
+            shares.end_round(Background, at(0));
+        }
+        panic!("it has had no turn");
     }
 }

@@ -11,8 +11,12 @@ pub struct Messages {
     ended: IdleQueue<Message>,
     /// Class and deadline of what was written after the last of these.
     open: (TrafficClass, Option<Instant>),
+    /// A message has begun and not ended.
+    is_open: bool,
     /// Class of what belongs to no message.
     usual: TrafficClass,
+    /// Where the last of `ended` ends, or ended.
+    told_until: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -21,12 +25,19 @@ struct Message {
     end: u64,
     class: TrafficClass,
     deadline: Option<Instant>,
+    /// These are bytes of no message.
+    is_none: bool,
 }
 
 impl Messages {
-    /// What is written from now on is of this class and has this deadline, until the message [ends](Self::end_at).
-    pub fn begin(&mut self, class: TrafficClass, deadline: Option<Instant>) {
-        self.open = (class, deadline);
+    /// What is written from now on, at `position`, is of this class and has this deadline, until the message [ends](Self::end_at).
+    pub fn begin(&mut self, position: u64, class: TrafficClass, deadline: Option<Instant>) {
+        if !self.is_open && position > self.told_until {
+            let (class, deadline) = self.open;
+            self.ended.push_back(Message { end: position, class, deadline, is_none: true });
+            self.told_until = position;
+        }
+        (self.open, self.is_open) = ((class, deadline), true);
     }
 
     /// What belongs to no message is of this class.
@@ -38,7 +49,8 @@ impl Messages {
     /// The message that was written last ends before `position`, not lower than that of any before. What follows belongs to none.
     pub fn end_at(&mut self, position: u64) {
         let (class, deadline) = std::mem::replace(&mut self.open, (self.usual, None));
-        self.ended.push_back(Message { end: position, class, deadline });
+        self.ended.push_back(Message { end: position, class, deadline, is_none: false });
+        (self.is_open, self.told_until) = (false, position);
     }
 
     /// Everything before `position` is acknowledged.
@@ -52,9 +64,11 @@ impl Messages {
     pub fn at(&self, position: u64) -> MessageView {
         let index = self.ended.partition_point(|message| message.end <= position);
         match self.ended.get(index) {
-            Some(message) => {
-                MessageView { class: message.class, left: Some(message.end - position), deadline: message.deadline }
-            }
+            Some(message) => MessageView {
+                class: message.class,
+                left: (!message.is_none).then_some(message.end - position),
+                deadline: message.deadline,
+            },
             None => MessageView { class: self.open.0, left: None, deadline: self.open.1 },
         }
     }
@@ -73,9 +87,9 @@ mod tests {
     fn each_byte_belongs_to_its_message() {
         let mut messages = Messages::default();
         let deadline = Some(Instant::from_millis(5));
-        messages.begin(TrafficClass::Latency, deadline);
+        messages.begin(0, TrafficClass::Latency, deadline);
         messages.end_at(64);
-        messages.begin(TrafficClass::Background, None);
+        messages.begin(64, TrafficClass::Background, None);
         let view = |class, left, deadline| MessageView { class, left, deadline };
         assert_eq!(messages.at(0), view(TrafficClass::Latency, Some(64), deadline));
         assert_eq!(messages.at(63), view(TrafficClass::Latency, Some(1), deadline));
@@ -85,7 +99,7 @@ mod tests {
         assert_eq!(messages.at(1000), MessageView::default());
         messages.set_class(TrafficClass::Latency);
         assert_eq!(messages.at(1000).class, TrafficClass::Latency);
-        messages.begin(TrafficClass::Bulk, None);
+        messages.begin(1000, TrafficClass::Bulk, None);
         messages.end_at(1500);
         assert_eq!([1000, 1500].map(|at| messages.at(at).class), [TrafficClass::Bulk, TrafficClass::Latency]);
         messages.set_class(TrafficClass::Bulk);
@@ -93,5 +107,18 @@ mod tests {
         assert_eq!(messages.at(64).left, Some(936));
         messages.acked(2000);
         assert_eq!((messages.at(2000), messages.ended.len()), (MessageView::default(), 0));
+    }
+
+    #[test]
+    fn bytes_of_no_message_keep_their_class() {
+        let mut messages = Messages::default();
+        messages.begin(1000, TrafficClass::Latency, None);
+        messages.begin(1032, TrafficClass::Latency, None);
+        messages.end_at(1064);
+        assert_eq!(messages.at(0), MessageView::default(), "no end, though a message follows");
+        assert_eq!(messages.at(1000).left, Some(64));
+        messages.begin(1064, TrafficClass::Latency, None);
+        messages.end_at(1100);
+        assert_eq!((messages.at(1064).left, messages.ended.len()), (Some(36), 3));
     }
 }

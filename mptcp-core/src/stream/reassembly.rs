@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Buf, Bytes};
+use tcp_adapter::IdleQueue;
 
 use super::run::Run;
 
@@ -33,7 +34,7 @@ pub struct Reassembly {
     out_of_order: usize,
     max_fragments: usize,
     /// Empty ones, whose memory is used again.
-    spare: Vec<Run>,
+    spare: IdleQueue<Run>,
 }
 
 /// Empty runs that are kept: as many as there are fragments at a time where a few paths bring the stream.
@@ -67,7 +68,7 @@ impl Reassembly {
             fragments: BTreeMap::new(),
             out_of_order: 0,
             max_fragments,
-            spare: Vec::new(),
+            spare: IdleQueue::new(),
         }
     }
 
@@ -162,7 +163,7 @@ impl Reassembly {
     /// Gives back the memory of empty queues.
     pub fn trim(&mut self) {
         self.ready.trim();
-        self.spare = Vec::new();
+        drop(self.spare.take());
     }
 
     /// Bytes held: readable ones and those out of order.
@@ -210,7 +211,8 @@ impl Reassembly {
         inserted.new += len;
         self.out_of_order += len;
         let following = self.fragments.remove(&end);
-        let run = self.fragments.entry(touched.unwrap_or(pos)).or_insert_with(|| self.spare.pop().unwrap_or_default());
+        let run =
+            self.fragments.entry(touched.unwrap_or(pos)).or_insert_with(|| self.spare.pop_front().unwrap_or_default());
         push(run);
         let followed = following.map(|mut following| {
             run.append(&mut following);
@@ -224,7 +226,7 @@ impl Reassembly {
 
     fn keep(&mut self, empty: Run) {
         if self.spare.len() < MAX_SPARE {
-            self.spare.push(empty);
+            self.spare.push_back(empty);
         }
     }
 

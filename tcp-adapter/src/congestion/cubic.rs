@@ -247,8 +247,11 @@ impl Curve {
         self.w_est *= by;
         self.w_max *= by as f32;
         self.cwnd_prior *= by as f32;
-        // The plateau has moved away from the window in segments: the stage begins anew.
-        self.epoch = None;
+        self.k *= cube_root(by) as f32;
+        // Room for options comes and goes, and makes little difference to the stage; a path with other packets begins a new one.
+        if (by - 1.0).abs() > 0.1 {
+            self.epoch = None;
+        }
     }
 }
 

@@ -50,6 +50,9 @@ pub(super) fn tcp_flags(flags: Flags) -> TcpFlags {
     }
 }
 
+/// Milliseconds after which the echo of a timestamp tells nothing of a round trip: it may be a lie.
+const OLDEST_ECHO: u32 = 300_000;
+
 impl Connection {
     /// Takes a segment that is addressed to this connection.
     pub(super) fn on_segment(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
@@ -357,12 +360,16 @@ impl Connection {
             self.send.window_probe_answered();
             return;
         }
+        let echo = options.timestamps.map(|(_, echo)| echo).filter(|_| self.agreed.timestamps);
+        let age = |echo| self.timestamp(cx.now).wrapping_sub(echo);
+        let echo_age = echo.map(age).filter(|age| *age <= OLDEST_ECHO);
         self.send.on_ack(
             cx.now,
             &Acknowledgement {
                 una: acked,
                 sack: &blocks[..count],
-                echo: options.timestamps.map(|(_, echo)| echo).filter(|_| self.agreed.timestamps),
+                echo,
+                echo_age,
                 marked: self.agreed.ecn && segment.flags.contains(Flags::ECE),
                 may_be_duplicate: bare && !signal && !window_changed && acked == self.send.una,
             },

@@ -150,6 +150,8 @@ impl Connection {
         if std::mem::take(&mut self.bare_now) {
             self.emit_bare(cx, out, self.send.nxt, None);
         }
+        // Data carries no blocks: what is due for their sake leaves beside it (RFC 2018 section 4).
+        self.ack_now |= self.receive.has_more_to_tell() && self.receive.ack_is_due(cx.now);
         let mut carried_ack = false;
         loop {
             let burst = if segmented { cx.config.max_segmented as u64 } else { u64::from(self.send.mss) };

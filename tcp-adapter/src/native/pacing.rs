@@ -91,8 +91,11 @@ impl Pacer {
     }
 
     /// The window begins anew after a pause: its first burst may leave at once, as that of a new connection (RFC 6928 section 2).
+    /// Not beyond a limit, however often there are pauses.
     pub(super) fn restart(&mut self) {
-        self.unpaced = UNPACED;
+        if self.max_rate == u64::MAX {
+            self.unpaced = UNPACED;
+        }
     }
 
     /// The rate; `None` if there is none.

@@ -90,6 +90,10 @@ impl PathMtu {
 
     /// A router has reported that a packet of `packet` bytes was too big, and for which MTU, or 0 if it did not say.
     pub(super) fn reported(&mut self, now: Instant, packet: u32, mtu: u32) -> Report {
+        // RFC 8201 section 4: no link of IPv6 carries less, so the report is a mistake or a lie.
+        if self.ipv6 && mtu < LEAST_V6 {
+            return Report::Nothing;
+        }
         let said = mtu > 0;
         let mtu = if said { mtu } else { next_plateau(packet) };
         if packet > self.current && (mtu >= self.current || !said) {
@@ -239,7 +243,10 @@ mod tests {
         assert_eq!(path.reported(Instant::ZERO, 1006, 68), Report::Smaller);
         assert_eq!(path.current(), 552);
         let mut path = PathMtu::new(1500, true);
-        assert_eq!(path.reported(Instant::ZERO, 1500, 100), Report::Smaller);
+        for less in [0, 100, 1279] {
+            assert_eq!(path.reported(Instant::ZERO, 1500, less), Report::Nothing, "no link has less");
+        }
+        assert_eq!(path.reported(Instant::ZERO, 1500, 1280), Report::Smaller);
         assert_eq!(path.current(), 1280);
     }
 

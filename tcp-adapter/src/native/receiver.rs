@@ -222,8 +222,9 @@ impl Receiver {
         config: &NativeConfig,
         memory: Level,
     ) {
-        self.pressure = memory != Level::Plenty;
-        if self.pressure {
+        // Once: what comes under pressure is merged when its pieces have doubled, as ever.
+        let was_pressed = std::mem::replace(&mut self.pressure, memory != Level::Plenty);
+        if self.pressure && !was_pressed {
             self.data.compact();
         }
         let before = self.next();

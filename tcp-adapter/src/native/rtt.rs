@@ -26,7 +26,9 @@ pub(super) struct RttEstimator {
     min_rto: u32,
     max_rto: u32,
     /// Timeouts in a row without an acknowledgement of anything new.
-    backoff: u32,
+    timeouts: u16,
+    /// The timeout is so many times doubled.
+    backoff: u16,
 }
 
 impl RttEstimator {
@@ -41,6 +43,7 @@ impl RttEstimator {
             initial_rto: INITIAL_RTO,
             min_rto: micros(min_rto),
             max_rto: micros(max_rto),
+            timeouts: 0,
             backoff: 0,
         }
     }
@@ -50,6 +53,7 @@ impl RttEstimator {
     pub(super) fn sample(&mut self, now: Instant, rtt: u64, smallest: u64) {
         // A time of zero would be no time at all, in virtual time too.
         let (rtt, smallest) = (rtt.max(1), smallest.max(1));
+        self.backoff = 0;
         self.latest = smallest;
         if smallest <= self.min || now.saturating_since(self.min_since) > MIN_RTT_WINDOW {
             (self.min, self.min_since) = (smallest, now);
@@ -96,24 +100,36 @@ impl RttEstimator {
     }
 
     /// Timeouts in a row.
-    pub(super) fn backoff(&self) -> u32 {
-        self.backoff
+    pub(super) fn timeouts(&self) -> u32 {
+        self.timeouts.into()
+    }
+
+    /// Whether the timeout is longer than what was measured, since nothing was measured after it expired.
+    pub(super) fn is_backed_off(&self) -> bool {
+        self.backoff > 0
     }
 
     /// The timer has expired (RFC 6298 section 5.5).
     pub(super) fn back_off(&mut self) {
+        self.timeouts = self.timeouts.saturating_add(1);
         self.backoff = self.backoff.saturating_add(1);
     }
 
-    /// Something new was acknowledged.
+    /// Something new was acknowledged. If it was sent again, that says nothing of the round trip: the timeout stays as long as it is until there
+    /// is a [`sample`](Self::sample), or it would go on to expire too early on a path that has become longer (RFC 6298 section 5).
+    pub(super) fn progressed(&mut self) {
+        self.timeouts = 0;
+    }
+
+    /// The timeout was spurious.
     pub(super) fn reset_backoff(&mut self) {
-        self.backoff = 0;
+        (self.timeouts, self.backoff) = (0, 0);
     }
 
     /// The SYN had to be repeated, and its round-trip time is not known: RFC 6298 section 5.7 asks for 3 s once data is sent.
     pub(super) fn after_lost_syn(&mut self) {
         const RTO_AFTER_LOST_SYN: u32 = 3_000_000_000;
-        self.backoff = 0;
+        self.reset_backoff();
         self.initial_rto = RTO_AFTER_LOST_SYN;
     }
 }

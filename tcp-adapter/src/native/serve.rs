@@ -264,10 +264,10 @@ impl Connection {
         }
         self.learn_from_mtu_probe(now);
         // Full segments that vanish again and again while the path is silent: perhaps they are too long for it.
-        if self.send.times_out_on_full_segments() && self.path_mtu.timed_out(now, self.send.rtt.backoff()) {
+        if self.send.times_out_on_full_segments() && self.path_mtu.timed_out(now, self.send.rtt.timeouts()) {
             self.update_mss();
         }
-        if self.send.rtt.backoff() >= ROUTE_AGAIN {
+        if self.send.rtt.timeouts() >= ROUTE_AGAIN {
             self.routed = false;
         }
         match self.keep_alive.poll(now, config, self.last_received, self.send.is_idle()) {

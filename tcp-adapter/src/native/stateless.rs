@@ -65,7 +65,7 @@ impl NativeStack {
         writer.raw(space.as_slice());
         writer.pad();
         let mut flags = Flags::SYN | Flags::ACK;
-        if ecn && options.timestamps.is_some() {
+        if ecn && options.timestamps.is_some() && self.config.timestamps {
             flags |= Flags::ECE;
         }
         self.ident = self.ident.wrapping_add(1);

@@ -84,7 +84,7 @@ script!(
 "
 );
 
-// RFC 8201 section 4: never below 1280.
+// RFC 8201 section 4: never below 1280, and a report that says so is discarded.
 script!(
     over_ipv6_a_path_carries_1280_bytes,
     "
@@ -96,6 +96,9 @@ script!(
     +0      >>*   .   *          ack 1
     +0      info  mss 1340
     +0      <<    icmp frag-needed mtu 600 for 1:1341
+    +0      <<    icmp frag-needed mtu 0 for 1:1341
+    +0      info  mss 1340
+    +0      <<    icmp frag-needed mtu 1280 for 1:1341
     +0      >>*   .   *          ack 1
     +0      info  mss 1220
 "

@@ -59,6 +59,40 @@ script!(
 "
 );
 
+// Nor does its acknowledgement end the doubling: that waits for a measurement (section 5, Karn and Partridge).
+script!(
+    a_doubled_timeout_stays_until_something_is_timed,
+    "
+    0       open  rtt 100ms mss 1000
+    +0      app   send 1000
+    +0      >>    .   1:1001   ack 1
+    +300ms  >>    .   1:1001   ack 1
+    +500ms  <<    .   1:1      ack 1001
+    +0      info  rto 600ms timeouts 0
+    +0      app   send 1000
+    +0      >>    .   1001:2001 ack 1
+    +500ms  <<    .   1:1      ack 2001
+    +0      info  srtt 150ms rttvar 137500us rto 700ms
+"
+);
+
+// RFC 5681 section 3.1: a timeout of another segment leaves one segment of the window that has grown since.
+script!(
+    a_second_timeout_of_another_segment_reduces_the_window,
+    "
+    0       open  rtt 100ms mss 1000
+    +0      app   send 10000
+    +0      >>    .   1:10001   by 1000 ack 1
+    +300ms  >>    .   1:1001    ack 1
+    +100ms  <<    .   1:1       ack 1001
+    +0      >>*   .   *         ack 1
+    +100ms  <<    .   1:1       ack 3001
+    +0      >>*   .   *         ack 1
+    +0..3s  >>    .   3001:4001 ack 1
+    +0      info  cwnd 1000
+"
+);
+
 // Section 5.3: an acknowledgement of something new starts the timer again; section 5.2: of everything stops it.
 script!(
     acknowledgements_restart_the_timer,

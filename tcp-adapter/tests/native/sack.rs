@@ -18,6 +18,19 @@ script!(
 "
 );
 
+// Data carries no blocks: what an acknowledgement lets leave must not be taken for the answer.
+script!(
+    a_gap_is_reported_beside_data,
+    "
+    0       open  mss 500 sackOK win 500
+    +0      app   send 1000
+    +0      >>    .   1:501      ack 1
+    +0      <<    .   501:1001   ack 501 win 500
+    +0      >>    .   501:1001   ack 1
+    +0      >>    .   1001:1001  ack 1 sack 501:1001
+"
+);
+
 // RFC 2018, third example: the second, fourth, sixth and eighth are lost; then the fourth and the second arrive.
 script!(
     the_newest_block_comes_first,

@@ -107,6 +107,22 @@ script!(
 "
 );
 
+// A path has become longer than the timeout: every segment is sent again before its answer comes. Its echo tells of the first transmission.
+script!(
+    a_longer_path_is_learnt_from_echoes,
+    "
+    0       open  mss 1000 ts rtt 100ms
+    +0      app   send 500
+    +0      >>    .   1:501     ack 1 ts 100/1001
+    +300ms  >>    .   1:501     ack 1 ts 400/1001
+    +500ms  <<    .   1:1       ack 501 ts 1900/100
+    +0      info  srtt 187.5ms
+    +0      app   send 500
+    +0      >>    .   501:1001  ack 1 ts 900/1900
+    +800ms  <<    .   1:1       ack 1001 ts 2700/900
+"
+);
+
 // Section 4.1: the round-trip time of a retransmission is not ambiguous.
 script!(
     a_retransmission_is_timed_by_its_echo,

@@ -1,5 +1,7 @@
 //! What an acknowledgement says.
 
+use std::ops::Range;
+
 use super::flight::Newly;
 use super::rack::Situation;
 use super::recovery::{Doubt, Evidence, Repair};
@@ -21,6 +23,8 @@ pub(in crate::native) struct Acknowledgement<'a> {
     pub(in crate::native) sack: &'a [(i64, i64)],
     /// The echo of one of our timestamps.
     pub(in crate::native) echo: Option<u32>,
+    /// Milliseconds since our clock showed it, if it has.
+    pub(in crate::native) echo_age: Option<u32>,
     /// The receiver has seen a mark of congestion (ECE).
     pub(in crate::native) marked: bool,
     /// It may be counted as a duplicate acknowledgement (RFC 5681 section 2): no data, no FIN, the same window, and not
@@ -37,24 +41,24 @@ impl Sender {
         let mut newly = Newly::default();
         if !advanced && self.flight.is_empty() {
             // That something arrived twice may be told when nothing is outstanding any more.
-            let duplicate = self.sack && self.take_blocks(now, ack.sack, prior_una, &mut newly);
-            self.learn_from_duplicate(duplicate);
-            self.judge_tail_probe(ack, duplicate, advanced);
+            let duplicate = self.take_blocks(now, ack.sack, prior_una, &mut newly);
+            self.learn_from_duplicate(duplicate.as_ref());
+            self.judge_tail_probe(ack, duplicate.is_some(), advanced);
             return;
         }
         if advanced {
             self.flight.acknowledge(now, ack.una, &mut newly);
             self.una = ack.una;
             self.buffer.release(ack.una);
-            self.rtt.reset_backoff();
+            self.rtt.progressed();
             self.persists = 0;
             self.duplicates = 0;
         }
-        let duplicate = self.sack && self.take_blocks(now, ack.sack, prior_una, &mut newly);
+        let duplicate = self.take_blocks(now, ack.sack, prior_una, &mut newly);
         self.judge_mtu_probe();
-        self.measure(now, &newly);
-        self.learn_from_duplicate(duplicate);
-        let tail_lost = self.judge_tail_probe(ack, duplicate, advanced);
+        self.measure(now, ack, advanced, &newly);
+        self.learn_from_duplicate(duplicate.as_ref());
+        let tail_lost = self.judge_tail_probe(ack, duplicate.is_some(), advanced);
         self.judge_timeout(now, ack, advanced, &newly);
         self.judge_repair(now, ack, advanced);
         let found = self.find_losses(now, ack, advanced, &newly);
@@ -72,19 +76,29 @@ impl Sender {
         }
     }
 
-    /// Enters selective acknowledgements; returns whether the first block reports a duplicate (RFC 2883).
-    fn take_blocks(&mut self, now: Instant, blocks: &[(i64, i64)], prior_una: u64, newly: &mut Newly) -> bool {
-        let mut duplicate = false;
+    /// Enters selective acknowledgements; returns the first block if it reports a duplicate (RFC 2883).
+    fn take_blocks(
+        &mut self,
+        now: Instant,
+        blocks: &[(i64, i64)],
+        prior_una: u64,
+        newly: &mut Newly,
+    ) -> Option<Range<u64>> {
+        if !self.sack {
+            return None;
+        }
+        let mut duplicate = None;
         for (index, &(start, end)) in blocks.iter().enumerate() {
             let (Ok(end), true) = (u64::try_from(end), start < end) else { continue };
             let below = end <= self.una;
             let inside = blocks.get(1).is_some_and(|&(from, to)| from <= start && end.cast_signed() <= to);
+            let start = u64::try_from(start).unwrap_or(0);
             if index == 0 && (below || inside) {
                 // Only what was sent again can have arrived twice, which may be told after the repair has ended.
-                duplicate = end + self.max_window > prior_una && self.stats.repairs().may_be_duplicated();
+                let is_recent = end + self.max_window > prior_una && self.stats.repairs().may_be_duplicated();
+                duplicate = is_recent.then_some(start..end);
                 continue;
             }
-            let start = u64::try_from(start).unwrap_or(0);
             // What was never sent cannot have arrived, and what is acknowledged needs no block: such a block is old or a lie.
             if below || end > self.nxt || start < self.una {
                 continue;
@@ -95,10 +109,14 @@ impl Sender {
     }
 
     /// Round-trip times, and what RACK learns from them.
-    fn measure(&mut self, now: Instant, newly: &Newly) {
+    fn measure(&mut self, now: Instant, ack: &Acknowledgement<'_>, advanced: bool, newly: &Newly) {
         let since = |at: Instant| now.nanos_since(at);
         if let Some((first, last)) = newly.timed {
             self.rtt.sample(now, since(first), since(last));
+        } else if let Some(echoed) = ack.echo_age.filter(|_| advanced && self.rtt.is_backed_off()) {
+            // Coarse, but of the very transmission that has arrived (RFC 7323 section 4): nothing else would tell of a path that has become longer.
+            let rtt = u64::from(echoed.max(1)) * 1_000_000;
+            self.rtt.sample(now, rtt, rtt);
         }
         if let Some((newest, resent)) = newly.newest {
             self.rack.arrived(now, newest, resent, self.rtt.min());
@@ -109,12 +127,11 @@ impl Sender {
     }
 
     /// The receiver has got something twice.
-    fn learn_from_duplicate(&mut self, duplicate: bool) {
-        if !duplicate {
-            return;
-        }
+    fn learn_from_duplicate(&mut self, duplicate: Option<&Range<u64>>) {
+        let Some(duplicate) = duplicate else { return };
         self.stats.repairs_mut().duplicates += 1;
-        self.evidence.note_duplicate();
+        let segments = (duplicate.end - duplicate.start).div_ceil(u64::from(self.mss));
+        self.evidence.note_duplicate(u32::try_from(segments).unwrap_or(u32::MAX), duplicate.end);
         // A probe is sent on suspicion: its duplicate says nothing of reordering.
         if !self.tail_probe.as_ref().is_some_and(|probe| probe.retransmission && probe.end <= self.una) {
             self.rack.saw_duplicate(self.una, self.nxt);
@@ -244,11 +261,12 @@ impl Sender {
         if self.repair.is_repairing() {
             return;
         }
-        // One reduction a round trip is enough (RFC 3168 section 6.1.2).
-        if matches!(self.repair, Repair::Open) {
+        // One reduction for a window of data is enough (RFC 3168 section 6.1.2).
+        let is_answered = matches!(self.repair, Repair::Reduced { until } if self.una < until);
+        if !is_answered {
             self.congested(now, Cause::Loss, prior_in_flight, lost);
         }
-        self.evidence = Evidence::NONE;
+        self.evidence = Evidence::since(self.una);
         let prr = self.control.uses_prr().then(|| Box::new(Prr::start(prior_in_flight, self.control.cwnd())));
         self.repair = Repair::Fast { until: self.nxt, prr };
     }

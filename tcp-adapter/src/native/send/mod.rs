@@ -279,7 +279,7 @@ impl Sender {
             let repairs = self.stats.repairs_mut();
             repairs.retransmissions += segments;
             repairs.bytes_retransmitted += payload;
-            self.evidence.note_resent(timestamp);
+            self.evidence.note_resent(u32::try_from(segments).unwrap_or(u32::MAX), timestamp);
             self.note_resent_mtu_probe(start, end);
         } else {
             self.flight.send(now, start, end, segment);
@@ -360,7 +360,7 @@ impl Sender {
 
     /// Timeouts in a row.
     pub(super) fn timeouts(&self) -> u32 {
-        self.rtt.backoff().max(self.persists)
+        self.rtt.timeouts().max(self.persists)
     }
 
     /// Gives back the memory of empty queues.

@@ -46,7 +46,7 @@ impl Sender {
         let mss = u64::from(self.mss);
         let calm = matches!((&self.mtu_probe, &self.repair), (None, Repair::Open))
             && !self.probing
-            && self.rtt.backoff() == 0
+            && self.rtt.timeouts() == 0
             && self.flight.lost() == 0
             && self.flight.sacked() == 0;
         let needed = len + FOLLOWERS * mss;

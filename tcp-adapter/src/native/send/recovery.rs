@@ -66,23 +66,32 @@ pub(in crate::native) struct Evidence {
     pub(in crate::native) unexplained: u32,
     /// Segments sent again at all.
     pub(in crate::native) resent: u32,
+    /// Everything before was acknowledged when the repair began.
+    pub(in crate::native) since: u64,
 }
 
 impl Evidence {
-    pub(in crate::native) const NONE: Self = Self { first_resent: None, unexplained: 0, resent: 0 };
+    pub(in crate::native) const NONE: Self = Self::since(0);
 
-    /// A segment is sent again.
-    pub(in crate::native) fn note_resent(&mut self, timestamp: Option<u32>) {
+    /// None yet, in a repair that begins with everything before `una` acknowledged.
+    pub(in crate::native) const fn since(una: u64) -> Self {
+        Self { first_resent: None, unexplained: 0, resent: 0, since: una }
+    }
+
+    /// So many segments are sent again.
+    pub(in crate::native) fn note_resent(&mut self, segments: u32, timestamp: Option<u32>) {
         if self.resent == 0 {
             self.first_resent = timestamp;
         }
-        self.resent += 1;
-        self.unexplained += 1;
+        self.resent = self.resent.saturating_add(segments);
+        self.unexplained = self.unexplained.saturating_add(segments);
     }
 
-    /// The receiver has got a segment twice.
-    pub(in crate::native) fn note_duplicate(&mut self) {
-        self.unexplained = self.unexplained.saturating_sub(1);
+    /// The receiver has got so many segments twice, which end at `end`. What it had before the repair began says nothing of it.
+    pub(in crate::native) fn note_duplicate(&mut self, segments: u32, end: u64) {
+        if end > self.since {
+            self.unexplained = self.unexplained.saturating_sub(segments);
+        }
     }
 
     /// Everything that was sent again has arrived twice.

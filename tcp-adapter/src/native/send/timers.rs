@@ -91,7 +91,7 @@ impl Sender {
         }
         if self.window == 0 {
             self.stalled_since = Some(now);
-        } else if was_shut && self.rtt.backoff() > 0 {
+        } else if was_shut && self.rtt.timeouts() > 0 {
             self.rto_at = self.rto_at.min(now);
         }
     }
@@ -116,7 +116,7 @@ impl Sender {
             self.probing = false;
             return;
         }
-        if advanced || (progress && self.rtt.backoff() == 0) {
+        if advanced || (progress && self.rtt.timeouts() == 0) {
             self.rto_at = after(now, self.rtt.rto());
         }
         self.arm_probe(now);
@@ -150,8 +150,9 @@ impl Sender {
         };
         self.give_up_mtu_probe();
         let in_flight = self.flight.in_flight();
-        // The threshold is halved once for the same segment (RFC 5681 section 3.1).
-        let again = matches!(self.repair, Repair::Timeout { .. }) && head.resent();
+        // The threshold is halved once for the same segment (RFC 5681 section 3.1). If others were acknowledged since, this is another loss, of a window
+        // that has grown again.
+        let again = matches!(self.repair, Repair::Timeout { .. }) && self.evidence.since == self.una && head.resent();
         // A head that the receiver claims to hold and does not acknowledge: it has thrown away what it held (RFC 2018 section 8).
         let reneged = head.fate == super::flight::Fate::Sacked;
         let lost = self.flight.lose_all(reneged);
@@ -162,7 +163,7 @@ impl Sender {
             let fresh = !self.repair.is_repairing() && !reneged;
             let doubt = if fresh { Doubt::Waiting } else { Doubt::Settled };
             self.repair = Repair::Timeout { until: self.nxt, doubt };
-            self.evidence = Evidence::NONE;
+            self.evidence = Evidence::since(self.una);
         } else if let Repair::Timeout { doubt, .. } = &mut self.repair {
             *doubt = Doubt::Settled;
         }
