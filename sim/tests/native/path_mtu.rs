@@ -52,9 +52,10 @@ fn packets_follow_the_path_down_and_up_without_any_report() {
         assert!((1292.0..=1300.0).contains(&size(40, 59)), "{}", size(40, 59));
         // The path is wide again, but only after ten minutes someone looks.
         assert!((1292.0..=1300.0).contains(&size(100, 500)), "{}", size(100, 500));
-        assert!(size(680, 715) > 1495.0, "{}", size(680, 715));
+        // To eight bytes again, as the last probes may have been lost in the queue.
+        assert!(size(680, 715) > 1490.0, "{}", size(680, 715));
         assert!((692.0..=700.0).contains(&size(770, 799)), "{}", size(770, 799));
-        assert!(size(1420, 1449) > 1495.0, "{}", size(1420, 1449));
+        assert!(size(1420, 1449) > 1490.0, "{}", size(1420, 1449));
         // A window of packets each time that the path became narrow, and those of the search.
         let dropped = link.drops.get("too-large").and_then(|drops| drops.values.last()).copied().unwrap_or(0);
         assert!((20..150).contains(&dropped), "{dropped} of {transport}");
