@@ -31,9 +31,6 @@ const FIRST_PROBE_WAIT: Duration = Duration::from_millis(200);
 const MAX_PROBE_WAIT: Duration = Duration::from_secs(1);
 /// DATA-RTOs in a row after which data that TCP acknowledged but MPTCP did not proves that options do not pass.
 const MAX_UNMATCHED_TIMEOUTS: u32 = 6;
-/// DATA-RTOs in a row after which what TCP has acknowledged is sent again on the only path that there has been, if the peer still sends DATA_ACKs.
-const PRUNED_AFTER: u32 = 2;
-
 /// An answer may be late by so much at least before it is missed: hosts are busy at times.
 const LEAST_ALLOWANCE: Duration = Duration::from_millis(10);
 /// What a peer may hold back the acknowledgement of a lone segment: Linux's smallest delay, which is its usual one.
@@ -107,9 +104,8 @@ impl Connection {
                     return self.doom_all(ResetReason::MiddleboxInterference, |subflow| subflow.next_offset > 0);
                 }
                 // On a single path hardly anything is dropped that TCP has acknowledged, so the DATA_ACK was lost, or the peer has
-                // fallen back, for which a repetition would be altered data: ask. A peer that answers with DATA_ACKs has not fallen back,
-                // and may drop what TCP has acknowledged (RFC 8684 section 3.3.2).
-                None if single_path && !(answered && self.sender.timeouts > PRUNED_AFTER) => self.probe_usable(cx),
+                // fallen back, unheard, for which a repetition would be new data: ask. DATA_ACKs that came before all of it was acknowledged by TCP prove nothing.
+                None if single_path => self.probe_usable(cx),
                 None => self.sender.reinject.mark(una..nxt.min(una + MAX_MAPPING as u64)),
             }
         }

@@ -23,6 +23,16 @@ fn random_scenarios_have_no_faults() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// Of long runs: a timeout of minutes as what waited behind a hole was timed; bytes delivered again to a peer that had fallen back unheard.
+#[test]
+fn what_has_failed_once_holds() {
+    for seed in [2_035_204, 5_011_769] {
+        let tally = fuzz(seed, 1, &Silent, &AtomicBool::new(false));
+        let faults: Vec<_> = tally.failures.iter().map(|failure| &failure.faults).collect();
+        assert!(tally.run == 1 && faults.is_empty(), "{seed}: {faults:#?}");
+    }
+}
+
 #[test]
 fn scenarios_come_from_their_seed_and_differ() {
     let texts: BTreeSet<String> = (0..50).map(scenario).collect();
