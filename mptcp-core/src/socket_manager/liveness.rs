@@ -31,6 +31,7 @@ const FIRST_PROBE_WAIT: Duration = Duration::from_millis(200);
 const MAX_PROBE_WAIT: Duration = Duration::from_secs(1);
 /// DATA-RTOs in a row after which data that TCP acknowledged but MPTCP did not proves that options do not pass.
 const MAX_UNMATCHED_TIMEOUTS: u32 = 6;
+
 /// An answer may be late by so much at least before it is missed: hosts are busy at times.
 const LEAST_ALLOWANCE: Duration = Duration::from_millis(10);
 /// What a peer may hold back the acknowledgement of a lone segment: Linux's smallest delay, which is its usual one.

@@ -218,7 +218,9 @@ impl Reassembly {
             run.append(&mut following);
             following
         });
-        run.let_go_of_buffer();
+        if touched.is_none() {
+            run.let_go_of_buffer();
+        }
         if let Some(empty) = followed {
             self.keep(empty);
         }

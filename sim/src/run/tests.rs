@@ -2,11 +2,11 @@ use super::*;
 use crate::results::{Folder, Report};
 use crate::scenario::{Amount, Metric, Shipped, Size};
 
-fn scenario(text: &str) -> Scenario {
+pub(super) fn scenario(text: &str) -> Scenario {
     Scenario::parse(text, "test.toml").unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-fn value(outcome: &Outcome, metric: Metric, of: &str) -> f64 {
+pub(super) fn value(outcome: &Outcome, metric: Metric, of: &str) -> f64 {
     amount_value(outcome.measures.get(metric, of).unwrap_or_else(|| panic!("no {metric}")))
 }
 

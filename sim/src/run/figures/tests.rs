@@ -1,13 +1,9 @@
+use super::super::tests::{scenario, value};
 use super::super::{run, run_for_figures};
 use super::*;
 
-fn scenario(text: &str) -> Scenario {
-    Scenario::parse(text, "test.toml").unwrap_or_else(|error| panic!("{error}\n{text}"))
-}
-
 fn get(text: &str, metric: Metric, of: &str) -> f64 {
-    let outcome = run(&scenario(text), 1).unwrap();
-    crate::run::amount_value(outcome.measures.get(metric, of).unwrap_or_else(|| panic!("no {metric}")))
+    value(&run(&scenario(text), 1).unwrap(), metric, of)
 }
 
 const TWO_EQUAL: &str = r#"
@@ -103,9 +99,8 @@ fn what_was_sent_again_counts_with_series_and_without() {
         time = "5s"
     "#;
     let scenario = scenario(text);
-    let again = [run(&scenario, 1), run_for_figures(&scenario, 1)].map(|outcome| {
-        crate::run::amount_value(outcome.unwrap().measures.get(Metric::Retransmissions, "bulk").unwrap())
-    });
+    let again = [run(&scenario, 1), run_for_figures(&scenario, 1)]
+        .map(|outcome| value(&outcome.unwrap(), Metric::Retransmissions, "bulk"));
     assert!(again[0] > 50.0 && again[0] == again[1], "{again:?}");
 }
 

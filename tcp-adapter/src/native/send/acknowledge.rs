@@ -116,7 +116,7 @@ impl Sender {
         } else if let Some(echoed) = ack.echo_age.filter(|_| advanced && self.rtt.is_backed_off()) {
             // Coarse, but of the very transmission that has arrived (RFC 7323 section 4): nothing else would tell of a path that has become longer.
             let rtt = u64::from(echoed.max(1)) * 1_000_000;
-            self.rtt.sample(now, rtt, rtt);
+            self.rtt.sample(now, rtt, rtt.max(self.rtt.min()));
         }
         if let Some((newest, resent)) = newly.newest {
             self.rack.arrived(now, newest, resent, self.rtt.min());
