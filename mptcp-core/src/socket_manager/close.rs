@@ -245,6 +245,13 @@ impl Connection {
             }
             return;
         }
+        let confirmed = self.multipath().is_some_and(|state| state.confirmed);
+        if !confirmed && subflow.initiator && !subflow.is_join() {
+            // The peer is not known to have the keys: there can be no other subflow (section 3.1).
+            let on_our_own = subflow.own_reset.is_some();
+            let why = if on_our_own { CloseReason::TimedOut } else { plain_close_reason(reason) };
+            return self.finish(why, cx.shared);
+        }
         self.reconsider_path(&subflow, why, cx);
         if self.subflows.is_empty() && self.give_up_at.is_none() {
             // Another subflow may be made in time (make after break).

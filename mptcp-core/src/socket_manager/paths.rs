@@ -94,8 +94,9 @@ impl Connection {
     fn is_of_use(&self, ready: impl FnOnce(&Multipath) -> bool) -> bool {
         let ready = self.closed.is_none() && self.multipath().is_some_and(ready);
         let closing = self.sender.is_shut() && self.receiver.is_finished();
-        // What is left then is to be acknowledged: new subflows are of use if the old ones are gone only.
-        ready && (!closing || !self.is_over() && !self.subflows.iter().any(Subflow::usable))
+        // What is left then is to be acknowledged: new subflows are of use if the old ones are gone, or do not bring it there.
+        let is_stuck = || self.sender.timeouts > 0 && self.sender.queue.una() < self.sender.queue.sent_end();
+        ready && (!closing || !self.is_over() && (is_stuck() || !self.subflows.iter().any(Subflow::usable)))
     }
 
     /// What subflows are planned from.

@@ -373,3 +373,19 @@ fn a_connection_is_forgotten_with_its_last_subflow_whoever_closes_first() {
         assert!(gone(&world));
     }
 }
+
+#[test]
+fn a_reset_before_the_peer_is_known_to_have_the_keys_is_told_at_once() {
+    let mut world = World::simple(9, 2);
+    world.middleboxes[0] = Some(on_packets(|host, mut packet| {
+        if host == 1 && !is_syn(&packet) {
+            packet.flags = RST;
+            packet.options.clear();
+        }
+        vec![packet]
+    }));
+    let begin = world.now;
+    let client = world.connect(true);
+    assert!(world.run_until(5, |world| world.saw(0, Event::Closed(client, CloseReason::Reset))));
+    assert!(world.now - begin < Duration::from_secs(1), "no other subflow could ever be made");
+}

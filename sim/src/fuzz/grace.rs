@@ -20,6 +20,8 @@ pub(super) enum Grace {
     /// They may break, or wait for ever, if they have fallen back to TCP or never were anything else. As long as they
     /// are not, they have a path that nothing meddles with.
     IfPlain,
+    /// Both of these.
+    IfAloneOrPlain,
     /// They may break, and both ends are told.
     Break,
     /// They may wait for ever for what never comes, or break.
@@ -46,14 +48,20 @@ impl Grace {
         }
     }
 
+    fn spares_plain(self) -> bool {
+        matches!(self, Self::IfPlain | Self::IfAloneOrPlain)
+    }
+
     /// Whether it is enough for what has become of a connection.
     pub(super) fn forgives(self, flow: &FlowEnd, traffic: &Traffic) -> bool {
         let is_plain = flow.fell_back || !is_multipath(traffic);
         match flow.state {
             State::Complete | State::Stopped | State::Replaced => true,
-            State::Failed(_) if self == Self::IfAlone => !flow.joined,
-            State::Failed(_) => self >= Self::Break || (self == Self::IfPlain && is_plain),
-            State::Waiting | State::Running => self == Self::Hang || (self == Self::IfPlain && is_plain),
+            State::Failed(_) => {
+                let alone = matches!(self, Self::IfAlone | Self::IfAloneOrPlain) && !flow.joined;
+                self >= Self::Break || alone || (self.spares_plain() && is_plain)
+            }
+            State::Waiting | State::Running => self == Self::Hang || (self.spares_plain() && is_plain),
         }
     }
 }
@@ -176,7 +184,7 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         Behaviour::AlterOption(which) => of_altering(which, multipath),
         // Without a word from inside nobody learns that a port is not the old one any more. Until then the other addresses must have come through.
         Behaviour::Nat { rebind: Some(_) } if !bonded && is_inside(scenario, traffic, middlebox) => {
-            if loses_much(scenario) { Grace::Hang } else { path_fails }
+            if loses_much(scenario) { Grace::Hang } else { path_fails.max(Grace::IfAloneOrPlain) }
         }
         Behaviour::Nat { rebind: None } if !bonded && is_inside(scenario, traffic, middlebox) => Grace::Nothing,
         // Nobody connects to a host behind a translator, or over a bond of which one link translates.
