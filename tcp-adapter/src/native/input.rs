@@ -142,7 +142,7 @@ impl Connection {
     /// `take` bytes of the peer's SYN are taken before the handshake is complete.
     pub(super) fn open_fast(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>, take: usize) -> Take {
         self.touch(cx.now);
-        self.send.start(cx.config);
+        self.send.start(cx.now, cx.config);
         self.send.update_window(0, 0, u64::from(segment.window));
         cx.events.push_back(TcpEvent::Established(self.id));
         let segment = u32::try_from(take).unwrap_or(u32::MAX);
@@ -193,7 +193,7 @@ impl Connection {
             self.receive.echo_exactly();
         }
         if !matches!(before, Phase::FastOpen(_)) {
-            self.send.start(cx.config);
+            self.send.start(cx.now, cx.config);
             cx.events.push_back(TcpEvent::Established(self.id));
         }
     }

@@ -73,16 +73,22 @@ impl Pacer {
         }
     }
 
-    /// Sends `bytes_per_second` from now on.
+    /// Sends `bytes_per_second` from now on. What is owed is bytes, not the time that they would have taken at the rate of before: the
+    /// debt of a rate that has been far too low is soon paid.
     ///
     /// The quantum is a millisecond's worth: at the bottleneck it waits for that long at most, which is little beside
     /// what acknowledgements vary by, and a timer fires two thousand times per second at most until the quantum is as large as
     /// a super-segment.
-    pub(super) fn set_rate(&mut self, bytes_per_second: Option<u64>) {
+    pub(super) fn set_rate(&mut self, now: Instant, bytes_per_second: Option<u64>) {
         let limited = self.max_rate != u64::MAX;
         let rate = bytes_per_second.or(limited.then_some(u64::MAX)).map_or(0, |rate| rate.clamp(1, self.max_rate));
         if rate == self.rate {
             return;
+        }
+        let debt = self.empty.nanos_since(now);
+        if debt > 0 && rate > 0 {
+            let scaled = u128::from(debt) * u128::from(self.rate) / u128::from(rate);
+            self.empty = Instant::from_nanos(now.as_nanos().saturating_add(u64::try_from(scaled).unwrap_or(u64::MAX)));
         }
         self.rate = rate;
         self.quantum = u32::try_from(rate / 1_000).unwrap_or(MAX_QUANTUM).clamp(MIN_QUANTUM, MAX_QUANTUM);
@@ -147,6 +153,7 @@ mod tests {
     use super::*;
 
     const MSS: u64 = 1460;
+    const NOW: Instant = Instant::ZERO;
 
     /// One that has sent its initial window.
     fn paced() -> Pacer {
@@ -176,7 +183,7 @@ mod tests {
         for rate in [4_000_u64, 1_250_000, 125_000_000, 1_250_000_007, 50_000_000_000] {
             for late in [0, 2 * MSS * SECOND / rate / 4] {
                 let mut pacer = paced();
-                pacer.set_rate(Some(rate));
+                pacer.set_rate(NOW, Some(rate));
                 let time = 20 * SECOND.min(2_000_000 * SECOND / rate * MSS);
                 let sent = send_for(&mut pacer, SECOND, time, late);
                 let expected = (u128::from(rate) * u128::from(time) / u128::from(SECOND)) as u64;
@@ -189,7 +196,7 @@ mod tests {
     #[test]
     fn idleness_earns_one_quantum() {
         let mut pacer = paced();
-        pacer.set_rate(Some(12_500_000));
+        pacer.set_rate(NOW, Some(12_500_000));
         for now in [SECOND, 1_000 * SECOND].map(Instant::from_nanos) {
             assert_eq!((pacer.ready_at(now), pacer.allowance(now, MSS)), (None, 12_500));
             pacer.on_sent(now, 12_500);
@@ -203,7 +210,7 @@ mod tests {
     #[test]
     fn segments_of_a_burst_leave_together() {
         let mut pacer = paced();
-        pacer.set_rate(Some(125_000_000));
+        pacer.set_rate(NOW, Some(125_000_000));
         let (mut now, mut waits) = (Instant::from_nanos(SECOND), 0);
         for _ in 0..1000 {
             if let Some(ready) = pacer.ready_at(now) {
@@ -218,7 +225,7 @@ mod tests {
     #[test]
     fn a_window_that_begins_anew_leaves_at_once() {
         let mut pacer = paced();
-        pacer.set_rate(Some(1_000_000));
+        pacer.set_rate(NOW, Some(1_000_000));
         let now = Instant::from_nanos(SECOND);
         pacer.restart();
         for _ in 0..10 {
@@ -234,7 +241,7 @@ mod tests {
     fn a_quantum_is_two_segments_to_64_kib() {
         for (rate, quantum) in [(1_000, 2 * MSS), (12_500_000, 12_500), (12_500_000_000, 65_536)] {
             let mut pacer = paced();
-            pacer.set_rate(Some(rate));
+            pacer.set_rate(NOW, Some(rate));
             assert_eq!(pacer.allowance(Instant::from_nanos(1_000 * SECOND), 0), quantum);
         }
     }
@@ -245,7 +252,7 @@ mod tests {
         let now = Instant::from_nanos(SECOND);
         assert_eq!((pacer.ready_at(now), pacer.allowance(now, MSS)), (None, u64::MAX));
         pacer.on_sent(now, 4 * MSS);
-        pacer.set_rate(Some(1_000_000));
+        pacer.set_rate(NOW, Some(1_000_000));
         assert_eq!((pacer.ready_at(now), pacer.allowance(now, MSS)), (None, 6 * MSS));
         pacer.on_sent(now, 6 * MSS);
         assert_eq!(pacer.allowance(now, MSS), 2 * MSS);
@@ -256,22 +263,35 @@ mod tests {
     #[test]
     fn more_than_was_allowed_is_waited_for() {
         let mut pacer = paced();
-        pacer.set_rate(Some(1_000_000));
+        pacer.set_rate(NOW, Some(1_000_000));
         let now = Instant::from_nanos(SECOND);
         pacer.on_sent(now, 2 * MSS + 1_000_000);
         assert_eq!(pacer.ready_at(now), Some(now + Duration::from_secs(1) + Duration::from_micros(MSS)));
     }
 
     #[test]
+    fn what_is_owed_is_bytes() {
+        let mut pacer = paced();
+        pacer.set_rate(NOW, Some(10));
+        let now = Instant::from_nanos(1_000 * SECOND);
+        pacer.on_sent(now, 2 * MSS + 1_000);
+        assert!(pacer.ready_at(now).is_some_and(|at| at > now + Duration::from_secs(100)));
+        pacer.set_rate(now, Some(1_000_000));
+        assert_eq!(pacer.ready_at(now), Some(now + Duration::from_micros(1_000 + MSS)));
+        pacer.set_rate(now, Some(500_000));
+        assert_eq!(pacer.ready_at(now), Some(now + Duration::from_micros(2 * (1_000 + MSS))));
+    }
+
+    #[test]
     fn no_rate_exceeds_the_largest() {
         let mut pacer = paced();
         pacer.set_max_rate(Some(5_000));
-        pacer.set_rate(None);
+        pacer.set_rate(NOW, None);
         assert_eq!(pacer.rate(), Some(5_000));
-        pacer.set_rate(Some(1_000));
+        pacer.set_rate(NOW, Some(1_000));
         assert_eq!(pacer.rate(), Some(1_000));
         pacer.set_max_rate(None);
-        pacer.set_rate(None);
+        pacer.set_rate(NOW, None);
         assert_eq!(pacer.rate(), None);
     }
 

@@ -65,7 +65,7 @@ impl Sender {
         let lost = self.excuse_mtu_probe(found);
         self.advance_repair(now, ack, lost, tail_lost, prior_in_flight);
         self.tell_control(now, ack, &newly, lost, prior_in_flight, prior_una);
-        self.update_pace();
+        self.update_pace(now);
         let progress = advanced || newly.delivered > 0;
         if progress {
             self.stalled_since = (!self.flight.is_empty()).then_some(now);

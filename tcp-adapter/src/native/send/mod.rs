@@ -228,7 +228,8 @@ impl Sender {
     pub(super) fn set_control(&mut self, control: Box<dyn CongestionControl>) {
         self.control = control;
         self.control.set_mss(u64::from(self.mss));
-        self.update_pace();
+        // As if it had been there when the last segment left.
+        self.update_pace(self.last_sent_at);
     }
 
     /// Takes the window of a segment if it is news (RFC 9293 section 3.10.7.4). Returns whether it has changed.
@@ -327,16 +328,19 @@ impl Sender {
     }
 
     /// Data can move.
-    pub(super) fn start(&mut self, config: &NativeConfig) {
+    pub(super) fn start(&mut self, now: Instant, config: &NativeConfig) {
         self.pacer.set_max_rate(config.max_pacing_rate);
-        self.update_pace();
+        self.update_pace(now);
     }
 
     /// Derives the pace from the window, or takes that of the congestion control.
-    fn update_pace(&mut self) {
-        let derived = || Pacer::rate_of(self.control.cwnd(), self.rtt.srtt(), self.control.in_slow_start());
-        let rate = self.control.pacing_rate().or_else(derived);
-        self.pacer.set_rate(rate);
+    fn update_pace(&mut self, now: Instant) {
+        let srtt = self.rtt.srtt();
+        let derived = || Pacer::rate_of(self.control.cwnd(), srtt, self.control.in_slow_start());
+        // A few bytes that were acknowledged late tell of no rate: no window is less than a segment per round trip either.
+        let least = || (u64::from(self.mss) * 1_000_000_000).checked_div(srtt).unwrap_or(0);
+        let rate = self.control.pacing_rate().map(|rate| rate.max(least())).or_else(derived);
+        self.pacer.set_rate(now, rate);
     }
 
     /// Whether an acknowledgement may be true: not of what was never sent, nor so old that it could only be forged (RFC 5961

@@ -168,7 +168,7 @@ impl Sender {
             *doubt = Doubt::Settled;
         }
         self.rtt.back_off();
-        self.update_pace();
+        self.update_pace(now);
         (self.probe_at, self.reorder_at, self.probing, self.tail_probe) = (NEVER, NEVER, false, None);
         self.duplicates = 0;
         self.rto_at = after(now, self.rtt.rto());
