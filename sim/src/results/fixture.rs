@@ -77,6 +77,7 @@ fn connection(clock: &SampleClock, variant: &str, paths: &[&str]) -> ConnectionR
     let per_second: u64 = (1..=paths.len() as u64).map(|number| 500_000 / number).sum();
     let sample = |index: u64| ConnectionSample { delivered: index * per_second, reorder: index * 1000, window: 65_536 };
     ConnectionRecord {
+        number: 0,
         name: "bulk".into(),
         kind: if variant == "mptcp" { "mptcp" } else { "tcp" }.into(),
         from: "client".into(),

@@ -74,6 +74,8 @@ fn run(run: &RunRecord) -> Value {
         "connections_with_series": run.with_series().count(),
         "goodput": number(summary.goodput),
         "fairness": number(summary.fairness),
+        "opened": summary.opened,
+        "finished": summary.finished,
         "connections": summary.connections.iter().map(connection).collect::<Vec<_>>(),
         "paths": summary.paths.iter().map(path).collect::<Vec<_>>(),
         "links": summary.links.iter().map(link).collect::<Vec<_>>(),

@@ -70,6 +70,8 @@ pub struct RunMeta {
 /// One direction of a connection, as far as it carries data.
 #[derive(Clone, Debug)]
 pub struct ConnectionRecord {
+    /// Which connection: that of both directions, if both are used.
+    pub number: usize,
     /// Name, unique in the run.
     pub name: String,
     /// What kind of connection, such as `mptcp` or `cross traffic`. Plots show each kind apart.

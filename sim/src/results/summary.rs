@@ -1,6 +1,6 @@
 //! The figures of a whole run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::record::{ConnectionRecord, LinkRecord, RunRecord};
@@ -8,8 +8,12 @@ use super::record::{ConnectionRecord, LinkRecord, RunRecord};
 /// The figures of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunSummary {
-    /// One per connection, in the order of the record.
+    /// One per direction of a connection, in the order of the record.
     pub connections: Vec<ConnectionSummary>,
+    /// How many connections there were; the directions of one are not counted apart.
+    pub opened: usize,
+    /// Of these, how many had everything delivered, in all directions.
+    pub finished: usize,
     /// One per kind of connection and path, sorted.
     pub paths: Vec<PathSummary>,
     /// One per direction of a link, in the order of the record.
@@ -18,7 +22,7 @@ pub struct RunSummary {
     pub delivered: u64,
     /// Sum of the goodput of all connections, in bits per second.
     pub goodput: f64,
-    /// Jain's index of the goodput of the connections: 1 if all are equal, 1/n if one has it all.
+    /// Jain's index of the goodput of the connections, both directions of each together: 1 if all are equal, 1/n if one has it all.
     pub fairness: f64,
 }
 
@@ -91,9 +95,17 @@ impl RunSummary {
         let connections: Vec<_> =
             record.connections.iter().map(|connection| ConnectionSummary::new(record, connection)).collect();
         let goodput: f64 = connections.iter().map(|connection| connection.goodput).sum();
-        let squares: f64 = connections.iter().map(|connection| connection.goodput * connection.goodput).sum();
-        let fairness = if squares > 0.0 { goodput * goodput / (squares * connections.len() as f64) } else { 1.0 };
+        let mut whole: BTreeMap<usize, (f64, bool)> = BTreeMap::new();
+        for (direction, summary) in record.connections.iter().zip(&connections) {
+            let (goodput, finished) = whole.entry(direction.number).or_insert((0.0, true));
+            *goodput += summary.goodput;
+            *finished &= summary.finished;
+        }
+        let squares: f64 = whole.values().map(|(goodput, _)| goodput * goodput).sum();
+        let fairness = if squares > 0.0 { goodput * goodput / (squares * whole.len() as f64) } else { 1.0 };
         Self {
+            opened: whole.len(),
+            finished: whole.values().filter(|(_, finished)| *finished).count(),
             delivered: connections.iter().map(|connection| connection.delivered).sum(),
             paths: paths(record),
             links: record.links.iter().map(|link| LinkSummary::new(record, link)).collect(),
@@ -141,7 +153,10 @@ impl LinkSummary {
 
 fn paths(record: &RunRecord) -> Vec<PathSummary> {
     let mut paths: BTreeMap<(&str, &str), (PathSummary, u128, u128)> = BTreeMap::new();
+    let mut counted = BTreeSet::new();
     for connection in &record.connections {
+        // A subflow serves both directions.
+        let is_first = counted.insert(connection.number);
         for subflow in &connection.subflows {
             let new = || {
                 let (kind, path) = (connection.kind.clone(), subflow.path.clone());
@@ -159,7 +174,7 @@ fn paths(record: &RunRecord) -> Vec<PathSummary> {
             };
             let (path, nanos, count) = paths.entry((&connection.kind, &subflow.path)).or_insert_with(new);
             let last = subflow.samples.last().copied().unwrap_or_default();
-            path.subflows += 1;
+            path.subflows += usize::from(is_first);
             path.delivered += last.delivered;
             if let Some(losses) = last.losses {
                 path.losses = Some(path.losses.unwrap_or(0) + losses);

@@ -77,12 +77,12 @@ fn run_table(summaries: &[(&RunRecord, RunSummary)]) -> Table {
         table.row([
             run.meta.variant.clone(),
             run.meta.seed.to_string(),
-            connections.len().to_string(),
-            connections.iter().filter(|connection| connection.finished).count().to_string(),
+            summary.opened.to_string(),
+            summary.finished.to_string(),
             Unit::Bytes.format(summary.delivered as f64, 4),
             seconds(longest),
             Unit::BitsPerSecond.format(summary.goodput, 4),
-            if connections.len() > 1 { fixed(summary.fairness, 3) } else { String::new() },
+            if summary.opened > 1 { fixed(summary.fairness, 3) } else { String::new() },
             Unit::Bytes.format(reorder as f64, 3),
             if balanced { "all accounted for" } else { "NOT ALL ACCOUNTED FOR" }.to_owned(),
         ]);

@@ -231,6 +231,7 @@ impl Sampler {
                     _ => None,
                 };
                 connections.push(ConnectionRecord {
+                    number,
                     name: if both { format!("{} {way}", flow.name) } else { flow.name.clone() },
                     kind: traffic.transport.to_string(),
                     from: from.clone(),

@@ -124,3 +124,26 @@ fn a_silent_sender_of_datagrams_is_no_stall() {
     let stall = get(text, Metric::LongestStall, "udp");
     assert!(stall <= 0.05, "{stall}");
 }
+
+/// Of a request connection one direction carries next to nothing, which says nothing of how connections share a link.
+#[test]
+fn both_directions_are_one_connection() {
+    let text = r#"
+        [links.p1]
+        rate = "20Mbit"
+        delay = "5ms"
+        [[traffic]]
+        name = "ask"
+        kind = "request"
+        transport = "tcp"
+        connections = 2
+        request = "100B"
+        response = "10kB"
+        count = 20
+    "#;
+    let outcome = run(&scenario(text), 1).unwrap();
+    let summary = crate::results::RunSummary::new(&outcome.record);
+    let subflows: usize = summary.paths.iter().map(|path| path.subflows).sum();
+    assert_eq!((summary.opened, summary.finished, subflows, summary.connections.len()), (2, 2, 2, 4));
+    assert!(summary.fairness > 0.99, "{}", summary.fairness);
+}
