@@ -105,6 +105,7 @@ fn run(variant: &str, paths: &[Path]) -> RunRecord {
         },
         clock: CLOCK,
         connections: vec![ConnectionRecord {
+            number: 0,
             name: "download".into(),
             kind: if paths.len() > 1 { "mptcp" } else { "tcp" }.into(),
             from: "server".into(),
