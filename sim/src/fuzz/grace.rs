@@ -41,10 +41,12 @@ impl Grace {
         let alone = fixed || !is_multipath(traffic);
         if fixed && loses_an_address(scenario, traffic) {
             worst.max(Self::Hang)
-        } else if alone && repairs_slowly(scenario, traffic) {
+        } else if !repairs_slowly(scenario, traffic) {
+            worst
+        } else if alone {
             worst.max(Self::Break)
         } else {
-            worst
+            worst.max(Self::IfPlain)
         }
     }
 
