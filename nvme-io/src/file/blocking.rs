@@ -52,8 +52,10 @@ impl Backend for BlockingBackend {
                 Err(status) => break Err(status),
             };
             let result = perform(&task.shared.file, &mut action);
-            if let Outcome::Ended(result) = task.advance(action, result, &mut self.blocks) {
-                break result;
+            match task.advance(action, result, &mut self.blocks) {
+                Outcome::Continue => {}
+                Outcome::Waits => break gate.wait_for(|| task.verdict()),
+                Outcome::Ended(result) => break result,
             }
         };
         self.done.push_back(task.complete(result));

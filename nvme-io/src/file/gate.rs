@@ -65,7 +65,8 @@ impl Gate {
         }
     }
 
-    fn tell(&self) {
+    /// Wakes whoever waits.
+    pub(super) fn tell(&self) {
         self.pollers.tell();
         let sleepers = self.sleepers();
         self.changed.notify_all();

@@ -4,19 +4,20 @@ mod blocking;
 mod direct;
 mod gate;
 mod ring;
+mod syncs;
 mod task;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 pub use direct::Caching;
 use nvme_tcp::target::{Backend, Store};
 pub use ring::FileRing;
 
 use gate::Gate;
+use syncs::Syncs;
 
 /// Bytes of a block from which read data is cut.
 const READ_BLOCK: usize = 1 << 20;
@@ -26,8 +27,8 @@ const READ_BLOCKS: usize = 64;
 /// A file or block device. Its size is what it is when it is opened.
 ///
 /// A [`Server`](crate::Server) with a ring has the kernel do operations while it goes on; otherwise they are done in the thread that submits them. What Flush
-/// has completed has passed `fdatasync`, and writes with FUA are written with `RWF_DSYNC`. Once one has failed, so does every Flush: the kernel tells only one
-/// of those who ask that it has lost something, and not what. Compare and Write has the file to itself, on whatever thread: it waits until the
+/// has completed has passed `fdatasync`, and writes with FUA are written with `RWF_DSYNC`. Once one has failed, so does every Flush, and what ran beside it: the
+/// kernel tells only one of those who ask that it has lost something, and not what. Compare and Write has the file to itself, on whatever thread: it waits until the
 /// operations that have begun are done, and others wait for it.
 #[derive(Debug)]
 pub struct FileStore {
@@ -53,8 +54,8 @@ struct Shared {
     caching: Caching,
     /// Closed by what compares and writes with nothing in between.
     gate: Arc<Gate>,
-    /// Something that was written, by whomever, may not be there any more.
-    is_doubtful: AtomicBool,
+    /// What makes durable what was written, by whomever.
+    syncs: Arc<Syncs>,
 }
 
 impl FileStore {
@@ -83,8 +84,9 @@ impl FileStore {
     }
 
     fn new(file: File, size: u64, caching: Caching) -> Self {
-        let (gate, is_doubtful) = (Arc::default(), AtomicBool::new(false));
-        Self { shared: Arc::new(Shared { file: Arc::new(file), caching, gate, is_doubtful }), size }
+        let gate = Arc::default();
+        let syncs = Arc::new(Syncs::new(Arc::clone(&gate)));
+        Self { shared: Arc::new(Shared { file: Arc::new(file), caching, gate, syncs }), size }
     }
 
     /// How it is read and written.

@@ -33,6 +33,8 @@ struct Inner {
     files: Vec<Option<OpenFile>>,
     /// The file that begins first: the one for which there was no memory, if there was none.
     first: usize,
+    /// Operations that have done everything, but wait for others to end before it is known how.
+    unsure: Vec<(usize, u32)>,
     /// Operations that have not ended.
     pending: usize,
     blocks: Blocks,
@@ -78,6 +80,7 @@ impl FileRing {
             free: Vec::new(),
             files: Vec::new(),
             first: 0,
+            unsure: Vec::new(),
             pending: 0,
             blocks: Blocks::new(READ_BLOCK, READ_BLOCKS),
             waker,
@@ -124,7 +127,9 @@ impl FileRing {
             inner.begin();
             inner.ring.submit()?;
             // What is in the page cache has ended by now.
-            if !inner.reap() {
+            let any = inner.reap();
+            inner.settle();
+            if !any {
                 return Ok(());
             }
         }
@@ -147,10 +152,23 @@ impl Inner {
             let Some(Some(task)) = self.tasks.get_mut(id as usize) else { continue };
             match task.advance(request.action, result, &mut self.blocks) {
                 Outcome::Continue => self.step(file, id),
+                Outcome::Waits => self.unsure.push((file, id)),
                 Outcome::Ended(result) => self.end(file, id, result),
             }
         }
         any
+    }
+
+    /// Ends what had to wait for others, on whatever thread, if these have ended.
+    fn settle(&mut self) {
+        for place in (0..self.unsure.len()).rev() {
+            let (file, id) = self.unsure[place];
+            let verdict = self.tasks[id as usize].as_ref().and_then(Task::verdict);
+            if let Some(result) = verdict {
+                self.unsure.swap_remove(place);
+                self.end(file, id, result);
+            }
+        }
     }
 
     /// Has what waits begin, as much as there is room for.

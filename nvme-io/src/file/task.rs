@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use nvme_tcp::Blocks;
@@ -13,6 +12,7 @@ use rustix::fs::FallocateFlags;
 use uring::{Action, Buffer};
 
 use super::gate::Pass;
+use super::syncs::{Doubt, Sync};
 use super::{Caching, Shared};
 
 /// Bytes of the longest step: longer operations take several.
@@ -37,6 +37,10 @@ pub(super) struct Task {
     copied: Payload,
     /// What is read into and written from, as long as no step has it.
     pub(super) buffer: Option<Buffer>,
+    /// The step under way makes something durable.
+    sync: Option<Sync>,
+    /// What the kernel has said of those steps, if it is not known yet whether that is true.
+    doubt: Option<Doubt>,
     /// Nobody waits for it any more: it ends as soon as it can.
     pub(super) is_forgotten: bool,
     /// Returned when the task is dropped, after everything else.
@@ -60,6 +64,8 @@ enum Phase {
 pub(super) enum Outcome {
     /// There is another one.
     Continue,
+    /// That was the last one, but others must have ended before the [verdict](Task::verdict).
+    Waits,
     /// The operation has ended.
     Ended(Result<(), StatusCode>),
 }
@@ -86,6 +92,8 @@ impl Task {
             done: 0,
             copied: Payload::new(),
             buffer: None,
+            sync: None,
+            doubt: None,
             is_forgotten: false,
             pass: None,
         }
@@ -119,6 +127,7 @@ impl Task {
         }
         let Extent { offset, length } = self.rest;
         let durable = self.is_durable();
+        self.sync = self.syncs().then(|| self.shared.syncs.begin());
         Ok(match self.phase {
             Phase::Read => {
                 let buffer = self.buffer.take().ok_or(StatusCode::InternalError)?;
@@ -159,10 +168,23 @@ impl Task {
             Ok(0) if self.transfers() && self.rest.length > 0 => self.fail(&io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => self.succeed(&action, count, blocks),
         };
+        self.sync = None;
         if let Action::Read { buffer, .. } | Action::Write { buffer, .. } = action {
             self.buffer = Some(buffer);
         }
-        outcome
+        match outcome {
+            Outcome::Ended(Ok(())) => self.verdict().map_or(Outcome::Waits, Outcome::Ended),
+            other => other,
+        }
+    }
+
+    /// How it has ended, once that is sure: others that the kernel was at, at the same time, may have been told of an error that was this one's.
+    pub(super) fn verdict(&self) -> Option<Result<(), StatusCode>> {
+        let Some(doubt) = self.doubt else { return Some(Ok(())) };
+        let losses = self.shared.syncs.judge(doubt)?;
+        // A durable write answers for itself, and everything else for all that was written before.
+        let is_lost = if self.phase == Phase::Sync { losses.ever } else { losses.meanwhile };
+        Some(if is_lost { Err(StatusCode::WriteFault) } else { Ok(()) })
     }
 
     fn succeed(&mut self, action: &Action, count: usize, blocks: &mut Blocks) -> Outcome {
@@ -171,8 +193,8 @@ impl Task {
         {
             return Outcome::Ended(Err(status));
         }
-        if self.phase == Phase::Sync && self.shared.is_doubtful.load(Ordering::Acquire) {
-            return Outcome::Ended(Err(StatusCode::WriteFault));
+        if let Some(sync) = self.sync.take() {
+            self.doubt = Some(sync.succeed(self.doubt));
         }
         if !self.transfers() {
             return self.next_phase();
@@ -270,18 +292,25 @@ impl Task {
             Phase::Deallocate => self.next_phase(),
             Phase::Write | Phase::WriteZeroes | Phase::Sync => {
                 tracing::warn!(%error, "storage cannot be written");
-                // A durable write through the page cache ends like a flush: its error may be the one time that the kernel tells of pages which it has dropped,
-                // those of others among them. Without room, it has not come that far.
-                let is_buffered = matches!(self.shared.caching, Caching::Buffered(_));
-                let syncs = is_buffered && self.is_durable() && error.kind() != io::ErrorKind::StorageFull;
-                let tells_of_others = self.phase == Phase::Sync || syncs;
-                if tells_of_others && !self.shared.is_doubtful.swap(true, Ordering::AcqRel) {
+                // The error may be the one time that the kernel tells of pages which it has dropped, those of others among them. A write without room has not come
+                // that far.
+                let tells_of_others = self.phase == Phase::Sync || error.kind() != io::ErrorKind::StorageFull;
+                if let Some(sync) = self.sync.take().filter(|_| tells_of_others)
+                    && sync.fail()
+                {
                     tracing::error!("what was written before may be lost: from now on, every flush fails");
                 }
                 let full = error.kind() == io::ErrorKind::StorageFull;
                 Outcome::Ended(Err(if full { StatusCode::CapacityExceeded } else { StatusCode::WriteFault }))
             }
         }
+    }
+
+    /// Whether the step that comes is one of which the kernel may tell what has become of others: a durable write through the page cache ends like a flush.
+    fn syncs(&self) -> bool {
+        let is_buffered = matches!(self.shared.caching, Caching::Buffered(_));
+        let writes = matches!(self.phase, Phase::Write | Phase::WriteZeroes);
+        self.phase == Phase::Sync || (writes && is_buffered && self.is_durable())
     }
 
     fn is_durable(&self) -> bool {

@@ -302,6 +302,42 @@ fn a_flush_that_fails_fails_for_all() {
     }
 }
 
+/// Whoever is told that all is well, though the kernel has told another of what was lost, must not say so.
+#[test]
+fn of_flushes_beside_each_other_none_is_believed_alone() {
+    let disk = Disk::new("beside", 4096, false);
+    let flush = || Task::new(TOKEN, Arc::clone(&disk.store.shared), Operation::Flush);
+    let mut blocks = Blocks::new(READ_BLOCK, READ_BLOCKS);
+    for lost in [false, true] {
+        let (mut one, mut two) = (flush(), flush());
+        let [first, second] = [one.step().unwrap(), two.step().unwrap()];
+        assert!(matches!(two.advance(second, Ok(0), &mut blocks), Outcome::Waits));
+        assert_eq!(two.verdict(), None);
+        let (result, expected) =
+            if lost { (Err(Errno::IO.into()), Err(StatusCode::WriteFault)) } else { (Ok(0), Ok(())) };
+        assert!(matches!(one.advance(first, result, &mut blocks), Outcome::Ended(found) if found == expected));
+        assert_eq!(two.verdict(), Some(expected));
+    }
+}
+
+/// Of many threads that flush at the same time, none waits for ever.
+#[test]
+fn flushes_beside_each_other_end() {
+    let disk = Disk::new("many", 1 << 20, false);
+    std::thread::scope(|scope| {
+        for over_a_ring in [false, true, false, true] {
+            let store = &disk.store;
+            scope.spawn(move || {
+                let mut opened = Opened::new(store, over_a_ring);
+                for turn in 0..50 {
+                    opened.write(turn * 512, &[turn as u8; 512], turn % 3 == 0);
+                    opened.succeed(Operation::Flush);
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn who_waits_to_be_let_in_keeps_no_memory_from_others() {
     let disks = ["shut", "open"].map(|name| Disk::new(name, 1 << 20, true));
