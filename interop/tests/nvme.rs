@@ -61,6 +61,27 @@ fn linux_uses_our_disk_with_digests_and_several_queues() {
     use_the_disk(&guest, "--hdr-digest --data-digest --nr-io-queues=2 --nr-write-queues=1");
 }
 
+/// The same over TAP devices, which is how a stack of ours meets the kernel of its own machine; and the other way round.
+#[test]
+fn both_roles_over_tap_devices() {
+    let _slot = Slot::take().unwrap();
+    let (guest, netns) = nvme::bridged_guest("nvme-tap", &["guest", "target", "host"]).unwrap();
+    let spawn = |words: &str, label: &str, path: &str| {
+        Stack::subcommand(words).with(path).spawn_alone(Some(&netns), label, guest.dir()).unwrap()
+    };
+    let target = "nvme target --namespace memory:96M --listen 10.77.0.2:4420";
+    let mut target = spawn(target, "target", "--path tap:target,10.77.0.2/24");
+    target.wait_for_output("listening on 10.77.0.2", LIMIT).unwrap();
+    use_the_disk(&guest, "--hdr-digest --data-digest --nr-io-queues=2");
+    assert!(target.is_running());
+    guest.exec(&nvme::export(), LIMIT).unwrap();
+    let host = |words: &str| {
+        let words = format!("{words} -a {KERNEL_TARGET} -n {NQN}");
+        spawn(&words, "host", "--path tap:host,10.77.0.3/24").succeed(LIMIT).unwrap();
+    };
+    there_and_back(&guest, host, "");
+}
+
 #[test]
 fn linux_finds_two_paths_to_one_disk() {
     let _slot = Slot::take().unwrap();
@@ -204,6 +225,15 @@ fn fio_notices_nothing_of_paths_that_come_and_go() {
     assert_eq!(host.stderr(), "");
 }
 
+/// Writes a file to a disk and reads it back, with what `host` does.
+fn there_and_back(guest: &UmlGuest, host: impl Fn(&str), options: &str) {
+    let sent = Payload::create(guest.dir().join("sent"), LEN, 5).unwrap();
+    let received = guest.dir().join("received");
+    host(&format!("nvme write -d {} {options}", sent.path.display()));
+    host(&format!("nvme read -z {LEN} -d {} {options}", received.display()));
+    assert_eq!(sent.bytes().unwrap(), std::fs::read(&received).unwrap());
+}
+
 #[test]
 fn our_host_uses_a_disk_of_linux() {
     let _slot = Slot::take().unwrap();
@@ -216,12 +246,8 @@ fn our_host_uses_a_disk_of_linux() {
     };
     let log = host("nvme discover").stdout;
     assert!(log.contains(NQN), "{log}");
-    let sent = Payload::create(guest.dir().join("sent"), LEN, 5).unwrap();
-    let received = guest.dir().join("received");
     for options in ["", "-g -G -i 2"] {
-        host(&format!("nvme write -n {NQN} -d {} {options}", sent.path.display()));
-        host(&format!("nvme read -n {NQN} -z {LEN} -d {} {options}", received.display()));
-        assert_eq!(sent.bytes().unwrap(), std::fs::read(&received).unwrap());
+        there_and_back(&guest, |words| drop(host(&format!("{words} -n {NQN}"))), options);
     }
     let figures = host(&format!("nvme perf -n {NQN} --rw randrw --runtime 1 --json")).stdout;
     assert!(figures.contains("\"iops\""), "{figures}");
