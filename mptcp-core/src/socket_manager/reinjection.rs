@@ -67,6 +67,10 @@ impl Connection {
         let carried = self.subflow(chosen.id).and_then(|subflow| subflow.sent.first_held(range.clone()));
         let free = carried.map_or(range.end, |carried| carried.start) - range.start;
         let len = chosen.room.min(MAX_MAPPING).min(usize::try_from(free).unwrap_or(MAX_MAPPING));
+        let len = len.min(self.share(&chosen, range.start, cx));
+        if len == 0 {
+            return 0;
+        }
         let Some(bytes) = self.sender.queue.slice(range.start, len) else { return 0 };
         let sent = bytes.len();
         let from = self.subflows.iter().find(|subflow| subflow.sent.holds(range.start..range.start + 1));

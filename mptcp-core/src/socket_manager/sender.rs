@@ -222,6 +222,9 @@ impl Connection {
             let mss = mss.min(share.max(1));
             let unsent = self.sender.queue.unsent();
             let position = self.sender.queue.nxt();
+            let same =
+                class.and_then(|_| self.sender.messages.class_at(position).1).map_or(u64::MAX, |end| end - position);
+            let (room, unsent) = (room.min(usize::try_from(same).unwrap_or(usize::MAX)), unsent.min(same));
             let bytes = self.sender.queue.slice(position, room);
             let bytes =
                 bytes.map(|bytes| whole_segments(bytes, mss, 0, room, unsent)).filter(|bytes| !bytes.is_empty());
@@ -399,13 +402,18 @@ impl Connection {
             return false;
         }
         // Bytes may only be left out where they may also be sent on two subflows: a fallback needs them in order (RFC 8684 section 3.7).
-        let stretch = queue.unsent_after(if in_order { 0 } else { whole_gap(&decision, views) });
-        let available = stretch.end.min(edge).saturating_sub(stretch.start);
+        let gap = if in_order { 0 } else { whole_gap(&decision, views) };
+        // Nor what is of another class, the turn of which it is not.
+        let ends = cx.shared.shares.as_ref().and_then(|_| self.sender.messages.class_at(position).1);
+        let same = |end: u64| ends.is_none_or(|ends| end <= ends);
+        let stretch = queue.unsent_after(if same(position + gap + 1) { gap } else { 0 });
+        let until = ends.map_or(stretch.end, |ends| stretch.end.min(ends));
+        let available = until.min(edge).saturating_sub(stretch.start);
         let len = decision.len.min(chosen.room).min(MAX_MAPPING).min(usize::try_from(available).unwrap_or(MAX_MAPPING));
         let Some(bytes) = queue.slice(stretch.start, len) else { return false };
         // The scheduler has seen to it that there is room for a segment.
         let mut bytes = whole_segments(bytes, chosen.mss.max(1), chosen.mapping_cost, usize::MAX, available);
-        if bytes.len() as u64 == available && available < stretch.end - stretch.start {
+        if bytes.len() as u64 == available && available < until - stretch.start {
             let over = scrap(bytes.len(), chosen);
             bytes.truncate(bytes.len() - over);
         }

@@ -56,6 +56,17 @@ impl Connection {
         shares.allowance(class, info.interface, (self.at_hand(), info.mss), cx.now)
     }
 
+    /// Bytes from `start` on that their class may hand to this subflow now; what follows them may be of another one, with other limits.
+    pub(crate) fn share(&self, view: &SubflowView, start: u64, cx: &Cx<'_>) -> usize {
+        if cx.shared.shares.is_none() {
+            return usize::MAX;
+        }
+        let Some(subflow) = self.subflow(view.id) else { return 0 };
+        let (class, until) = self.sender.messages.class_at(start);
+        let same = until.map_or(usize::MAX, |until| usize::try_from(until - start).unwrap_or(usize::MAX));
+        same.min(self.allowance(subflow.tcp, Some(class), cx))
+    }
+
     /// Counts what was handed to a subflow.
     pub(crate) fn charge(&self, index: usize, position: u64, bytes: u64, cx: &mut Cx<'_>) {
         let Some(shares) = &mut cx.shared.shares else { return };

@@ -73,6 +73,22 @@ impl Messages {
         }
     }
 
+    /// The class of the byte at `position`, and where bytes of another one begin, if there are any. O(log n), and as many steps as there are messages of that
+    /// class in a row.
+    pub fn class_at(&self, position: u64) -> (TrafficClass, Option<u64>) {
+        let index = self.ended.partition_point(|message| message.end <= position);
+        let mut rest = self.ended.iter().skip(index);
+        let Some(first) = rest.next() else { return (self.open.0, None) };
+        let mut end = first.end;
+        for message in rest {
+            if message.class != first.class {
+                return (first.class, Some(end));
+            }
+            end = message.end;
+        }
+        (first.class, (self.open.0 != first.class).then_some(end))
+    }
+
     /// Gives back the memory of an empty queue.
     pub fn trim(&mut self) {
         self.ended.trim();
@@ -107,6 +123,28 @@ mod tests {
         assert_eq!(messages.at(64).left, Some(936));
         messages.acked(2000);
         assert_eq!((messages.at(2000), messages.ended.len()), (MessageView::default(), 0));
+    }
+
+    #[test]
+    fn classes_end_where_others_begin() {
+        use TrafficClass::{Background, Bulk};
+        let mut messages = Messages::default();
+        assert_eq!(messages.class_at(5), (Bulk, None));
+        for (begin, end, class) in [(0, 10, Bulk), (10, 20, Bulk), (20, 30, Background), (40, 50, Background)] {
+            messages.begin(begin, class, None);
+            messages.end_at(end);
+        }
+        // Bytes 30 to 40 and from 50 on are of no message, which is bulk.
+        for (position, class, until) in [
+            (0, Bulk, Some(20)),
+            (10, Bulk, Some(20)),
+            (29, Background, Some(30)),
+            (30, Bulk, Some(40)),
+            (49, Background, Some(50)),
+            (50, Bulk, None),
+        ] {
+            assert_eq!(messages.class_at(position), (class, until), "{position}");
+        }
     }
 
     #[test]

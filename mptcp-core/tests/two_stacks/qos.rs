@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use mptcp_core::{ClassShare, ConnId, PathPolicy, PathRule, Qos, StackConfig, TrafficClass};
+use mptcp_core::{ClassShare, ConnId, Message, PathPolicy, PathRule, Qos, StackConfig, TrafficClass};
 
 use super::world::{Link, World, config};
 
@@ -102,6 +102,31 @@ fn a_limit_is_kept_by_all_connections_of_a_class_and_shared_by_them() {
     assert!(all * 100 >= 10 * 625_000 * 96, "{each:?}");
     assert!(each.iter().all(|one| *one * 10 > all * 2), "one in three is served less: {each:?}");
     world.close_all();
+}
+
+/// Where classes alternate in one stream, no segment carries bytes of the next one along, which may have had its share.
+#[test]
+fn a_limit_is_kept_where_classes_alternate() {
+    let mut world = world(Some(Qos { background: limited(1, 1), ..Qos::default() }));
+    let conns = open(&mut world, Bulk);
+    world.hosts[1].flows.values_mut().for_each(|flow| flow.unchecked = true);
+    let start = world.now;
+    let (mut written, mut background) = (0, 0);
+    while world.now - start < Duration::from_secs(4) {
+        for (class, len) in [(Bulk, 300), (Background, 900)] {
+            let message = Message { class, deadline: None, ends: true };
+            let (now, bytes) = (world.now, vec![0; len].into());
+            let taken = world.hosts[0].stack.send_message(now, conns[0], bytes, message).unwrap();
+            assert_eq!(taken, len, "the buffer has room");
+            written += taken as u64;
+        }
+        world.run_for(Duration::from_millis(6));
+        let arrived = received(&world, conns);
+        background = arrived / 1200 * 900 + (arrived % 1200).saturating_sub(300);
+        let most = 125_000 * (world.now - start).as_millis() as u64 / 1000 + (16 << 10);
+        assert!(background <= most, "{background} of {most}");
+    }
+    assert!(background > 480_000 && written > 600_000, "{background} of {written}");
 }
 
 #[test]
