@@ -8,7 +8,8 @@ use super::Factory;
 use super::hook::TestHook;
 use super::packet::{ACK, Packet, SYN};
 use crate::{
-    ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, MacAddr, Route, TcpId, TcpStack,
+    ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, MacAddr, Route, TcpEvent,
+    TcpId, TcpStack,
 };
 
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
@@ -142,6 +143,37 @@ pub fn connections_follow_the_routes(factory: Factory) {
     }
     let for_other = |frame: &Frame| frame.head[12..14] == [0x08, 0x06] && frame.head[38..42] == [10, 0, 1, 253];
     assert!(asked.iter().any(|(_, frame)| for_other(frame)), "{asked:?}");
+}
+
+/// A connection whose address is taken away is not over, and what it has to send leaves once the address is back.
+pub fn connections_outlive_their_address(factory: Factory) {
+    let mut stack = factory(98);
+    let mut now = Instant::from_millis(5_000);
+    let (conn, answer) = connect_over_router(&mut *stack, now);
+    let hook = &mut TestHook::default();
+    stack.handle_frame(now, InterfaceId(1), answer.to_frame(), hook);
+    frames(&mut *stack, now);
+    let InterfaceConfig { addrs, routes, .. } = stack.interfaces()[1].clone();
+    assert!(stack.set_addresses(InterfaceId(1), Vec::new(), routes.clone()));
+    stack.send(now, conn, bytes::Bytes::from_static(b"later"), 0).expect("room");
+    for _ in 0..10 {
+        frames(&mut *stack, now);
+        now += Duration::from_millis(500);
+        stack.handle_timeout(now, hook);
+    }
+    while let Some(event) = stack.poll_event() {
+        assert!(!matches!(event, TcpEvent::Closed(..)), "{event:?}");
+    }
+    assert!(stack.set_addresses(InterfaceId(1), addrs, routes));
+    let mut sent = Vec::new();
+    for _ in 0..20 {
+        sent.extend(frames(&mut *stack, now));
+        stack.handle_frame(now, InterfaceId(1), resolution(), hook);
+        now += Duration::from_millis(500);
+        stack.handle_timeout(now, hook);
+    }
+    let carries = |frame: &Frame| Packet::parse(frame).is_some_and(|packet| packet.payload == b"later");
+    assert!(sent.iter().any(|(_, frame)| carries(frame)), "{sent:?}");
 }
 
 /// While there is no neighbour or no route, a stack wants to be served when it may ask again, and not all the time, whatever is overdue.

@@ -60,6 +60,7 @@ macro_rules! tcp_conformance_tests {
             interfaces::acknowledgements_survive_resolution,
             interfaces::addresses_can_be_exchanged,
             interfaces::connections_follow_the_routes,
+            interfaces::connections_outlive_their_address,
             interfaces::connections_keep_to_their_interface,
             interfaces::connections_leave_by_the_interface_that_they_are_bound_to,
             interfaces::nothing_spins_without_a_way_to_the_peer,

@@ -86,13 +86,14 @@ impl NativeStack {
         }
     }
 
-    /// What `data` the SYN of an active open takes along, which has not left yet. Returns how many bytes.
-    pub(super) fn offer_on_syn(&mut self, tuple: &FourTuple, data: &Bytes) -> (Option<SynData>, usize) {
+    /// What `data` the SYN of an active open takes along, which has not left yet, where segments have `limit` bytes of payload and options at most. Returns
+    /// how many bytes.
+    pub(super) fn offer_on_syn(&mut self, tuple: &FourTuple, limit: usize, data: &Bytes) -> (Option<SynData>, usize) {
         /// Whatever options the SYN will have.
         const OPTIONS: usize = 40;
         let Some(known) = self.fast_open.servers.known(self.now, tuple) else { return (None, 0) };
         let Some((cookie, mss)) = known else { return (Some(SynData::Ask), 0) };
-        let bytes = data.len().min(usize::from(mss).saturating_sub(OPTIONS));
+        let bytes = data.len().min(usize::from(mss).min(limit).saturating_sub(OPTIONS));
         if bytes == 0 {
             return (None, 0);
         }

@@ -291,8 +291,9 @@ impl TcpStack for NativeStack {
     }
 
     fn fast_open(&mut self, conn: TcpId, data: &Bytes) -> Option<usize> {
-        let tuple = self.live(conn).filter(|conn| conn.syn_is_due())?.template.tuple();
-        let (syn_data, bytes) = self.offer_on_syn(&tuple, data);
+        let live = self.live(conn).filter(|conn| conn.syn_is_due())?;
+        let (tuple, limit) = (live.template.tuple(), live.segment_limit() as usize);
+        let (syn_data, bytes) = self.offer_on_syn(&tuple, limit, data);
         self.live_mut(conn)?.syn_data = syn_data.map(Box::new);
         Some(bytes)
     }

@@ -1,6 +1,7 @@
 //! Connections that have something to do: timers, segments that leave, and the end.
 
 use super::connection::{Connection, Phase};
+use super::fast_open::SynData;
 use super::keep_alive::Due;
 use super::neighbours::{self, Lookup};
 use super::output::Output;
@@ -153,7 +154,9 @@ impl NativeStack {
         if let Some(listener) = conn.fast_open.take() {
             self.no_longer_fast(listener, reason == CloseReason::Reset);
         }
-        if conn.is_syn_sent() && conn.syn_data.is_some() && reason == CloseReason::TimedOut {
+        // Only if the service was asked at all: it may have been the next hop that did not answer.
+        let asked = matches!(conn.syn_data.as_deref(), Some(SynData::Left { .. }));
+        if conn.is_syn_sent() && asked && reason == CloseReason::TimedOut {
             self.fast_open_failed(&tuple);
         }
         let received = conn.receive.drain();

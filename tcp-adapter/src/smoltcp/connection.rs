@@ -30,6 +30,16 @@ pub(super) enum Phase {
     Open,
 }
 
+impl Phase {
+    /// Until when the handshake has to be complete.
+    pub(super) fn until(&self) -> Option<Instant> {
+        match self {
+            Self::SynSent { until } | Self::SynReceived { until, .. } => Some(*until),
+            Self::Open => None,
+        }
+    }
+}
+
 /// A connection.
 pub(super) struct Connection {
     pub(super) id: TcpId,
@@ -61,8 +71,8 @@ pub(super) struct Connection {
     pub(super) starved: bool,
     /// Segments with payload received since smoltcp was last let to acknowledge.
     pub(super) unacknowledged_segments: u32,
-    /// What smoltcp has written before the hook could be asked.
-    pub(super) replies: Vec<BytesMut>,
+    /// What smoltcp has written before the hook could be asked, and whether it took the peer's window for closed then.
+    pub(super) replies: Vec<(BytesMut, bool)>,
     pub(super) deadline: Option<Instant>,
     /// Whether smoltcp is to be polled for it.
     pub(super) dirty: bool,

@@ -70,7 +70,7 @@ impl Interface {
     /// Notes whether smoltcp has just asked for a neighbour. To be called before its frames are taken from
     /// the port.
     pub(super) fn note_resolution(&mut self, now: Instant) {
-        if self.port.sent.iter().any(|frame| !segment::is_tcp(&frame[HEADROOM..])) {
+        if self.port.sent.iter().any(|frame| segment::asks_for_neighbour(&frame[HEADROOM..])) {
             self.resolving_until = now + RESOLUTION_TIME;
         }
     }

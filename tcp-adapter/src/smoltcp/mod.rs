@@ -475,6 +475,10 @@ impl TcpStack for SmoltcpStack {
         config.addrs = addrs;
         config.routes = routes;
         self.interfaces[interface.0].configure(config);
+        // Those whose address is back go on.
+        let here = |state: &State| matches!(state, State::Live(conn) if conn.interface == interface);
+        let its: Vec<_> = self.connections.iter().filter(|(_, state)| here(state)).map(|(id, _)| id).collect();
+        its.into_iter().for_each(|id| self.wake(id));
         true
     }
 

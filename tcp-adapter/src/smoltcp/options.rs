@@ -84,6 +84,13 @@ impl PaddedOptions {
         let mut options = Self::default();
         let [high, low] = mss.to_be_bytes();
         options.push(&[MAXIMUM_SEGMENT_SIZE, 4, high, low]);
+        options.push(Self::scale(window_scale).as_slice());
+        options
+    }
+
+    /// The window scale alone, if there is one.
+    pub(super) fn scale(window_scale: Option<u8>) -> Self {
+        let mut options = Self::default();
         if let Some(shift) = window_scale {
             options.push(&[WINDOW_SCALE, 3, shift]);
         }

@@ -113,9 +113,19 @@ impl SmoltcpStack {
             Some(Entry::TimeWait(wait)) if wait.interface != interface => {}
             Some(Entry::TimeWait(wait)) => match wait.answer(segment) {
                 Answer::NewConnection => {
-                    self.time_waits.remove(&(wait.expires, tuple));
+                    if self.listeners.find(tuple.local).is_some_and(|(_, room)| !room) {
+                        // It will come again, and TIME-WAIT goes on until then.
+                        return;
+                    }
+                    let (expires, beyond) = (wait.expires, wait.next_seq());
+                    self.time_waits.remove(&(expires, tuple));
                     self.table.remove(&tuple);
                     self.receive_unknown(interface, tuple, segment, frame, hook);
+                    if let Some(Entry::Connection(id)) = self.table.get(&tuple)
+                        && let Some(conn) = self.live_mut(*id)
+                    {
+                        conn.send.begin_beyond(beyond);
+                    }
                 }
                 Answer::Acknowledge(header) => {
                     if segment.flags.fin {
@@ -357,6 +367,7 @@ impl SmoltcpStack {
         // Scaling is for both directions or for none (RFC 7323 section 2.2).
         if options.window_scale.is_none() {
             conn.receive.window_shift = 0;
+            conn.receive.engine_edge = conn.receive.engine_edge.min(u16::MAX.into());
         }
         let shift = options.window_scale.unwrap_or(0);
         conn.send.peer_syn(segment.window, shift, options.mss, segment.source.is_ipv4());
@@ -366,12 +377,17 @@ impl SmoltcpStack {
         // The peer's MSS does not count options (RFC 6691), so smoltcp must cut smaller segments.
         let mss = conn.send.peer_mss.saturating_sub(self.config.option_reserve).max(ENGINE_MIN_MSS);
         let mss = u16::try_from(mss).unwrap_or(u16::MAX);
+        let mut syn_options = PaddedOptions::syn(mss, options.window_scale).padded();
+        if syn_options.as_slice().len() > segment.options.len() {
+            // The peer has not said its MSS; scaling takes the room that it has taken.
+            syn_options = PaddedOptions::scale(options.window_scale).padded();
+        }
         EngineView {
             ack: if segment.flags.ack { conn.send.seq_in_engine(0) } else { 0 },
             window: segment.window,
             fin: false,
             payload_len: 0,
-            syn_options: PaddedOptions::syn(mss, options.window_scale).padded(),
+            syn_options,
         }
     }
 
@@ -387,7 +403,8 @@ impl SmoltcpStack {
             interface.egress(self.now, &mut conn.sockets);
         }
         interface.note_resolution(self.now);
-        conn.replies.append(&mut interface.port.sent);
+        let shut = conn.send.window_is_closed();
+        conn.replies.extend(interface.port.sent.drain(..).map(|frame| (frame, shut)));
     }
 
     /// Tells what a segment has changed.

@@ -137,6 +137,20 @@ pub(super) fn is_tcp(frame: &[u8]) -> bool {
     protocol == Some(&u8::from(IpProtocol::Tcp))
 }
 
+/// Whether a frame that smoltcp has written asks for the link address of a neighbour, by ARP or by neighbour discovery.
+pub(super) fn asks_for_neighbour(frame: &[u8]) -> bool {
+    const ARP_REQUEST: [u8; 2] = [0, 1];
+    const NEIGHBOUR_SOLICITATION: u8 = 135;
+    match frame.get(12..14) {
+        Some([0x08, 0x06]) => frame.get(20..22) == Some(&ARP_REQUEST),
+        Some([0x86, 0xdd]) => {
+            let is_icmp = frame.get(ETHERNET_HEADER_LEN + 6) == Some(&u8::from(IpProtocol::Icmpv6));
+            is_icmp && frame.get(ETHERNET_HEADER_LEN + IPV6_HEADER_LEN) == Some(&NEIGHBOUR_SOLICITATION)
+        }
+        _ => false,
+    }
+}
+
 enum Packet {
     Tcp { source: IpAddr, destination: IpAddr, payload: Range<usize> },
     Other,

@@ -22,6 +22,8 @@ const DEFAULT_MSS_V6: u16 = 1220;
 pub(super) struct SendSide {
     /// Initial sequence number on the wire.
     iss: u32,
+    /// What it must not be below.
+    least_iss: Option<u32>,
     /// What to add to smoltcp's sequence numbers to get those on the wire.
     shift_to_wire: u32,
     /// Everything before is acknowledged; one past the last byte once the FIN is.
@@ -62,13 +64,20 @@ impl SendSide {
     /// smoltcp has numbered its SYN `engine`; on the wire it shall be `iss`.
     pub(super) fn syn_sent(&mut self, now: Instant, engine: u32, iss: impl FnOnce() -> u32) {
         if self.syns == 0 {
-            self.iss = iss();
+            let iss = iss();
+            let beyond = self.least_iss.filter(|least| iss.wrapping_sub(*least).cast_signed() < 0);
+            self.iss = beyond.unwrap_or(iss);
             self.shift_to_wire = self.iss.wrapping_sub(engine);
             self.rtt.sent(now, 0);
         } else {
             self.rtt.ambiguous();
         }
         self.syns += 1;
+    }
+
+    /// Begins after all that an earlier connection of the same addresses and ports has used, which may be about still (RFC 9293 section 3.6.1).
+    pub(super) fn begin_beyond(&mut self, seq: u32) {
+        self.least_iss = Some(seq.wrapping_add(1));
     }
 
     pub(super) fn iss(&self) -> u32 {

@@ -29,6 +29,11 @@ impl TimeWait {
         Some(Self { interface: conn.interface, expires, acknowledgement: conn.header()? })
     }
 
+    /// The sequence number after all that this side has sent.
+    pub(super) fn next_seq(&self) -> u32 {
+        self.acknowledgement.seq
+    }
+
     pub(super) fn answer(&self, segment: &Segment) -> Answer {
         let Some(next) = self.acknowledgement.ack else { return Answer::Silence };
         let flags = segment.flags;

@@ -60,10 +60,13 @@ impl SmoltcpStack {
 
     /// Sends everything that a connection can send now, and sets its timer.
     fn service(&mut self, mut conn: Box<Connection>, output: &mut Output<'_>) {
+        if !self.has_address(&conn) {
+            return self.pause(conn);
+        }
         let mut bare = false;
         conn.partial_checksum = self.interfaces[conn.interface.0].offload.checksum;
-        for frame in std::mem::take(&mut conn.replies) {
-            bare |= self.emit(&mut conn, frame, output);
+        for (frame, shut) in std::mem::take(&mut conn.replies) {
+            bare |= self.emit(&mut conn, frame, shut, output);
         }
         loop {
             conn.feed();
@@ -72,8 +75,9 @@ impl SmoltcpStack {
             let more = interface.egress(self.now, &mut conn.sockets);
             interface.note_resolution(self.now);
             let frames = std::mem::take(&mut interface.port.sent);
+            let shut = conn.send.window_is_closed();
             for frame in frames {
-                bare |= self.emit(&mut conn, frame, output);
+                bare |= self.emit(&mut conn, frame, shut, output);
             }
             if !more {
                 break;
@@ -97,7 +101,11 @@ impl SmoltcpStack {
     /// Puts a connection back with its timer set, or to rest if it is over.
     fn settle(&mut self, mut conn: Box<Connection>) {
         match conn.socket().state() {
-            tcp::State::Closed => return self.end(conn, CloseReason::Normal),
+            tcp::State::Closed => {
+                // smoltcp closes for reasons of its own as well, and throws away what it holds.
+                let over = conn.send.fin_sent && conn.receive.finished;
+                return self.end(conn, if over { CloseReason::Normal } else { CloseReason::Reset });
+            }
             tcp::State::TimeWait if conn.receive.acked == conn.receive.next => return self.wait(conn),
             _ => {}
         }
@@ -105,10 +113,21 @@ impl SmoltcpStack {
         if deadline.is_some_and(|at| at <= self.now) {
             deadline = Some(self.now + IDLE_POLL);
         }
-        if let Phase::SynSent { until } | Phase::SynReceived { until, .. } = conn.phase {
+        if let Some(until) = conn.phase.until() {
             deadline = Some(deadline.map_or(until, |at| at.min(until)));
         }
         self.set_deadline(&mut conn, deadline);
+        self.put(conn);
+    }
+
+    fn has_address(&self, conn: &Connection) -> bool {
+        self.interface_configs[conn.interface.0].addrs.iter().any(|own| own.addr == conn.tuple.local.ip())
+    }
+
+    /// Puts a connection back whose address is not there. smoltcp would end it, were it to send.
+    fn pause(&mut self, mut conn: Box<Connection>) {
+        let until = conn.phase.until();
+        self.set_deadline(&mut conn, until);
         self.put(conn);
     }
 
@@ -130,15 +149,15 @@ impl SmoltcpStack {
         }
     }
 
-    /// Sends a frame that smoltcp has written for `conn`; true if it was an acknowledgement and nothing more.
-    fn emit(&mut self, conn: &mut Connection, frame: BytesMut, output: &mut Output<'_>) -> bool {
+    /// Sends a frame that smoltcp has written for `conn`, when the peer's window was `shut` or not; true if it was an acknowledgement and nothing more.
+    fn emit(&mut self, conn: &mut Connection, frame: BytesMut, shut: bool, output: &mut Output<'_>) -> bool {
         match segment::parse(&frame[HEADROOM..], false) {
             Content::Tcp(segment) if segment.flags.rst => false,
             Content::Tcp(segment) if segment.flags.syn => {
                 self.emit_syn(conn, &segment, &frame[HEADROOM..], output);
                 false
             }
-            Content::Tcp(segment) => self.emit_segment(conn, &segment, frame, output),
+            Content::Tcp(segment) => self.emit_segment(conn, &segment, frame, shut, output),
             Content::Other | Content::Nothing => {
                 (output.sink)(conn.interface, Frame::linear(without_headroom(frame)));
                 false
@@ -153,8 +172,9 @@ impl SmoltcpStack {
         conn.peer_mac = Some(segment.link_destination);
         let written = ParsedOptions::parse(&frame[segment.options.clone()]);
         conn.receive.window_shift = written.window_scale.unwrap_or(0);
-        // smoltcp takes all that its buffer can hold, whatever the unscaled window of a SYN says.
-        conn.receive.engine_edge = conn.socket().recv_capacity() as u64;
+        // smoltcp takes what its buffer can hold, as far as the field says it once it is scaled.
+        let most = u64::from(u16::MAX) << conn.receive.window_shift;
+        conn.receive.engine_edge = (conn.socket().recv_capacity() as u64).min(most);
         let kind = if segment.flags.ack { SegmentKind::SynAck } else { SegmentKind::Syn };
         let out =
             SegmentOut { kind, fin: false, offset: 0, len: 0, chunk: None, retransmission: again, window_shift: 0 };
@@ -179,6 +199,7 @@ impl SmoltcpStack {
         conn: &mut Connection,
         segment: &Segment,
         frame: BytesMut,
+        shut: bool,
         output: &mut Output<'_>,
     ) -> bool {
         conn.peer_mac = Some(segment.link_destination);
@@ -189,7 +210,7 @@ impl SmoltcpStack {
         let payload = HEADROOM + segment.payload.start..HEADROOM + segment.payload.end;
         let fin = segment.flags.fin;
         let bare = payload.is_empty() && !fin;
-        if !payload.is_empty() && conn.send.window_is_closed() {
+        if !payload.is_empty() && shut {
             // smoltcp probes a closed window with a byte of data, without counting it as sent. Both ends
             // could take such bytes and then each other's acknowledgements for old ones, for good.
             self.forge_probe(conn, output);
