@@ -119,6 +119,7 @@ fn run(variant: &str, paths: &[Path]) -> RunRecord {
         links,
         latencies: vec![latency],
         counters: BTreeMap::from([("joins".into(), paths.len() as u64 - 1), ("events".into(), 12_345_678)]),
+        most_out_of_order: 0,
         expectations: vec![Expectation {
             wanted: "goodput >= 150 Mbit/s".into(),
             found: if paths.len() > 1 { "187.0 Mbit/s" } else { "86.1 Mbit/s" }.into(),
@@ -145,6 +146,7 @@ fn simulate(
     let mut samples = Samples::starting_at(start);
     let link = |direction: &str| LinkRecord {
         name: format!("{name} {direction}"),
+        longest_queue: 0,
         samples: Samples::default(),
         drops: BTreeMap::new(),
     };

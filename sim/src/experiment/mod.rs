@@ -4,9 +4,9 @@ mod cases;
 mod published;
 mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::results::{Report, RunMeta, RunRecord};
+use crate::results::{Report, RunMeta, RunRecord, file_name, until_new};
 use crate::run::{self, Measures, Observer, Outcome, RunError};
 use crate::scenario::{Point, Scenario, ScenarioError};
 pub use cases::{CaseSelection, run_cases};
@@ -193,9 +193,12 @@ impl Experiment {
         }
         let mut runs = Vec::new();
         let mut found = Vec::new();
+        let mut names = BTreeSet::new();
         for number in 0..self.len() {
             let point = self.point(number).map_err(ExperimentError::from)?;
-            let meta = self.meta(&point);
+            let mut meta = self.meta(&point);
+            // Each has a folder of its own, though signs that file systems do not take look alike there.
+            meta.variant = until_new(&meta.variant, |name| names.insert(file_name(name)));
             let observer = observe(&point, &meta)?;
             let outcome = run::run_observed(&point.scenario, meta, observer);
             let Outcome { record, measures, effort, .. } = outcome.map_err(ExperimentError::from)?;

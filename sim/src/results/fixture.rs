@@ -46,6 +46,7 @@ fn run(variant: &str, paths: &[&str]) -> RunRecord {
         links: paths.iter().map(|path| link(path)).collect(),
         latencies: vec![latency],
         counters: BTreeMap::from([("joins".into(), 1)]),
+        most_out_of_order: 4000,
         expectations: vec![Expectation {
             wanted: "goodput >= 5 Mbit/s".into(),
             found: "6 Mbit/s".into(),
@@ -91,7 +92,8 @@ fn connection(clock: &SampleClock, variant: &str, paths: &[&str]) -> ConnectionR
 }
 
 fn link(path: &str) -> LinkRecord {
-    let mut link = LinkRecord { name: format!("{path} up"), samples: Samples::default(), drops: BTreeMap::new() };
+    let name = format!("{path} up");
+    let mut link = LinkRecord { name, samples: Samples::default(), longest_queue: 4, drops: BTreeMap::new() };
     for (index, dropped) in (0..).zip([0, 0, 1, 3, 5]) {
         let sample = LinkSample {
             offered: index * 100,

@@ -134,6 +134,12 @@ impl Folder {
     }
 }
 
+/// A name like this one, with a number after it if `is_new` says so of no other.
+pub(crate) fn until_new(name: &str, mut is_new: impl FnMut(&str) -> bool) -> String {
+    let numbered = (2..).map(|number: u64| format!("{name} {number}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|name| is_new(name)).unwrap_or_default()
+}
+
 /// A name that every file system takes: letters, digits, dots, hyphens and underscores; all else becomes a hyphen.
 ///
 /// Never empty, hidden or longer than 100 bytes. A longer name is cut and ends with a hash of all of it, so that two of them differ. Names that differ only
@@ -168,6 +174,13 @@ fn write(path: &Path, text: &str) -> Result<(), WriteError> {
 mod tests {
     use super::*;
     use crate::results::fixture;
+
+    #[test]
+    fn names_that_look_alike_are_told_apart() {
+        let mut names = std::collections::BTreeSet::new();
+        let mut name = |name: &str| file_name(&until_new(name, |name| names.insert(file_name(name))));
+        assert_eq!(["a b", "a+b", "a-b", "c"].map(&mut name), ["a-b", "a-b-2", "a-b-3", "c"]);
+    }
 
     #[test]
     fn names_are_safe() {

@@ -6,9 +6,10 @@ use super::latency::{Latency, PERCENTILES};
 use super::record::{PublishedFigure, Report, RunRecord};
 use super::summary::{ConnectionSummary, LinkSummary, PathSummary, RunSummary};
 use super::sweep::SweepRecord;
+use super::unit::Unit;
 
 /// Changes with every change of the meaning of a key.
-const FORMAT: &str = "mptcp-sim summary 1";
+const FORMAT: &str = "mptcp-sim summary 2";
 
 /// The figures of a report. Keys are sorted; rates are in bits per second, times in seconds, everything else in bytes
 /// or pieces.
@@ -36,7 +37,7 @@ pub fn sweep_json(sweep: &SweepRecord) -> String {
             .metrics
             .iter()
             .zip(&point.metrics)
-            .map(|(metric, value)| (metric.name.clone(), value.map_or(Value::Null, number)))
+            .map(|(metric, value)| (metric.name.clone(), value.map_or(Value::Null, |value| figure(value, metric.unit))))
             .collect();
         json!({
             "parameters": parameters,
@@ -52,6 +53,8 @@ pub fn sweep_json(sweep: &SweepRecord) -> String {
         "description": sweep.description,
         "version": sweep.version,
         "assumptions": sweep.assumptions,
+        "planned": sweep.planned,
+        "metrics": sweep.metrics.iter().map(|metric| json!({"name": metric.name, "unit": metric.unit.symbol()})).collect::<Vec<_>>(),
         "axes": sweep.axes.iter().map(|axis| json!({"name": axis.name, "values": axis.values})).collect::<Vec<_>>(),
         "points": sweep.sorted_points().into_iter().map(point).collect::<Vec<_>>(),
         "published": sweep.published.iter().map(published).collect::<Vec<_>>(),
@@ -76,6 +79,8 @@ fn run(run: &RunRecord) -> Value {
         "fairness": number(summary.fairness),
         "opened": summary.opened,
         "finished": summary.finished,
+        "duration": seconds(summary.duration),
+        "most_out_of_order": run.most_out_of_order,
         "connections": summary.connections.iter().map(connection).collect::<Vec<_>>(),
         "paths": summary.paths.iter().map(path).collect::<Vec<_>>(),
         "links": summary.links.iter().map(link).collect::<Vec<_>>(),
@@ -121,7 +126,7 @@ fn link(link: &LinkSummary) -> Value {
         "duplicated": link.duplicated,
         "in_flight": link.in_flight,
         "throughput": number(link.throughput),
-        "max_queue": link.max_queue,
+        "longest_queue": link.longest_queue,
         "balanced": link.balanced,
     })
 }
@@ -159,6 +164,14 @@ fn number(value: f64) -> Value {
     if value.is_finite() && value.abs() < 1e15 { json!((value * 1e6).round() / 1e6) } else { json!(value) }
 }
 
+/// The same of something with a unit: of times nanoseconds count.
+fn figure(value: f64, unit: Unit) -> Value {
+    match unit {
+        Unit::Seconds if value.is_finite() => json!((value * 1e9).round() / 1e9),
+        _ => number(value),
+    }
+}
+
 fn text(value: &Value) -> String {
     format!("{value:#}\n")
 }
@@ -181,5 +194,6 @@ mod tests {
         assert_eq!(parsed["runs"][0]["links"][0]["drops"]["queue full"], 5);
         assert_eq!(number(f64::NAN), Value::Null);
         assert_eq!(number(1.0 / 3.0).to_string(), "0.333333");
+        assert_eq!(figure(0.000_003_488, Unit::Seconds).to_string(), "3.488e-6");
     }
 }

@@ -56,7 +56,9 @@ impl Latency {
 
     /// The value that `percent` of the samples do not exceed; zero without samples.
     pub fn percentile(&self, percent: f64) -> Duration {
-        self.within(self.nanos.value_at_quantile(percent / 100.0))
+        // The library rounds the rank up, and 99.9 percent of 1000 are a little more than 999 in floating point.
+        const LESS: f64 = 1.0 - 1e-12;
+        self.within(self.nanos.value_at_quantile(percent / 100.0 * LESS))
     }
 
     /// The smallest sample; zero without samples.
@@ -98,6 +100,14 @@ impl Latency {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_in_a_thousand_is_beyond_the_last_percentile_but_one() {
+        let mut latency = Latency::new("request");
+        (1..=1000).for_each(|millis| latency.record(Duration::from_millis(millis)));
+        let at = |percent| latency.percentile(percent).as_millis();
+        assert_eq!((at(50.0) / 10, at(99.9), at(99.99)), (50, 999, 1000));
+    }
 
     #[test]
     fn percentiles_are_within_a_thousandth() {

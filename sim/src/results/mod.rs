@@ -36,6 +36,7 @@ mod fixture;
 pub use captures::{CaptureId, Captures};
 pub use comparison::{Case, CaseFigures, Comparison, comparison_json, comparison_text};
 pub use events::{Event, EventLog, EventLogHeader, PacketRef};
+pub(crate) use folder::until_new;
 pub use folder::{Folder, WriteError, file_name};
 pub use json::{summary_json, sweep_json};
 pub use latency::{Latency, PERCENTILES};

@@ -42,6 +42,8 @@ pub struct RunRecord {
     pub counters: BTreeMap<String, u64>,
     /// What the scenario expects of its results.
     pub expectations: Vec<Expectation>,
+    /// Bytes that waited at a receiver for others before them, at most.
+    pub most_out_of_order: u64,
     /// Changes and happenings to show in the plots, in the order of time.
     pub marks: Vec<Mark>,
     /// Somebody wanted it to end before its time: everything is of the time until then, and nothing was expected.
@@ -144,6 +146,8 @@ pub struct LinkRecord {
     pub name: String,
     /// Samples; a link exists from the beginning to the end.
     pub samples: Samples<LinkSample>,
+    /// Packets that waited in its queue, at most.
+    pub longest_queue: u64,
     /// Packets dropped so far by reason. A reason need not be there before its first drop.
     pub drops: BTreeMap<String, Samples<u64>>,
 }
@@ -302,7 +306,8 @@ mod tests {
 
     #[test]
     fn a_link_accounts_for_every_packet() {
-        let mut link = LinkRecord { name: "p1 up".into(), samples: Samples::default(), drops: BTreeMap::new() };
+        let mut link =
+            LinkRecord { name: "p1 up".into(), samples: Samples::default(), longest_queue: 0, drops: BTreeMap::new() };
         link.push(LinkSample::default(), [("loss", 0)]);
         assert!(link.drops.is_empty());
         link.push(

@@ -20,7 +20,9 @@ pub struct RunSummary {
     pub links: Vec<LinkSummary>,
     /// Bytes that applications received.
     pub delivered: u64,
-    /// Sum of the goodput of all connections, in bits per second.
+    /// Time from the beginning of the first connection until the last byte of all.
+    pub duration: Duration,
+    /// Bits per second that applications received over `duration`.
     pub goodput: f64,
     /// Jain's index of the goodput of the connections, both directions of each together: 1 if all are equal, 1/n if one has it all.
     pub fairness: f64,
@@ -83,8 +85,8 @@ pub struct LinkSummary {
     pub in_flight: u64,
     /// Average throughput in bits per second, Ethernet headers included.
     pub throughput: f64,
-    /// Fullest queue at a sample, in bytes.
-    pub max_queue: u64,
+    /// Packets that waited in its queue, at most.
+    pub longest_queue: u64,
     /// Whether all packets are accounted for.
     pub balanced: bool,
 }
@@ -94,23 +96,28 @@ impl RunSummary {
     pub fn new(record: &RunRecord) -> Self {
         let connections: Vec<_> =
             record.connections.iter().map(|connection| ConnectionSummary::new(record, connection)).collect();
-        let goodput: f64 = connections.iter().map(|connection| connection.goodput).sum();
+        let delivered = connections.iter().map(|connection| connection.delivered).sum();
+        let begin = record.connections.iter().map(|connection| connection.opened).min();
+        let end = record.connections.iter().map(|connection| connection.finished.unwrap_or(record.clock.end)).max();
+        let duration = begin.zip(end).map_or(Duration::ZERO, |(begin, end)| end.saturating_since(begin));
         let mut whole: BTreeMap<usize, (f64, bool)> = BTreeMap::new();
         for (direction, summary) in record.connections.iter().zip(&connections) {
             let (goodput, finished) = whole.entry(direction.number).or_insert((0.0, true));
             *goodput += summary.goodput;
             *finished &= summary.finished;
         }
+        let sum: f64 = whole.values().map(|(goodput, _)| goodput).sum();
         let squares: f64 = whole.values().map(|(goodput, _)| goodput * goodput).sum();
-        let fairness = if squares > 0.0 { goodput * goodput / (squares * whole.len() as f64) } else { 1.0 };
+        let fairness = if squares > 0.0 { sum * sum / (squares * whole.len() as f64) } else { 1.0 };
         Self {
             opened: whole.len(),
             finished: whole.values().filter(|(_, finished)| *finished).count(),
-            delivered: connections.iter().map(|connection| connection.delivered).sum(),
+            delivered,
+            duration,
+            goodput: bit_rate(delivered, duration),
             paths: paths(record),
             links: record.links.iter().map(|link| LinkSummary::new(record, link)).collect(),
             connections,
-            goodput,
             fairness,
         }
     }
@@ -145,7 +152,7 @@ impl LinkSummary {
             duplicated: last.duplicated,
             in_flight: last.in_flight,
             throughput: bit_rate(last.delivered_bytes, record.clock.end - tcp_adapter::Instant::ZERO),
-            max_queue: link.samples.values.iter().map(|sample| sample.queue_bytes).max().unwrap_or(0),
+            longest_queue: link.longest_queue,
             balanced: link.is_balanced(),
         }
     }

@@ -127,6 +127,12 @@ impl SweepRecord {
 }
 
 impl<'a> Cell<'a> {
+    /// The runs that gave no value of metric `index`.
+    pub fn without(&self, index: usize) -> impl Iterator<Item = &'a SweepPoint> {
+        let value = move |point: &SweepPoint| point.metrics.get(index).copied().flatten();
+        self.points.iter().copied().filter(move |point| value(point).is_none_or(|value| !value.is_finite()))
+    }
+
     /// How metric `index` spreads over the runs; `None` if no run gave a value.
     pub fn spread(&self, index: usize, better: Better) -> Option<Spread<'a>> {
         let value = |point: &&'a SweepPoint| {

@@ -70,9 +70,7 @@ fn run_table(summaries: &[(&RunRecord, RunSummary)]) -> Table {
         ("packets", Align::Left),
     ]);
     for (run, summary) in summaries {
-        let connections = &summary.connections;
-        let longest = connections.iter().map(|connection| connection.duration).max().unwrap_or_default();
-        let reorder = connections.iter().map(|connection| connection.max_reorder).max().unwrap_or(0);
+        let reorder = run.most_out_of_order;
         let balanced = summary.links.iter().all(|link| link.balanced);
         table.row([
             run.meta.variant.clone(),
@@ -80,7 +78,7 @@ fn run_table(summaries: &[(&RunRecord, RunSummary)]) -> Table {
             summary.opened.to_string(),
             summary.finished.to_string(),
             Unit::Bytes.format(summary.delivered as f64, 4),
-            seconds(longest),
+            seconds(summary.duration),
             Unit::BitsPerSecond.format(summary.goodput, 4),
             if summary.opened > 1 { fixed(summary.fairness, 3) } else { String::new() },
             Unit::Bytes.format(reorder as f64, 3),
@@ -164,7 +162,7 @@ fn link_table(summaries: &[(&RunRecord, RunSummary)]) -> Table {
                 grouped(link.delivered),
                 grouped(link.in_flight),
                 if link.duplicated > 0 { grouped(link.duplicated) } else { String::new() },
-                Unit::Bytes.format(link.max_queue as f64, 3),
+                format!("{} packets", grouped(link.longest_queue)),
                 drops.collect::<Vec<_>>().join(", "),
             ]);
         }
@@ -244,15 +242,15 @@ mptcp   mptcp  p1           1  2.000 MB  66.7 %   10.00 ms       4              
 mptcp   mptcp  p2           1  1.000 MB  33.3 %   30.00 ms       4              4          0 B
 
 Latency
-run     latency  samples       min      mean       p50       p90       p99    p99.9   p99.99      max
-tcp p1  request    1 000  1.000 ms  500.5 ms  500.2 ms  900.2 ms  990.4 ms  1.000 s  1.000 s  1.000 s
-mptcp   request    1 000  1.000 ms  500.5 ms  500.2 ms  900.2 ms  990.4 ms  1.000 s  1.000 s  1.000 s
+run     latency  samples       min      mean       p50       p90       p99     p99.9   p99.99      max
+tcp p1  request    1 000  1.000 ms  500.5 ms  500.2 ms  900.2 ms  990.4 ms  999.3 ms  1.000 s  1.000 s
+mptcp   request    1 000  1.000 ms  500.5 ms  500.2 ms  900.2 ms  990.4 ms  999.3 ms  1.000 s  1.000 s
 
 Links
 run     link     throughput  offered  delivered  in flight  longest queue  dropped
-tcp p1  p1 up  1.179 Mbit/s      400        393          2        6.06 kB  5 queue full
-mptcp   p1 up  1.179 Mbit/s      400        393          2        6.06 kB  5 queue full
-mptcp   p2 up  1.179 Mbit/s      400        393          2        6.06 kB  5 queue full
+tcp p1  p1 up  1.179 Mbit/s      400        393          2      4 packets  5 queue full
+mptcp   p1 up  1.179 Mbit/s      400        393          2      4 packets  5 queue full
+mptcp   p2 up  1.179 Mbit/s      400        393          2      4 packets  5 queue full
 
 Published and simulated
 figure                      published     simulated  ratio  assumption           source

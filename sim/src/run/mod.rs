@@ -20,7 +20,7 @@ pub use figures::{Measures, amount_unit, amount_value};
 pub use observe::{Observer, Sink};
 
 use crate::conditions::ConditionsError;
-use crate::results::{RunMeta, RunRecord};
+use crate::results::{RunMeta, RunRecord, Unit};
 use crate::scenario::{Behaviour, Scenario};
 use crate::traffic::{State, TrafficError};
 use observe::Stop;
@@ -127,7 +127,7 @@ pub fn meta(scenario: &Scenario, seed: u64) -> RunMeta {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: String::new(),
         parameters: BTreeMap::new(),
-        assumptions: scenario.meta.assumptions.clone(),
+        assumptions: assumptions(scenario),
     }
 }
 
@@ -199,7 +199,10 @@ fn simulate(
         }
         match observer.stop() {
             Some(Stop::GiveUp) => return Err(RunError::Stopped),
-            Some(Stop::Keep) => return Ok(End::Interrupted),
+            Some(Stop::Keep) => {
+                world.now = world.now.max(sampler.last_at());
+                return Ok(End::Interrupted);
+            }
             None => {}
         }
         if world.traffic.stops_by(next) {
@@ -214,6 +217,18 @@ fn simulate(
     }
     world.now = end.unwrap_or(world.now);
     Ok(End::Reached)
+}
+
+/// What the scenario says, and how its report is to be read.
+fn assumptions(scenario: &Scenario) -> Vec<String> {
+    let mut all = scenario.meta.assumptions.clone();
+    if scenario.run.warmup > Duration::ZERO {
+        all.push(format!(
+            "Latencies, expectations and sweeps leave out the first {}; totals of a run do not.",
+            Unit::Seconds.format(scenario.run.warmup.as_secs_f64(), 4)
+        ));
+    }
+    all
 }
 
 /// What must hold in every run.

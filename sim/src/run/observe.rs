@@ -1,6 +1,6 @@
 //! What is written down while a run is going on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use tcp_adapter::{Frame, Instant, InterfaceId};
 
 use super::census::Census;
 use crate::packet::Packet;
-use crate::results::{CaptureId, Captures, Event, EventLog, Mark, PacketRef};
+use crate::results::{CaptureId, Captures, Event, EventLog, Mark, PacketRef, file_name, until_new};
 
 /// Where captures and events go.
 pub type Sink = Box<dyn Write + Send>;
@@ -109,10 +109,12 @@ impl Observer {
     ) -> Result<Self, E> {
         let mut captures = Captures::new();
         let mut ids = Vec::new();
+        let mut names = BTreeSet::new();
         for host in &scenario.hosts {
             let mut own = Vec::new();
             for link in scenario.links_of(&host.name) {
                 let name = format!("{} {}", host.name, scenario.links[link].name);
+                let name = until_new(&name, |name| names.insert(file_name(name)));
                 own.push(captures.add(&name, open(&name)?)?);
             }
             ids.push(own);

@@ -49,6 +49,10 @@ struct SubflowSeries {
     last: SubflowSample,
     /// The last word of its state.
     state: String,
+    /// Whether it was there when it was looked for last.
+    is_there: bool,
+    /// Whether a sample says that it is not.
+    is_told_gone: bool,
 }
 
 impl Sampler {
@@ -56,6 +60,7 @@ impl Sampler {
         let link = |name: &str| LinkRecord {
             name: name.to_owned(),
             samples: Samples::default(),
+            longest_queue: 0,
             drops: std::collections::BTreeMap::new(),
         };
         Self {
@@ -127,6 +132,8 @@ impl Sampler {
             }
             let series = &mut self.flows[number].lanes[sender.index()];
             series.last.delivered = lane.delivered();
+            (series.last.reorder, series.last.window) = (0, 0);
+            series.subflows.iter_mut().for_each(|subflow| subflow.is_there = false);
             let infos = |side: Side| {
                 let host = &world.hosts[flow.plan.hosts[side.index()]];
                 flow.conn(side).map(|conn| (host.stack.info(conn), host.stack.subflows(conn)))
@@ -136,7 +143,8 @@ impl Sampler {
                 series.last.reorder = info.out_of_order as u64;
                 series.last.window = info.recv_window;
             }
-            let Some((_, sending)) = infos(sender) else { continue };
+            let host = world.hosts[flow.plan.hosts[sender.index()]].name();
+            let (_, sending) = infos(sender).unwrap_or_default();
             let receiving = receiver.map(|(_, subflows)| subflows).unwrap_or_default();
             for (index, info) in sending.iter().enumerate() {
                 let peer = receiving.iter().find(|peer| peer.local == info.remote && peer.remote == info.local);
@@ -147,11 +155,16 @@ impl Sampler {
                     let last = SubflowSample::default();
                     // Most have one, and there may be very many.
                     series.subflows.reserve_exact(1);
-                    series.subflows.push(SubflowSeries { id: info.id, path, samples, last, state: String::new() });
+                    let state = String::new();
+                    let new =
+                        SubflowSeries { id: info.id, path, samples, last, state, is_there: true, is_told_gone: false };
+                    series.subflows.push(new);
                     series.subflows.len() - 1
                 });
-                let host = world.hosts[flow.plan.hosts[sender.index()]].name();
                 series.subflows[at].update(world.now, [host, &flow.name], info, peer, observer);
+            }
+            for gone in series.subflows.iter_mut().filter(|subflow| !subflow.is_there) {
+                gone.leave(world.now, [host, &flow.name], observer);
             }
         }
     }
@@ -252,6 +265,7 @@ impl Sampler {
             links: self.links,
             latencies: latencies.filter(|latency| latency.count() > 0).collect(),
             counters: std::collections::BTreeMap::new(),
+            most_out_of_order: world.traffic.figures.iter().map(|figures| figures.most_out_of_order).max().unwrap_or(0),
             expectations: Vec::new(),
             marks: Vec::new(),
             interrupted: false,
@@ -265,8 +279,9 @@ impl LaneSeries {
             self.samples.first = index;
         }
         self.samples.push(self.last);
-        for subflow in &mut self.subflows {
+        for subflow in self.subflows.iter_mut().filter(|subflow| !subflow.is_told_gone) {
             subflow.samples.push(subflow.last);
+            subflow.is_told_gone = !subflow.is_there;
         }
     }
 
@@ -296,6 +311,7 @@ impl SubflowSeries {
             self.last.losses = tcp.losses;
             self.last.retransmissions = tcp.retransmissions;
         }
+        (self.is_there, self.is_told_gone) = (true, false);
         self.last.reinjected = info.bytes_reinjected;
         self.last.delivered = peer.map_or(self.last.delivered, |peer| peer.bytes_received);
         let receiving = peer.and_then(|peer| peer.tcp.as_ref());
@@ -303,24 +319,12 @@ impl SubflowSeries {
         if !observer.logs() {
             return;
         }
-        let (subflow, state) = (self.id.to_string(), info.state.to_string());
-        if state != self.state {
-            let event = Event::SubflowState {
-                host,
-                connection,
-                subflow: &subflow,
-                path: &self.path,
-                old: &self.state,
-                new: &state,
-            };
-            observer.event(now, &event);
-            self.state = state;
-        }
+        self.tell_state(now, [host, connection], info.state.to_string(), observer);
         if let Some(tcp) = &info.tcp {
             let event = Event::MetricsUpdated {
                 host,
                 connection,
-                subflow: &subflow,
+                subflow: &self.id.to_string(),
                 smoothed_rtt: tcp.srtt,
                 congestion_window: tcp.cwnd,
                 ssthresh: tcp.ssthresh,
@@ -328,6 +332,31 @@ impl SubflowSeries {
             };
             observer.event(now, &event);
         }
+    }
+
+    /// It is not there any more: what it has done counts, and it holds nothing.
+    fn leave(&mut self, now: Instant, of: [&str; 2], observer: &mut Observer) {
+        let SubflowSample { delivered, losses, retransmissions, reinjected, .. } = self.last;
+        self.last = SubflowSample { delivered, losses, retransmissions, reinjected, ..SubflowSample::default() };
+        if observer.logs() {
+            self.tell_state(now, of, "closed".to_owned(), observer);
+        }
+    }
+
+    fn tell_state(&mut self, now: Instant, [host, connection]: [&str; 2], state: String, observer: &mut Observer) {
+        if state == self.state {
+            return;
+        }
+        let event = Event::SubflowState {
+            host,
+            connection,
+            subflow: &self.id.to_string(),
+            path: &self.path,
+            old: &self.state,
+            new: &state,
+        };
+        observer.event(now, &event);
+        self.state = state;
     }
 
     fn into_record(self) -> SubflowRecord {
@@ -359,5 +388,6 @@ fn push_link(record: &mut LinkRecord, pipe: &Pipe, at: Instant) {
         capacity: pipe.capacity(at),
     };
     let drops = DropReason::ALL.map(|reason| (reason.as_str(), stats.dropped(reason).packets));
+    record.longest_queue = stats.longest_queue;
     record.push(sample, drops);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::plot::{Axis, Chart, Curve, Form, Point, Stroke, averages};
+use super::plot::{Axis, Chart, Curve, Form, Point, Stroke, averages, sums};
 use crate::results::record::{LinkRecord, RunRecord, SubflowRecord, SubflowSample};
 use crate::results::samples::SampleClock;
 use crate::results::unit::Unit;
@@ -293,10 +293,8 @@ fn drops(run: &RunRecord, palette: &Palette) -> Option<Chart<'static>> {
             // Whether of one direction or of both, those of a path differ.
             let number = curves.iter().filter(|known: &&Curve| known.colour == colour).count();
             let stroke = [Stroke::Solid, Stroke::Dashed, Stroke::Dotted][number % 3];
-            let points =
-                averages(&rate_points(&run.clock, |index| samples.growth(index, |count| *count) as f64), group);
-            // Of the average the sum: packets in the time of a point.
-            let points = points.into_iter().map(|(time, average)| (time, average * group as f64)).collect();
+            let growth = |index| samples.growth(index, |count| *count) as f64;
+            let points = sums(&rate_points(&run.clock, growth), group);
             curves.push(Curve { label: format!("{}: {reason}", link.name), colour, stroke, points });
         }
     }

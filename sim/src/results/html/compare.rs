@@ -25,7 +25,7 @@ pub(super) fn goodput_of_runs(report: &Report) -> Option<Chart<'static>> {
             let rates = connections.map(|one| one.samples.bit_rate(&run.clock, index, |sample| sample.delivered));
             rates.sum::<u64>() as f64
         };
-        let points = averages(&rate_points(&run.clock, rate), bin(&run.clock));
+        let points = averages(&rate_points(&run.clock, rate), bin(&longest.clock));
         Curve { label: run.meta.variant.clone(), colour, stroke: Stroke::Solid, points }
     };
     let curves = report.runs.iter().enumerate().map(curve).take(MAX_CURVES).collect();

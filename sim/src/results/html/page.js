@@ -6,7 +6,7 @@ function pieces(path) {
   for (const token of path.getAttribute("d").match(/[Mlh]|-?\d+/g) || []) {
     if (token === "M") { all.push([]); relative = false; numbers = []; continue; }
     if (token === "l") { relative = true; continue; }
-    if (token === "h") break;
+    if (token === "h") continue;
     numbers.push(Number(token));
     if (numbers.length < 2) continue;
     x = relative ? x + numbers[0] : numbers[0];

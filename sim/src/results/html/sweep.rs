@@ -67,7 +67,7 @@ fn metric_section(out: &mut Markup, sweep: &SweepRecord, cells: &[Cell<'_>], ind
     for map in maps(sweep, cells, &spreads, metric) {
         out.append(map.draw(&scale));
     }
-    cell_texts(out, sweep, cells, &spreads, metric);
+    cell_texts(out, sweep, cells, &spreads, (index, metric));
     out.close();
 }
 
@@ -126,11 +126,10 @@ fn maps<'a>(
         });
         let (column, row) = (cell.position.first().unwrap_or(&0), cell.position.get(1).unwrap_or(&0));
         let Some(place) = maps[position].1.cells.get_mut(row * x.len() + column) else { continue };
-        *place = spread.map(|spread| {
-            let value = metric.unit.format(spread.median, 4);
-            let tooltip = format!("{}: {} {value}", sweep.describe(&cell.position).join(", "), metric.name);
-            HeatCell { value: spread.median, failed: cell.failed() > 0, id, tooltip }
-        });
+        let value = spread.map(|spread| spread.median);
+        let text = value.map_or_else(|| "no run gave a value".to_owned(), |value| metric.unit.format(value, 4));
+        let tooltip = format!("{}: {} {text}", sweep.describe(&cell.position).join(", "), metric.name);
+        *place = Some(HeatCell { value, failed: cell.failed() > 0, id, tooltip });
     }
     // Cells come in the order of their positions, in which the maps are mixed.
     maps.sort_by(|a, b| a.0.cmp(&b.0));
@@ -148,30 +147,42 @@ fn cell_texts(
     sweep: &SweepRecord,
     cells: &[Cell<'_>],
     spreads: &[Option<Spread<'_>>],
-    metric: &Metric,
+    (index, metric): (usize, &Metric),
 ) {
     for (id, (cell, spread)) in cells.iter().zip(spreads).enumerate() {
-        let Some(spread) = spread else { continue };
         let id = id.to_string();
         out.open("div", &[("class", "cell-text"), ("data-for", &id), ("hidden", "hidden")]);
         out.element("h3", &[], &sweep.describe(&cell.position).join(", "));
-        let [min, median, max] = [spread.min, spread.median, spread.max].map(|value| metric.unit.format(value, 4));
         let runs = match cell.points.len() {
             1 => "1 run".to_owned(),
             runs => format!("{runs} runs"),
+        };
+        let without: Vec<_> = cell.without(index).collect();
+        let runs = match without.len() {
+            0 => runs,
+            without => format!("{runs}, {without} without a value"),
         };
         let failed = match cell.failed() {
             0 => String::new(),
             failed => format!(", {failed} failed"),
         };
-        let text = format!("{}: median {median}, from {min} to {max}; {runs}{failed}", metric.name);
-        out.element("p", &[], &text);
-        if spread.typical.seed != spread.worst.seed {
+        let range = spread.map(|spread| {
+            let [min, median, max] = [spread.min, spread.median, spread.max].map(|value| metric.unit.format(value, 4));
+            format!("median {median}, from {min} to {max}; ")
+        });
+        out.element("p", &[], &format!("{}: {}{runs}{failed}", metric.name, range.unwrap_or_default()));
+        // What gave no value is worse than any.
+        let worst = without.first().copied().or(spread.map(|spread| spread.worst));
+        if let Some(spread) = spread.filter(|spread| worst.is_some_and(|worst| worst.seed != spread.typical.seed)) {
             out.element("p", &[("class", "note")], &format!("the median, seed {}", spread.typical.seed));
             super::command(out, &spread.typical.command);
-            out.element("p", &[("class", "note")], &format!("the worst, seed {}", spread.worst.seed));
         }
-        super::command(out, &spread.worst.command);
+        if let Some(worst) = worst {
+            if cell.points.len() > 1 {
+                out.element("p", &[("class", "note")], &format!("the worst, seed {}", worst.seed));
+            }
+            super::command(out, &worst.command);
+        }
         out.close();
     }
 }

@@ -147,3 +147,35 @@ fn both_directions_are_one_connection() {
     assert_eq!((summary.opened, summary.finished, subflows, summary.connections.len()), (2, 2, 2, 4));
     assert!(summary.fairness > 0.99, "{}", summary.fairness);
 }
+
+/// One after the other they have the link for themselves, and no more than the link.
+#[test]
+fn goodput_is_of_all_the_time() {
+    let text = r#"
+        [links.p1]
+        rate = "10Mbit"
+        delay = "5ms"
+        [[traffic]]
+        name = "first"
+        transport = "tcp"
+        bytes = "1MB"
+        [[traffic]]
+        name = "second"
+        transport = "tcp"
+        bytes = "1MB"
+        start = "3s"
+    "#;
+    let outcome = run(&scenario(text), 1).unwrap();
+    let summary = crate::results::RunSummary::new(&outcome.record);
+    assert!((3.8..4.2).contains(&summary.duration.as_secs_f64()), "{:?}", summary.duration);
+    assert!((3.8e6..4.3e6).contains(&summary.goodput), "{}", summary.goodput);
+    // What is over holds nothing.
+    for connection in &outcome.record.connections {
+        for subflow in &connection.subflows {
+            let last = subflow.samples.last().unwrap();
+            assert!(last.delivered > 500_000 && last.cwnd.is_none() && last.in_flight == 0, "{last:?}");
+        }
+    }
+    let first = &outcome.record.connections[0].subflows[0].samples;
+    assert!(first.values.len() < outcome.record.clock.len() / 2, "{} samples of the first", first.values.len());
+}

@@ -179,7 +179,7 @@ fn power_of_ten(power: i32) -> f64 {
 fn label_with_prefix(value: f64, unit: Unit) -> String {
     let prefix = unit.prefix(value);
     let number = value / prefix.one;
-    let decimals = (0..6).find(|decimals| (number * power_of_ten(*decimals)).round() >= 1.0).unwrap_or(0);
+    let decimals = (0..6).find(|decimals| number * power_of_ten(*decimals) >= 1.0 - 1e-9).unwrap_or(0);
     let number = fixed(number, decimals.unsigned_abs() as usize);
     if prefix.symbol.is_empty() { number } else { format!("{number}\u{a0}{}", prefix.symbol) }
 }

@@ -29,13 +29,27 @@ pub(in crate::results::html) fn extremes(values: &[f64], columns: usize) -> Vec<
     kept
 }
 
-/// The average of each run of `group` values, and the position of the last of them; for rates, of which the area counts.
+/// The average of each run of `group` values, and the position of the last of them; for rates, of which the area counts. A value holds since the position
+/// before it; the first one for as long as the second.
 pub(in crate::results::html) fn averages(points: &[Point], group: usize) -> Vec<Point> {
+    let [first, second, ..] = *points else { return points.to_vec() };
+    let mut since = 2.0 * first.0 - second.0;
     let average = |points: &[Point]| {
-        let sum: f64 = points.iter().map(|(_, value)| value).sum();
-        (points[points.len() - 1].0, sum / points.len() as f64)
+        let (mut area, mut length) = (0.0, 0.0);
+        for (position, value) in points {
+            area += value * (position - since);
+            length += position - since;
+            since = *position;
+        }
+        (since, area / length)
     };
     points.chunks(group.max(1)).map(average).collect()
+}
+
+/// The sum of each run of `group` values, and the position of the last of them; for what is counted.
+pub(in crate::results::html) fn sums(points: &[Point], group: usize) -> Vec<Point> {
+    let sum = |points: &[Point]| (points[points.len() - 1].0, points.iter().map(|(_, value)| value).sum());
+    points.chunks(group.max(1)).map(sum).collect()
 }
 
 #[cfg(test)]
@@ -72,5 +86,8 @@ mod tests {
     fn averages_keep_the_area() {
         let points: Vec<Point> = (1..=5).map(|index| (f64::from(index), f64::from(index) * 10.0)).collect();
         assert_eq!(averages(&points, 2), [(2.0, 15.0), (4.0, 35.0), (5.0, 50.0)]);
+        assert_eq!(sums(&points, 2), [(2.0, 30.0), (4.0, 70.0), (5.0, 50.0)]);
+        // The last interval may be a short one.
+        assert_eq!(averages(&[(1.0, 10.0), (2.0, 10.0), (3.0, 10.0), (3.5, 40.0)], 2), [(2.0, 10.0), (3.5, 20.0)]);
     }
 }

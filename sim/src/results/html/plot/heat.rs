@@ -17,10 +17,11 @@ pub(in crate::results::html) struct HeatMap<'a> {
     pub(in crate::results::html) cells: Vec<Option<HeatCell>>,
 }
 
-/// A cell with data.
+/// A cell of which something ran.
 #[derive(Clone, Debug)]
 pub(in crate::results::html) struct HeatCell {
-    pub(in crate::results::html) value: f64,
+    /// Nothing if no run gave a value.
+    pub(in crate::results::html) value: Option<f64>,
     /// Whether something failed there.
     pub(in crate::results::html) failed: bool,
     /// Number by which the script finds what to tell about it.
@@ -135,20 +136,24 @@ impl HeatMap<'_> {
 
 fn draw_cell(cell: Option<&HeatCell>, scale: &HeatScale, out: &mut Markup) {
     let Some(cell) = cell else {
-        out.element("td", &[("class", "none"), ("title", "no run gave a value")], "–");
+        out.element("td", &[("class", "none"), ("title", "not run")], "");
         return;
     };
-    let colour = colour(scale.position(cell.value));
-    let (fill, id) = (format!("background:{}", colour.hex()), cell.id.to_string());
-    let class = match (colour.is_dark(), cell.failed) {
-        (true, false) => "on-dark",
-        (true, true) => "on-dark failed",
-        (false, false) => "on-light",
-        (false, true) => "on-light failed",
-    };
+    let colour = cell.value.map(|value| colour(scale.position(value)));
+    let fill = colour.map(|colour| format!("background:{}", colour.hex())).unwrap_or_default();
+    let mut class = match colour {
+        None => "none",
+        Some(colour) if colour.is_dark() => "on-dark",
+        Some(_) => "on-light",
+    }
+    .to_owned();
+    if cell.failed {
+        class.push_str(" failed");
+    }
+    let id = cell.id.to_string();
     let attributes =
-        [("class", class), ("style", &fill), ("data-cell", &id), ("title", &cell.tooltip), ("tabindex", "0")];
-    out.element("td", &attributes, &scale.cell_text(cell.value));
+        [("class", &*class), ("style", &fill), ("data-cell", &id), ("title", &cell.tooltip), ("tabindex", "0")];
+    out.element("td", &attributes, &cell.value.map_or_else(|| "–".to_owned(), |value| scale.cell_text(value)));
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
