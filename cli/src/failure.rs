@@ -22,9 +22,11 @@ impl Failure {
         }
     }
 
-    /// A failed operation on a file.
+    /// A failed operation on a file. To name one to be read that is not there, or a directory, is a mistake.
     pub(crate) fn file(action: &str, path: &Path, error: &io::Error) -> Self {
-        Self::Runtime(format!("cannot {action} {}: {}", path.display(), plain(error)))
+        let sentence = format!("cannot {action} {}: {}", path.display(), plain(error));
+        let is_mistake = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory);
+        if action == "read" && is_mistake { Self::Usage(sentence) } else { Self::Runtime(sentence) }
     }
 
     /// A failed operation, `what` being the start of the sentence such as `cannot listen on port 80`.
@@ -76,5 +78,8 @@ mod tests {
         assert_eq!(failure.to_string(), "cannot connect to 10.0.0.1:80: the peer refused the connection");
         assert_eq!(failure.exit_code(), 1);
         assert_eq!(Failure::Usage(String::new()).exit_code(), 2);
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        let codes = ["read", "write"].map(|action| Failure::file(action, Path::new("a"), &missing).exit_code());
+        assert_eq!(codes, [2, 1]);
     }
 }

@@ -92,12 +92,19 @@ fn usage(error: clap::Error) -> Failure {
         error.exit();
     }
     if let Some(choice) = missing_choice(&error) {
-        return Failure::Usage(format!("say {choice} (see 'mptcp --help')"));
+        return Failure::Usage(format!("say {choice} (see '{} --help')", subcommand(&error.to_string())));
     }
     let text = error.to_string();
     let sentence = text.split("\n\n").next().unwrap_or(&text);
     let words: Vec<&str> = sentence.strip_prefix("error: ").unwrap_or(sentence).split_whitespace().collect();
-    Failure::Usage(format!("{} (see 'mptcp --help')", words.join(" ")))
+    Failure::Usage(format!("{} (see '{} --help')", words.join(" "), subcommand(&text)))
+}
+
+/// The subcommand that a mistake is about, from the line that says its usage.
+fn subcommand(text: &str) -> String {
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("mptcp");
+    let is_name = |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase());
+    usage.split_whitespace().take_while(is_name).collect::<Vec<_>>().join(" ")
 }
 
 /// The options of which one is needed and none was given: clap has them as `<--one <VALUE>|--other <VALUE>>`.

@@ -121,7 +121,7 @@ fn mistakes_are_told_in_one_sentence() {
     drop(server);
 
     let no_file = run(&mut mptcp(["cat", "--connect", &remote, "--kernel", "tcp", "--input", "/nonexistent/file"]));
-    assert_mistake(&no_file, 1, "cannot read /nonexistent/file: no such file");
+    assert_mistake(&no_file, 2, "cannot read /nonexistent/file: no such file");
 
     let foreign = run(&mut mptcp(["cat", "--listen", "192.0.2.1:7", "--kernel", "tcp"]));
     assert_mistake(&foreign, 1, "cannot listen on 192.0.2.1:7: the address belongs to no local interface");

@@ -87,7 +87,7 @@ fn impossible_demonstrations_are_refused() {
         assert!(String::from_utf8_lossy(&output.stderr).contains(part), "{output:?}");
     }
     let output = run(&mut mptcp(["demo", "--kernel", "--file", "/nonexistent"]));
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "mptcp: cannot read /nonexistent: no such file\n");
 }
 

@@ -84,7 +84,7 @@ fn a_disk_is_for_those_who_know_the_secret() {
         (&["-S", &own, "-C", &other], 1, "the controller did not prove that it knows the subsystem's secret"),
         (&["-C", &controller], 2, "--dhchap-ctrl-secret needs --dhchap-secret"),
         (&["-S", &own[..20]], 2, "--dhchap-secret: a secret has the form"),
-        (&["-S", "@/nowhere"], 1, "cannot read /nowhere"),
+        (&["-S", "@/nowhere"], 2, "cannot read /nowhere"),
     ];
     for (arguments, code, sentence) in bad {
         let output = target.list(arguments, &[]);

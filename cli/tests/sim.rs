@@ -121,7 +121,25 @@ fn what_cannot_be_meant_is_refused() {
     assert!(sentence.contains("(did you mean 'delay'?)"), "{sentence}");
     let sentence = refused(&["sim", "explain", "two-paths", "--set", "delay"]);
     assert!(sentence.contains("'delay' is not KEY=VALUE, such as links.wifi.delay=20ms"), "{sentence}");
-    assert_eq!(refused(&["sim", "explain"]), "say FILE or NAME (see 'mptcp --help')");
+    assert_eq!(refused(&["sim", "explain"]), "say FILE or NAME (see 'mptcp sim explain --help')");
+    // Options that do nothing without another one, though clap takes the conflict with a third for enough.
+    for (words, part) in [
+        ("sim train --runs 1 --out w.toml --weights none", "cannot be used with '--weights <FILE>'"),
+        ("sim train --runs 1 --out w.toml --seeds 3", "cannot be used with"),
+        ("perf --kernel tcp --client 127.0.0.1 --bulk --size 64", "cannot be used with"),
+        ("perf --kernel tcp --client 127.0.0.1 --reverse --depth 9", "cannot be used with"),
+        ("sim fuzz --random-scenarios 0", "'0' for '--random-scenarios <N>'"),
+        ("sim fuzz --seed 18446744073709551614", "--seed <N>"),
+        ("sim fuzz --folder Cargo.toml", "--folder Cargo.toml: this is a file"),
+        ("sim run two-paths --seed 18446744073709551614", "--seed <N>"),
+        ("sim evaluate --seeds 1 --only short --out short", "must be named *.md"),
+        ("sim run two-paths --weights /no/such", "cannot read /no/such: no such file"),
+    ] {
+        let sentence = refused(&words.split(' ').collect::<Vec<_>>());
+        assert!(sentence.contains(part), "{words}: {sentence}");
+    }
+    let file = ScenarioFile::new("unexpected", "[links.p1]\n[[traffic]]\nbytes = \"1MB\"\n");
+    assert_eq!(refused(&["sim", "run", file.path(), "--expect"]), "--expect: the scenario has no [[expect]]");
 }
 
 const TWO_VARIANTS: &str = r#"

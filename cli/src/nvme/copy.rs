@@ -1,7 +1,8 @@
 //! `mptcp nvme read` and `mptcp nvme write`: bytes of a namespace from and to files.
 
+use std::fs::File;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -109,14 +110,21 @@ pub(super) fn read(args: &ReadArgs) -> Result<(), Failure> {
 }
 
 pub(super) fn write(args: &WriteArgs) -> Result<(), Failure> {
-    let mut input: Box<dyn Read> = match &args.data {
-        Some(path) => Box::new(std::fs::File::open(path).map_err(|error| Failure::file("read", path, &error))?),
-        None => Box::new(std::io::stdin().lock()),
+    let (mut input, known): (Box<dyn Read>, _) = match &args.data {
+        Some(path) => {
+            let (file, length) = open(path).map_err(|error| Failure::file("read", path, &error))?;
+            (Box::new(file), length)
+        }
+        None => (Box::new(std::io::stdin().lock()), None),
     };
     let mut host = args.subsystem.connect_at_leisure()?;
     let namespace = namespace(&host, args.part.namespace_id)?;
     let size = namespace.blocks * u64::from(namespace.block_size);
     let mut at = offset(&namespace, args.part.start_block)?;
+    if let Some(length) = known.filter(|length| *length > size - at) {
+        let room = size - at;
+        return Err(Failure::Usage(format!("there are {length} bytes to write, and room for {room}")));
+    }
     let chunk = chunk(&host, &namespace);
     let mut is_full = false;
     while !is_full {
@@ -158,6 +166,16 @@ pub(super) fn write(args: &WriteArgs) -> Result<(), Failure> {
         return Err(Failure::Runtime(format!("namespace {} is full: the rest is not written", namespace.nsid)));
     }
     Ok(())
+}
+
+/// A file to be read, and its length if it has one.
+fn open(path: &Path) -> std::io::Result<(File, Option<u64>)> {
+    let file = File::open(path)?;
+    let found = file.metadata()?;
+    if found.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    Ok((file, found.is_file().then_some(found.len())))
 }
 
 /// Has the first queue do all of them, and waits. Returns them in their order.

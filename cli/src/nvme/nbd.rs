@@ -120,6 +120,10 @@ impl SocketFile {
             io::ErrorKind::NotFound => {
                 Failure::Runtime(format!("cannot listen on {}: no such directory", path.display()))
             }
+            // There is no other reason for that.
+            io::ErrorKind::InvalidInput => {
+                Failure::Usage(format!("cannot listen on {}: a socket's path has 107 bytes at most", path.display()))
+            }
             _ => Failure::file("listen on", path, &error),
         };
         let (path, doomed) = (path.to_owned(), path.to_owned());

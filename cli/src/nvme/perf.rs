@@ -48,9 +48,9 @@ pub(crate) struct PerfArgs {
     /// Seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     runtime: u64,
-    /// Reads of a mixture, in per cent
-    #[arg(long, value_name = "PERCENT", default_value = "50", value_parser = clap::value_parser!(u64).range(0..=100))]
-    rwmixread: u64,
+    /// Reads of a mixture, in per cent [default: 50]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=100))]
+    rwmixread: Option<u64>,
     /// Namespace
     #[arg(long, value_name = "NSID", default_value = "1")]
     namespace_id: u32,
@@ -85,6 +85,8 @@ struct Latency {
 #[derive(Serialize)]
 struct Report {
     runtime_s: f64,
+    queues: usize,
+    iodepth: u32,
     read: Option<Figures>,
     write: Option<Figures>,
 }
@@ -95,19 +97,31 @@ const MOST_BLOCKS: u64 = 1 << 16;
 const LONGEST: u64 = 3_600_000_000_000;
 
 pub(super) fn run(args: &PerfArgs) -> Result<(), Failure> {
+    if args.rwmixread.is_some() && args.rw != Pattern::Randrw {
+        return Err(Failure::Usage("--rwmixread is for --rw randrw".to_owned()));
+    }
     let mut host = args.subsystem.connect()?;
     let namespace = namespace(&host, args.namespace_id)?;
+    let queues = host.queues();
+    if let Some(most) = (0..queues).map(|queue| host.room(queue)).min().filter(|most| args.iodepth as usize > *most) {
+        let entries = most + 1;
+        return Err(Failure::Usage(format!(
+            "--iodepth can be {most} at most, as queues have {entries} entries (see --queue-size)"
+        )));
+    }
     let mut load = Load::new(args, &namespace, &host)?;
     let started = Instant::now();
     let end = started + Duration::from_secs(args.runtime);
     load.run(&mut host, args.iodepth as usize, end)?;
     let elapsed = started.elapsed().as_secs_f64();
     leave(host);
-    let report = Report { runtime_s: elapsed, read: load.figures(0, elapsed), write: load.figures(1, elapsed) };
+    let [read, write] = [0, 1].map(|which| load.figures(which, elapsed));
+    let report = Report { runtime_s: elapsed, queues, iodepth: args.iodepth, read, write };
     if args.json {
         let text = serde_json::to_string(&report).map_err(|error| Failure::Runtime(error.to_string()))?;
         say(&text);
     } else {
+        say(&format!("I/O queues: {queues}, depth of each: {}", args.iodepth));
         for (name, figures) in [("read", &report.read), ("write", &report.write)] {
             if let Some(figures) = figures {
                 print(name, figures);
@@ -182,7 +196,7 @@ impl Load {
             || Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| Failure::Runtime(error.to_string()));
         Ok(Self {
             pattern: args.rw,
-            mix: args.rwmixread,
+            mix: args.rwmixread.unwrap_or(50),
             nsid: namespace.nsid,
             // No more than 2^16.
             blocks: (args.bs / block) as u32,

@@ -19,6 +19,9 @@ use crate::network::{NetworkOptions, Role};
 
 pub(crate) use meter::Meter;
 
+/// What excludes --rr: whoever says one of these needs no --rr for an option that does, as clap has it.
+const NOT_RR: [&str; 6] = ["server", "iperf3", "bulk", "reverse", "bidir", "bytes"];
+
 /// Measure throughput or request latency (like iperf, or as a peer of iperf3)
 ///
 /// A client runs a test against a server: bulk throughput, or requests of which a given number is under way at a time.
@@ -59,10 +62,10 @@ pub(crate) struct PerfArgs {
     #[arg(long, value_name = "N", value_parser = parse_count, conflicts_with_all = ["server", "time"])]
     bytes: Option<u64>,
     /// Bytes of a request and of its response [default: 64]
-    #[arg(long, value_name = "N", value_parser = parse_count, requires = "rr")]
+    #[arg(long, value_name = "N", value_parser = parse_count, requires = "rr", conflicts_with_all = NOT_RR)]
     size: Option<u64>,
     /// Requests under way at a time [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536), requires = "rr")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536), requires = "rr", conflicts_with_all = NOT_RR)]
     depth: Option<u32>,
     /// Print the results on standard output as one line of JSON, and nothing else there
     #[arg(long)]

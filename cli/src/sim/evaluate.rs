@@ -76,6 +76,16 @@ impl Document {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(Failure::file("read", path, &error)),
         };
+        let wrong = |what: &str| Err(Failure::Usage(format!("--out {}: {what}", path.display())));
+        if path.extension().is_none_or(|extension| extension != "md") {
+            return wrong("the document must be named *.md, as figures and plots go beside it by the same name");
+        }
+        if path.with_extension("").is_file() {
+            return wrong("there is a file where the plots are to go");
+        }
+        if read(path).is_ok_and(|text| !text.is_empty() && !text.contains("<!-- generated: ")) {
+            return wrong("this is no document with generated sections");
+        }
         let json = path.with_extension("json");
         // Found out now, not when everything is over.
         if let Some(folder) = path.parent() {

@@ -19,10 +19,10 @@ pub(super) struct ExperimentArgs {
     #[arg(long = "at", value_name = "AXIS=VALUE", value_parser = parse_setting)]
     chosen: Vec<(String, String)>,
     /// Seed of all random numbers, instead of those of the scenario
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Run every point so many times, each with the next seed
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     repeat: Option<u64>,
     /// Put the results into this folder [default: mptcp-sim/SCENARIO]
     #[arg(long, value_name = "DIR")]
@@ -47,6 +47,9 @@ impl ExperimentArgs {
         }
         if self.seed.is_some() || self.repeat.is_some() {
             set("run.seeds", self.repeat.unwrap_or(1))?;
+        }
+        if self.expect && scenario.expect.is_empty() {
+            return Err(Failure::Usage("--expect: the scenario has no [[expect]]".to_owned()));
         }
         let mut invocation = quoted(&self.scenario.portable_name());
         for (key, value) in self.scenario.settings() {

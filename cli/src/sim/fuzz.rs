@@ -13,6 +13,9 @@ use super::sweep::Bar;
 use crate::failure::Failure;
 use crate::say_before_verdict as say;
 
+/// Seeds and their number: both together are whole numbers of TOML.
+const MOST: u64 = i64::MAX as u64 / 2;
+
 /// Run random scenarios on all cores and check every byte, every packet and every counter
 ///
 /// Topologies, impairments, middleboxes and traffic are drawn from seeds. What does not hold is told with its seed,
@@ -20,10 +23,10 @@ use crate::say_before_verdict as say;
 #[derive(Args, Debug)]
 pub(super) struct FuzzArgs {
     /// How many scenarios to run
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=MOST))]
     random_scenarios: u64,
     /// Seed of the first scenario; the others have those that follow
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=MOST))]
     seed: u64,
     /// Where to write the scenarios of failures
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -38,6 +41,9 @@ pub(super) fn run(args: &FuzzArgs) -> Result<(), Failure> {
     if args.show {
         say(fuzz::scenario(args.seed).trim_end());
         return Ok(());
+    }
+    if args.folder.exists() && !args.folder.is_dir() {
+        return Err(Failure::Usage(format!("--folder {}: this is a file", args.folder.display())));
     }
     let stop = Stop::on_interrupt()?;
     let watcher = Watcher { bar: Bar::start(args.random_scenarios), folder: &args.folder };

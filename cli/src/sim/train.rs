@@ -11,6 +11,9 @@ use crate::failure::Failure;
 use crate::network::read_weights;
 use crate::say;
 
+/// What training needs and a comparison does not.
+const TRAINING: [&str; 3] = ["out", "runs", "seed"];
+
 /// Train the scheduler 'peekaboo' in simulated networks, or show what has come of it
 ///
 /// The networks are drawn from seeds; the same arguments write the same file. Other programs load it with --weights. With --compare nothing is trained:
@@ -27,13 +30,13 @@ pub(super) struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..SEEDS))]
     seed: u64,
     /// Compare with other schedulers instead
-    #[arg(long, conflicts_with_all = ["out", "runs", "seed"])]
+    #[arg(long, conflicts_with_all = TRAINING)]
     compare: bool,
     /// Weights to compare [default: those that come with the program]
-    #[arg(long, value_name = "FILE", requires = "compare")]
+    #[arg(long, value_name = "FILE", requires = "compare", conflicts_with_all = TRAINING)]
     weights: Option<PathBuf>,
     /// Seeds of each condition of the comparison
-    #[arg(long, value_name = "N", default_value_t = 40, requires = "compare", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 40, requires = "compare", conflicts_with_all = TRAINING, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     seeds: u64,
 }
 

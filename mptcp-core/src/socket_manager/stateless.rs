@@ -41,7 +41,11 @@ impl SocketManager {
             deny_join_initial: !shared.config.allow_join_initial_addr,
             crypto: CapableFlags::HMAC_SHA256,
         };
-        let key = shared.derive_key(syn.local, syn.remote).key;
+        let KeyMaterial { key, token, .. } = shared.derive_key(syn.local, syn.remote);
+        if shared.tokens.find(token).is_some() {
+            // No other key could be derived again: regular TCP (RFC 8684 section 3.1).
+            return true;
+        }
         (MptcpOption::Capable(MpCapable::SynAck { version: wire::VERSION, flags, key })).emit(space)
     }
 

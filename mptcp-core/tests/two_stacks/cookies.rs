@@ -172,3 +172,21 @@ fn a_key_of_another_handshake_is_refused() {
     assert_eq!(world.hosts[1].stack.table_sizes().0, before.0 + 1);
     assert_eq!(world.hosts[1].flows.len(), 1);
 }
+
+/// The key of a SYN that is not remembered cannot be another one: if its token is that of a connection that has lost this subflow and waits for another, there is
+/// none.
+#[test]
+fn a_token_that_is_taken_leaves_tcp() {
+    let (mut world, attacker) = flooded(5, config());
+    let syn = options(&[MptcpOption::Capable(MpCapable::Syn { version: VERSION, flags: flags() })]);
+    let [answer] = &attacker.send(&mut world, &segment(5000, SYN, [77, 0], syn.clone()))[..] else { panic!("no answer") };
+    let capable = MpCapable::Ack { version: VERSION, flags: flags(), sender_key: OWN_KEY, receiver_key: key_of(answer) };
+    let third = segment(5000, ACK, [78, answer.seq.wrapping_add(1)], options(&[MptcpOption::Capable(capable)]));
+    attacker.send(&mut world, &third);
+    attacker.send(&mut world, &segment(5000, RST, [78, 0], Vec::new()));
+    assert_eq!(world.hosts[1].flows.len(), 1, "the connection is there");
+    let again = attacker.send(&mut world, &segment(5000, SYN, [7700, 0], syn.clone()));
+    assert!(matches!(&again[..], [answer] if is_syn(answer) && subtypes(answer).is_empty()), "{again:?}");
+    let [other] = &attacker.send(&mut world, &segment(5001, SYN, [7700, 0], syn))[..] else { panic!("no answer") };
+    assert_eq!(subtypes(other), [CAPABLE]);
+}
