@@ -123,7 +123,7 @@ pub enum Event<'a> {
         /// Everything before this data sequence number has arrived.
         data_ack: u64,
     },
-    /// A subflow entered a new state.
+    /// A subflow is in a new state, since the sample before: states are looked at when samples are taken, and when a connection ends.
     #[serde(rename = "mptcp:subflow_state")]
     SubflowState {
         /// The host whose end of the connection it is; subflows have its numbers.

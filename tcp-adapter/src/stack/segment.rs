@@ -110,7 +110,7 @@ pub struct Chunk {
 pub struct SegmentOut {
     /// Which kind.
     pub kind: SegmentKind,
-    /// Whether it carries a FIN.
+    /// Whether it carries a FIN, unless the options that are pushed leave less room for payload than `len`: then that follows with the rest.
     pub fin: bool,
     /// Offset of the first payload byte, or of the next one to send if there is no payload.
     pub offset: u64,
