@@ -30,7 +30,7 @@ struct State {
 
 /// One that the kernel is at; it has ended when this is dropped.
 #[derive(Debug)]
-pub(super) struct Sync {
+pub(super) struct UnderWay {
     syncs: Arc<Syncs>,
     number: u64,
     /// Failures before it began.
@@ -61,12 +61,12 @@ impl Syncs {
     }
 
     /// One begins.
-    pub(super) fn begin(self: &Arc<Self>) -> Sync {
+    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
         state.running.push_back(number);
-        Sync { syncs: Arc::clone(self), number, failures: state.failures }
+        UnderWay { syncs: Arc::clone(self), number, failures: state.failures }
     }
 
     /// What was lost while the one in doubt ran, and before; nothing as long as others that ran then still do.
@@ -81,7 +81,7 @@ impl Syncs {
     }
 }
 
-impl Sync {
+impl UnderWay {
     /// It was told that something is lost; whether it is the first one.
     pub(super) fn fail(self) -> bool {
         let mut state = self.syncs.state();
@@ -98,7 +98,7 @@ impl Sync {
     }
 }
 
-impl Drop for Sync {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut state = self.syncs.state();
         state.running.retain(|number| *number != self.number);

@@ -12,7 +12,7 @@ use rustix::fs::FallocateFlags;
 use uring::{Action, Buffer};
 
 use super::gate::Pass;
-use super::syncs::{Doubt, Sync};
+use super::syncs::{Doubt, UnderWay};
 use super::{Caching, Shared};
 
 /// Bytes of the longest step: longer operations take several.
@@ -38,7 +38,7 @@ pub(super) struct Task {
     /// What is read into and written from, as long as no step has it.
     pub(super) buffer: Option<Buffer>,
     /// The step under way makes something durable.
-    sync: Option<Sync>,
+    sync: Option<UnderWay>,
     /// What the kernel has said of those steps, if it is not known yet whether that is true.
     doubt: Option<Doubt>,
     /// Nobody waits for it any more: it ends as soon as it can.
