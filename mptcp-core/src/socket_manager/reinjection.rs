@@ -67,7 +67,7 @@ impl Connection {
         let carried = self.subflow(chosen.id).and_then(|subflow| subflow.sent.first_held(range.clone()));
         let free = carried.map_or(range.end, |carried| carried.start) - range.start;
         let len = chosen.room.min(MAX_MAPPING).min(usize::try_from(free).unwrap_or(MAX_MAPPING));
-        let len = len.min(self.share(&chosen, range.start, cx));
+        let len = len.min(self.share(&chosen, range.start, cx).0);
         if len == 0 {
             return 0;
         }

@@ -222,8 +222,9 @@ impl Connection {
             let mss = mss.min(share.max(1));
             let unsent = self.sender.queue.unsent();
             let position = self.sender.queue.nxt();
-            let same =
-                class.and_then(|_| self.sender.messages.class_at(position).1).map_or(u64::MAX, |end| end - position);
+            let same = class
+                .and_then(|_| self.sender.messages.class_at(position, MAX_MAPPING as u64).1)
+                .map_or(u64::MAX, |end| end - position);
             let (room, unsent) = (room.min(usize::try_from(same).unwrap_or(usize::MAX)), unsent.min(same));
             let bytes = self.sender.queue.slice(position, room);
             let bytes =
@@ -380,7 +381,7 @@ impl Connection {
     fn push_new(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) -> bool {
         let edge = self.sender.window_end;
         let in_order = self.multipath().is_none_or(|state| state.single_path);
-        let queue = &mut self.sender.queue;
+        let queue = &self.sender.queue;
         let available = queue.unsent_before(edge);
         if available == 0 || views.is_empty() {
             return false;
@@ -402,14 +403,22 @@ impl Connection {
             return false;
         }
         // Bytes may only be left out where they may also be sent on two subflows: a fallback needs them in order (RFC 8684 section 3.7).
-        let gap = if in_order { 0 } else { whole_gap(&decision, views) };
-        // Nor what is of another class, the turn of which it is not.
-        let ends = cx.shared.shares.as_ref().and_then(|_| self.sender.messages.class_at(position).1);
-        let same = |end: u64| ends.is_none_or(|ends| end <= ends);
-        let stretch = queue.unsent_after(if same(position + gap + 1) { gap } else { 0 });
-        let until = ends.map_or(stretch.end, |ends| stretch.end.min(ends));
+        let stretch = queue.unsent_after(if in_order { 0 } else { whole_gap(&decision, views) });
+        // It may be of another class than what is sent again first, or than what is left out.
+        let (share, until) = self.share(chosen, stretch.start, cx);
+        if share == 0 {
+            self.wait(self.sender.messages.at(stretch.start).class, true, cx);
+            return false;
+        }
+        let queue = &mut self.sender.queue;
+        let until = stretch.end.min(until);
         let available = until.min(edge).saturating_sub(stretch.start);
-        let len = decision.len.min(chosen.room).min(MAX_MAPPING).min(usize::try_from(available).unwrap_or(MAX_MAPPING));
+        let len = decision
+            .len
+            .min(chosen.room)
+            .min(share)
+            .min(MAX_MAPPING)
+            .min(usize::try_from(available).unwrap_or(MAX_MAPPING));
         let Some(bytes) = queue.slice(stretch.start, len) else { return false };
         // The scheduler has seen to it that there is room for a segment.
         let mut bytes = whole_segments(bytes, chosen.mss.max(1), chosen.mapping_cost, usize::MAX, available);

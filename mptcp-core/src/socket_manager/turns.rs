@@ -5,6 +5,7 @@ use std::time::Duration;
 use tcp_adapter::TcpId;
 
 use super::connection::{Connection, Protocol};
+use super::sender::MAX_MAPPING;
 use super::shared::Cx;
 use crate::scheduler::{SubflowView, TrafficClass};
 
@@ -56,15 +57,15 @@ impl Connection {
         shares.allowance(class, info.interface, (self.at_hand(), info.mss), cx.now)
     }
 
-    /// Bytes from `start` on that their class may hand to this subflow now; what follows them may be of another one, with other limits.
-    pub(crate) fn share(&self, view: &SubflowView, start: u64, cx: &Cx<'_>) -> usize {
+    /// Bytes from `start` on that their class may hand to this subflow now, and where others may begin, of another class with other limits.
+    pub(crate) fn share(&self, view: &SubflowView, start: u64, cx: &Cx<'_>) -> (usize, u64) {
         if cx.shared.shares.is_none() {
-            return usize::MAX;
+            return (usize::MAX, u64::MAX);
         }
-        let Some(subflow) = self.subflow(view.id) else { return 0 };
-        let (class, until) = self.sender.messages.class_at(start);
-        let same = until.map_or(usize::MAX, |until| usize::try_from(until - start).unwrap_or(usize::MAX));
-        same.min(self.allowance(subflow.tcp, Some(class), cx))
+        let (class, until) = self.sender.messages.class_at(start, MAX_MAPPING as u64);
+        let until = until.unwrap_or(u64::MAX);
+        let allowed = self.subflow(view.id).map_or(0, |subflow| self.allowance(subflow.tcp, Some(class), cx));
+        (allowed.min(usize::try_from(until - start).unwrap_or(usize::MAX)), until)
     }
 
     /// Counts what was handed to a subflow.
@@ -93,7 +94,8 @@ impl Connection {
         }
     }
 
-    fn wait(&mut self, class: TrafficClass, had_turn: bool, cx: &mut Cx<'_>) {
+    /// Waits until the class may send again.
+    pub(crate) fn wait(&mut self, class: TrafficClass, had_turn: bool, cx: &mut Cx<'_>) {
         let Some(shares) = &mut cx.shared.shares else { return };
         if !std::mem::replace(&mut self.waits_for_turn, true) {
             shares.wait(class, self.id.index, had_turn, cx.now);

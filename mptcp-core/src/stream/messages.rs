@@ -73,15 +73,15 @@ impl Messages {
         }
     }
 
-    /// The class of the byte at `position`, and where bytes of another one begin, if there are any. O(log n), and as many steps as there are messages of that
-    /// class in a row.
-    pub fn class_at(&self, position: u64) -> (TrafficClass, Option<u64>) {
+    /// The class of the byte at `position`, and a place up to which there are no others: `enough` bytes away at least, or where another one begins. `None` if
+    /// there are no others at all. O(log n), and as many steps as there are messages within these bytes.
+    pub fn class_at(&self, position: u64, enough: u64) -> (TrafficClass, Option<u64>) {
         let index = self.ended.partition_point(|message| message.end <= position);
         let mut rest = self.ended.iter().skip(index);
         let Some(first) = rest.next() else { return (self.open.0, None) };
         let mut end = first.end;
         for message in rest {
-            if message.class != first.class {
+            if message.class != first.class || end - position >= enough {
                 return (first.class, Some(end));
             }
             end = message.end;
@@ -129,7 +129,7 @@ mod tests {
     fn classes_end_where_others_begin() {
         use TrafficClass::{Background, Bulk};
         let mut messages = Messages::default();
-        assert_eq!(messages.class_at(5), (Bulk, None));
+        assert_eq!(messages.class_at(5, 1000), (Bulk, None));
         for (begin, end, class) in [(0, 10, Bulk), (10, 20, Bulk), (20, 30, Background), (40, 50, Background)] {
             messages.begin(begin, class, None);
             messages.end_at(end);
@@ -143,8 +143,9 @@ mod tests {
             (49, Background, Some(50)),
             (50, Bulk, None),
         ] {
-            assert_eq!(messages.class_at(position), (class, until), "{position}");
+            assert_eq!(messages.class_at(position, 1000), (class, until), "{position}");
         }
+        assert_eq!(messages.class_at(2, 8), (Bulk, Some(10)), "that is enough");
     }
 
     #[test]

@@ -127,9 +127,8 @@ impl FileRing {
             inner.begin();
             inner.ring.submit()?;
             // What is in the page cache has ended by now.
-            let any = inner.reap();
-            inner.settle();
-            if !any {
+            // What had waited for others makes room, too.
+            if !(inner.reap() | inner.settle()) {
                 return Ok(());
             }
         }
@@ -159,8 +158,9 @@ impl Inner {
         any
     }
 
-    /// Ends what had to wait for others, on whatever thread, if these have ended.
-    fn settle(&mut self) {
+    /// Ends what had to wait for others, on whatever thread, if these have ended; whether there was any.
+    fn settle(&mut self) -> bool {
+        let before = self.unsure.len();
         for place in (0..self.unsure.len()).rev() {
             let (file, id) = self.unsure[place];
             let verdict = self.tasks[id as usize].as_ref().and_then(Task::verdict);
@@ -169,6 +169,7 @@ impl Inner {
                 self.end(file, id, result);
             }
         }
+        self.unsure.len() < before
     }
 
     /// Has what waits begin, as much as there is room for.

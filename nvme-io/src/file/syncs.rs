@@ -93,7 +93,9 @@ impl UnderWay {
     pub(super) fn succeed(self, before: Option<Doubt>) -> Doubt {
         let mut state = self.syncs.state();
         let until = state.next;
-        state.awaited = until;
+        if state.running.len() > 1 {
+            state.awaited = until;
+        }
         Doubt { until, failures: before.map_or(self.failures, |before| before.failures) }
     }
 }

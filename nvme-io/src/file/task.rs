@@ -172,9 +172,14 @@ impl Task {
         if let Action::Read { buffer, .. } | Action::Write { buffer, .. } = action {
             self.buffer = Some(buffer);
         }
-        match outcome {
-            Outcome::Ended(Ok(())) => self.verdict().map_or(Outcome::Waits, Outcome::Ended),
-            other => other,
+        let Outcome::Ended(Ok(())) = outcome else { return outcome };
+        match self.verdict() {
+            Some(result) => Outcome::Ended(result),
+            None => {
+                // It needs no memory to wait, and others may.
+                self.buffer = None;
+                Outcome::Waits
+            }
         }
     }
 

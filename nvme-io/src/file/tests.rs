@@ -320,6 +320,27 @@ fn of_flushes_beside_each_other_none_is_believed_alone() {
     }
 }
 
+/// A durable write waits for what another thread has under way. What comes after it needs its memory, and begins nevertheless.
+#[test]
+fn who_waits_for_others_to_sync_keeps_no_memory() {
+    let disk = Disk::new("unsure", 1 << 20, false);
+    let ring = file_ring(8, 1);
+    let mut opened = Opened { backend: ring.open(&disk.store), ring: Some(ring.clone()) };
+    let write =
+        |force_unit_access| Operation::Write { offset: 0, data: payload(&pattern(1 << 20, 1)), force_unit_access };
+    let other = disk.store.shared.syncs.begin();
+    opened.backend.submit(Token { slot: 1, ..TOKEN }, write(true));
+    opened.backend.submit(Token { slot: 2, ..TOKEN }, write(false));
+    let first = opened.wait();
+    assert_eq!((first.token.slot, first.result), (2, Ok(())));
+    assert!(opened.backend.poll().is_none() && ring.pending() == 1);
+    drop(other);
+    // One turn is enough: nobody wakes the thread again.
+    ring.turn().unwrap();
+    let second = opened.backend.poll().expect("settled");
+    assert_eq!((second.token.slot, second.result), (1, Ok(())));
+}
+
 /// Of many threads that flush at the same time, none waits for ever.
 #[test]
 fn flushes_beside_each_other_end() {

@@ -31,7 +31,7 @@ pub(super) enum Grace {
 impl Grace {
     pub(super) fn of(scenario: &Scenario, traffic: &Traffic) -> Self {
         let meddlers = meddlers(scenario, traffic);
-        let worst = meddlers.map(|middlebox| of_middlebox(scenario, traffic, middlebox)).max().unwrap_or(Self::Nothing);
+        let worst = meddlers.map(|middlebox| of_middlebox(scenario, traffic, middlebox)).fold(Self::Nothing, Self::or);
         // Who sends without regard to losses may fill a queue so that nothing that is missing ever comes through, for
         // others as well (RFC 5681).
         if scenario.hosts.iter().any(|host| host.congestion == Congestion::None) {
@@ -46,7 +46,15 @@ impl Grace {
         } else if alone {
             worst.max(Self::Break)
         } else {
-            worst.max(Self::IfPlain)
+            worst.or(Self::IfPlain)
+        }
+    }
+
+    /// What forgives whatever one of both does.
+    fn or(self, other: Self) -> Self {
+        match (self.min(other), self.max(other)) {
+            (Self::IfAlone, Self::IfPlain) => Self::IfAloneOrPlain,
+            (_, more) => more,
         }
     }
 

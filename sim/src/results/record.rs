@@ -225,6 +225,14 @@ impl Report {
     }
 }
 
+impl SubflowSample {
+    /// That of a subflow which is gone: what it has done counts, and it holds nothing.
+    pub(crate) fn without_gauges(self) -> Self {
+        let Self { delivered, losses, retransmissions, reinjected, .. } = self;
+        Self { delivered, losses, retransmissions, reinjected, ..Self::default() }
+    }
+}
+
 impl RunRecord {
     /// The kinds of connections, sorted.
     pub fn kinds(&self) -> BTreeSet<&str> {

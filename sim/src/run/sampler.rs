@@ -280,8 +280,12 @@ impl LaneSeries {
         }
         self.samples.push(self.last);
         for subflow in self.subflows.iter_mut().filter(|subflow| !subflow.is_told_gone) {
+            // What was there only between two samples is shown once as it was.
+            subflow.is_told_gone = !subflow.is_there && !subflow.samples.values.is_empty();
+            if subflow.is_told_gone {
+                subflow.last = subflow.last.without_gauges();
+            }
             subflow.samples.push(subflow.last);
-            subflow.is_told_gone = !subflow.is_there;
         }
     }
 
@@ -334,10 +338,8 @@ impl SubflowSeries {
         }
     }
 
-    /// It is not there any more: what it has done counts, and it holds nothing.
+    /// It is not there any more.
     fn leave(&mut self, now: Instant, of: [&str; 2], observer: &mut Observer) {
-        let SubflowSample { delivered, losses, retransmissions, reinjected, .. } = self.last;
-        self.last = SubflowSample { delivered, losses, retransmissions, reinjected, ..SubflowSample::default() };
         if observer.logs() {
             self.tell_state(now, of, "closed".to_owned(), observer);
         }

@@ -86,7 +86,8 @@ impl Pacer {
             return;
         }
         let debt = self.empty.nanos_since(now);
-        if debt > 0 && rate > self.rate {
+        // Not where there is a limit that must be kept, while the rate goes down and up.
+        if debt > 0 && rate > self.rate && !limited {
             let scaled = u128::from(debt) * u128::from(self.rate) / u128::from(rate);
             self.empty = Instant::from_nanos(now.as_nanos().saturating_add(u64::try_from(scaled).unwrap_or(u64::MAX)));
         }
