@@ -28,6 +28,10 @@ impl Connection {
             self.sender.reinject.taken(range.start..end);
             return true;
         }
+        if self.multipath().is_some_and(|state| state.single_path) {
+            // The only path that there has been holds it no more: TCP has delivered it. If the peer has fallen back since, unheard, it would take it for new data.
+            return false;
+        }
         let lost = self.subflows.iter().all(|subflow| !subflow.sent.holds(range.start..range.start + 1));
         let others = match lost && self.sender.timeouts > 0 {
             // Whoever has carried it claims to have delivered it: the next one in turn may really do so.

@@ -315,7 +315,7 @@ impl SubflowSeries {
             self.last.losses = tcp.losses;
             self.last.retransmissions = tcp.retransmissions;
         }
-        (self.is_there, self.is_told_gone) = (true, false);
+        self.is_there = true;
         self.last.reinjected = info.bytes_reinjected;
         self.last.delivered = peer.map_or(self.last.delivered, |peer| peer.bytes_received);
         let receiving = peer.and_then(|peer| peer.tcp.as_ref());
