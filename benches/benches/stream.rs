@@ -75,7 +75,7 @@ fn send(total: u64, write: usize) {
             queue.push(pattern(queue.end(), write.min(left)));
         }
         while queue.nxt() < queue.end().min(queue.una() + IN_FLIGHT) {
-            let Some(bytes) = queue.slice(queue.nxt(), 10 * SEGMENT) else { break };
+            let Some(bytes) = queue.gather(queue.nxt(), 10 * SEGMENT) else { break };
             queue.mark_sent(queue.nxt()..queue.nxt() + bytes.len() as u64);
         }
         queue.ack(queue.nxt().min(queue.una() + 2 * SEGMENT as u64));

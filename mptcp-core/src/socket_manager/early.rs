@@ -36,7 +36,7 @@ impl Connection {
             return;
         }
         let Some(first) = self.subflows.first() else { return };
-        let data = self.sender.queue.slice(0, MAX_OFFER).unwrap_or_default();
+        let data = self.sender.queue.gather(0, MAX_OFFER).unwrap_or_default().joined();
         match cx.tcp.fast_open(first.tcp, &data) {
             Some(taken) => self.early.offered = taken > 0,
             None => self.early.wanted = false,

@@ -75,27 +75,27 @@ impl Connection {
         if len == 0 {
             return 0;
         }
-        let Some(bytes) = self.sender.queue.slice(range.start, len) else { return 0 };
-        let sent = bytes.len();
+        let Some(bytes) = self.sender.queue.gather(range.start, len) else { return 0 };
         let from = self.subflows.iter().find(|subflow| subflow.sent.holds(range.start..range.start + 1));
         let from = from.map(|subflow| subflow.id);
         let Some((dsn, len)) = self.map(&chosen, range.start, bytes, cx) else { return 0 };
         let (conn, to) = (self.id, chosen.id);
         cx.shared.observations.note(|| Observation::Reinjected { conn, from, to, dsn, len });
-        let taken = range.start..range.start + sent as u64;
+        let sent = u64::from(len);
+        let taken = range.start..range.start + sent;
         self.sender.reinject.taken(taken.clone());
         self.scheduler.on_sent(&Sent { now: cx.now, subflow: to, range: taken, again: true });
-        self.sender.bytes_reinjected += sent as u64;
+        self.sender.bytes_reinjected += sent;
         if let Some(multipath) = self.multipath_mut() {
             // Data that was sent twice is no longer contiguous on one subflow (RFC 8684 section 3.7).
             multipath.single_path = false;
         }
         if let Some(subflow) = self.subflow_mut(chosen.id) {
-            subflow.bytes_reinjected += sent as u64;
+            subflow.bytes_reinjected += sent;
         }
         cx.shared.mib.bump(Counter::MPTCPRetrans);
         shrink(views, chosen.id, sent);
-        sent as u64
+        sent
     }
 
     /// Whether [`unblock_window`](Self::unblock_window) may find something to do when the window, or the send buffer, has no room: some subflow is

@@ -17,7 +17,7 @@ use crate::mib::Counter;
 use crate::observe::Observation;
 use crate::scheduler::{DataView, Decision, Message, Sent, SubflowView, TrafficClass};
 use crate::seq::{DataSeq, SubflowSeq};
-use crate::stream::{Messages, ReinjectQueue, SendQueue, SentMapping};
+use crate::stream::{Gathered, Messages, ReinjectQueue, SendQueue, SentMapping};
 use crate::wire::room::{self, Width};
 use crate::wire::{ChecksumAccumulator, dss_checksum};
 
@@ -138,18 +138,15 @@ impl Sender {
     }
 }
 
-/// What of `bytes` goes to TCP, where there is room for `room` and `available` are at hand: whole segments, unless the data
+/// How many of `len` bytes go to TCP, where there is room for `room` and `available` are at hand: whole segments, unless the data
 /// or a large write of the application ends. Bytes of two calls into TCP never share a segment, so whatever else ended
 /// in a short one would leave all segments after it cut in two. Nothing, if room for a whole segment must be waited for.
 ///
 /// The first segment carries `cost` bytes less than the others.
-fn whole_segments(mut bytes: Bytes, mss: usize, cost: usize, room: usize, available: u64) -> Bytes {
-    let carried = bytes.len() + cost;
-    let ends = bytes.len() as u64 >= available || (carried < mss && bytes.len() < room);
-    if !ends {
-        bytes.truncate(bytes.len().saturating_sub(carried % mss));
-    }
-    bytes
+fn whole_segments(len: usize, mss: usize, cost: usize, room: usize, available: u64) -> usize {
+    let carried = len + cost;
+    let ends = len as u64 >= available || (carried < mss && len < room);
+    if ends { len } else { len.saturating_sub(carried % mss) }
 }
 
 impl Connection {
@@ -226,11 +223,9 @@ impl Connection {
                 .and_then(|_| self.sender.messages.class_at(position, MAX_MAPPING as u64).1)
                 .map_or(u64::MAX, |end| end - position);
             let (room, unsent) = (room.min(usize::try_from(same).unwrap_or(usize::MAX)), unsent.min(same));
-            let bytes = self.sender.queue.slice(position, room);
-            let bytes =
-                bytes.map(|bytes| whole_segments(bytes, mss, 0, room, unsent)).filter(|bytes| !bytes.is_empty());
-            let Some(bytes) = bytes else { break };
-            if !self.give(index, position, bytes, None, false, cx) {
+            let Some(mut bytes) = self.sender.queue.gather(position, room) else { break };
+            bytes.truncate(whole_segments(bytes.len(), mss, 0, room, unsent));
+            if bytes.is_empty() || self.give(index, position, bytes, false, cx).is_none() {
                 break;
             }
         }
@@ -419,63 +414,61 @@ impl Connection {
             .min(share)
             .min(MAX_MAPPING)
             .min(usize::try_from(available).unwrap_or(MAX_MAPPING));
-        let Some(bytes) = queue.slice(stretch.start, len) else { return false };
+        let Some(mut bytes) = queue.gather(stretch.start, len) else { return false };
         // The scheduler has seen to it that there is room for a segment.
-        let mut bytes = whole_segments(bytes, chosen.mss.max(1), chosen.mapping_cost, usize::MAX, available);
-        if bytes.len() as u64 == available && available < until - stretch.start {
-            let over = scrap(bytes.len(), chosen);
-            bytes.truncate(bytes.len() - over);
+        let mut len = whole_segments(bytes.len(), chosen.mss.max(1), chosen.mapping_cost, usize::MAX, available);
+        if len as u64 == available && available < until - stretch.start {
+            len -= scrap(len, chosen);
         }
-        let sent = bytes.len();
+        bytes.truncate(len);
         let id = chosen.id;
-        if self.map(chosen, stretch.start, bytes, cx).is_none() {
-            return false;
-        }
-        let range = stretch.start..stretch.start + sent as u64;
+        let Some((_, sent)) = self.map(chosen, stretch.start, bytes, cx) else { return false };
+        let sent = u64::from(sent);
+        let range = stretch.start..stretch.start + sent;
         self.scheduler.on_sent(&Sent { now: cx.now, subflow: id, range, again: false });
         shrink(views, id, sent);
         true
     }
 
     /// Maps bytes to the subflow that the scheduler chose and gives them to its TCP. Tells where in the data they begin, and
-    /// their number; `None` if TCP does not take them.
+    /// how many of them it has taken; `None` if none.
     pub(crate) fn map(
         &mut self,
         view: &SubflowView,
         position: u64,
-        bytes: Bytes,
+        bytes: Gathered,
         cx: &mut Cx<'_>,
     ) -> Option<(DataSeq, u32)> {
         let (id, once) = (view.id, view.mapping_cost > 0);
-        let state = self.multipath()?;
-        let (idsn, checksum) = (state.local.idsn, state.checksum);
+        let idsn = self.multipath()?.local.idsn;
         let index = self.subflow_index(id)?;
-        let offset = self.subflows[index].next_offset;
-        let sum = checksum.then(|| mapping_checksum(idsn, position, offset, &bytes));
-        let len = u32::try_from(bytes.len()).ok()?;
         let conn = self.id;
-        self.give(index, position, bytes, sum, once, cx).then(|| {
+        self.give(index, position, bytes, once, cx).map(|len| {
             let dsn = DataSeq::at(idsn, position);
             cx.shared.observations.note(|| Observation::Scheduled { conn, subflow: id, dsn, len });
             (dsn, len)
         })
     }
 
-    fn give(
-        &mut self,
-        index: usize,
-        position: u64,
-        bytes: Bytes,
-        checksum: Option<u16>,
-        once: bool,
-        cx: &mut Cx<'_>,
-    ) -> bool {
+    /// Gives bytes to a subflow's TCP, as one mapping. Returns how many of them it has taken; `None` if none.
+    fn give(&mut self, index: usize, position: u64, bytes: Gathered, once: bool, cx: &mut Cx<'_>) -> Option<u32> {
+        let summed = self.multipath().filter(|state| state.checksum).map(|state| (state.local.idsn, bytes.clone()));
+        let Gathered { first, second } = bytes;
+        let mut taken = first.len();
         let subflow = &mut self.subflows[index];
-        let Ok(len) = u32::try_from(bytes.len()) else { return false };
-        if let Err(error) = cx.tcp.send(cx.now, subflow.tcp, bytes, position) {
+        if let Err(error) = cx.tcp.send(cx.now, subflow.tcp, first, position) {
             tracing::debug!(conn = %self.id, subflow = %subflow.id, %error, "subflow takes no data");
-            return false;
+            return None;
         }
+        if !second.is_empty() {
+            let len = second.len();
+            taken += cx.tcp.append(cx.now, subflow.tcp, second).map_or(0, |()| len);
+        }
+        let len = u32::try_from(taken).ok()?;
+        let checksum = summed.map(|(idsn, mut bytes)| {
+            bytes.truncate(taken);
+            mapping_checksum(idsn, position, subflow.next_offset, &bytes)
+        });
         self.charge(index, position, u64::from(len), cx);
         let subflow = &mut self.subflows[index];
         subflow.sent.push(SentMapping { offset: subflow.next_offset, pos: position, len, checksum, once });
@@ -485,7 +478,7 @@ impl Connection {
         self.expect_answers(index, cx);
         self.sender.queue.mark_sent(position..position + u64::from(len));
         tracing::trace!(conn = %self.id, subflow = %self.subflows[index].id, position, len, "mapped");
-        true
+        Some(len)
     }
 
     fn arm_window_probe_if_shut(&mut self, now: Instant) {
@@ -572,16 +565,17 @@ fn overrule(views: &[SubflowView]) -> Option<Decision> {
 }
 
 /// Takes what was given to a subflow off its room, so that one look at TCP serves many decisions.
-pub(crate) fn shrink(views: &mut [SubflowView], id: SubflowId, sent: usize) {
+pub(crate) fn shrink(views: &mut [SubflowView], id: SubflowId, sent: u64) {
     if let Some(view) = views.iter_mut().find(|view| view.id == id) {
-        view.room = view.room.saturating_sub(sent);
-        view.queued += sent as u64;
+        view.room = view.room.saturating_sub(usize::try_from(sent).unwrap_or(usize::MAX));
+        view.queued += sent;
     }
 }
 
-fn mapping_checksum(idsn: Idsn, position: u64, offset: u64, bytes: &Bytes) -> u16 {
+fn mapping_checksum(idsn: Idsn, position: u64, offset: u64, bytes: &Gathered) -> u16 {
     let mut sum = ChecksumAccumulator::new();
-    sum.add(bytes);
+    sum.add(&bytes.first);
+    sum.add(&bytes.second);
     let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     dss_checksum(DataSeq::at(idsn, position).0, SubflowSeq::from_offset(offset).0, len, sum.sum())
 }
@@ -592,8 +586,7 @@ mod tests {
 
     #[test]
     fn only_the_end_of_what_was_written_makes_a_short_segment() {
-        let cut =
-            |mss, cost, room, available| whole_segments(Bytes::from(vec![0; 4096]), mss, cost, room, available).len();
+        let cut = |mss, cost, room, available| whole_segments(4096, mss, cost, room, available);
         let whole = |mss, room, available| cut(mss, 0, room, available);
         assert_eq!(whole(1432, 9000, 4097), 2864);
         assert_eq!(whole(1432, 9000, 4096), 4096);

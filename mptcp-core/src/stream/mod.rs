@@ -32,6 +32,6 @@ pub use messages::Messages;
 pub use reader::{MappedReader, Piece};
 pub use reassembly::{Inserted, Reassembly};
 pub use reinject::ReinjectQueue;
-pub use send_queue::SendQueue;
+pub use send_queue::{Gathered, SendQueue};
 pub use sent_map::{SentMap, SentMapping};
 pub use window::ReceiveWindow;

@@ -10,9 +10,6 @@ use tcp_adapter::{IdleQueue, RangeSet};
 /// Whatever is given to a subflow by itself costs both ends about as much as copying this many bytes.
 const WHOLE_ENOUGH: usize = 16 << 10;
 
-/// What is too short is filled up to so many bytes from one that is long enough. Three segments of an Ethernet path.
-const FILLED_UP: usize = 4096;
-
 /// The send side of a connection: written bytes as shared slices, by position.
 ///
 /// Positions run `una <= nxt <= end`. Bytes before [`una`](Self::una) were DATA_ACKed and are
@@ -108,15 +105,19 @@ impl SendQueue {
         self.una == self.end
     }
 
-    /// At least 1 and at most `max` bytes from position `from` on.
+    /// At least 1 and at most `max` bytes from position `from` on, in two slices at most: where a written one ends, the next one goes on.
     ///
-    /// `None` if `from` is not within `una..end`, or if `max` is 0. Bytes that lie in one written
-    /// slice are shared, not copied. Where that slice ends early, having neither 16 KiB
-    /// nor three quarters of `max` left, it is copied together with what follows: small
-    /// slices up to `max`, so that many of them fill a segment, or what a device cuts into segments, but of a slice
-    /// that is itself large only what brings the result to 4096 bytes; the rest of the
-    /// large one can then be shared.
-    pub fn slice(&mut self, from: u64, max: usize) -> Option<Bytes> {
+    /// `None` if `from` is not within `una..end`, or if `max` is 0. Bytes are shared with what was written, not copied, unless a slice
+    /// has neither 16 KiB nor three quarters of what is wanted left: such small ones are copied together, so that many of them fill a
+    /// segment, or what a device cuts into segments.
+    pub fn gather(&mut self, from: u64, max: usize) -> Option<Gathered> {
+        let first = self.slice(from, max)?;
+        let second = self.slice(from + first.len() as u64, max - first.len()).unwrap_or_default();
+        Some(Gathered { first, second })
+    }
+
+    /// The same in one slice, which may end earlier.
+    fn slice(&mut self, from: u64, max: usize) -> Option<Bytes> {
         if from < self.una || from >= self.end || max == 0 {
             return None;
         }
@@ -190,24 +191,20 @@ impl SendQueue {
         self.end -= count;
     }
 
-    /// Copies from `skip` bytes into slice `index` on, as [`slice`](Self::slice) describes.
+    /// Copies together what is small, from `skip` bytes into slice `index` on, up to `max` bytes.
     fn coalesce(&mut self, index: usize, skip: usize, max: usize) -> Bytes {
         let Self { slices, joined, .. } = self;
         let from_skip = slices.range(index..).enumerate().map(|(nth, slice)| match nth {
             0 => &slice.bytes[skip..],
             _ => &slice.bytes[..],
         });
-        let target = from_skip.clone().try_fold(0, |total: usize, part| {
-            let sum = total + part.len();
-            if part.len() >= WHOLE_ENOUGH {
-                Err(sum.min(total.max(FILLED_UP)))
-            } else if sum >= max {
-                Err(sum)
-            } else {
-                Ok(sum)
+        let mut target = 0;
+        for part in from_skip.clone().take_while(|part| part.len() < WHOLE_ENOUGH) {
+            target += part.len();
+            if target >= max {
+                break;
             }
-        });
-        let (Ok(target) | Err(target)) = target;
+        }
         let target = target.min(max);
         // Nothing may come to it.
         let first = slices.get(index).map(|slice| &slice.bytes).filter(|first| target <= first.len() - skip);
@@ -224,6 +221,38 @@ impl SendQueue {
             joined.extend_from_slice(&part[..part.len().min(room)]);
         }
         joined.split().freeze()
+    }
+}
+
+/// Bytes that follow each other in the stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gathered {
+    /// The beginning of them.
+    pub first: Bytes,
+    /// The others, if they are elsewhere in memory.
+    pub second: Bytes,
+}
+
+impl Gathered {
+    /// Their number.
+    pub fn len(&self) -> usize {
+        self.first.len() + self.second.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// Leaves the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.second.truncate(len.saturating_sub(self.first.len()));
+        self.first.truncate(len);
+    }
+
+    /// All of them in one slice, which is a copy if they are in two.
+    pub fn joined(self) -> Bytes {
+        if self.second.is_empty() { self.first } else { [self.first, self.second].concat().into() }
     }
 }
 
@@ -267,9 +296,9 @@ mod tests {
             queue.skip(count);
             let rest = &b"abcdefghijkl"[count as usize..];
             assert_eq!((queue.una(), queue.nxt(), queue.end(), queue.len()), (0, 0, rest.len() as u64, rest.len()));
-            assert_eq!(queue.slice(0, 100).unwrap_or_default(), rest);
+            assert_eq!(queue.gather(0, 100).unwrap_or_default().joined(), rest);
             queue.push(Bytes::from_static(b"m"));
-            assert_eq!(queue.slice(queue.end() - 1, 5).unwrap(), &b"m"[..]);
+            assert_eq!(queue.gather(queue.end() - 1, 5).unwrap().joined(), &b"m"[..]);
         }
     }
 
@@ -308,7 +337,7 @@ mod tests {
         let run = given[start..].iter().take_while(|given| !**given).count();
         assert_eq!(stretch, start as u64..(start + run) as u64);
         let max = usize::from(max).min(run);
-        if let Some(bytes) = queue.slice(stretch.start, max) {
+        if let Some(bytes) = queue.gather(stretch.start, max).map(Gathered::joined) {
             assert_eq!(bytes, model[start..][..bytes.len()]);
             given[start..][..bytes.len()].fill(true);
             queue.mark_sent(stretch.start..stretch.start + bytes.len() as u64);
@@ -335,7 +364,12 @@ mod tests {
 
     fn assert_slice(queue: &mut SendQueue, model: &[u8], from: u64, max: usize) {
         let inside = (queue.una()..queue.end()).contains(&from) && max > 0;
-        let Some(bytes) = queue.slice(from, max) else { return assert!(!inside) };
+        let Some(bytes) = queue.gather(from, max) else { return assert!(!inside) };
+        assert!(!bytes.first.is_empty());
+        let mut less = bytes.clone();
+        less.truncate(max / 2);
+        let bytes = bytes.joined();
+        assert_eq!(less.joined(), bytes[..bytes.len().min(max / 2)]);
         assert!(inside && !bytes.is_empty() && bytes.len() <= max);
         assert_eq!(bytes, model[from as usize..][..bytes.len()]);
     }
@@ -347,11 +381,12 @@ mod tests {
         queue.push(large.clone());
         let next = pattern(100_000, 100_000);
         queue.push(next.clone());
-        assert_eq!(queue.slice(100_000, 1_448).unwrap().as_ptr(), next.as_ptr());
-        let shared = queue.slice(10_000, 1_448).unwrap();
-        assert_eq!(shared.as_ptr(), large[10_000..].as_ptr());
-        let rest = queue.slice(95_000, 65_536).unwrap();
-        assert_eq!((rest.as_ptr(), rest.len()), (large[95_000..].as_ptr(), 5_000));
+        assert_eq!(queue.gather(100_000, 1_448).unwrap().first.as_ptr(), next.as_ptr());
+        let shared = queue.gather(10_000, 1_448).unwrap();
+        assert_eq!(shared.first.as_ptr(), large[10_000..].as_ptr());
+        let rest = queue.gather(95_000, 65_536).unwrap();
+        assert_eq!((rest.first.as_ptr(), rest.first.len()), (large[95_000..].as_ptr(), 5_000));
+        assert_eq!((rest.second.as_ptr(), rest.second.len()), (next.as_ptr(), 60_536));
     }
 
     #[test]
@@ -360,22 +395,22 @@ mod tests {
         for nth in 0..1_000 {
             queue.push(pattern(nth * 10, 10));
         }
-        assert_eq!(queue.slice(5, 1_448).unwrap(), pattern(5, 1_448));
-        assert_eq!(queue.slice(0, 65_536).unwrap(), pattern(0, 10_000));
-        assert_eq!(queue.slice(9_995, 65_536).unwrap(), pattern(9_995, 5));
+        assert_eq!(queue.gather(5, 1_448).unwrap().joined(), pattern(5, 1_448));
+        assert_eq!(queue.gather(0, 65_536).unwrap().joined(), pattern(0, 10_000));
+        assert_eq!(queue.gather(9_995, 65_536).unwrap().joined(), pattern(9_995, 5));
     }
 
     #[test]
-    fn a_header_before_a_large_payload_costs_a_bounded_copy() {
+    fn a_header_before_a_large_payload_costs_no_copy() {
         let mut queue = SendQueue::new();
-        let payload = pattern(72, 65_536);
-        queue.push(pattern(0, 72));
+        let (header, payload) = (pattern(0, 72), pattern(72, 65_536));
+        queue.push(header.clone());
         queue.push(payload.clone());
-        let first = queue.slice(0, 65_536).unwrap();
-        assert_eq!(first, pattern(0, 4_096));
-        let second = queue.slice(4_096, 65_536).unwrap();
-        assert_eq!(second.as_ptr(), payload[4_024..].as_ptr());
-        assert_eq!(second.len(), 65_536 - 4_024);
+        let both = queue.gather(0, 65_536).unwrap();
+        assert_eq!((both.first.as_ptr(), both.first.len()), (header.as_ptr(), 72));
+        assert_eq!((both.second.as_ptr(), both.second.len()), (payload.as_ptr(), 65_536 - 72));
+        let rest = queue.gather(65_536, 65_536).unwrap();
+        assert_eq!((rest.len(), rest.joined().as_ptr()), (72, payload[65_464..].as_ptr()));
     }
 
     #[test]
@@ -385,9 +420,9 @@ mod tests {
             queue.push(pattern(queue.end(), 24));
             queue.push(pattern(queue.end(), 4096));
         }
-        let first = queue.slice(0, 65_534).unwrap();
-        assert_eq!(first, pattern(0, 65_534));
-        assert_eq!(queue.slice(65_534, 65_534).unwrap(), pattern(65_534, 20 * 4_120 - 65_534));
+        let first = queue.gather(0, 65_534).unwrap();
+        assert_eq!(first.joined(), pattern(0, 65_534));
+        assert_eq!(queue.gather(65_534, 65_534).unwrap().joined(), pattern(65_534, 20 * 4_120 - 65_534));
     }
 
     #[test]
@@ -397,7 +432,7 @@ mod tests {
         for _ in 0..100 {
             queue.push(pattern(queue.end(), 24));
             queue.push(pattern(queue.end(), 4096));
-            let sent = queue.slice(queue.nxt(), 65_534).unwrap();
+            let sent = queue.gather(queue.nxt(), 65_534).unwrap().joined();
             places.insert(sent.as_ptr());
             queue.mark_sent(queue.nxt()..queue.end());
             queue.ack(queue.end());
@@ -416,7 +451,7 @@ mod tests {
         assert_eq!(queue.ack(1_100), 0, "an old acknowledgement");
         assert_eq!(queue.ack(5_000), 300);
         assert_eq!((queue.una(), queue.nxt(), queue.len()), (1_500, 1_500, 500));
-        assert_eq!(queue.slice(1_499, 10), None);
+        assert_eq!(queue.gather(1_499, 10), None);
         queue.mark_sent(0..1_000);
         assert_eq!(queue.nxt(), 1_500, "never goes back");
     }

@@ -68,6 +68,7 @@ macro_rules! tcp_conformance_tests {
             options::chunks_stay_apart_when_segments_are_lost,
             options::largest_options_fit_the_mtu,
             options::segments_fit_the_smaller_mss,
+            options::slices_of_a_chunk_share_segments,
             options::syn_leaves_room,
             reset::abort_carries_options,
             reset::stale_answer_to_a_syn_is_reset,

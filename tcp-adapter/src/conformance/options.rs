@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::Factory;
 use super::hook::{MAPPING, mapped, mapping};
 use super::packet::{ACK, FIN, Packet, SYN};
 use super::wire::{Link, MTU, Pump, Wire, assert_pattern};
-use crate::{Chunk, SegmentKind};
+use crate::{Chunk, SegmentKind, SendError};
 
 /// What one hook pushes, the other is shown: in SYN, SYN/ACK, ACK, data and FIN.
 pub fn arrive_as_pushed(factory: Factory) {
@@ -133,9 +135,9 @@ pub fn segments_fit_the_smaller_mss(factory: Factory) {
 }
 
 /// Under loss, however the stream is cut again, a byte is always sent with the same chunk, and no segment has
-/// bytes of two.
+/// bytes of two. So it is when chunks are given in several slices.
 pub fn chunks_stay_apart_when_segments_are_lost(factory: Factory) {
-    for seed in 0..8 {
+    for (seed, slices) in (0..8).zip([1, 2, 7].into_iter().cycle()) {
         let mut wire = Wire::new(factory, 200 + seed);
         wire.listen();
         wire.ends[0].hook.on_transmit = Box::new(|_, segment, options| {
@@ -149,7 +151,7 @@ pub fn chunks_stay_apart_when_segments_are_lost(factory: Factory) {
         wire.set_links(Link { loss: 40, reorder: 30, duplicate: 10, ..Link::default() });
         let total = 150_000;
         // Tags that jump at each chunk could be seen as contiguous by accident with tag = offset.
-        let pump = Pump { chunk: 4_000, vary: true, tag: 1 << 40, close: true, ..Pump::new(total) };
+        let pump = Pump { chunk: 4_000, vary: true, slices, tag: 1 << 40, close: true, ..Pump::new(total) };
         wire.ends[0].pumps.insert(ids[0], pump);
         let done = wire.run_until(Duration::from_secs(2_000), |wire| wire.inbox(1, ids[1]).len() as u64 == total);
         assert!(done, "{} of {total} bytes arrived", wire.inbox(1, ids[1]).len());
@@ -160,6 +162,30 @@ pub fn chunks_stay_apart_when_segments_are_lost(factory: Factory) {
     }
 }
 
+/// A chunk that is given in several slices is one: segments are cut as if it lay in one piece. It grows only as long as nothing of it has left.
+pub fn slices_of_a_chunk_share_segments(factory: Factory) {
+    const CHUNK: u64 = 6_000;
+    let [whole, sliced] = [1, 13].map(|slices| {
+        let mut wire = Wire::new(factory, 34);
+        wire.listen();
+        wire.ends[0].hook.on_transmit = Box::new(|_, segment, options| {
+            assert!(segment.kind != SegmentKind::Established || options.push(&mapping(segment.chunk)));
+            None
+        });
+        let [first, second] = wire.open(true);
+        wire.ends[0].pumps.insert(first, Pump { chunk: CHUNK, slices, tag: 1 << 40, ..Pump::new(5 * CHUNK) });
+        assert!(wire.run_until(Duration::from_secs(20), |wire| wire.inbox(1, second).len() as u64 == 5 * CHUNK));
+        assert_pattern(wire.inbox(1, second), 5 * CHUNK);
+        check_chunks(&wire);
+        let late = wire.ends[0].stack.append(wire.now, first, Bytes::from_static(b"late"));
+        assert_eq!(late, Err(SendError::Full), "all of the chunk has left");
+        wire.sent(0).map(|packet| packet.payload.len()).filter(|len| *len > 0).collect::<Vec<_>>()
+    });
+    assert_eq!(whole, sliced);
+    let full = whole.iter().filter(|len| **len > 1_300).count();
+    assert!(2 * full > whole.len(), "slices of {} bytes, segments of {whole:?}", CHUNK / 13);
+}
+
 fn check_chunks(wire: &Wire) {
     let start = wire.sent(0).find(|packet| packet.has(SYN)).expect("a SYN").seq.wrapping_add(1);
     let mut chunks: BTreeMap<u64, Chunk> = BTreeMap::new();
@@ -168,7 +194,7 @@ fn check_chunks(wire: &Wire) {
         let chunk = packet.option(MAPPING).and_then(mapped).expect("data carries its chunk");
         let offset = u64::from(packet.seq.wrapping_sub(start));
         let len = packet.payload.len() as u64;
-        let inside = chunk.offset <= offset && offset + len <= chunk.offset + u64::from(chunk.len);
+        let inside = chunk.offset <= offset && offset + len <= chunk.end();
         assert!(inside, "bytes {offset}+{len} are not of {chunk:?}");
         assert_eq!(chunk.tag, (1 << 40) + chunk.offset);
         assert_eq!(*chunks.entry(chunk.offset).or_insert(chunk), chunk, "a chunk has changed");

@@ -72,6 +72,8 @@ pub struct Pump {
     pub chunk: u64,
     /// Whether chunk sizes vary.
     pub vary: bool,
+    /// Slices that a chunk is given in, if it has as many bytes.
+    pub slices: u64,
     /// Tag of the byte at position 0.
     pub tag: u64,
     /// Whether to shut down at the end.
@@ -81,7 +83,7 @@ pub struct Pump {
 impl Pump {
     /// `total` bytes in chunks of up to 16 KiB, leaving the connection open.
     pub fn new(total: u64) -> Self {
-        Self { position: 0, total, chunk: 16 << 10, vary: false, tag: 0, close: false }
+        Self { position: 0, total, chunk: 16 << 10, vary: false, slices: 1, tag: 0, close: false }
     }
 }
 
@@ -261,10 +263,16 @@ impl Wire {
                 if size == 0 {
                     break;
                 }
-                let bytes: Bytes = (pump.position..pump.position + size).map(pattern).collect();
-                let result = stack.send(now, conn, bytes, pump.tag + pump.position);
+                let (tag, end) = (pump.tag + pump.position, pump.position + size);
+                let mut chunk = (pump.position..end).map(pattern).collect::<Bytes>();
+                let slice = (chunk.len() / usize::try_from(pump.slices).unwrap_or(1)).max(1);
+                let result = stack.send(now, conn, chunk.split_to(slice), tag);
                 assert!(result.is_ok(), "send within send_room failed: {result:?}");
-                pump.position += size;
+                while !chunk.is_empty() {
+                    let result = stack.append(now, conn, chunk.split_to(slice.min(chunk.len())));
+                    assert!(result.is_ok(), "append within send_room failed: {result:?}");
+                }
+                pump.position = end;
                 moved = true;
             }
             if pump.close && pump.position == pump.total {

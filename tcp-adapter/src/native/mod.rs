@@ -216,6 +216,38 @@ impl NativeStack {
         let config = self.interface_configs.get(interface.0);
         config.is_some_and(|config| config.addrs.iter().any(|own| own.addr == addr))
     }
+
+    /// Takes bytes to be sent: a chunk with a `tag`, or more of the last one.
+    fn enqueue(&mut self, now: Instant, conn: TcpId, bytes: Bytes, tag: Option<u64>) -> Result<(), SendError> {
+        self.now = now;
+        if bytes.is_empty() {
+            return Err(SendError::Empty);
+        }
+        let Some(State::Live(live)) = self.connections.get_mut(conn) else { return Err(SendError::Closed) };
+        if !live.may_send() {
+            return Err(SendError::Closed);
+        }
+        let room = self.config.send_buffer.saturating_sub(live.send.buffer.held()).min(self.memory.room());
+        if bytes.len() > room || u32::try_from(bytes.len()).is_err() {
+            live.starved = true;
+            return Err(SendError::Full);
+        }
+        match tag {
+            Some(tag) => live.send.buffer.push(bytes, tag),
+            // Its segments have said how long the chunk is.
+            None if live.send.buffer.last().is_none_or(|last| last.offset < live.send.nxt) => {
+                return Err(SendError::Full);
+            }
+            None => live.send.buffer.append(bytes),
+        }
+        live.touch(now);
+        live.settle_memory(&mut self.memory);
+        live.note_room(&self.config);
+        if !std::mem::replace(&mut live.dirty, true) {
+            self.dirty.push_back(conn);
+        }
+        Ok(())
+    }
 }
 
 /// The same address without what is not compared on the wire (IPv6 scope and flow label).
@@ -299,27 +331,11 @@ impl TcpStack for NativeStack {
     }
 
     fn send(&mut self, now: Instant, conn: TcpId, bytes: Bytes, tag: u64) -> Result<(), SendError> {
-        self.now = now;
-        if bytes.is_empty() {
-            return Err(SendError::Empty);
-        }
-        let Some(State::Live(live)) = self.connections.get_mut(conn) else { return Err(SendError::Closed) };
-        if !live.may_send() {
-            return Err(SendError::Closed);
-        }
-        let room = self.config.send_buffer.saturating_sub(live.send.buffer.held()).min(self.memory.room());
-        if bytes.len() > room || u32::try_from(bytes.len()).is_err() {
-            live.starved = true;
-            return Err(SendError::Full);
-        }
-        live.touch(now);
-        live.send.buffer.push(bytes, tag);
-        live.settle_memory(&mut self.memory);
-        live.note_room(&self.config);
-        if !std::mem::replace(&mut live.dirty, true) {
-            self.dirty.push_back(conn);
-        }
-        Ok(())
+        self.enqueue(now, conn, bytes, Some(tag))
+    }
+
+    fn append(&mut self, now: Instant, conn: TcpId, bytes: Bytes) -> Result<(), SendError> {
+        self.enqueue(now, conn, bytes, None)
     }
 
     fn send_room(&self, conn: TcpId) -> usize {

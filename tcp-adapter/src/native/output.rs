@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::Context;
 use super::connection::{Connection, Handshake, Phase};
 use super::fast_open::{Offer, SynData};
-use super::send::{Limits, MayProbe, Plan, Slice};
+use super::send::{Limits, MayProbe, Plan};
 use super::wire::{ChecksumMode, Ecn, Flags, HeadPool, OptionWriter, SegmentFields};
 use crate::{ChecksumState, Frame, FrameMeta, InterfaceId, Offload, OptionSpace, SegmentKind, SegmentOut};
 
@@ -186,17 +186,15 @@ impl Connection {
 
     fn emit_data(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>, plan: &Plan) {
         let len = usize::try_from(plan.len()).unwrap_or(usize::MAX);
-        let slice = if len == 0 { None } else { self.send.buffer.slice(plan.start(), len) };
-        let (chunk, bytes) = match slice {
-            Some(Slice { chunk, bytes }) => (Some(chunk), bytes),
-            None => (None, Bytes::new()),
-        };
+        let chunk = if len == 0 { None } else { self.send.buffer.chunk(plan.start()) };
+        let held = chunk.map_or(0, |chunk| usize::try_from(chunk.end() - plan.start()).unwrap_or(usize::MAX));
+        let len = len.min(held);
         let mut options = self.own_options(cx);
         let segment = SegmentOut {
             kind: SegmentKind::Established,
             fin: plan.fin(),
             offset: plan.start(),
-            len: bytes.len(),
+            len,
             chunk,
             retransmission: plan.is_retransmission(),
             window_shift: self.receive.window_shift(),
@@ -208,13 +206,15 @@ impl Connection {
         };
         let size = limit.saturating_sub(u32::try_from(options.len()).unwrap_or(0)).max(1);
         let segmented = out.offload.cuts();
+        // All of it, if the device cuts it into segments. What is left of the chunk after the last whole one leaves with it.
         let whole = segmented && !matches!(plan, Plan::Probe { .. });
-        let payload = fit(bytes, size, whole);
-        if !plan.is_retransmission() && !payload.is_empty() {
+        let len = if whole { len } else { len.min(size as usize) };
+        let payload = self.send.buffer.gather(plan.start(), len);
+        if !plan.is_retransmission() && len > 0 {
             self.note_foreign_options(if segmented { options.len() } else { 0 });
         }
-        let fin = plan.fin() && payload.len() as u64 == plan.len();
-        let end_of_data = plan.start() + payload.len() as u64;
+        let fin = plan.fin() && len as u64 == plan.len();
+        let end_of_data = plan.start() + len as u64;
         let mut flags = Flags::ACK;
         if end_of_data == self.send.buffer.end() {
             flags |= Flags::PSH;
@@ -222,7 +222,7 @@ impl Connection {
         if fin {
             flags |= Flags::FIN;
         }
-        let fresh = !plan.is_retransmission() && !payload.is_empty();
+        let fresh = !plan.is_retransmission() && len > 0;
         if fresh && std::mem::take(&mut self.send.tell_reduced) && self.agreed.ecn {
             flags |= Flags::CWR;
         }
@@ -230,19 +230,14 @@ impl Connection {
         let ecn = if self.agreed.ecn && fresh { Ecn::Ect0 } else { Ecn::NotEct };
         let timestamp = self.agreed.timestamps.then(|| self.timestamp(cx.now));
         let end = end_of_data + u64::from(fin);
-        self.send.on_sent(cx.now, plan, end, payload.len() as u64, size, timestamp);
+        self.send.on_sent(cx.now, plan, end, len as u64, size, timestamp);
         let window = self.receive.window_field(cx.now, window, false, self.send.mss);
         let header =
             Header { seq: self.send.seq(plan.start()), acknowledges: None, flags, window, ecn, options: &options };
-        let cut = (payload.len() > size as usize).then_some(size);
-        let payload_len = payload.len();
-        let mut pieces = SmallVec::new();
-        if payload_len > 0 {
-            pieces.push(payload);
-        }
+        let cut = (len > size as usize).then_some(size);
         self.touch(cx.now);
         self.receive.on_ack_sent(true);
-        self.emit(out, &header, pieces, payload_len, cut);
+        self.emit(out, &header, payload, len, cut);
     }
 
     /// A segment without payload, which tells what has arrived out of order unless it `acknowledges` something special.
@@ -374,15 +369,6 @@ impl Connection {
         let header = Header { seq, acknowledges: None, flags, window: 0, ecn: Ecn::NotEct, options: &writer };
         self.emit(out, &header, SmallVec::new(), 0, None);
     }
-}
-
-/// As much of `bytes` as leaves in one frame of segments of `size` bytes: all of them if the device cuts super-segments. What is left of
-/// the chunk after the last whole segment leaves with it.
-fn fit(mut bytes: Bytes, size: u32, segmented: bool) -> Bytes {
-    if !segmented {
-        bytes.truncate(size as usize);
-    }
-    bytes
 }
 
 /// A timestamps option without padding: a SYN has other options to align with.

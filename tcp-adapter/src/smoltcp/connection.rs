@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use smallvec::{SmallVec, smallvec};
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp;
 
@@ -54,7 +55,7 @@ pub(super) struct Connection {
     pub(super) receive: ReceiveSide,
     /// Chunks that smoltcp gets one after the other, each when it has sent the one before: it would make
     /// segments of two, and once that is so, of every later two.
-    staged: VecDeque<Bytes>,
+    staged: VecDeque<SmallVec<[Bytes; 1]>>,
     staged_bytes: usize,
     /// Next hop, once something has been sent or received.
     pub(super) peer_mac: Option<MacAddr>,
@@ -209,18 +210,28 @@ impl Connection {
     /// Takes a chunk for which there is room.
     pub(super) fn stage(&mut self, bytes: Bytes) {
         self.staged_bytes += bytes.len();
-        self.staged.push_back(bytes);
+        self.staged.push_back(smallvec![bytes]);
+    }
+
+    /// Takes more of the last chunk; false if smoltcp has been given that already, and may have sent it.
+    pub(super) fn stage_more(&mut self, bytes: Bytes) -> bool {
+        let Some(chunk) = self.staged.back_mut() else { return false };
+        self.staged_bytes += bytes.len();
+        chunk.push(bytes);
+        true
     }
 
     /// Gives smoltcp the next chunk if it has sent the one before, and the end if there are no more.
     pub(super) fn feed(&mut self) {
         while self.before_engine() == 0
-            && let Some(bytes) = self.staged.pop_front()
+            && let Some(chunk) = self.staged.pop_front()
         {
-            self.staged_bytes -= bytes.len();
-            // There was room for all of it when it was staged, and a socket that cannot send any more is about to
-            // be closed.
-            let _ = self.socket_mut().send_slice(&bytes);
+            for bytes in chunk {
+                self.staged_bytes -= bytes.len();
+                // There was room for all of it when it was staged, and a socket that cannot send any more is about to
+                // be closed.
+                let _ = self.socket_mut().send_slice(&bytes);
+            }
         }
         self.close_if_open();
     }

@@ -312,6 +312,34 @@ impl SmoltcpStack {
         self.wake(id);
         Ok(id)
     }
+
+    /// Takes bytes to be sent: a chunk with a `tag`, or more of the last one.
+    fn enqueue(&mut self, now: Instant, conn: TcpId, bytes: Bytes, tag: Option<u64>) -> Result<(), SendError> {
+        self.now = now;
+        if bytes.is_empty() {
+            return Err(SendError::Empty);
+        }
+        let Some(State::Live(live)) = self.connections.get_mut(conn) else { return Err(SendError::Closed) };
+        if !matches!(live.phase, Phase::Open) || live.shutdown || !live.socket().may_send() {
+            return Err(SendError::Closed);
+        }
+        let len = u32::try_from(bytes.len()).map_err(|_| SendError::Full)?;
+        if bytes.len() > live.send_buffer_room() {
+            live.starved = true;
+            return Err(SendError::Full);
+        }
+        match tag {
+            Some(tag) => {
+                live.stage(bytes);
+                live.send.queue(tag, len);
+            }
+            None if live.stage_more(bytes) => live.send.lengthen(len),
+            None => return Err(SendError::Full),
+        }
+        live.note_room(&self.config);
+        self.wake(conn);
+        Ok(())
+    }
 }
 
 /// The ephemeral port number `number`, counted round and round.
@@ -381,24 +409,11 @@ impl TcpStack for SmoltcpStack {
     }
 
     fn send(&mut self, now: Instant, conn: TcpId, bytes: Bytes, tag: u64) -> Result<(), SendError> {
-        self.now = now;
-        if bytes.is_empty() {
-            return Err(SendError::Empty);
-        }
-        let Some(State::Live(live)) = self.connections.get_mut(conn) else { return Err(SendError::Closed) };
-        if !matches!(live.phase, Phase::Open) || live.shutdown || !live.socket().may_send() {
-            return Err(SendError::Closed);
-        }
-        let len = u32::try_from(bytes.len()).map_err(|_| SendError::Full)?;
-        if bytes.len() > live.send_buffer_room() {
-            live.starved = true;
-            return Err(SendError::Full);
-        }
-        live.stage(bytes);
-        live.send.queue(tag, len);
-        live.note_room(&self.config);
-        self.wake(conn);
-        Ok(())
+        self.enqueue(now, conn, bytes, Some(tag))
+    }
+
+    fn append(&mut self, now: Instant, conn: TcpId, bytes: Bytes) -> Result<(), SendError> {
+        self.enqueue(now, conn, bytes, None)
     }
 
     fn send_room(&self, conn: TcpId) -> usize {

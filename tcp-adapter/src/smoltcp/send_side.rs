@@ -145,7 +145,7 @@ impl SendSide {
         self.una = ack;
         self.cursor = self.cursor.max(ack);
         self.timeouts = 0;
-        while self.chunks.front().is_some_and(|chunk| chunk.offset + u64::from(chunk.len) <= ack) {
+        while self.chunks.front().is_some_and(|chunk| chunk.end() <= ack) {
             self.chunks.pop_front();
         }
         true
@@ -205,11 +205,19 @@ impl SendSide {
         self.end += u64::from(len);
     }
 
+    /// Makes the last chunk longer, of which nothing has left.
+    pub(super) fn lengthen(&mut self, len: u32) {
+        if let Some(last) = self.chunks.back_mut() {
+            last.len = last.len.saturating_add(len);
+            self.end += u64::from(len);
+        }
+    }
+
     /// The chunk of the byte at `offset`.
     pub(super) fn chunk(&self, offset: u64) -> Option<Chunk> {
         let after = self.chunks.partition_point(|chunk| chunk.offset <= offset);
         let chunk = *self.chunks.get(after.checked_sub(1)?)?;
-        (offset < chunk.offset + u64::from(chunk.len)).then_some(chunk)
+        (offset < chunk.end()).then_some(chunk)
     }
 
     /// smoltcp is about to send `len` bytes from `offset`, and then a FIN if `fin` is set.

@@ -245,7 +245,7 @@ impl SmoltcpStack {
         let remaining = piece.end - piece.start;
         let chunk = if remaining > 0 { conn.send.chunk(piece.offset) } else { None };
         let in_chunk = chunk.map_or(remaining, |chunk| {
-            let end = chunk.offset + u64::from(chunk.len);
+            let end = chunk.end();
             usize::try_from(end - piece.offset).unwrap_or(remaining).min(remaining)
         });
         let retransmission = remaining > 0 && piece.offset < piece.sent_before;

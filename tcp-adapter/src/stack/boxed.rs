@@ -57,6 +57,10 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
         (**self).send(now, conn, bytes, tag)
     }
 
+    fn append(&mut self, now: Instant, conn: TcpId, bytes: Bytes) -> Result<(), SendError> {
+        (**self).append(now, conn, bytes)
+    }
+
     fn send_room(&self, conn: TcpId) -> usize {
         (**self).send_room(conn)
     }

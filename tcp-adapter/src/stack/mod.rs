@@ -116,6 +116,13 @@ pub trait TcpStack {
     /// Takes all or nothing. An empty slice is refused with [`SendError::Empty`].
     fn send(&mut self, now: Instant, conn: TcpId, bytes: Bytes, tag: u64) -> Result<(), SendError>;
 
+    /// Makes the chunk of the last [`send`](Self::send) longer by `bytes`, which are elsewhere in memory: its segments are cut
+    /// without regard to where the slices end.
+    ///
+    /// Takes all or nothing, as `send` does. Once any of the chunk may have left it is refused with [`SendError::Full`], as its segments
+    /// have told how long it is.
+    fn append(&mut self, now: Instant, conn: TcpId, bytes: Bytes) -> Result<(), SendError>;
+
     /// How many bytes [`send`](Self::send) should be given now: what keeps the connection
     /// busy without a long queue of bytes that are bound to it but not yet sent. Zero while the
     /// connection is not established or is closing.

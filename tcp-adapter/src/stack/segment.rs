@@ -105,6 +105,13 @@ pub struct Chunk {
     pub len: u32,
 }
 
+impl Chunk {
+    /// Offset after its last byte.
+    pub const fn end(&self) -> u64 {
+        self.offset + self.len as u64
+    }
+}
+
 /// A segment that is about to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentOut {

@@ -1,26 +1,28 @@
 //! Bytes to be sent, and sent ones until they are acknowledged.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::{Chunk, IdleQueue};
 
 /// The chunks of one connection's stream, from the first that is not acknowledged on.
 ///
-/// Nothing is copied: a chunk is a shared slice, and so is each part of it that leaves.
+/// Nothing is copied: a chunk is one or more shared slices, and so is each part of it that leaves.
 #[derive(Debug, Default)]
 pub(in crate::native) struct SendBuffer {
-    chunks: IdleQueue<Stored>,
+    slices: IdleQueue<Stored>,
     /// Offset after the last byte.
     end: u64,
-    /// Bytes held: whole chunks, as a slice of one holds all of it.
+    /// Bytes held: whole slices, as a part of one holds all of it.
     held: usize,
-    /// Index of the chunk that new data is taken from.
+    /// Index of the slice that new data is taken from.
     next: usize,
 }
 
+/// A slice of a chunk.
 #[derive(Debug)]
 struct Stored {
-    tag: u64,
+    chunk: Chunk,
     offset: u64,
     bytes: Bytes,
 }
@@ -31,20 +33,37 @@ impl Stored {
     }
 }
 
-/// Bytes of one chunk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::native) struct Slice {
-    pub(in crate::native) chunk: Chunk,
-    pub(in crate::native) bytes: Bytes,
-}
-
 impl SendBuffer {
-    /// Appends a chunk, which must not be empty.
+    /// Appends a chunk, which must not be empty, nor longer than 4 GiB.
     pub(in crate::native) fn push(&mut self, bytes: Bytes, tag: u64) {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.store(Chunk { tag, offset: self.end, len }, bytes);
+    }
+
+    /// The last chunk, as long as something of it is held.
+    pub(in crate::native) fn last(&self) -> Option<Chunk> {
+        self.slices.back().map(|stored| stored.chunk)
+    }
+
+    /// Makes the last chunk longer by one more slice. Nothing of it has left yet.
+    pub(in crate::native) fn append(&mut self, bytes: Bytes) {
+        let Some(mut chunk) = self.last() else { return };
+        chunk.len = chunk.len.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        let mut index = self.slices.len();
+        while let Some(before) = index.checked_sub(1)
+            && self.slices[before].chunk.offset == chunk.offset
+        {
+            self.slices[before].chunk.len = chunk.len;
+            index = before;
+        }
+        self.store(chunk, bytes);
+    }
+
+    fn store(&mut self, chunk: Chunk, bytes: Bytes) {
         let offset = self.end;
         self.end += bytes.len() as u64;
         self.held += bytes.len();
-        self.chunks.push_back(Stored { tag, offset, bytes });
+        self.slices.push_back(Stored { chunk, offset, bytes });
     }
 
     /// The stream begins at `offset` here; nothing has been appended yet.
@@ -62,45 +81,49 @@ impl SendBuffer {
         self.held
     }
 
-    /// The end of the chunk that the byte at `offset` is in; `None` if there is no such byte.
-    pub(in crate::native) fn chunk_end(&mut self, offset: u64) -> Option<u64> {
-        self.find(offset).map(|index| self.chunks[index].end())
+    /// The chunk that the byte at `offset` is in; `None` if there is no such byte.
+    pub(in crate::native) fn chunk(&mut self, offset: u64) -> Option<Chunk> {
+        self.find(offset).map(|index| self.slices[index].chunk)
     }
 
-    /// At most `max` bytes from `offset` on, of one chunk; `None` if there are none.
-    pub(in crate::native) fn slice(&mut self, offset: u64, max: usize) -> Option<Slice> {
-        let index = self.find(offset)?;
-        let stored = &self.chunks[index];
-        // Less than the length of the chunk, which is in memory.
-        let start = usize::try_from(offset - stored.offset).ok()?;
-        let end = stored.bytes.len().min(start.saturating_add(max));
-        let len = u32::try_from(stored.bytes.len()).unwrap_or(u32::MAX);
-        let chunk = Chunk { tag: stored.tag, offset: stored.offset, len };
-        Some(Slice { chunk, bytes: stored.bytes.slice(start..end) })
+    /// `len` bytes from `offset` on, which are of one chunk.
+    pub(in crate::native) fn gather(&mut self, offset: u64, len: usize) -> SmallVec<[Bytes; 2]> {
+        let mut slices = SmallVec::new();
+        let (mut from, end) = (offset, offset + len as u64);
+        while from < end
+            && let Some(index) = self.find(from)
+        {
+            let stored = &self.slices[index];
+            // Less than the length of the slice, which is in memory.
+            let place = |at: u64| usize::try_from(at - stored.offset).unwrap_or(usize::MAX);
+            slices.push(stored.bytes.slice(place(from)..place(end.min(stored.end()))));
+            from = stored.end();
+        }
+        slices
     }
 
     /// Everything before `una` has been acknowledged.
     pub(in crate::native) fn release(&mut self, una: u64) {
-        while let Some(first) = self.chunks.front()
+        while let Some(first) = self.slices.front()
             && first.end() <= una
         {
             self.held -= first.bytes.len();
-            self.chunks.pop_front();
+            self.slices.pop_front();
             self.next = self.next.saturating_sub(1);
         }
     }
 
     /// Gives back the memory of an empty queue.
     pub(in crate::native) fn trim(&mut self) {
-        self.chunks.trim();
+        self.slices.trim();
     }
 
     fn find(&mut self, offset: u64) -> Option<usize> {
         let inside = |stored: &Stored| stored.offset <= offset && offset < stored.end();
         // New data follows what was sent last; anything else is a retransmission.
-        let near = [self.next, self.next + 1].into_iter().find(|index| self.chunks.get(*index).is_some_and(inside));
-        let index = near.unwrap_or_else(|| self.chunks.partition_point(|stored| stored.end() <= offset));
-        self.chunks.get(index).filter(|stored| inside(stored))?;
+        let near = [self.next, self.next + 1].into_iter().find(|index| self.slices.get(*index).is_some_and(inside));
+        let index = near.unwrap_or_else(|| self.slices.partition_point(|stored| stored.end() <= offset));
+        self.slices.get(index).filter(|stored| inside(stored))?;
         self.next = index;
         Some(index)
     }
@@ -119,33 +142,53 @@ mod tests {
     }
 
     #[test]
-    fn slices_end_with_their_chunk_and_are_shared() {
+    fn slices_are_shared_and_know_their_chunk() {
         let mut buffer = buffer();
-        for (offset, max, expected, tag, start) in
-            [(0, 3, &b"abc"[..], 100, 0), (3, 9, b"de", 100, 0), (5, 9, b"fgh", 7, 5), (9, 1, b"j", 300, 8)]
+        for (offset, len, expected, tag, start) in
+            [(0, 3, &b"abc"[..], 100, 0), (3, 2, b"de", 100, 0), (5, 3, b"fgh", 7, 5), (9, 1, b"j", 300, 8)]
         {
-            let slice = buffer.slice(offset, max).unwrap();
-            assert_eq!((&slice.bytes[..], slice.chunk.tag, slice.chunk.offset), (expected, tag, start));
+            let chunk = buffer.chunk(offset).unwrap();
+            let slices = buffer.gather(offset, len);
+            assert_eq!((&slices.concat()[..], slices.len(), chunk.tag, chunk.offset), (expected, 1, tag, start));
         }
-        assert_eq!(buffer.slice(10, 1), None);
-        assert_eq!(buffer.chunk_end(6), Some(8));
-        let once = buffer.slice(0, 5).unwrap().bytes;
-        assert_eq!(once.as_ptr(), buffer.slice(0, 1).unwrap().bytes.as_ptr());
+        assert_eq!((buffer.chunk(10), buffer.gather(10, 1).len()), (None, 0));
+        let once = buffer.gather(0, 5).remove(0);
+        assert_eq!(once.as_ptr(), buffer.gather(0, 1)[0].as_ptr());
+    }
+
+    #[test]
+    fn a_chunk_of_several_slices_is_one() {
+        let mut buffer = buffer();
+        buffer.append(Bytes::from_static(b"klm"));
+        buffer.append(Bytes::from_static(b"n"));
+        buffer.push(Bytes::from_static(b"op"), 400);
+        let long = Chunk { tag: 300, offset: 8, len: 6 };
+        for offset in 8..14 {
+            assert_eq!(buffer.chunk(offset), Some(long), "{offset}");
+            for len in 1..=usize::try_from(14 - offset).unwrap() {
+                let start = usize::try_from(offset).unwrap();
+                assert_eq!(buffer.gather(offset, len).concat(), b"abcdefghijklmnop"[start..start + len]);
+            }
+        }
+        assert_eq!(buffer.gather(9, 4).iter().map(Bytes::len).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!((buffer.held(), buffer.end(), buffer.last().unwrap().tag), (16, 16, 400));
+        buffer.release(11);
+        assert_eq!((buffer.held(), buffer.chunk(12)), (6, Some(long)));
     }
 
     #[test]
     fn chunks_are_held_until_their_last_byte_is_acknowledged() {
         let mut buffer = buffer();
-        buffer.slice(8, 1);
+        buffer.gather(8, 1);
         buffer.release(4);
         assert_eq!(buffer.held(), 10);
         buffer.release(6);
         assert_eq!(buffer.held(), 5);
-        assert_eq!(buffer.slice(6, 9).unwrap().bytes, &b"gh"[..]);
-        assert_eq!(buffer.slice(2, 1), None);
+        assert_eq!(buffer.gather(6, 2)[0], &b"gh"[..]);
+        assert_eq!(buffer.chunk(2), None);
         buffer.release(10);
         assert_eq!((buffer.held(), buffer.end()), (0, 10));
         buffer.push(Bytes::from_static(b"k"), 5);
-        assert_eq!(buffer.slice(10, 5).unwrap().chunk, Chunk { tag: 5, offset: 10, len: 1 });
+        assert_eq!(buffer.chunk(10), Some(Chunk { tag: 5, offset: 10, len: 1 }));
     }
 }

@@ -17,7 +17,7 @@ use super::config::NativeConfig;
 use super::pacing::Pacer;
 use super::rtt::RttEstimator;
 pub(super) use acknowledge::Acknowledgement;
-pub(super) use buffer::{SendBuffer, Slice};
+pub(super) use buffer::SendBuffer;
 use delivery::MeasuredRate;
 pub(super) use flight::Flight;
 use mtu_probe::MtuProbe;

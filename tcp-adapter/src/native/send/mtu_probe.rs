@@ -51,7 +51,7 @@ impl Sender {
             && self.flight.sacked() == 0;
         let needed = len + FOLLOWERS * mss;
         let start = self.nxt;
-        let chunk = self.buffer.chunk_end(start).map_or(0, |end| end - start);
+        let chunk = self.buffer.chunk(start).map_or(0, |chunk| chunk.end() - start);
         let possible = calm
             && len > mss
             && chunk >= len

@@ -111,8 +111,8 @@ impl Sender {
     }
 
     fn has_room_for_new_data(&mut self) -> bool {
-        let Some(chunk_end) = self.buffer.chunk_end(self.nxt) else { return false };
-        let full = (chunk_end - self.nxt).min(u64::from(self.mss));
+        let Some(chunk) = self.buffer.chunk(self.nxt) else { return false };
+        let full = (chunk.end() - self.nxt).min(u64::from(self.mss));
         self.una + self.window > self.nxt && (self.allowance() >= full || self.flight.in_flight() == 0)
     }
 
@@ -174,12 +174,12 @@ impl Sender {
 
     fn new_data(&mut self, allowance: u64, limits: Limits) -> Result<Option<Plan>, Blocked> {
         let start = self.nxt;
-        let Some(chunk_end) = self.buffer.chunk_end(start) else {
+        let Some(chunk) = self.buffer.chunk(start) else {
             let due = self.fin_due().then_some(Plan::New { start, len: 0, fin: true });
             return Ok(due);
         };
         let mss = u64::from(self.mss);
-        let wanted = chunk_end - start;
+        let wanted = chunk.end() - start;
         let window = (self.una + self.window).saturating_sub(start);
         let full = wanted.min(mss);
         if allowance < full && self.flight.in_flight() > 0 {
