@@ -546,10 +546,11 @@ fn soon(limits: &SendLimits) -> u64 {
 }
 
 /// Whether a subflow has `room` for so much of what is `waiting` that it is worth what a mapping takes: each acknowledgement would make one of
-/// its own otherwise. What is under way brings more, and is no shorter than half a [`SLACK`] lasts.
+/// its own otherwise. What is under way brings more, and is no shorter than half a [`SLACK`] lasts. Where a mapping takes nothing of the
+/// first segment, a whole one is worth it, as schedulers give no less.
 fn is_worth_a_mapping(limits: &SendLimits, mapping_cost: usize, room: usize, waiting: u64) -> bool {
-    let worth = (slack(limits) / 2).min(WORTH_A_MAPPING).min(waiting);
-    mapping_cost == 0 || limits.outstanding == 0 || room as u64 >= worth
+    let worth = if mapping_cost == 0 { limits.mss as u64 } else { (slack(limits) / 2).min(WORTH_A_MAPPING) };
+    limits.outstanding == 0 || room as u64 >= worth.min(waiting)
 }
 
 /// A scheduler that waits although nothing is under way would wait for ever: takes the subflow with the lowest round-trip time.

@@ -59,9 +59,14 @@ pub struct NativeConfig {
     pub time_wait: Duration,
     /// Answer SYNs statelessly while a listener's backlog is full (RFC 4987 section 3.6), instead of dropping them. Default true.
     pub syn_cookies: bool,
-    /// Largest super-segment in bytes of payload where the device cuts them; at most 65,000. Default 65,000.
+    /// Largest super-segment in bytes of payload where the device cuts them; at most 65,400, so that the longest headers fit into
+    /// the 65,535 bytes of an IP packet. Default 65,400.
     pub max_segmented: usize,
 }
+
+/// The length of an IP packet has 16 bits; an IPv6 and a TCP header with all options take 100 bytes of them, and Linux
+/// counts the one of Ethernet besides (`GSO_LEGACY_MAX_SIZE`).
+const MAX_SEGMENTED: usize = 65_400;
 
 impl Default for NativeConfig {
     fn default() -> Self {
@@ -88,7 +93,7 @@ impl Default for NativeConfig {
             keep_alive: None,
             time_wait: Duration::from_secs(10),
             syn_cookies: true,
-            max_segmented: 65_000,
+            max_segmented: MAX_SEGMENTED,
         }
     }
 }
@@ -106,7 +111,7 @@ impl NativeConfig {
         self.min_rto = self.min_rto.clamp(Duration::from_millis(1), Duration::from_secs(60));
         self.max_rto = self.max_rto.max(Duration::from_secs(60));
         self.delayed_ack = self.delayed_ack.min(Duration::from_millis(500));
-        self.max_segmented = self.max_segmented.clamp(1, 65_000);
+        self.max_segmented = self.max_segmented.clamp(1, MAX_SEGMENTED);
         self
     }
 

@@ -120,13 +120,15 @@ impl Pacer {
     }
 
     /// Bytes that may leave now, if [`ready_at`](Self::ready_at) says that some may: what is left of the burst, and a segment of
-    /// `mss` bytes at least, for which the bucket goes into debt.
-    pub(super) fn allowance(&self, now: Instant, mss: u64) -> u64 {
+    /// `mss` bytes at least, for which the bucket goes into debt. Where the device cuts segments (`segmented`), a whole quantum of which half
+    /// is there: in one piece it costs little more than one segment does.
+    pub(super) fn allowance(&self, now: Instant, mss: u64, segmented: bool) -> u64 {
         if self.rate == 0 {
             return u64::MAX;
         }
         let filled = now.as_nanos().saturating_sub(self.empty.as_nanos());
-        let credit = if filled >= self.fill { self.quantum.into() } else { self.rate * filled / SECOND };
+        let full = filled >= self.fill || (segmented && filled >= self.fill / 2);
+        let credit = if full { self.quantum.into() } else { self.rate * filled / SECOND };
         credit.max(self.unpaced.into()).max(mss)
     }
 
@@ -143,9 +145,12 @@ impl Pacer {
             self.fraction = 0;
         }
         let time = paced.saturating_mul(SECOND).saturating_add(self.fraction);
-        self.empty += Duration::from_nanos(time / self.rate);
+        let takes = Duration::from_nanos(time / self.rate);
+        self.empty += takes;
         self.fraction = time % self.rate;
-        self.in_burst = self.empty < now;
+        // What is left after a super-segment is not worth a segment of its own, unless it is a good part of another one.
+        let spare = if paced > MIN_QUANTUM.into() { takes / 4 } else { Duration::ZERO };
+        self.in_burst = self.empty + spare < now;
     }
 }
 
@@ -169,7 +174,7 @@ mod tests {
             match pacer.ready_at(at) {
                 Some(ready) => now = ready.as_nanos() + late,
                 None => {
-                    let bytes = pacer.allowance(at, MSS) / MSS * MSS;
+                    let bytes = pacer.allowance(at, MSS, false) / MSS * MSS;
                     assert!(bytes > 0, "ready for nothing");
                     pacer.on_sent(at, bytes);
                     sent += bytes;
@@ -199,12 +204,30 @@ mod tests {
         let mut pacer = paced();
         pacer.set_rate(NOW, Some(12_500_000));
         for now in [SECOND, 1_000 * SECOND].map(Instant::from_nanos) {
-            assert_eq!((pacer.ready_at(now), pacer.allowance(now, MSS)), (None, 12_500));
+            assert_eq!((pacer.ready_at(now), pacer.allowance(now, MSS, false)), (None, 12_500));
             pacer.on_sent(now, 12_500);
             // Half of a millisecond's worth.
             assert_eq!(pacer.ready_at(now), Some(now + Duration::from_micros(500)));
-            assert_eq!(pacer.allowance(now, 0), 0);
+            assert_eq!(pacer.allowance(now, 0, false), 0);
         }
+    }
+
+    #[test]
+    fn a_super_segment_is_a_burst() {
+        const WHOLE: u64 = 44 * MSS;
+        let mut pacer = paced();
+        pacer.set_rate(NOW, Some(1_250_000_000));
+        let (mut now, mut sent) = (Instant::from_nanos(SECOND), 0);
+        for _ in 0..1000 {
+            now = pacer.ready_at(now).unwrap_or(now);
+            let bytes = (pacer.allowance(now, MSS, true) / MSS * MSS).min(WHOLE);
+            assert_eq!(bytes, WHOLE);
+            pacer.on_sent(now, bytes);
+            sent += bytes;
+            assert!(pacer.ready_at(now).is_some(), "what is left of the quantum leaves by itself");
+        }
+        let expected = (now.as_nanos() - SECOND) / 4 * 5;
+        assert!(sent.abs_diff(expected) <= 2 * WHOLE, "{sent}, not {expected}");
     }
 
     /// A timer for each would cost more than all else that is done for it.
@@ -217,7 +240,7 @@ mod tests {
             if let Some(ready) = pacer.ready_at(now) {
                 (now, waits) = (ready, waits + 1);
             }
-            pacer.on_sent(now, pacer.allowance(now, MSS).min(MSS));
+            pacer.on_sent(now, pacer.allowance(now, MSS, false).min(MSS));
         }
         // 22 segments are half of a quantum of 64 KiB.
         assert!((40..=50).contains(&waits), "{waits}");
@@ -233,7 +256,7 @@ mod tests {
             assert_eq!(pacer.ready_at(now), None);
             pacer.on_sent(now, MSS);
         }
-        assert_eq!(pacer.allowance(now, 0), 2 * MSS);
+        assert_eq!(pacer.allowance(now, 0, false), 2 * MSS);
         pacer.on_sent(now, 2 * MSS);
         assert!(pacer.ready_at(now).is_some());
     }
@@ -243,7 +266,7 @@ mod tests {
         for (rate, quantum) in [(1_000, 2 * MSS), (12_500_000, 12_500), (12_500_000_000, 65_536)] {
             let mut pacer = paced();
             pacer.set_rate(NOW, Some(rate));
-            assert_eq!(pacer.allowance(Instant::from_nanos(1_000 * SECOND), 0), quantum);
+            assert_eq!(pacer.allowance(Instant::from_nanos(1_000 * SECOND), 0, false), quantum);
         }
     }
 
@@ -251,12 +274,12 @@ mod tests {
     fn the_initial_window_leaves_at_once() {
         let mut pacer = Pacer::new();
         let now = Instant::from_nanos(SECOND);
-        assert_eq!((pacer.ready_at(now), pacer.allowance(now, MSS)), (None, u64::MAX));
+        assert_eq!((pacer.ready_at(now), pacer.allowance(now, MSS, false)), (None, u64::MAX));
         pacer.on_sent(now, 4 * MSS);
         pacer.set_rate(NOW, Some(1_000_000));
-        assert_eq!((pacer.ready_at(now), pacer.allowance(now, MSS)), (None, 6 * MSS));
+        assert_eq!((pacer.ready_at(now), pacer.allowance(now, MSS, false)), (None, 6 * MSS));
         pacer.on_sent(now, 6 * MSS);
-        assert_eq!(pacer.allowance(now, MSS), 2 * MSS);
+        assert_eq!(pacer.allowance(now, MSS, false), 2 * MSS);
         pacer.on_sent(now, 2 * MSS);
         assert!(pacer.ready_at(now).is_some());
     }

@@ -69,7 +69,8 @@ impl Sender {
             return None;
         }
         let limits = if limits.pacing {
-            Limits { burst: limits.burst.min(self.pacer.allowance(now, u64::from(self.mss))), ..limits }
+            let mss = u64::from(self.mss);
+            Limits { burst: limits.burst.min(self.pacer.allowance(now, mss, limits.burst > mss)), ..limits }
         } else {
             limits
         };
