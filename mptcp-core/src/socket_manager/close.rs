@@ -160,10 +160,14 @@ impl Connection {
         !self.is_over() && self.has_only(|subflow| subflow.local.ip() == addr)
     }
 
-    /// Whether there are subflows that work, and these are all.
+    /// Whether there are subflows that work, and these are all. With regular TCP the first one is all that there is, whether it
+    /// works or not: its FIN is the end of the stream (section 3.7).
     fn has_only(&self, which: impl Fn(&Subflow) -> bool) -> bool {
+        if self.multipath().is_none() {
+            return self.subflows.iter().filter(|subflow| !subflow.is_join()).any(which);
+        }
         let mut usable = self.subflows.iter().filter(|subflow| subflow.usable()).peekable();
-        self.multipath().is_some() && usable.peek().is_some() && usable.all(which)
+        usable.peek().is_some() && usable.all(which)
     }
 
     /// Closes one subflow in order, on request of the application or for want of its address.

@@ -9,7 +9,8 @@ use crate::mib::Counter;
 use crate::seq::{DataSeq, SubflowSeq};
 
 impl Connection {
-    /// Whether regular TCP can go on where MPTCP stops: all data is contiguous on the only subflow.
+    /// Whether regular TCP can go on where MPTCP stops: all data is contiguous on the only subflow, and no FIN has left there that
+    /// would be the end of the stream.
     pub(crate) fn can_fall_back(&self) -> bool {
         match &self.protocol {
             Protocol::Negotiating(_) | Protocol::Plain(_) => true,
@@ -18,7 +19,8 @@ impl Connection {
                 let pending = |subflow: &Subflow| matches!(subflow.stage, Stage::PreEstablished { .. });
                 let alone = |subflow: &Subflow| !subflow.is_join() || !subflow.connected || pending(subflow);
                 let alone = self.subflows.iter().all(alone);
-                state.single_path && alone && self.receiver.stream.out_of_order() == 0
+                let open = self.subflows.first().is_none_or(|first| !first.fin_sent);
+                state.single_path && alone && open && self.receiver.stream.out_of_order() == 0
             }
         }
     }
@@ -63,9 +65,12 @@ impl Connection {
         for id in joins {
             self.doom(id, Doom::Bare);
         }
+        // What was to close the subflow would end the stream.
+        drop(self.paths.leaving.take());
         if let Some(subflow) = self.subflows.first_mut() {
             subflow.control.clear();
             subflow.stale = None;
+            (subflow.remove_at, subflow.removal_asked) = (None, false);
             if matches!(subflow.stage, Stage::CapableSyn { .. } | Stage::CapableAnswered) {
                 subflow.stage = Stage::Established;
             }

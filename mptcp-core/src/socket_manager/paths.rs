@@ -35,7 +35,7 @@ pub enum SubflowError {
     /// The number names no subflow of the connection.
     #[error("the connection has no such subflow")]
     NoSubflow,
-    /// Only a MPTCP connection whose peer has answered with a DSS option can have more subflows.
+    /// Only a MPTCP connection has subflows that can be closed, and more of them once its peer has answered with a DSS option.
     #[error("the connection does not speak MPTCP, or not yet")]
     NotMultipath,
     /// There are as many as can be.

@@ -161,10 +161,13 @@ impl<T: TcpStack> Stack<T> {
     /// Closes a subflow by hand, with a FIN. What it holds is sent on the others.
     ///
     /// # Errors
-    /// There is no such connection or subflow, or the connection [needs](SubflowError::Needed) it.
+    /// There is no such connection or subflow, the connection does not speak MPTCP, or it [needs](SubflowError::Needed) the subflow.
     pub fn close_subflow(&mut self, now: Instant, id: ConnId, subflow: SubflowId) -> Result<(), SubflowError> {
         let closed = self.with(now, id, |conn, cx| {
             conn.subflow(subflow).ok_or(SubflowError::NoSubflow)?;
+            if conn.multipath().is_none() {
+                return Err(SubflowError::NotMultipath);
+            }
             if conn.needs(subflow) {
                 return Err(SubflowError::Needed);
             }

@@ -34,6 +34,7 @@ macro_rules! suite {
             mod schedulers;
             mod signalling;
             mod transfer;
+            mod truncation;
             mod world;
             $(mod $more;)*
         }

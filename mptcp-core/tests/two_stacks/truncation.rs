@@ -1,0 +1,72 @@
+//! No part of a stream is ever taken for the whole: where a FIN may mean the end of it, none leaves before that.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use mptcp_core::{ConnId, EndpointFlags, FallbackCause, StackConfig, SubflowError, SubflowId};
+
+use crate::middlebox::on_packets;
+use super::world::{World, config};
+
+/// Hosts with checksums, and the flag that has the next byte of host 0 altered, so that both fall back.
+fn about_to_fall_back(seed: u64) -> (World, Rc<Cell<bool>>) {
+    let config = || StackConfig { checksum: true, ..config() };
+    let mut world = World::new(seed, 1, [config(), config()]);
+    let alter = Rc::new(Cell::new(false));
+    let set = alter.clone();
+    world.middleboxes[0] = Some(on_packets(move |host, mut packet| {
+        if host == 0 && !packet.payload.is_empty() && set.take() {
+            packet.payload[0] ^= 0x55;
+        }
+        vec![packet]
+    }));
+    (world, alter)
+}
+
+/// Has both fall back while host 0 has more to send than fits into windows.
+fn fall_back(world: &mut World, conns: [ConnId; 2], alter: &Cell<bool>) {
+    world.flow(1, conns[1]).unchecked = true;
+    alter.set(true);
+    world.send(0, conns[0], 2_000_000, false);
+    world.run_for(Duration::from_secs(1));
+    let fallen = world.hosts[0].stack.info(conns[0]).unwrap();
+    assert_eq!(fallen.fallback, Some(FallbackCause::PeerFailed));
+    assert!(!world.transferred(conns, false), "the windows are full");
+}
+
+fn all_arrives(mut world: World, conns: [ConnId; 2]) {
+    world.run_for(Duration::from_secs(1));
+    world.hosts[1].lazy = false;
+    world.send(0, conns[0], 0, true);
+    world.send(1, conns[1], 10_000, true);
+    assert!(world.run_until(60, |world| world.transferred(conns, true)), "{:?}", world.hosts[1].flows[&conns[1]]);
+    world.close_all();
+}
+
+#[test]
+fn the_subflow_of_a_connection_that_has_fallen_back_cannot_be_closed() {
+    let (mut world, alter) = about_to_fall_back(1);
+    let conns = world.open();
+    world.hosts[1].lazy = true;
+    fall_back(&mut world, conns, &alter);
+    let now = world.now;
+    let closed = world.hosts[0].stack.close_subflow(now, conns[0], SubflowId(0));
+    assert_eq!(closed, Err(SubflowError::NotMultipath));
+    all_arrives(world, conns);
+}
+
+#[test]
+fn an_address_that_waits_for_its_removal_stays_after_a_fallback() {
+    let (mut world, alter) = about_to_fall_back(2);
+    let flags = EndpointFlags { subflow: true, ..EndpointFlags::default() };
+    let first = world.endpoint(0, 0, true, flags);
+    let conns = world.open();
+    world.hosts[1].lazy = true;
+    world.send(0, conns[0], 1000, false);
+    world.run_for(Duration::from_secs(1));
+    let now = world.now;
+    world.hosts[0].stack.remove_endpoint(now, first).unwrap();
+    fall_back(&mut world, conns, &alter);
+    all_arrives(world, conns);
+}
