@@ -10,7 +10,7 @@ use super::input::doom_options;
 use super::sender::Fin;
 use super::shared::Cx;
 use super::subflow::{Stage, Subflow};
-use crate::event::{CloseReason, Event, SubflowCloseReason, SubflowId};
+use crate::event::{CloseReason, Event, FallbackCause, SubflowCloseReason, SubflowId};
 use crate::mib::Counter;
 use crate::wire::{AddAddr, AddAddrKind, MpFastclose, MptcpOption, ResetReason};
 
@@ -127,6 +127,11 @@ impl Connection {
 
     /// The peer has sent a FIN on a subflow.
     pub(crate) fn on_subflow_fin(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
+        let confirmed = self.multipath().is_none_or(|state| state.confirmed);
+        if !confirmed && id == SubflowId(0) && self.can_fall_back() {
+            // No DSS has come before the end: the peer speaks regular TCP, and this is the end of its stream (section 3.7).
+            self.fall_back(FallbackCause::DataWithoutMapping, 0, cx.shared);
+        }
         self.pull(id, cx);
         let multipath = match self.protocol {
             Protocol::Plain(_) => {
@@ -253,7 +258,12 @@ impl Connection {
         if !confirmed && subflow.initiator && !subflow.is_join() {
             // The peer is not known to have the keys: there can be no other subflow (section 3.1).
             let on_our_own = subflow.own_reset.is_some();
-            let why = if on_our_own { CloseReason::TimedOut } else { plain_close_reason(reason) };
+            let why = match plain_close_reason(reason) {
+                _ if on_our_own => CloseReason::TimedOut,
+                // Without DATA_FINs the FINs of both sides are no orderly end.
+                CloseReason::Normal => CloseReason::Reset,
+                why => why,
+            };
             return self.finish(why, cx.shared);
         }
         self.reconsider_path(&subflow, why, cx);

@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mptcp_core::{ConnId, EndpointFlags, FallbackCause, StackConfig, SubflowError, SubflowId};
+use mptcp_core::{ConnId, EndpointFlags, Event, FallbackCause, StackConfig, SubflowError, SubflowId};
 
-use crate::middlebox::on_packets;
+use crate::middlebox::{is_syn, on_packets, strip};
 use super::world::{World, config};
 
 /// Hosts with checksums, and the flag that has the next byte of host 0 altered, so that both fall back.
@@ -69,4 +69,22 @@ fn an_address_that_waits_for_its_removal_stays_after_a_fallback() {
     world.hosts[0].stack.remove_endpoint(now, first).unwrap();
     fall_back(&mut world, conns, &alter);
     all_arrives(world, conns);
+}
+
+/// The client's options are stripped behind the SYNs, so that the server speaks regular TCP from the third packet on.
+#[test]
+fn a_fin_before_any_dss_is_the_end_of_a_plain_stream_and_not_of_the_answer() {
+    let mut world = World::simple(3, 1);
+    world.middleboxes[0] = Some(strip(|host, packet| host == 0 && !is_syn(packet)));
+    let client = world.connect(true);
+    assert!(world.run_until(5, |world| world.server_conn().is_some()));
+    let conns = [client, world.server_conn().unwrap()];
+    world.send(1, conns[1], 0, true);
+    assert!(world.run_until(5, |world| world.hosts[0].flows[&client].finished));
+    world.run_for(Duration::from_secs(1));
+    assert!(!world.hosts[1].flows[&conns[1]].finished, "the client has not closed");
+    assert!(world.saw(0, Event::FellBack(client, FallbackCause::DataWithoutMapping)));
+    world.send(0, client, 100_000, true);
+    assert!(world.run_until(30, |world| world.transferred(conns, true)), "{:?}", world.hosts[1].flows);
+    world.close_all();
 }
