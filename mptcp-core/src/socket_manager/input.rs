@@ -316,7 +316,12 @@ impl Connection {
             self.receiver.learn_fin(position + u64::from(len));
         }
         if len == 0 {
-            // A DATA_FIN on its own has no place in the subflow (section 3.3.3).
+            // A DATA_FIN on its own has no place in the subflow (section 3.3.3). One that is repeated asks again for the DATA_ACK, which was
+            // lost: TCP does not answer a segment without payload.
+            let repeated = data_fin && position < self.receiver.ack_position();
+            if let Some(subflow) = self.subflow_mut(id).filter(|_| repeated) {
+                subflow.ack_wanted = true;
+            }
             return Verdict::Accept;
         }
         let Some(offset) = SubflowSeq(mapping.ssn).to_offset(segment.offset) else { return Verdict::Accept };

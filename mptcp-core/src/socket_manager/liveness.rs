@@ -75,8 +75,10 @@ impl Connection {
         }
         self.sender.timeouts += 1;
         let answered = std::mem::take(&mut self.sender.answered);
-        if answered && self.sender.queue.nxt() >= self.sender.window_end {
-            // It has no room, but it lives (as in RFC 9293 section 3.8.6.1).
+        let full = self.sender.queue.nxt() >= self.sender.window_end;
+        let all_arrived = self.sender.queue.una() == self.sender.queue.sent_end();
+        if answered && (full || all_arrived) {
+            // It lives: it has no room (as in RFC 9293 section 3.8.6.1), or has only not heard of our end.
             self.sender.stalled_since = cx.now;
         }
         if self.sender.stalled_since + cx.shared.config.subflow_timeout <= cx.now {
@@ -112,6 +114,8 @@ impl Connection {
         }
         if self.sender.fin == Fin::Sent {
             self.acknowledge(cx);
+            // TCP answers this, even if the peer takes the DATA_FIN for a repetition that needs no answer.
+            self.probe_usable(cx);
         }
         self.push(cx);
     }

@@ -315,3 +315,27 @@ fn what_tcp_has_acknowledged_is_done_with_after_a_fallback() {
     let acked = |world: &World| world.hosts[0].stack.info(conns[0]).unwrap().bytes_acked == 1000;
     assert!(world.run_until(5, acked), "{:?}", world.hosts[0].stack.info(conns[0]));
 }
+
+/// One side has closed and hears nothing for long, as the other one computes: a lost DATA_ACK must not end that.
+#[test]
+fn a_half_closed_connection_survives_the_loss_of_the_last_data_ack() {
+    let config = || StackConfig { subflow_timeout: Duration::from_secs(20), ..config() };
+    let mut world = World::new(14, 1, [config(), config()]);
+    let conns = world.open();
+    world.send(0, conns[0], 1000, false);
+    world.run_for(Duration::from_secs(1));
+    let mut lost = false;
+    world.middleboxes[0] = Some(on_packets(move |host, packet| {
+        if host == 1 && !std::mem::replace(&mut lost, true) {
+            return Vec::new();
+        }
+        vec![packet]
+    }));
+    world.send(0, conns[0], 0, true);
+    world.run_for(Duration::from_secs(120));
+    let subflows = world.hosts[0].stack.subflows(conns[0]);
+    assert!(subflows.iter().any(|subflow| subflow.id == SubflowId(0)), "{:?}", world.hosts[0].events);
+    world.send(1, conns[1], 100_000, true);
+    assert!(world.run_until(10, |world| world.transferred(conns, true)));
+    world.close_all();
+}
