@@ -51,6 +51,7 @@ impl Connection {
         let acked = first.map_or(0, |subflow| subflow.sent.iter().next().map_or(next_offset, |mapping| mapping.offset));
         let behind = next_offset.saturating_sub(acked);
         self.sender.acknowledged(self.sender.queue.nxt().saturating_sub(behind));
+        self.receiver.forget_fin();
         self.sender.data_rto_at = None;
         self.sender.window_probe_at = None;
         if self.sender.is_shut() {

@@ -93,6 +93,14 @@ impl Receiver {
         }
     }
 
+    /// A DATA_FIN that is not consumed says nothing after a fallback: the subflow's FIN is the end, and a middlebox may have changed how
+    /// many bytes there are before it.
+    pub(crate) fn forget_fin(&mut self) {
+        if !self.finished {
+            self.fin = None;
+        }
+    }
+
     /// Consumes the DATA_FIN once everything before it is there; true the first time.
     fn consume_fin(&mut self) -> bool {
         let reached = !self.finished && self.fin == Some(self.stream.rcv_nxt());

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mptcp_core::{ConnId, EndpointFlags, Event, FallbackCause, StackConfig, SubflowError, SubflowId};
+use tcp_adapter::conformance::packet::Packet;
 
 use crate::middlebox::{is_syn, on_packets, strip};
 use super::world::{World, config};
@@ -87,4 +88,56 @@ fn a_fin_before_any_dss_is_the_end_of_a_plain_stream_and_not_of_the_answer() {
     world.send(0, client, 100_000, true);
     assert!(world.run_until(30, |world| world.transferred(conns, true)), "{:?}", world.hosts[1].flows);
     world.close_all();
+}
+
+/// A middlebox makes the last segment shorter, or longer, after the DATA_FIN has arrived (as those do that rewrite addresses in FTP).
+#[test]
+fn a_data_fin_says_nothing_once_a_middlebox_has_changed_the_length() {
+    for longer in [false, true] {
+        let config = || StackConfig { checksum: true, ..config() };
+        let mut world = World::new(4, 1, [config(), config()]);
+        let conns = world.open();
+        world.send(0, conns[0], 10_000, false);
+        assert!(world.run_until(5, |world| world.transferred(conns, false)));
+        world.run_for(Duration::from_secs(1));
+        let shift = if longer { 1 } else { u32::MAX };
+        // The segment that is held back until the DATA_FIN has passed, and where the original ends.
+        let (mut held, mut end) = (None, None);
+        world.middleboxes[0] = Some(on_packets(move |host, mut packet: Packet| {
+            let is_after = |seq: u32, edge: Option<u32>| edge.is_some_and(|edge| seq.wrapping_sub(edge) < 1 << 31);
+            if host == 1 {
+                if is_after(packet.ack, end.map(|end: u32| end.wrapping_add(shift))) {
+                    packet.ack = packet.ack.wrapping_sub(shift);
+                }
+                return vec![packet];
+            }
+            if !packet.payload.is_empty() {
+                end = Some(packet.seq.wrapping_add(packet.payload.len() as u32));
+                if longer {
+                    packet.payload.push(b'!');
+                } else {
+                    packet.payload.pop();
+                }
+                if held.is_none() {
+                    held = Some(Some(packet));
+                    return Vec::new();
+                }
+                return vec![packet];
+            }
+            if is_after(packet.seq, end) {
+                packet.seq = packet.seq.wrapping_add(shift);
+            }
+            let data_fin = packet.option(30).is_some_and(|dss| dss[0] >> 4 == 2 && dss[1] & 0x10 != 0);
+            match held.as_mut().filter(|_| data_fin).and_then(Option::take) {
+                Some(last) => vec![packet, last],
+                None => vec![packet],
+            }
+        }));
+        world.flow(1, conns[1]).unchecked = true;
+        world.send(0, conns[0], 500, true);
+        assert!(world.run_until(30, |world| world.hosts[1].flows[&conns[1]].finished), "{:?}", world.hosts[1].flows);
+        let received = world.hosts[1].flows[&conns[1]].received;
+        assert_eq!(received, if longer { 10_501 } else { 10_499 });
+        assert!(world.saw(1, Event::FellBack(conns[1], FallbackCause::ChecksumFailed)));
+    }
 }
