@@ -88,7 +88,13 @@ impl Connection {
             }
         }
         // After a fallback the FIN is acknowledged by TCP, which reports the end itself.
-        if self.multipath().is_some() && self.is_over() {
+        if self.multipath().is_none() {
+            return;
+        }
+        if self.subflows.iter().any(|subflow| subflow.fin_received && !subflow.fin_sent) {
+            self.answer_fins(cx);
+        }
+        if self.is_over() {
             self.close_subflows(cx);
             if self.subflows.is_empty() {
                 self.finish(CloseReason::Normal, cx.shared);
@@ -144,23 +150,31 @@ impl Connection {
         };
         let Some(subflow) = self.subflow_mut(id) else { return };
         subflow.fin_received = true;
-        if multipath && !subflow.fin_sent {
-            // It carries nothing more from the peer; what this side still has goes over the others.
-            subflow.fin_sent = true;
-            subflow.stage = Stage::Closing;
-            subflow.close_by = Some(cx.now + FIN_TIMEOUT);
-            cx.tcp.shutdown(cx.now, subflow.tcp);
+        if multipath {
+            self.answer_fins(cx);
         }
     }
 
-    /// Whether a subflow is the last one that works while data is not acknowledged (RFC 8684 section 3.3.3).
-    pub(crate) fn needs(&self, id: SubflowId) -> bool {
-        let outstanding = self.sender.queue.una() < self.sender.queue.end();
-        outstanding && self.has_only(|subflow| subflow.id == id)
+    /// Answers the FINs of single subflows. They carry nothing more from the peer; what this side still has goes over the others. Where
+    /// there is no other that works, it goes over this one first (section 3.3.3).
+    fn answer_fins(&mut self, cx: &mut Cx<'_>) {
+        let waits = |subflow: &Subflow| subflow.fin_received && !subflow.fin_sent;
+        let works = self.subflows.iter().any(|subflow| subflow.usable() && !subflow.fin_received);
+        let outstanding = self.sender.queue.una() < self.sender.queue.end() || matches!(self.sender.fin, Fin::Queued | Fin::Sent);
+        for id in self.subflows.iter().filter(|subflow| waits(subflow)).map(|subflow| subflow.id).collect::<Vec<_>>() {
+            if works || !outstanding {
+                self.close_subflow(id, cx);
+            }
+        }
     }
 
-    /// Whether all subflows that work use an address of ours, and either side may still have something to say: a peer that
-    /// has nothing else would take their end for our wish, and not join again.
+    /// Whether a subflow is the last one that works, and either side may still have something to say (RFC 8684 section 3.3.3): a peer
+    /// that has nothing else would take its end for our wish.
+    pub(crate) fn needs(&self, id: SubflowId) -> bool {
+        !self.is_over() && self.has_only(|subflow| subflow.id == id)
+    }
+
+    /// Whether all subflows that work use an address of ours, and either side may still have something to say.
     pub(crate) fn needs_address(&self, addr: IpAddr) -> bool {
         !self.is_over() && self.has_only(|subflow| subflow.local.ip() == addr)
     }

@@ -9,8 +9,8 @@ use crate::mib::Counter;
 use crate::seq::{DataSeq, SubflowSeq};
 
 impl Connection {
-    /// Whether regular TCP can go on where MPTCP stops: all data is contiguous on the only subflow, and no FIN has left there that
-    /// would be the end of the stream.
+    /// Whether regular TCP can go on where MPTCP stops: all data is contiguous on the only subflow, and neither side has sent a
+    /// FIN there, which would be the end of the stream.
     pub(crate) fn can_fall_back(&self) -> bool {
         match &self.protocol {
             Protocol::Negotiating(_) | Protocol::Plain(_) => true,
@@ -19,7 +19,7 @@ impl Connection {
                 let pending = |subflow: &Subflow| matches!(subflow.stage, Stage::PreEstablished { .. });
                 let alone = |subflow: &Subflow| !subflow.is_join() || !subflow.connected || pending(subflow);
                 let alone = self.subflows.iter().all(alone);
-                let open = self.subflows.first().is_none_or(|first| !first.fin_sent);
+                let open = self.subflows.first().is_none_or(|first| !first.fin_sent && !first.fin_received);
                 state.single_path && alone && open && self.receiver.stream.out_of_order() == 0
             }
         }

@@ -47,8 +47,8 @@ pub enum SubflowError {
     /// The address has the id of one that was removed, and the peer was not told of that yet.
     #[error("the peer still knows another address by the address id of {0}: try again in a moment")]
     IdTaken(IpAddr),
-    /// It is the last subflow that works, and the peer has not acknowledged all data.
-    #[error("this is the last subflow that works, and not all data is acknowledged: wait, or close the connection")]
+    /// It is the last subflow that works, and the connection is not closed on both sides with all data acknowledged.
+    #[error("this is the last subflow that works: open another one first, or close the connection")]
     Needed,
     /// TCP could not connect.
     #[error(transparent)]
@@ -433,7 +433,10 @@ impl Connection {
     pub(crate) fn reconsider_path(&mut self, subflow: &Subflow, why: SubflowCloseReason, cx: &mut Cx<'_>) {
         let (now, pair, remote) = (cx.now, subflow.pair(), SocketAddr::from(subflow.remote));
         self.paths.changed = true;
-        let again = is_made_again(why, subflow.connected, subflow.crossed);
+        // Nobody wants the last one to be gone, unless its address is.
+        let ours_is_gone = self.paths.withdrawn.contains(subflow.local_id, pair.local);
+        let last = why == SubflowCloseReason::Normal && self.subflows.is_empty() && !ours_is_gone;
+        let again = last || is_made_again(why, subflow.connected, subflow.crossed);
         let first = subflow.remote == self.paths.remote;
         let denied = self.is_denied(remote);
         let announced = first || subflow.remote_id == AddrId(0) || self.paths.remotes.knows(subflow.remote);

@@ -4,8 +4,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mptcp_core::{ConnId, EndpointFlags, Event, FallbackCause, StackConfig, SubflowError, SubflowId};
-use tcp_adapter::conformance::packet::Packet;
+use mptcp_core::{
+    ConnId, EndpointFlags, Event, FallbackCause, StackConfig, SubflowCloseReason, SubflowError, SubflowId,
+};
+use tcp_adapter::conformance::packet::{FIN, Packet};
 
 use crate::middlebox::{is_syn, on_packets, strip};
 use super::world::{World, config};
@@ -140,4 +142,44 @@ fn a_data_fin_says_nothing_once_a_middlebox_has_changed_the_length() {
         assert_eq!(received, if longer { 10_501 } else { 10_499 });
         assert!(world.saw(1, Event::FellBack(conns[1], FallbackCause::ChecksumFailed)));
     }
+}
+
+/// The peer does not know that its other path is dead in our direction when it closes this one.
+#[test]
+fn what_the_peer_closes_carries_what_no_other_can() {
+    let mut world = World::simple(5, 2);
+    let conns = world.open_mesh();
+    world.run_for(Duration::from_secs(1));
+    world.links[0].down = true;
+    world.links[1].rate = Some(10_000_000);
+    world.send(0, conns[0], 3_000_000, false);
+    world.run_for(Duration::from_secs(1));
+    let now = world.now;
+    let second = SubflowId(1);
+    world.hosts[1].stack.close_subflow(now, conns[1], second).unwrap();
+    assert!(world.run_until(10, |world| world.transferred(conns, false)), "{:?}", world.hosts[1].flows);
+    let closed = Event::SubflowClosed(conns[0], second, SubflowCloseReason::Normal);
+    assert!(world.run_until(5, |world| world.saw(0, closed)), "{:?}", world.hosts[0].events);
+}
+
+/// A FIN that both sides take for the other's wish.
+#[test]
+fn a_connection_that_has_lost_its_last_subflow_by_fins_gets_another() {
+    let mut world = World::simple(6, 1);
+    let conns = world.open();
+    world.run_for(Duration::from_secs(1));
+    let mut done = false;
+    world.middleboxes[0] = Some(on_packets(move |host, mut packet| {
+        if host == 1 && !std::mem::replace(&mut done, true) {
+            packet.flags |= FIN;
+        }
+        vec![packet]
+    }));
+    world.send(0, conns[0], 1000, false);
+    let closed = |event: &Event| matches!(event, Event::SubflowClosed(_, SubflowId(0), SubflowCloseReason::Normal));
+    assert!(world.run_until(5, |world| world.hosts[1].events.iter().any(closed)), "{:?}", world.hosts[1].events);
+    world.send(0, conns[0], 100_000, true);
+    world.send(1, conns[1], 100_000, true);
+    assert!(world.run_until(100, |world| world.transferred(conns, true)), "{:?}", world.hosts[0].events);
+    world.close_all();
 }
