@@ -83,7 +83,8 @@ pub struct StackConfig {
     pub policy: PathPolicy,
     /// Attempts to join an address that the peer has announced, if none succeeds, each as long as TCP tries to connect. Then
     /// the address is left alone until the peer announces it again or an interface is added. What has worked once, and
-    /// the peer's first address, are tried for ever. Default: 3.
+    /// the peer's first address, are tried for ever, unless the peer refuses the join: so often it is asked again if its refusal
+    /// says that it may be accepted another time. Default: 3.
     pub join_attempts: u32,
     /// MP_JOIN handshakes that a connection answers at the same time. Default: 8.
     pub max_half_open_joins: usize,

@@ -246,7 +246,10 @@ impl Connection {
         let why = match (reason, subflow.own_reset) {
             (_, Some(own)) => SubflowCloseReason::Aborted(own),
             (TcpCloseReason::Normal, None) => SubflowCloseReason::Normal,
-            (TcpCloseReason::Refused, None) => SubflowCloseReason::Refused,
+            (TcpCloseReason::Refused, None) => match subflow.peer_reset {
+                Some((reason, true)) => SubflowCloseReason::Reset(Some((reason, true))),
+                _ => SubflowCloseReason::Refused,
+            },
             (TcpCloseReason::Reset, None) => SubflowCloseReason::Reset(subflow.peer_reset),
             (TcpCloseReason::TimedOut, None) => SubflowCloseReason::TimedOut,
             (TcpCloseReason::Aborted, None) => SubflowCloseReason::Aborted(ResetReason::Unspecified),

@@ -17,12 +17,12 @@ use crate::congestion::{Coupler, Coupling};
 use crate::event::{CloseReason, ConnId, Event, FallbackCause, SubflowId};
 use crate::info::{ConnInfo, ConnState, SubflowInfo, SubflowState};
 use crate::keys::Idsn;
-use crate::path_manager::PathState;
+use crate::path_manager::{Limits, PathState};
 use crate::path_manager::strategy::SharedStrategy;
 use crate::scheduler::Scheduler;
 
 /// Subflows that are gone and still remembered, at most: as many as there can be at a time.
-const MAX_PAST_SUBFLOWS: usize = crate::path_manager::Limits::MAX_SUBFLOWS as usize + 1;
+const MAX_PAST_SUBFLOWS: usize = Limits::MAX_SUBFLOWS as usize + 1;
 
 /// What the two hosts have agreed to speak.
 #[derive(Debug)]
@@ -250,6 +250,14 @@ impl Connection {
     pub(crate) fn extra_subflows(&self) -> usize {
         let counted = self.subflows.iter().filter(|subflow| subflow.counts()).count();
         counted.saturating_sub(1)
+    }
+
+    /// Whether the peer can have no other subflow within the limit. Those whose address it has withdrawn do not count as long as they do not
+    /// answer: it may be moving, and what replaces them comes at the same time.
+    pub(crate) fn is_full(&self, limit: u8) -> bool {
+        let leaving = self.subflows.iter().filter(|subflow| subflow.counts() && subflow.is_leaving()).count();
+        let extra = self.extra_subflows();
+        extra.saturating_sub(leaving) >= usize::from(limit) || extra >= usize::from(Limits::MAX_SUBFLOWS)
     }
 
     /// Marks for a reset at the next opportunity.

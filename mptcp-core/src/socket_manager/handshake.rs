@@ -171,15 +171,16 @@ impl Connection {
     ) -> SynVerdict {
         let (backup_by_peer, remote_id, remote_nonce) = join;
         let initial = self.paths.local == syn.local;
-        let limit = usize::from(shared.config.limits.subflows.min(crate::path_manager::Limits::MAX_SUBFLOWS));
+        let limit = shared.config.limits.subflows;
         let refused = if self.closed.is_some() || self.multipath().is_none() {
             Some(ResetReason::MptcpSpecific)
-        } else if self.extra_subflows() >= limit
+        } else if limit == 0
             || (initial && !shared.config.allow_join_initial_addr)
             || self.is_forbidden(syn.local.ip(), syn.remote, shared)
         {
             Some(ResetReason::Prohibited)
-        } else if self.half_open_joins() >= shared.config.max_half_open_joins
+        } else if self.is_full(limit)
+            || self.half_open_joins() >= shared.config.max_half_open_joins
             || self.is_id_taken(syn.local.ip(), shared)
         {
             Some(ResetReason::LackOfResources)

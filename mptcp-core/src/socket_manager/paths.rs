@@ -448,7 +448,12 @@ impl Connection {
             // The path has just shown that it works.
             self.paths.retries.arm_at_once(now, pair);
         } else {
-            let most = if subflow.announced { None } else { self.most_attempts(remote, cx.shared) };
+            let most = match subflow.announced {
+                true => None,
+                // The peer is there, and may never have room for it.
+                false if matches!(why, SubflowCloseReason::Reset(Some(_))) => Some(cx.shared.config.join_attempts),
+                false => self.most_attempts(remote, cx.shared),
+            };
             // The peer will try again too: not at the same time, that is (RFC 8684 section 3.9.2).
             let spread = if subflow.crossed {
                 cx.shared.rng.random_range(Duration::ZERO..CROSSING_SPREAD)

@@ -260,6 +260,11 @@ impl Subflow {
         self.stage != Stage::Closing
     }
 
+    /// Whether its address was withdrawn, and it has not answered since.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.removal_asked || self.remove_at.is_some()
+    }
+
     /// Between which addresses it goes.
     pub(crate) fn pair(&self) -> Pair {
         Pair { local: self.local.ip(), remote: self.remote.into(), lane: self.lane }

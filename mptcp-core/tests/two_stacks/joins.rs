@@ -162,11 +162,9 @@ fn limits_hold_on_both_sides() {
     world.run_for(Duration::from_secs(3));
     assert_eq!(world.subflows_up(0, conns[0]), 2);
     assert_eq!(world.mib(1, Counter::MPJoinRejected), 2);
-    let prohibited = |event: &Event| {
-        matches!(event, Event::SubflowClosed(_, _, SubflowCloseReason::Reset(Some((ResetReason::Prohibited, false)))))
-            || matches!(event, Event::SubflowClosed(_, _, SubflowCloseReason::Refused))
-    };
-    assert_eq!(world.hosts[0].events.iter().filter(|event| prohibited(event)).count(), 2);
+    let full = SubflowCloseReason::Reset(Some((ResetReason::LackOfResources, true)));
+    let refused = |event: &Event| matches!(event, Event::SubflowClosed(_, _, why) if *why == full);
+    assert_eq!(world.hosts[0].events.iter().filter(|event| refused(event)).count(), 2);
     still_works(&mut world, conns);
 }
 

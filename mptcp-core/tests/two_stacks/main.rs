@@ -27,6 +27,7 @@ macro_rules! suite {
             mod links;
             mod log;
             mod mappings;
+            mod moving;
             mod paths;
             mod policy;
             mod random;
