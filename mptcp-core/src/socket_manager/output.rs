@@ -62,7 +62,7 @@ impl Connection {
             Stage::JoinSyn { nonce } => {
                 let Some(token) = remote_token else { return };
                 shared.mib.bump(Counter::MPJoinSynTx);
-                let join = MpJoin::Syn { backup: subflow.backup, addr_id: subflow.local_id, token, nonce: *nonce };
+                let join = MpJoin::Syn { backup: subflow.backup_told, addr_id: subflow.local_id, token, nonce: *nonce };
                 MptcpOption::Join(join)
             }
             _ => return,
@@ -80,7 +80,7 @@ impl Connection {
             }),
             (Stage::JoinAnswered { local_nonce, remote_nonce }, Protocol::Multipath(state)) => {
                 let hmac = truncate_64(&join_hmac(state.local.key, state.remote.key, *local_nonce, *remote_nonce));
-                let (backup, addr_id) = (subflow.backup, subflow.local_id);
+                let (backup, addr_id) = (subflow.backup_told, subflow.local_id);
                 MptcpOption::Join(MpJoin::SynAck { backup, addr_id, hmac, nonce: *local_nonce })
             }
             _ => return,

@@ -283,6 +283,10 @@ impl Connection {
         };
         self.add_subflow(new, cx.shared);
         self.apply_policy(cx);
+        if let Some(subflow) = self.subflow_mut(id) {
+            // The SYN has not left yet.
+            subflow.backup_told = subflow.backup;
+        }
         Ok(id)
     }
 
@@ -293,10 +297,19 @@ impl Connection {
             return Ok(());
         }
         subflow.backup = backup;
-        if subflow.alive() {
-            subflow.signal(MptcpOption::Prio(MpPrio { backup }));
-        }
+        self.tell_priorities();
         Ok(())
+    }
+
+    /// Tells the peer of priorities that are not what it was told, once that is possible.
+    fn tell_priorities(&mut self) {
+        if self.multipath().is_none() {
+            return;
+        }
+        for subflow in self.subflows.iter_mut().filter(|subflow| subflow.alive() && subflow.backup != subflow.backup_told) {
+            subflow.backup_told = subflow.backup;
+            subflow.signal(MptcpOption::Prio(MpPrio { backup: subflow.backup }));
+        }
     }
 
     /// An endpoint has become a backup or stopped to be one.
@@ -325,6 +338,7 @@ impl Connection {
 
     /// Does for the subflows what a hook could only note.
     pub(crate) fn follow_up(&mut self, cx: &mut Cx<'_>) {
+        self.tell_priorities();
         let conn = self.id;
         let noted = |subflow: &Subflow| {
             subflow.ack_wanted || subflow.removal_asked || subflow.recovered.is_some() || !subflow.control.is_empty()

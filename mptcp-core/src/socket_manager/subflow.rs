@@ -104,6 +104,8 @@ pub(crate) struct Subflow {
     pub(crate) remote_id: AddrId,
     /// This side asks the peer to send here only if nothing else works.
     pub(crate) backup: bool,
+    /// The peer was told so: by flag B in the handshake, and by MP_PRIO.
+    pub(crate) backup_told: bool,
     /// The peer asks this side to.
     pub(crate) backup_by_peer: bool,
     /// The TCP handshake is complete.
@@ -204,6 +206,8 @@ impl Subflow {
             local_id,
             remote_id,
             backup,
+            // The handshake of the first subflow has no such flag.
+            backup_told: backup && id != SubflowId(0),
             backup_by_peer,
             connected: false,
             lane,
