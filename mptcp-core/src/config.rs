@@ -71,7 +71,8 @@ pub struct StackConfig {
     /// Receive buffer that auto-tuning may reach, in bytes. Default: 4 MiB.
     pub recv_buffer_max: usize,
     /// Bytes that all connections together may hold, sent and received. While more are held, applications cannot
-    /// write more, receive buffers do not grow and new connections are refused. Default: 1 GiB.
+    /// write more, receive buffers do not grow, new connections are refused, and what peers send out of order is dropped, for them to
+    /// send again. Default: 1 GiB.
     pub memory_limit: usize,
     /// Connections at the same time. Default: 65,536.
     pub max_connections: usize,

@@ -16,6 +16,9 @@ use crate::wire::{ChecksumAccumulator, MpFail, MptcpOption, ResetReason, verify_
 /// Fragments beyond a gap that a connection holds at most, whatever their size.
 const MAX_FRAGMENTS: usize = 16_384;
 
+/// Bytes that a fragment beyond a gap takes besides its payload, about.
+const FRAGMENT_COST: usize = 256;
+
 /// Receive side of a connection.
 #[derive(Debug)]
 pub(crate) struct Receiver {
@@ -55,9 +58,9 @@ impl Receiver {
         self.stream.readable() + self.early_len()
     }
 
-    /// Bytes held, in order or not.
+    /// Bytes held, in order or not, and what it takes to keep them apart.
     pub(crate) fn held(&self) -> usize {
-        self.stream.held() + self.early_len()
+        self.stream.held() + self.stream.fragments() * FRAGMENT_COST + self.early_len()
     }
 
     fn early_len(&self) -> usize {
@@ -180,6 +183,7 @@ impl Connection {
 
     /// Puts the slices that are on their way at their position of the stream.
     fn deliver_slices(&mut self, position: u64, cx: &mut Cx<'_>) {
+        let bounded = self.multipath().is_some() && cx.shared.memory_full();
         let slices = &mut cx.shared.slices;
         let count = slices.len() as u64;
         if count == 0 {
@@ -187,7 +191,12 @@ impl Connection {
         }
         let receiver = &mut self.receiver;
         // Bytes after the DATA_FIN do not belong to the stream.
-        let edge = receiver.fin.unwrap_or(u64::MAX).min(receiver.window.accepted_edge());
+        let mut edge = receiver.fin.unwrap_or(u64::MAX).min(receiver.window.accepted_edge());
+        if bounded && position > receiver.stream.rcv_nxt() {
+            // What is not in order can be dropped, as it was never DATA_ACKed (RFC 8684 section 3.3.2): the peer could fill our memory otherwise
+            // with what nobody can read.
+            edge = receiver.stream.rcv_nxt();
+        }
         let inserted = receiver.stream.insert_all(position, slices, edge);
         self.uses_queues(cx.now);
         let mib = &mut cx.shared.mib;

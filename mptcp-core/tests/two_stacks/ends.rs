@@ -339,3 +339,31 @@ fn a_half_closed_connection_survives_the_loss_of_the_last_data_ack() {
     assert!(world.run_until(10, |world| world.transferred(conns, true)));
     world.close_all();
 }
+
+/// What comes over one path waits for what is lost on the other: more of it than the host may hold.
+#[test]
+fn bytes_out_of_order_do_not_exceed_the_memory_limit() {
+    const LIMIT: usize = 100_000;
+    let config = || StackConfig { recv_buffer_initial: 512 << 10, ..config() };
+    let mut world = World::new(15, 2, [config(), StackConfig { memory_limit: LIMIT, ..config() }]);
+    let conns = world.open_mesh();
+    world.run_for(Duration::from_secs(1));
+    // The first segment of the first path is lost each time.
+    let mut first = None;
+    let lose = |first: &mut Option<u32>, packet: Packet| {
+        let start = !packet.payload.is_empty() && *first.get_or_insert(packet.seq) == packet.seq;
+        if start { Vec::new() } else { vec![packet] }
+    };
+    world.middleboxes[0] = Some(on_packets(move |host, packet| match host {
+        0 => lose(&mut first, packet),
+        _ => vec![packet],
+    }));
+    world.send(0, conns[0], 3_000_000, false);
+    let most = std::cell::Cell::new(0);
+    let done = world.run_until(120, |world| {
+        most.set(most.get().max(world.hosts[1].stack.memory_held()));
+        world.transferred(conns, false)
+    });
+    assert!(done, "{:?}", world.hosts[1].stack.info(conns[1]));
+    assert!(most.get() < LIMIT + LIMIT / 2, "{} bytes", most.get());
+}
