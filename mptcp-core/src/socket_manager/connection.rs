@@ -74,6 +74,16 @@ pub(crate) struct Plain {
     pub(crate) rx_idsn: Option<Idsn>,
     /// The infinite mapping that tells the peer.
     pub(crate) infinite: Option<Box<Infinite>>,
+    /// Payload that was altered on the way, as long as the peer does not seem to have heard of it.
+    pub(crate) altered: Option<Box<Altered>>,
+}
+
+/// What MP_FAIL says (RFC 8684 section 3.7). It leaves with segments without payload, which may be lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Altered {
+    pub(crate) dsn: u64,
+    /// When it is said again.
+    pub(crate) again: Option<Instant>,
 }
 
 /// An infinite mapping to be sent on one last DSS option (RFC 8684 section 3.7).

@@ -46,6 +46,7 @@ impl Connection {
             rx_base: self.receiver.stream.rcv_nxt().wrapping_sub(read_offset),
             rx_idsn: self.multipath().map(|state| state.remote.idsn),
             infinite: infinite.map(Box::new),
+            altered: None,
         });
         // What TCP has acknowledged so far, no later segment may acknowledge again.
         let acked = first.map_or(0, |subflow| subflow.sent.iter().next().map_or(next_offset, |mapping| mapping.offset));

@@ -149,7 +149,14 @@ pub(crate) fn passive_open(
 
 /// Regular TCP from the first byte on.
 pub(crate) fn plain_from_start(cause: FallbackCause) -> Protocol {
-    Protocol::Plain(super::connection::Plain { cause, tx_base: 0, rx_base: 0, rx_idsn: None, infinite: None })
+    Protocol::Plain(super::connection::Plain {
+        cause,
+        tx_base: 0,
+        rx_base: 0,
+        rx_idsn: None,
+        infinite: None,
+        altered: None,
+    })
 }
 
 impl Connection {

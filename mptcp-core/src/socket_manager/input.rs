@@ -98,7 +98,10 @@ impl Connection {
     }
 
     fn on_plain(&mut self, id: SubflowId, segment: &SegmentIn<'_>) -> Verdict {
-        let Protocol::Plain(plain) = &self.protocol else { return Verdict::Accept };
+        let Protocol::Plain(plain) = &mut self.protocol else { return Verdict::Accept };
+        if plain.altered.is_some() && has_heard(segment) {
+            plain.altered = None;
+        }
         if segment.len > 0 && is_elsewhere(plain, segment) {
             tracing::debug!(conn = %self.id, "the peer has not fallen back and repeats data");
             return Verdict::Reset(OptionSpace::new(0));
@@ -439,6 +442,23 @@ impl Connection {
         let _ = self.on_plain(id, segment);
         Verdict::AcceptSignal
     }
+}
+
+/// Whether a peer that was told of altered payload has heard of it: it says the same, that there are no mappings any more, or sends data
+/// without one (RFC 8684 section 3.7).
+fn has_heard(segment: &SegmentIn<'_>) -> bool {
+    let mut maps = false;
+    for option in wire::options(segment.options).filter_map(Result::ok) {
+        match option {
+            MptcpOption::Fail(_) => return true,
+            MptcpOption::Dss(dss) => match dss.mapping {
+                Some(mapping) if mapping.len == 0 => return true,
+                _ => maps = true,
+            },
+            _ => {}
+        }
+    }
+    segment.len > 0 && !maps
 }
 
 /// Whether a peer that still speaks MPTCP, as it did not hear of the fallback, maps a segment to another place than where

@@ -418,7 +418,7 @@ impl SegmentHook for SocketManager {
 
     fn on_transmit(
         &mut self,
-        _now: Instant,
+        now: Instant,
         conn: TcpId,
         segment: &SegmentOut,
         options: &mut OptionSpace,
@@ -428,7 +428,7 @@ impl SegmentHook for SocketManager {
         // More of them may follow, or what has waited for the last one.
         let signals = connection.has_signals(owner.subflow);
         let segment = connection.without_early_sent(owner.subflow, segment);
-        let window = connection.on_transmit(owner.subflow, &segment, options, &mut self.shared);
+        let window = connection.on_transmit(owner.subflow, now, &segment, options, &mut self.shared);
         if signals {
             self.touch(owner.conn);
         }

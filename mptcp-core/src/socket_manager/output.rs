@@ -1,8 +1,10 @@
 //! The options and the window of segments that leave.
 
-use tcp_adapter::{OptionSpace, SegmentKind, SegmentOut};
+use std::time::Duration;
 
-use super::connection::{Connection, Infinite, Multipath, Protocol};
+use tcp_adapter::{Instant, OptionSpace, SegmentKind, SegmentOut};
+
+use super::connection::{Connection, Multipath, Plain, Protocol};
 use super::sender::Fin;
 use super::shared::Shared;
 use super::subflow::{MAX_SIGNALS_IN_A_ROW, Said, Stage, Subflow};
@@ -13,14 +15,19 @@ use crate::observe::Observation;
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::SentMapping;
 use crate::wire::{
-    self, AddAddrKind, CapableFlags, Dss, DssMapping, MpCapable, MpJoin, MptcpOption, RawDss, WireSeq, room,
+    self, AddAddrKind, CapableFlags, Dss, DssMapping, MpCapable, MpFail, MpJoin, MptcpOption, RawDss, WireSeq, room,
 };
+
+/// What does not seem to have heard of altered payload is told again after this time: longer than most round trips, as what is under way
+/// cannot tell whether it has.
+const FAIL_AGAIN: Duration = Duration::from_millis(200);
 
 impl Connection {
     /// Fills in the options of a segment, and returns the window to advertise.
     pub(crate) fn on_transmit(
         &mut self,
         id: SubflowId,
+        now: Instant,
         segment: &SegmentOut,
         space: &mut OptionSpace,
         shared: &mut Shared,
@@ -28,7 +35,7 @@ impl Connection {
         match segment.kind {
             SegmentKind::Syn => self.syn_options(id, space, shared),
             SegmentKind::SynAck => self.syn_ack_options(id, space, shared),
-            SegmentKind::Established => self.segment_options(id, segment, space, shared),
+            SegmentKind::Established => self.segment_options(id, now, segment, space, shared),
             SegmentKind::Reset => return None,
         }
         Some(self.receiver.advertise(segment.window_shift))
@@ -88,12 +95,19 @@ impl Connection {
         emit(&option, space);
     }
 
-    fn segment_options(&mut self, id: SubflowId, segment: &SegmentOut, space: &mut OptionSpace, shared: &mut Shared) {
+    fn segment_options(
+        &mut self,
+        id: SubflowId,
+        now: Instant,
+        segment: &SegmentOut,
+        space: &mut OptionSpace,
+        shared: &mut Shared,
+    ) {
         let data_ack = self.receiver.ack_position();
         let data_fin = (self.sender.fin == Fin::Sent).then(|| self.sender.queue.end());
         let Some(index) = self.subflow_index(id) else { return };
         if let Protocol::Plain(plain) = &mut self.protocol {
-            return plain_options(plain.infinite.as_deref_mut(), &mut self.subflows[index], segment, space, shared);
+            return plain_options(plain, now, &mut self.subflows[index], segment, space, shared);
         }
         let Protocol::Multipath(state) = &self.protocol else { return };
         if says_the_same(&mut self.subflows[index], segment, data_ack, space, shared) {
@@ -201,18 +215,23 @@ fn emit(option: &MptcpOption, space: &mut OptionSpace) {
 
 /// After a fallback: the last MPTCP options of the connection, if any.
 fn plain_options(
-    infinite: Option<&mut Infinite>,
+    plain: &mut Plain,
+    now: Instant,
     subflow: &mut Subflow,
     segment: &SegmentOut,
     space: &mut OptionSpace,
     shared: &mut Shared,
 ) {
-    if segment.chunk.is_none()
-        && !segment.fin
-        && let Some(fail @ MptcpOption::Fail(_)) = subflow.control.pop_front()
-    {
-        return emit(&fail, space);
+    if segment.chunk.is_none() && !segment.fin {
+        if let Some(fail @ MptcpOption::Fail(_)) = subflow.control.pop_front() {
+            return emit(&fail, space);
+        }
+        if let Some(altered) = plain.altered.as_deref_mut().filter(|altered| altered.again.is_none_or(|at| at <= now)) {
+            altered.again = Some(now + FAIL_AGAIN);
+            return emit(&MptcpOption::Fail(MpFail { dsn: altered.dsn }), space);
+        }
     }
+    let infinite = plain.infinite.as_deref_mut();
     let at = segment.chunk.map(|chunk| chunk.offset).or(segment.fin.then_some(segment.offset));
     if let Some(infinite) = infinite.filter(|infinite| at.is_some_and(|at| infinite.tellers.contains(&at))) {
         let mapping = DssMapping {

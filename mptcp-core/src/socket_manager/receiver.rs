@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tcp_adapter::{IdleQueue, Instant};
 
-use super::connection::{Connection, Doom, Plain, Protocol};
+use super::connection::{Altered, Connection, Doom, Plain, Protocol};
 use super::shared::{Cx, Shared};
 use crate::config::{ChecksumFailure, StackConfig};
 use crate::event::{Event, FallbackCause, SubflowId};
@@ -11,7 +11,7 @@ use crate::keys::Idsn;
 use crate::mib::Counter;
 use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::{Piece, Reassembly, ReceiveWindow, ReceivedMapping};
-use crate::wire::{ChecksumAccumulator, MpFail, MptcpOption, ResetReason, verify_dss_checksum};
+use crate::wire::{ChecksumAccumulator, ResetReason, verify_dss_checksum};
 
 /// Fragments beyond a gap that a connection holds at most, whatever their size.
 const MAX_FRAGMENTS: usize = 16_384;
@@ -328,11 +328,14 @@ impl Connection {
         }
     }
 
-    /// Answers on the subflow itself, which stays: MP_FAIL on an ACK.
+    /// Answers on the subflow itself, which stays: MP_FAIL on an ACK, and again as long as it seems to have been lost.
     pub(crate) fn send_fail(&mut self, dsn: DataSeq, cx: &mut Cx<'_>) {
         cx.shared.mib.bump(Counter::MPFailTx);
+        if let Protocol::Plain(plain) = &mut self.protocol {
+            plain.altered = Some(Box::new(Altered { dsn: dsn.0, again: None }));
+        }
         if let Some(subflow) = self.subflows.first_mut() {
-            subflow.signal(MptcpOption::Fail(MpFail { dsn: dsn.0 }));
+            subflow.ack_wanted = true;
         }
     }
 

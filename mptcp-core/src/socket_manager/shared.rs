@@ -257,7 +257,7 @@ mod tests {
             retransmission: false,
             window_shift: 0,
         };
-        conn.on_transmit(SubflowId(0), &segment, &mut answer, &mut shared);
+        conn.on_transmit(SubflowId(0), Instant::ZERO, &segment, &mut answer, &mut shared);
         assert_eq!(answer.as_slice(), [], "plain TCP");
     }
 

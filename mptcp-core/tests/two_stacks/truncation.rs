@@ -9,7 +9,7 @@ use mptcp_core::{
 };
 use tcp_adapter::conformance::packet::{FIN, Packet};
 
-use crate::middlebox::{is_syn, on_packets, strip};
+use crate::middlebox::{is_syn, on_packets, strip, subtypes};
 use super::world::{World, config};
 
 /// Hosts with checksums, and the flag that has the next byte of host 0 altered, so that both fall back.
@@ -181,5 +181,35 @@ fn a_connection_that_has_lost_its_last_subflow_by_fins_gets_another() {
     world.send(0, conns[0], 100_000, true);
     world.send(1, conns[1], 100_000, true);
     assert!(world.run_until(100, |world| world.transferred(conns, true)), "{:?}", world.hosts[0].events);
+    world.close_all();
+}
+
+/// What tells of altered payload is lost, and there is no more data that could tell of it.
+#[test]
+fn a_report_of_altered_payload_that_is_lost_is_repeated() {
+    let (mut world, alter) = about_to_fall_back(7);
+    let altering = world.middleboxes[0].take();
+    let mut lost = 0;
+    let mut altering = altering.unwrap();
+    world.middleboxes[0] = Some(Box::new(move |host, frame| {
+        let reports = Packet::parse(&frame).is_some_and(|packet| host == 1 && subtypes(&packet).contains(&6));
+        if reports && lost < 2 {
+            lost += 1;
+            return Vec::new();
+        }
+        altering(host, frame)
+    }));
+    let conns = world.open();
+    world.flow(1, conns[1]).unchecked = true;
+    world.send(0, conns[0], 50_000, false);
+    assert!(world.run_until(20, |world| world.transferred(conns, false)));
+    world.run_for(Duration::from_secs(1));
+    alter.set(true);
+    world.send(0, conns[0], 5000, false);
+    let fallen = Event::FellBack(conns[0], FallbackCause::PeerFailed);
+    assert!(world.run_until(30, |world| world.saw(0, fallen)), "{:?}", world.hosts[0].events);
+    world.send(0, conns[0], 20_000, true);
+    world.send(1, conns[1], 20_000, true);
+    assert!(world.run_until(20, |world| world.transferred(conns, true)));
     world.close_all();
 }
