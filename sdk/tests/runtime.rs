@@ -435,6 +435,23 @@ fn shutting_down_reading_ends_reads_and_does_not_stop_the_peer() {
 }
 
 #[test]
+fn what_came_before_shutting_down_reading_resets_nothing() {
+    let (server, client) = hosts(1, |_| {});
+    let (far, near) = connect(&server, &client);
+    far.write_all(b"never read").unwrap();
+    wait_until("the bytes have arrived", || near.info().unwrap().bytes_received == 10);
+    (&near).read_exact(&mut [0; 3]).unwrap();
+    far.write_all(b"nor this").unwrap();
+    wait_until("more bytes have arrived", || near.info().unwrap().bytes_received == 18);
+    near.shutdown(Shutdown::Read).unwrap();
+    near.write_all(&pattern(1_000_000)).unwrap();
+    drop(near);
+    let mut got = Vec::new();
+    (&far).read_to_end(&mut got).unwrap();
+    assert!(got == pattern(1_000_000), "{} bytes", got.len());
+}
+
+#[test]
 fn first_bytes_may_be_more_than_the_send_buffer_holds() {
     let (server, client) = hosts(1, |_| {});
     let listener = server.bind(server_addr()).unwrap();

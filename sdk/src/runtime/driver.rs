@@ -397,6 +397,10 @@ impl Stream {
     fn read(&mut self, conn: ConnId, engine: &mut Engine) {
         let lane = &self.pipe.incoming;
         let discard = self.pipe.wants(Wish::ShutdownRead);
+        while let Some(piece) = discard.then(|| lane.pop()).flatten() {
+            // Nobody will read it: it must not make the close abortive.
+            lane.release(piece.len());
+        }
         let mut received = false;
         while lane.end() == End::Open {
             let room = if discard { MAX_RECV } else { lane.room() };

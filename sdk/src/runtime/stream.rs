@@ -133,6 +133,9 @@ impl MptcpStream {
         if how != Shutdown::Write {
             pipe.wish(Wish::ShutdownRead);
             pipe.incoming.tell();
+            // What is left of a piece is thrown away too. A reader that sleeps has it locked until it sees the wish.
+            let mut rest = self.inner.rest.lock().unwrap_or_else(PoisonError::into_inner);
+            pipe.incoming.release(std::mem::take(&mut *rest).len());
         }
         shared.attend(*conn, pipe);
         Ok(())
