@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -57,6 +59,66 @@ impl Drop for Served {
 }
 
 const ANY: &str = "127.0.0.1:0";
+
+/// What stands between a host and its target, and passes on what they say until it is told to meddle.
+struct Middle {
+    address: SocketAddr,
+    connections: Receiver<Meddled>,
+}
+
+/// A connection that passes through it.
+struct Meddled {
+    /// To the host.
+    host: TcpStream,
+    /// While this is held, nothing that the host says is passed on.
+    gate: Arc<Mutex<()>>,
+    /// How reading what the host says has ended.
+    end: Receiver<io::Result<()>>,
+}
+
+impl Middle {
+    fn start(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind(ANY).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, connections) = mpsc::channel();
+        std::thread::spawn(move || {
+            for host in listener.incoming().map_while(Result::ok) {
+                let Ok(target) = TcpStream::connect(target) else { continue };
+                let (gate, (told, end)) = (Arc::new(Mutex::new(())), mpsc::channel());
+                let (from, to) = (host.try_clone().unwrap(), target.try_clone().unwrap());
+                let passes = Arc::clone(&gate);
+                std::thread::spawn(move || pass_on(from, to, &passes, &told));
+                let (to, nobody) = (host.try_clone().unwrap(), mpsc::channel().0);
+                std::thread::spawn(move || pass_on(target, to, &Mutex::new(()), &nobody));
+                if sender.send(Meddled { host, gate, end }).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { address, connections }
+    }
+
+    fn next(&self) -> Meddled {
+        self.connections.recv_timeout(PATIENCE).unwrap()
+    }
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, gate: &Mutex<()>, end: &Sender<io::Result<()>>) {
+    let mut bytes = [0; 4096];
+    let result = loop {
+        match from.read(&mut bytes) {
+            Ok(0) => break Ok(()),
+            Err(error) => break Err(error),
+            Ok(count) => {
+                let _open = gate.lock();
+                // What nobody takes any more is read nevertheless.
+                let _ = to.write_all(&bytes[..count]);
+            }
+        }
+    };
+    let _ = to.shutdown(std::net::Shutdown::Both);
+    let _ = end.send(result);
+}
 
 /// What the host told of its paths.
 type Log = Arc<Mutex<Vec<PathEvent>>>;
@@ -206,6 +268,50 @@ fn commands_outlive_the_loss_of_a_target() {
     while target.controllers() > 0 {
         assert!(started.elapsed() < PATIENCE, "the host leaves controllers behind");
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn what_was_lost_with_a_violation_is_not_sent_after_all() {
+    let target = target(1);
+    let served = Served::start(&target, 1, ANY.parse().unwrap());
+    let middle = Middle::start(served.address);
+    let mut config = config(&[middle.address]);
+    config.controller.io_queues = 1;
+    let (mut host, log) = connect(config);
+    let [_admin, mut io] = [middle.next(), middle.next()];
+    let write = || {
+        let sqe = IoCommand::Write { range: BlockRange { start: 0, count: 1 }, force_unit_access: false }.to_sqe(1);
+        Request::new(sqe, 0).sending(Bytes::from(vec![1; BLOCK]))
+    };
+    for is_busy in [true, false] {
+        let stopped = io.gate.lock().unwrap();
+        if is_busy {
+            host.submit(0, write()).unwrap();
+            host.turn(Some(Duration::ZERO)).unwrap();
+        }
+        let (losses, started) = (losses_and_returns(&log, middle.address).0, Instant::now());
+        io.host.write_all(&[0xff; 8]).unwrap();
+        while losses_and_returns(&log, middle.address).0 == losses {
+            host.turn(Some(Duration::from_millis(10))).unwrap();
+            assert!(started.elapsed() < PATIENCE);
+        }
+        drop(stopped);
+        // Without anything under way, the controller is told what is wrong.
+        let end = io.end.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(end.is_err(), is_busy, "{end:?}");
+        let finished = match is_busy {
+            true => loop {
+                host.turn(Some(Duration::from_millis(10))).unwrap();
+                if let Some(finished) = host.poll_finished(0) {
+                    break finished;
+                }
+            },
+            false => host.execute(0, write()).unwrap(),
+        };
+        assert!(finished.outcome.is_success());
+        let [_admin, next] = [middle.next(), middle.next()];
+        io = next;
     }
 }
 

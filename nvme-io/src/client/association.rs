@@ -212,7 +212,7 @@ impl Association {
         for IoQueue { queue, connection } in queues {
             // A farewell would leave after writes that are on their way and are about to be sent again elsewhere.
             let is_violated = matches!(queue.state(), QueueState::Ended(QueueError::Violation(_)));
-            let is_polite = is_violated && queue.outstanding() == 0;
+            let is_polite = is_violated && !queue.has_lost_commands();
             queue.connection_lost();
             connection.end(net, is_polite, pieces, |out| queue.poll_transmit(out));
             while let Some(completion) = queue.poll_completion() {

@@ -62,7 +62,7 @@ enum Phase {
     /// Connected.
     Ready(ConnectResult),
     /// Nothing more is sent but the farewell.
-    Ended { error: QueueError, farewell: Option<TermReq> },
+    Ended { error: QueueError, farewell: Option<TermReq>, has_lost: bool },
 }
 
 /// An R2T.
@@ -179,6 +179,11 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Whether commands were outstanding when it ended. What has left of them, and not arrived, is better not sent any more: they may go elsewhere.
+    pub fn has_lost_commands(&self) -> bool {
+        matches!(self.phase, Phase::Ended { has_lost: true, .. })
+    }
+
     /// What it was made with.
     pub fn config(&self) -> &QueueConfig {
         &self.config
@@ -226,7 +231,7 @@ impl<T> Queue<T> {
             Phase::Authenticating { exchange, .. } => exchange.failure().map_or(error, QueueError::Authentication),
             _ => error,
         };
-        self.phase = Phase::Ended { error, farewell };
+        self.phase = Phase::Ended { error, farewell, has_lost: self.slots.len() > 0 };
         self.capsules.clear();
         self.transfers.clear();
         self.arriving = None;

@@ -473,7 +473,19 @@ fn a_lost_connection_tells_what_may_have_been_executed() {
     let outcomes: Vec<_> = std::iter::from_fn(|| peer.queue.poll_completion()).map(|c| c.outcome).collect();
     assert_eq!(outcomes, [answered(StatusCode::Success), Outcome::Lost { sent: true }, Outcome::Lost { sent: false }]);
     assert_eq!(peer.queue.state(), QueueState::Ended(QueueError::ConnectionLost));
-    assert!(peer.sent().is_empty());
+    assert!(peer.queue.has_lost_commands() && peer.sent().is_empty());
+}
+
+#[test]
+fn who_ends_idle_has_lost_nothing() {
+    let mut peer = Peer::connected(io_config());
+    let done = peer.submit(flush());
+    peer.sent();
+    peer.respond(done, Status::SUCCESS);
+    // Nobody is waiting for this.
+    peer.respond(done, Status::SUCCESS);
+    assert!(matches!(peer.queue.state(), QueueState::Ended(QueueError::Violation(_))));
+    assert!(!peer.queue.has_lost_commands());
 }
 
 #[test]
