@@ -38,6 +38,11 @@ impl AnaStates {
         }
     }
 
+    /// Whether the controller says anything of a group, or need not.
+    pub fn mentions(&self, group: u32) -> bool {
+        self.groups.as_ref().is_none_or(|groups| groups.contains_key(&group))
+    }
+
     /// Sets the state of a group, which a completion has told.
     pub fn set(&mut self, group: u32, state: AnaState) {
         self.groups.get_or_insert_default().insert(group, state);
@@ -79,10 +84,11 @@ mod tests {
             assert_eq!(states.state(2), AnaState::Change);
             assert_eq!(states.state(9), AnaState::NonOptimized);
             assert_eq!(states.state(3), AnaState::Inaccessible, "not reported");
-            assert!(states.is_changing());
+            assert!(states.is_changing() && states.mentions(9) && !states.mentions(3));
             assert_eq!(states.groups().count(), 3);
         }
         assert_eq!(AnaStates::default().state(3), AnaState::Optimized, "no ANA");
+        assert!(AnaStates::default().mentions(3));
     }
 
     #[test]

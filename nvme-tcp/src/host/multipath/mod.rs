@@ -305,6 +305,11 @@ impl<T> Multipath<T> {
 
     fn go_elsewhere(&mut self, mut request: Request<Ticket<T>>, outcome: Outcome, from: Option<PathId>) {
         if request.token.moves == MAX_MOVES {
+            let outcome = match outcome {
+                // It may have left on one of the paths before.
+                Outcome::Lost { .. } => Outcome::Lost { sent: request.token.sent },
+                answered @ Outcome::Answered { .. } => answered,
+            };
             return self.finish(request, outcome);
         }
         request.token.moves += 1;
@@ -312,6 +317,9 @@ impl<T> Multipath<T> {
     }
 
     /// Has a command take a path, not `avoided` if there is any other; or has it wait, or fail if there is nothing to wait for.
+    ///
+    /// A controller that does not report a group has no namespace in it. Where there is nothing better, the command goes there nevertheless: as a rule the
+    /// namespace was removed, which only an answer tells; to wait for its group might be to wait for ever.
     fn place(&mut self, mut request: Request<Ticket<T>>, avoided: Option<PathId>) {
         let nsid = request.sqe.nsid.get();
         let namespace = self.namespaces.entry(nsid).or_default();
@@ -320,8 +328,13 @@ impl<T> Multipath<T> {
             Candidate { id: *id, state: path.ana.state(group), distance: path.distance, in_flight: path.in_flight }
         });
         let others = candidates.clone().filter(|candidate| Some(candidate.id) != avoided);
-        let chosen =
+        let mut chosen =
             self.policy.choose(others, namespace.last).or_else(|| self.policy.choose(candidates, namespace.last));
+        let waits = chosen.is_none() && self.paths.values().any(|path| may_come_back(path, group));
+        if chosen.is_none() && !waits {
+            let is_last_resort = |path: &Path<T>| path.state == PathState::Live && !path.ana.mentions(group);
+            chosen = self.paths.iter().find(|(_, path)| is_last_resort(path)).map(|(id, _)| *id);
+        }
         if let Some(id) = chosen
             && let Some(path) = self.paths.get_mut(&id)
         {
@@ -329,7 +342,7 @@ impl<T> Multipath<T> {
             request.token.path = chosen;
             path.in_flight += 1;
             path.backlog.push_back(request);
-        } else if self.paths.values().any(|path| may_come_back(path, group)) {
+        } else if waits {
             self.waiting.push_back(request);
         } else {
             let outcome = Outcome::Lost { sent: request.token.sent };
@@ -357,7 +370,7 @@ impl<T> Multipath<T> {
 
 fn may_come_back<T>(path: &Path<T>, group: u32) -> bool {
     match path.state {
-        PathState::Live => path.ana.state(group) != AnaState::PersistentLoss,
+        PathState::Live => path.ana.mentions(group) && path.ana.state(group) != AnaState::PersistentLoss,
         PathState::Connecting => true,
         PathState::Failed => false,
     }

@@ -98,6 +98,34 @@ fn ana_states_come_first() {
 }
 
 #[test]
+fn a_group_that_nobody_reports_is_not_waited_for() {
+    let none = || AnaStates::read(AnaHeader::new(2, 0).as_bytes());
+    let (mut multipath, ids) = multipath(Policy::Numa, 2);
+    multipath.set_ana(ids[0], none());
+    assert_eq!(taken(&mut multipath, &ids, 1), [1], "the other one has it");
+    multipath.set_ana(ids[1], ana(AnaState::Inaccessible));
+    multipath.submit(write(7)).unwrap();
+    multipath.set_state(ids[1], PathState::Connecting);
+    assert!(ids.iter().all(|id| multipath.next_for(*id).is_none()), "it may be there again");
+    multipath.set_ana(ids[1], none());
+    multipath.set_state(ids[1], PathState::Live);
+    let request = multipath.next_for(ids[0]).expect("the controller has to say that it is not there");
+    end(&mut multipath, request, answered(StatusCode::InvalidNamespace));
+    assert_eq!(multipath.poll_finished().unwrap().outcome, answered(StatusCode::InvalidNamespace));
+}
+
+#[test]
+fn what_has_left_once_is_not_said_to_have_stayed() {
+    let (mut multipath, ids) = multipath(Policy::Numa, 1);
+    multipath.submit(write(1)).unwrap();
+    for attempt in 0..=MAX_MOVES {
+        let request = multipath.next_for(ids[0]).unwrap();
+        end(&mut multipath, request, Outcome::Lost { sent: attempt == 0 });
+    }
+    assert_eq!(multipath.poll_finished().unwrap().outcome, Outcome::Lost { sent: true });
+}
+
+#[test]
 fn a_path_that_is_lost() {
     let (mut multipath, ids) = multipath(Policy::Numa, 2);
     for token in 0..4 {
