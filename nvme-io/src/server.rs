@@ -23,6 +23,10 @@ const CONNECTIONS: usize = 4096;
 /// Bytes that are received from one connection before the others have their turn.
 const MOST_RECEIVED: usize = 1 << 20;
 
+/// How long operations are begun before what has happened meanwhile is looked at: where the thread does them itself, each takes its time, and the end of a
+/// connection has to be seen before what it had wanted is begun.
+const LONGEST_TURN: Duration = Duration::from_millis(100);
+
 /// The connections of a target that one thread serves.
 ///
 /// Several threads may serve one target, each with a server of its own: a connection stays with the thread that accepted it.
@@ -79,6 +83,17 @@ impl Storage {
     fn turn(&self) -> io::Result<()> {
         self.ring.as_ref().map_or(Ok(()), FileRing::turn)
     }
+}
+
+/// What has become of the operations that connections want done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Submitted {
+    /// There were none.
+    Nothing,
+    /// All have begun, and their ends may lead to others.
+    Some,
+    /// Others are left for the next turn.
+    InPart,
 }
 
 struct Session {
@@ -266,11 +281,12 @@ impl<N: Net> Server<N> {
     /// Has storage and transport do what connections want, until they want nothing more now.
     fn serve(&mut self, now: Duration, storage: &mut Storage) -> io::Result<()> {
         // Fast storage answers at once, and an answer may lead to another operation.
+        let end = self.net.now() + LONGEST_TURN;
         loop {
-            let submitted = self.submit(storage);
+            let submitted = self.submit(storage, end);
             storage.turn()?;
             self.complete(storage);
-            if !submitted {
+            if submitted != Submitted::Some {
                 break;
             }
         }
@@ -279,6 +295,7 @@ impl<N: Net> Server<N> {
             self.flush(link, storage);
         }
         // Its memory is used again.
+        links.append(&mut self.dirty);
         self.dirty = links;
         let unread = self.unread.len();
         for _ in 0..unread {
@@ -289,16 +306,26 @@ impl<N: Net> Server<N> {
         Ok(())
     }
 
-    fn submit(&mut self, storage: &mut Storage) -> bool {
-        let mut any = false;
-        for link in &self.dirty {
-            let Some(session) = self.sessions.get_mut(link) else { continue };
+    /// Has storage begin with what connections want, until `end`; those that have ended want nothing more.
+    fn submit(&mut self, storage: &mut Storage, end: Duration) -> Submitted {
+        let mut submitted = Submitted::Nothing;
+        for place in 0..self.dirty.len() {
+            let link = self.dirty[place];
+            let Some(session) = self.sessions.get_mut(&link) else { continue };
             while let Some(submission) = session.connection.poll_submission() {
                 storage.backends.submit(submission);
-                any = true;
+                submitted = Submitted::Some;
+                if self.net.now() >= end {
+                    // The others come first then.
+                    self.dirty.rotate_left(place + 1);
+                    return Submitted::InPart;
+                }
+            }
+            if matches!(session.connection.state(), ConnectionState::Closing | ConnectionState::Closed) {
+                storage.backends.forget(link.0);
             }
         }
-        any
+        submitted
     }
 
     fn complete(&mut self, storage: &mut Storage) {
@@ -324,6 +351,9 @@ impl<N: Net> Server<N> {
         if session.connection.state() == ConnectionState::Closed {
             storage.backends.forget(link.0);
             return self.end(link);
+        }
+        if session.connection.has_submissions() {
+            mark(&mut self.dirty, session, link);
         }
         let deadline = session.connection.poll_timeout();
         if deadline != session.deadline {

@@ -193,11 +193,7 @@ impl Connection {
 
     /// Takes bytes of the stream, in order, cut anyhow.
     pub fn receive(&mut self, now: Duration, mut bytes: Bytes) {
-        if let Phase::Io(queue) = &self.phase
-            && !queue.is_current()
-        {
-            self.leave(Phase::Closed { reason: CloseReason::ControllerGone });
-        }
+        self.leave_if_outdated();
         while !matches!(self.phase, Phase::Closing { .. } | Phase::Closed { .. }) {
             let result = match self.decoder.decode(&mut bytes) {
                 Ok(None) => break,
@@ -254,8 +250,19 @@ impl Connection {
     }
 
     /// The next operation that it wants done.
+    ///
+    /// Ask when it can begin, and not before: if the controller has gone meanwhile, the host may have sent the command again over another one, and newer
+    /// ones after it. Then there are no more, and the connection has ended.
     pub fn poll_submission(&mut self) -> Option<Submission> {
+        if !self.submissions.is_empty() {
+            self.leave_if_outdated();
+        }
         self.submissions.pop_front()
+    }
+
+    /// Whether [`poll_submission`](Self::poll_submission) has something.
+    pub fn has_submissions(&self) -> bool {
+        !self.submissions.is_empty()
     }
 
     /// Looks at the target again, because its [generation](Target::generation) has moved.
@@ -332,6 +339,15 @@ impl Connection {
             self.urgent.clear();
             self.bulk.clear();
             self.submissions.clear();
+        }
+    }
+
+    /// An I/O queue ends with the controller that it was connected to.
+    fn leave_if_outdated(&mut self) {
+        if let Phase::Io(queue) = &self.phase
+            && !queue.is_current()
+        {
+            self.leave(Phase::Closed { reason: CloseReason::ControllerGone });
         }
     }
 

@@ -37,6 +37,26 @@ fn namespaces_come_and_go() {
     assert_eq!(event(&mut host, request), Some(AsyncEvent::NAMESPACES_CHANGED));
 }
 
+/// The thread may have been busy for longer than the host has waited.
+#[test]
+fn nothing_is_begun_for_a_controller_that_has_gone() {
+    let target = target();
+    let (mut host, controller) = Host::admin(&target);
+    let mut io = Host::io(&target, controller, 1, HostOffer::default());
+    io.write(0, &[1; BLOCK]).ok();
+    let command = IoCommand::Write { range: BlockRange { start: 0, count: 1 }, force_unit_access: false };
+    let mut sqe = command.to_sqe(1).with_sgl(Sgl::in_capsule(BLOCK as u32));
+    for cid in 1..=2 {
+        sqe.cid = cid.into();
+        let capsule = io.encode(&Pdu::CapsuleCmd(CapsuleCmd { sqe, data_len: BLOCK as u32 }), &[2; BLOCK]);
+        io.connection.receive(io.now, capsule.into());
+    }
+    assert!(io.connection.poll_submission().is_some() && io.connection.has_submissions());
+    host.connection.close();
+    assert!(io.connection.poll_submission().is_none() && !io.connection.has_submissions());
+    assert_eq!(io.connection.close_reason(), Some(&CloseReason::ControllerGone));
+}
+
 #[test]
 fn ana_states_are_of_ports() {
     let target = target();
