@@ -27,7 +27,7 @@ const READ_BLOCKS: usize = 64;
 /// A file or block device. Its size is what it is when it is opened.
 ///
 /// A [`Server`](crate::Server) with a ring has the kernel do operations while it goes on; otherwise they are done in the thread that submits them. What Flush
-/// has completed has passed `fdatasync`, and writes with FUA are written with `RWF_DSYNC`. Once one has failed, so does every Flush, and what ran beside it: the
+/// has completed has passed `fdatasync`, and so have writes with FUA through the page cache; past it they are written with `RWF_DSYNC`. Once one has failed, so does every Flush, and what ran beside it: the
 /// kernel tells only one of those who ask that it has lost something, and not what. Compare and Write has the file to itself, on whatever thread: it waits until the
 /// operations that have begun are done, and others wait for it.
 #[derive(Debug)]

@@ -42,7 +42,7 @@ pub(super) struct UnderWay {
 pub(super) struct Doubt {
     /// It is, if it is for all that ran by then: those with lower numbers.
     until: u64,
-    /// Failures before it began.
+    /// Failures before it, or the writing of what it is about, began.
     failures: u64,
 }
 
@@ -67,6 +67,11 @@ impl Syncs {
         state.next += 1;
         state.running.push_back(number);
         UnderWay { syncs: Arc::clone(self), number, failures: state.failures }
+    }
+
+    /// For who writes something that will be synced by a step of its own: others who sync before that may be told that it is lost.
+    pub(super) fn watch(&self) -> Doubt {
+        Doubt { until: 0, failures: self.state().failures }
     }
 
     /// What was lost while the one in doubt ran, and before; nothing as long as others that ran then still do.

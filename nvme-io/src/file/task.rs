@@ -39,7 +39,7 @@ pub(super) struct Task {
     pub(super) buffer: Option<Buffer>,
     /// The step under way makes something durable.
     sync: Option<UnderWay>,
-    /// What the kernel has said of those steps, if it is not known yet whether that is true.
+    /// What the kernel has said of those steps, if it is not known yet whether that is true; from the first write on, if such a step is to follow.
     doubt: Option<Doubt>,
     /// Nobody waits for it any more: it ends as soon as it can.
     pub(super) is_forgotten: bool,
@@ -126,8 +126,13 @@ impl Task {
             return Err(StatusCode::AbortedSqDeletion);
         }
         let Extent { offset, length } = self.rest;
-        let durable = self.is_durable();
-        self.sync = self.syncs().then(|| self.shared.syncs.begin());
+        // The end of a durable write through the page cache would be that of a sync, and take the kernel's one report of what others have lost; but not tell it
+        // from an error of its own. So there the sync is a step of its own.
+        let durable = self.is_durable() && !self.is_buffered();
+        if self.doubt.is_none() && self.is_durable() && (self.is_buffered() || self.phase == Phase::Zero) {
+            self.doubt = Some(self.shared.syncs.watch());
+        }
+        self.sync = (self.phase == Phase::Sync).then(|| self.shared.syncs.begin());
         Ok(match self.phase {
             Phase::Read => {
                 let buffer = self.buffer.take().ok_or(StatusCode::InternalError)?;
@@ -188,7 +193,7 @@ impl Task {
         let Some(doubt) = self.doubt else { return Some(Ok(())) };
         let losses = self.shared.syncs.judge(doubt)?;
         // A durable write answers for itself, and everything else for all that was written before.
-        let is_lost = if self.phase == Phase::Sync { losses.ever } else { losses.meanwhile };
+        let is_lost = if matches!(self.operation, Operation::Flush) { losses.ever } else { losses.meanwhile };
         Some(if is_lost { Err(StatusCode::WriteFault) } else { Ok(()) })
     }
 
@@ -275,8 +280,11 @@ impl Task {
                     None => return Outcome::Ended(Ok(())),
                 }
             }
-            // What was written with zeroes was written durably already, if it has to be.
-            (Operation::WriteZeroes { force_unit_access: true, .. }, Phase::Zero) => self.phase = Phase::Sync,
+            (_, Phase::Zero) if self.is_durable() => self.phase = Phase::Sync,
+            // What was written past the page cache was written durably already, if it has to be.
+            (_, Phase::Write | Phase::WriteZeroes) if self.is_durable() && self.is_buffered() => {
+                self.phase = Phase::Sync
+            }
             _ => return Outcome::Ended(Ok(())),
         }
         Outcome::Continue
@@ -297,10 +305,8 @@ impl Task {
             Phase::Deallocate => self.next_phase(),
             Phase::Write | Phase::WriteZeroes | Phase::Sync => {
                 tracing::warn!(%error, "storage cannot be written");
-                // The error may be the one time that the kernel tells of pages which it has dropped, those of others among them. A write without room has not come
-                // that far.
-                let tells_of_others = self.phase == Phase::Sync || error.kind() != io::ErrorKind::StorageFull;
-                if let Some(sync) = self.sync.take().filter(|_| tells_of_others)
+                // The error may be the one time that the kernel tells of pages which it has dropped, those of others among them.
+                if let Some(sync) = self.sync.take()
                     && sync.fail()
                 {
                     tracing::error!("what was written before may be lost: from now on, every flush fails");
@@ -311,13 +317,11 @@ impl Task {
         }
     }
 
-    /// Whether the step that comes is one of which the kernel may tell what has become of others: a durable write through the page cache ends like a flush.
-    fn syncs(&self) -> bool {
-        let is_buffered = matches!(self.shared.caching, Caching::Buffered(_));
-        let writes = matches!(self.phase, Phase::Write | Phase::WriteZeroes);
-        self.phase == Phase::Sync || (writes && is_buffered && self.is_durable())
+    fn is_buffered(&self) -> bool {
+        matches!(self.shared.caching, Caching::Buffered(_))
     }
 
+    /// Whether it is to end only when what it has written is durable.
     fn is_durable(&self) -> bool {
         matches!(
             self.operation,

@@ -1,7 +1,8 @@
-use std::io::Write;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -272,9 +273,14 @@ fn a_flush_that_fails_fails_for_all() {
     let write = |force_unit_access| Operation::Write { offset: 0, data: payload(&[1; 512]), force_unit_access };
     let shared = || Arc::clone(&Disk::new("doubtful", 4096, false).store.shared);
     let mut blocks = Blocks::new(READ_BLOCK, READ_BLOCKS);
-    let mut end = |shared: &Arc<Shared>, operation: Operation, error: Option<Errno>| {
+    // The last of these steps has this end.
+    let mut end = |shared: &Arc<Shared>, operation: Operation, steps: usize, error: Option<Errno>| {
         let mut task = Task::new(TOKEN, Arc::clone(shared), operation);
         task.buffer = task.room().and_then(|room| Memory::new(room).allocate(room));
+        for _ in 1..steps {
+            let action = task.step().unwrap();
+            assert!(matches!(task.advance(action, Ok(512), &mut blocks), Outcome::Continue));
+        }
         let result = error.map_or(Ok(512), |error| Err(error.into()));
         match task.step().map(|action| task.advance(action, result, &mut blocks)) {
             Ok(Outcome::Ended(result)) => result,
@@ -284,22 +290,46 @@ fn a_flush_that_fails_fails_for_all() {
     let (lost, full) = (Err(StatusCode::WriteFault), Err(StatusCode::CapacityExceeded));
     // Of these it is known what has become of them: the host was told.
     let known = shared();
-    assert_eq!(end(&known, write(true), Some(Errno::NOSPC)), full);
-    assert_eq!(end(&known, write(false), Some(Errno::IO)), lost);
-    assert_eq!(end(&known, Operation::Flush, None), Ok(()));
+    assert_eq!(end(&known, write(true), 1, Some(Errno::NOSPC)), full);
+    assert_eq!(end(&known, write(false), 1, Some(Errno::IO)), lost);
+    assert_eq!(end(&known, Operation::Flush, 1, None), Ok(()));
     let past_the_cache = FileStore::new(File::open("/dev/null").unwrap(), 4096, Caching::Direct).shared;
-    assert_eq!(end(&past_the_cache, write(true), Some(Errno::IO)), lost);
-    assert_eq!(end(&past_the_cache, Operation::Flush, None), Ok(()));
-    // The kernel tells one of them that it has lost what any of them has written.
-    for (operation, error, told) in
-        [(Operation::Flush, Errno::IO, lost), (Operation::Flush, Errno::NOSPC, full), (write(true), Errno::IO, lost)]
-    {
+    assert_eq!(end(&past_the_cache, write(true), 1, Some(Errno::IO)), lost);
+    assert_eq!(end(&past_the_cache, Operation::Flush, 1, None), Ok(()));
+    // The kernel tells one of them that it has lost what any of them has written, whatever its reason.
+    let zeroes = || {
+        let extent = Extent { offset: 0, length: 512 };
+        Operation::WriteZeroes { extent, deallocate: false, force_unit_access: true }
+    };
+    for (operation, steps, error, told) in [
+        (Operation::Flush, 1, Errno::IO, lost),
+        (Operation::Flush, 1, Errno::NOSPC, full),
+        (write(true), 2, Errno::IO, lost),
+        (write(true), 2, Errno::NOSPC, full),
+        (zeroes(), 2, Errno::NOSPC, full),
+    ] {
         let shared = shared();
-        assert_eq!(end(&shared, Operation::Flush, None), Ok(()));
-        assert_eq!(end(&shared, operation, Some(error)), told);
-        assert_eq!(end(&shared, Operation::Flush, None), lost);
-        assert_eq!(end(&shared, write(true), None), Ok(()));
+        assert_eq!(end(&shared, Operation::Flush, 1, None), Ok(()));
+        assert_eq!(end(&shared, operation, steps, Some(error)), told);
+        assert_eq!(end(&shared, Operation::Flush, 1, None), lost);
+        assert_eq!(end(&shared, write(true), 2, None), Ok(()));
     }
+}
+
+/// Between a durable write and its sync others may be told what has become of it.
+#[test]
+fn a_durable_write_counts_what_was_lost_since_it_was_written() {
+    let disk = Disk::new("between", 4096, false);
+    let mut blocks = Blocks::new(READ_BLOCK, READ_BLOCKS);
+    let write = Operation::Write { offset: 0, data: payload(&[1; 512]), force_unit_access: true };
+    let mut task = Task::new(TOKEN, Arc::clone(&disk.store.shared), write);
+    task.buffer = Memory::new(512).allocate(512);
+    let action = task.step().unwrap();
+    assert!(matches!(task.advance(action, Ok(512), &mut blocks), Outcome::Continue));
+    disk.store.shared.syncs.begin().fail();
+    let action = task.step().unwrap();
+    let outcome = task.advance(action, Ok(0), &mut blocks);
+    assert!(matches!(outcome, Outcome::Ended(Err(StatusCode::WriteFault))), "{outcome:?}");
 }
 
 /// Whoever is told that all is well, though the kernel has told another of what was lost, must not say so.
@@ -536,6 +566,55 @@ fn what_a_host_has_not_waited_for_does_not_begin_once_it_is_gone() {
     let mut host = connect(address);
     read_all(&mut host, 1);
     // One read has begun for the dead; the next is that of the living.
+    for byte in [0xdd, 7] {
+        disks[0].writer.write_all(&[byte; 512]).unwrap();
+    }
+    assert_eq!(next(&mut host), (1, Bytes::from(vec![7; 512])));
+    stopper.stop();
+    thread.join().unwrap().unwrap();
+}
+
+/// Stands between hosts and a target. Tells the target's end of each connection, and the first byte of whatever comes from there.
+fn middle(target: SocketAddr) -> (SocketAddr, Receiver<TcpStream>, Receiver<u8>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let ((ends, accepted), (bytes, told)) = (mpsc::channel(), mpsc::channel());
+    std::thread::spawn(move || {
+        for host in listener.incoming().map_while(Result::ok) {
+            let target = TcpStream::connect(target).unwrap();
+            ends.send(target.try_clone().unwrap()).unwrap();
+            let (mut from, mut to) = (host.try_clone().unwrap(), target.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let (mut target, mut host, bytes) = (target, host, bytes.clone());
+            std::thread::spawn(move || {
+                let mut room = [0; 4096];
+                while let Ok(count @ 1..) = target.read(&mut room) {
+                    let _ = (bytes.send(room[0]), host.write_all(&room[..count]));
+                }
+            });
+        }
+    });
+    (address, accepted, told)
+}
+
+#[test]
+fn what_waits_does_not_begin_once_its_host_has_broken_the_protocol() {
+    let (target, mut disks) = slow_target(1);
+    let ring = Ring::new(1, Memory::new(1)).unwrap();
+    let mut server = Server::new(KernelNet::new(Protocol::Tcp).unwrap(), Arc::clone(&target)).with_ring(ring);
+    let address = server.listen(1, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let stopper = server.stopper();
+    let thread = std::thread::spawn(move || server.run());
+    let (between, ends, told) = middle(address);
+    let mut doomed = connect(between);
+    (0..3).for_each(|_| read_all(&mut doomed, 1));
+    let [_admin, mut io] = [ends.recv().unwrap(), ends.recv().unwrap()];
+    io.write_all(&[0xff; 8]).unwrap();
+    const C2H_TERM_REQ: u8 = 3;
+    while told.recv_timeout(PATIENCE).unwrap() != C2H_TERM_REQ {}
+    let mut host = connect(address);
+    read_all(&mut host, 1);
+    // One read has begun; the next is that of the other host, though the connection is not closed.
     for byte in [0xdd, 7] {
         disks[0].writer.write_all(&[byte; 512]).unwrap();
     }
