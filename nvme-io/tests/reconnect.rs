@@ -4,6 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,7 +14,11 @@ use nvme_io::net::{KernelNet, Protocol};
 use nvme_io::{Host, HostConfig, HostError, PathChange, PathEvent, Server, Stopper};
 use nvme_tcp::command::{AnaState, BlockRange, IoCommand, Nqn};
 use nvme_tcp::host::{ControllerConfig, Finished, HostIdentity, Outcome, Policy, ReconnectPolicy, Request};
-use nvme_tcp::target::{AllowedHosts, MemoryStore, Namespace, Port, Subsystem, Target, TargetConfig};
+use nvme_tcp::pdu::Payload;
+use nvme_tcp::target::{
+    AllowedHosts, Backend, Completion, MemoryStore, Namespace, Operation, Port, Store, Subsystem, Target, TargetConfig,
+    Token,
+};
 
 const NQN: &str = "nqn.2026-11.org.example:test";
 const BLOCK: usize = 4096;
@@ -22,11 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A target with a namespace of this UUID, in memory.
 fn target(uuid: u8) -> Arc<Target> {
+    target_with(uuid, Arc::new(MemoryStore::new(BLOCKS * BLOCK as u64)))
+}
+
+fn target_with(uuid: u8, store: Arc<dyn Store>) -> Arc<Target> {
     let target = Target::new(TargetConfig::default()).unwrap();
     let nqn = Nqn::new(NQN).unwrap();
     let (serial, model) = ("1".to_owned(), "test".to_owned());
     target.add_subsystem(Subsystem { nqn: nqn.clone(), serial, model, hosts: AllowedHosts::Any }).unwrap();
-    let store = Arc::new(MemoryStore::new(BLOCKS * BLOCK as u64));
     let (nsid, block_size, group, read_only) = (1, BLOCK as u32, 1, false);
     target.add_namespace(&nqn, Namespace { nsid, store, block_size, uuid: [uuid; 16], group, read_only }).unwrap();
     target
@@ -315,6 +323,66 @@ fn what_was_lost_with_a_violation_is_not_sent_after_all() {
     }
 }
 
+/// Holds up the thread in each operation until it is let go.
+#[derive(Clone)]
+struct Slow {
+    begun: Arc<AtomicUsize>,
+    let_go: Arc<Mutex<Receiver<()>>>,
+}
+
+impl Store for Slow {
+    fn size(&self) -> u64 {
+        BLOCKS * BLOCK as u64
+    }
+
+    fn open(&self) -> Box<dyn Backend> {
+        Box::new(SlowBackend { slow: self.clone(), done: Vec::new() })
+    }
+}
+
+struct SlowBackend {
+    slow: Slow,
+    done: Vec<Completion>,
+}
+
+impl Backend for SlowBackend {
+    fn submit(&mut self, token: Token, _: Operation) {
+        self.slow.begun.fetch_add(1, Ordering::Relaxed);
+        let _ = self.slow.let_go.lock().unwrap().recv();
+        self.done.push(Completion { token, result: Ok(()), data: Payload::new() });
+    }
+
+    fn poll(&mut self) -> Option<Completion> {
+        self.done.pop()
+    }
+}
+
+#[test]
+fn what_a_thread_was_too_slow_for_does_not_begin_once_the_host_is_gone() {
+    let (letter, let_go) = mpsc::channel();
+    let slow = Slow { begun: Arc::default(), let_go: Arc::new(Mutex::new(let_go)) };
+    let target = target_with(1, Arc::new(slow.clone()));
+    let served = Served::start(&target, 1, ANY.parse().unwrap());
+    let (mut host, _log) = connect(config(&[served.address]));
+    for token in 0..3 {
+        host.submit(0, Request::new(IoCommand::Flush.to_sqe(1), token)).unwrap();
+    }
+    let started = Instant::now();
+    while slow.begun.load(Ordering::Relaxed) == 0 {
+        host.turn(Some(Duration::from_millis(10))).unwrap();
+        assert!(started.elapsed() < PATIENCE);
+    }
+    drop(host);
+    // Long enough for the thread to look around after a single operation.
+    std::thread::sleep(Duration::from_millis(200));
+    letter.send(()).unwrap();
+    while target.controllers() > 0 && started.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    drop(letter);
+    assert_eq!((slow.begun.load(Ordering::Relaxed), target.controllers()), (1, 0));
+}
+
 #[test]
 fn a_target_that_does_not_come_back_is_given_up() {
     let target = target(1);
@@ -365,6 +433,43 @@ fn another_disk_is_not_taken_for_the_one_that_was_lost() {
     let sqe = IoCommand::Write { range, force_unit_access: false }.to_sqe(1);
     let error = host.execute(0, Request::new(sqe, 0).sending(Bytes::from(vec![1; BLOCK]))).err().unwrap();
     assert!(error.to_string().ends_with("namespace 1 is another disk than before"), "{error}");
+}
+
+#[test]
+fn changes_that_nobody_takes_are_followed_nevertheless() {
+    let target = target(1);
+    let served = Served::start(&target, 1, ANY.parse().unwrap());
+    let (mut host, _log) = connect(config(&[served.address]));
+    let started = Instant::now();
+    // More than are kept for the caller.
+    for round in 0..100 {
+        for state in [AnaState::Inaccessible, AnaState::Optimized] {
+            target.set_ana_state(&Nqn::new(NQN).unwrap(), 1, 1, state).unwrap();
+            while host.controller().ana().state(1) != state {
+                host.turn(Some(Duration::from_millis(10))).unwrap();
+                assert!(started.elapsed() < PATIENCE, "{round}");
+            }
+        }
+    }
+    target.set_ana_state(&Nqn::new(NQN).unwrap(), 1, 1, AnaState::Inaccessible).unwrap();
+    host.submit(0, Request::new(IoCommand::Flush.to_sqe(1), 0)).unwrap();
+    host.turn(Some(Duration::from_millis(10))).unwrap();
+    target.set_ana_state(&Nqn::new(NQN).unwrap(), 1, 1, AnaState::Optimized).unwrap();
+    let finished = loop {
+        host.turn(Some(Duration::from_millis(10))).unwrap();
+        assert!(started.elapsed() < PATIENCE);
+        if let Some(finished) = host.poll_finished(0) {
+            break finished;
+        }
+    };
+    assert!(finished.outcome.is_success());
+    // What is removed is not waited for either.
+    target.remove_namespace(&Nqn::new(NQN).unwrap(), 1).unwrap();
+    host.submit(0, Request::new(IoCommand::Flush.to_sqe(1), 0)).unwrap();
+    while host.poll_finished(0).map(|finished| assert!(!finished.outcome.is_success())).is_none() {
+        host.turn(Some(Duration::from_millis(10))).unwrap();
+        assert!(started.elapsed() < PATIENCE);
+    }
 }
 
 #[test]

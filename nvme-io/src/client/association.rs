@@ -18,6 +18,9 @@ use crate::net::{LinkId, Net, NetEvent, Outgoing, Received};
 /// Events that wait for the caller: of more, the last one is kept in place of the one before it.
 const MOST_CHANGES: usize = 64;
 
+/// Bytes that are received from one connection before the others have their turn.
+const MOST_RECEIVED: usize = 1 << 20;
+
 /// From the connection of the admin queue to the loss of any of them, or the shutdown.
 pub(super) struct Association {
     controller: Controller,
@@ -38,6 +41,16 @@ enum Stage {
     ShutDown,
 }
 
+/// What has come of it since it was last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Nothing,
+    /// The controller has told something, whether or not it was kept for the caller.
+    Changed,
+    /// Commands can be submitted from now on.
+    Attached,
+}
+
 struct IoQueue {
     queue: Queue<Ticket<Tag>>,
     connection: Connection,
@@ -46,6 +59,8 @@ struct IoQueue {
 struct Connection {
     link: LinkId,
     connected: bool,
+    /// It was read as long as it was its turn.
+    unread: bool,
     outgoing: Outgoing,
 }
 
@@ -89,8 +104,8 @@ impl Association {
     pub(super) fn on_event<N: Net>(&mut self, net: &mut N, event: &mut Option<NetEvent>, now: Duration) {
         let Some(end) = event.as_ref().and_then(|event| self.end_of(event.link())) else { return };
         match event.take() {
-            Some(NetEvent::Connected(_)) => self.connection(end).connected = true,
-            Some(NetEvent::Readable(link)) => self.receive(net, link, end, now),
+            Some(NetEvent::Connected(_)) => self.connection_mut(end).connected = true,
+            Some(NetEvent::Readable(_)) => self.receive(net, end, now),
             Some(NetEvent::Failed(link, error)) => {
                 tracing::debug!(link = link.0, %error, "a connection has failed");
                 if self.connection(end).connected {
@@ -104,8 +119,20 @@ impl Association {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
+        if self.ends().any(|end| self.connection(end).unread) {
+            return Some(Duration::ZERO);
+        }
         let queues = self.queues.iter().map(|queue| queue.queue.poll_timeout());
         queues.chain([self.controller.poll_timeout()]).flatten().min()
+    }
+
+    /// Reads on where others had to have their turn.
+    pub(super) fn read_on<N: Net>(&mut self, net: &mut N, now: Duration) {
+        for end in self.ends() {
+            if self.connection(end).unread {
+                self.receive(net, end, now);
+            }
+        }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Duration) {
@@ -119,7 +146,7 @@ impl Association {
         }
     }
 
-    /// Goes on with what has happened. Returns whether commands can be submitted from now on.
+    /// Goes on with what has happened.
     ///
     /// # Errors
     /// What has ended it.
@@ -128,7 +155,8 @@ impl Association {
         net: &mut N,
         address: SocketAddr,
         changes: &mut VecDeque<ControllerEvent>,
-    ) -> Result<bool, HostError> {
+    ) -> Result<Progress, HostError> {
+        let mut progress = Progress::Nothing;
         while let Some(event) = self.controller.poll_event() {
             match event {
                 ControllerEvent::ShutDown => self.stage = Stage::ShutDown,
@@ -141,6 +169,7 @@ impl Association {
                     // Nobody may be there to take them.
                     changes.truncate(MOST_CHANGES - 1);
                     changes.push_back(change);
+                    progress = Progress::Changed;
                 }
             }
         }
@@ -155,9 +184,9 @@ impl Association {
         let are_ready = || self.queues.iter().all(|queue| matches!(queue.queue.state(), QueueState::Ready(_)));
         if self.stage == Stage::Attaching && are_ready() {
             self.stage = Stage::Live;
-            return Ok(true);
+            progress = Progress::Attached;
         }
-        Ok(false)
+        Ok(progress)
     }
 
     /// Submits what has this path to take.
@@ -252,23 +281,51 @@ impl Association {
         self.queues.iter().position(|queue| queue.connection.link == link).map(End::Io)
     }
 
-    fn connection(&mut self, end: End) -> &mut Connection {
+    fn ends(&self) -> impl Iterator<Item = End> + use<> {
+        [End::Admin].into_iter().chain((0..self.queues.len()).map(End::Io))
+    }
+
+    fn connection(&self, end: End) -> &Connection {
+        match end {
+            End::Admin => &self.admin,
+            End::Io(at) => &self.queues[at].connection,
+        }
+    }
+
+    fn connection_mut(&mut self, end: End) -> &mut Connection {
         match end {
             End::Admin => &mut self.admin,
             End::Io(at) => &mut self.queues[at].connection,
         }
     }
 
-    fn receive<N: Net>(&mut self, net: &mut N, link: LinkId, end: End, now: Duration) {
-        loop {
+    /// Reads until there is nothing, it is the turn of others, or nobody wants to know any more.
+    fn receive<N: Net>(&mut self, net: &mut N, end: End, now: Duration) {
+        let link = self.connection(end).link;
+        let mut count = 0;
+        while count < MOST_RECEIVED && !self.has_ended(end) {
             match net.receive(link) {
-                Ok(Received::Data(mut bytes)) => match end {
-                    End::Admin => self.controller.receive(&mut bytes, now),
-                    End::Io(at) => self.queues[at].queue.receive(&mut bytes),
-                },
+                Ok(Received::Data(mut bytes)) => {
+                    count += bytes.len();
+                    match end {
+                        End::Admin => self.controller.receive(&mut bytes, now),
+                        End::Io(at) => self.queues[at].queue.receive(&mut bytes),
+                    }
+                }
                 Ok(Received::Nothing) => break,
-                Ok(Received::End) | Err(_) => break self.lose(end, now),
+                Ok(Received::End) | Err(_) => {
+                    self.lose(end, now);
+                    break;
+                }
             }
+        }
+        self.connection_mut(end).unread = count >= MOST_RECEIVED && !self.has_ended(end);
+    }
+
+    fn has_ended(&self, end: End) -> bool {
+        match end {
+            End::Admin => self.controller.has_ended(),
+            End::Io(at) => matches!(self.queues[at].queue.state(), QueueState::Ended(_)),
         }
     }
 
@@ -282,7 +339,7 @@ impl Association {
 
 impl Connection {
     fn new(link: LinkId) -> Self {
-        Self { link, connected: false, outgoing: Outgoing::default() }
+        Self { link, connected: false, unread: false, outgoing: Outgoing::default() }
     }
 
     fn flush<N: Net>(

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use nvme_tcp::host::{ControllerError, QueueError, Refusal};
+use nvme_tcp::host::{ControllerError, QueueError, Refusal, Unusable};
 
 /// Why a host gives up.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,14 @@ pub enum HostError {
         /// NSID.
         nsid: u32,
     },
+    /// A namespace that was there before is of no use now, so that it cannot be told whether it is still the same.
+    #[error("namespace {nsid} cannot be used any more: {reason}")]
+    Unusable {
+        /// NSID.
+        nsid: u32,
+        /// Why.
+        reason: Unusable,
+    },
     /// All connections were lost, and connecting again was given up.
     #[error("{address} is given up: {reason}")]
     GivenUp {
@@ -52,6 +60,8 @@ impl HostError {
             Self::Controller(error) => error.is_final(),
             Self::Queue { error, .. } => error.is_final(),
             Self::AnotherDisk { .. } => true,
+            // The controller may describe it the next time.
+            Self::Unusable { reason, .. } => *reason != Unusable::NotDescribed,
             _ => false,
         }
     }

@@ -352,6 +352,11 @@ impl Controller {
         self.stage == Stage::Ready
     }
 
+    /// Whether it is of no more use: [`ControllerEvent::Ended`] says why.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.stage, Stage::Ended(_))
+    }
+
     /// Acts on what the queue has to tell.
     fn process(&mut self, now: Duration) {
         while let Some(completion) = self.queue.poll_completion() {
