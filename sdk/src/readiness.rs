@@ -12,6 +12,9 @@ use tcp_adapter::Instant;
 
 use crate::StartError;
 
+/// Who is woken for nothing once an hour does not mind. Milliseconds that do not fit an int need another system call, which older kernels do not have.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// An epoll instance over the devices, a timer for the next deadline, and an event for other threads.
 #[derive(Debug)]
 pub(crate) struct Readiness {
@@ -115,7 +118,8 @@ impl Readiness {
 
     /// Sleeps until the descriptor is readable, `timeout` at most.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = timeout.map(Timespec::try_from).transpose().map_err(|_| io::ErrorKind::InvalidInput)?;
+        let timeout = timeout.map(|timeout| Timespec::try_from(timeout.min(LONGEST_WAIT)));
+        let timeout = timeout.transpose().map_err(|_| io::ErrorKind::InvalidInput)?;
         let mut events = [const { std::mem::MaybeUninit::uninit() }; 1];
         match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),

@@ -62,6 +62,11 @@ const SHORT_BLOCK: usize = 16 * 1024;
 const PIECES: usize = 64;
 const BACKLOG: i32 = 1024;
 const EVENTS: usize = 64;
+/// How long nothing may come before the peer is asked whether it is still there, and as long again for an answer, of which there are as many chances.
+const IDLE: Duration = Duration::from_secs(60);
+const PROBES: u32 = 6;
+/// Who is woken for nothing once an hour does not mind. Milliseconds that do not fit an int need another system call, which older kernels do not have.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// What the kernel gives back with events: links have their numbers, listeners their index beyond these, and the wake-up the last.
 const LISTENERS: u64 = 1 << 32;
@@ -214,8 +219,7 @@ impl Link {
 
 impl Net for KernelNet {
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<NetEvent>) -> io::Result<()> {
-        // What is too long for the kernel is as good as for ever.
-        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout.min(LONGEST_WAIT)).ok());
         let mut room = [MaybeUninit::uninit(); EVENTS];
         let ready = match epoll::wait(&self.epoll, &mut room, timeout.as_ref()) {
             Ok((ready, _)) => ready,
