@@ -16,7 +16,7 @@ use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown, sockopt};
 
 use super::admission::Admission;
 use super::{ErrorCode, Event, Export, Request, RequestKind, Session, simple_reply};
-use crate::net::Waker;
+use crate::net::{Waker, expect_signs_of_life};
 
 /// Connections at a time; further ones are closed at once.
 pub const MAX_CONNECTIONS: usize = 64;
@@ -29,8 +29,6 @@ const BUFFER: usize = 256 * 1024;
 const PIECES: usize = 64;
 /// How long to wait where the process has run out of something.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A client that says nothing for so long is asked whether it is there, and gets as long to answer.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// A request for the thread that has the host, and where its reply goes.
 pub(super) struct Job {
@@ -133,11 +131,8 @@ impl Clients {
     fn start(self: &Arc<Self>, socket: OwnedFd) -> io::Result<()> {
         // Sockets without TCP have no such thing.
         let _ = sockopt::set_tcp_nodelay(&socket, true);
-        // A client that has lost its power says nothing of that, and keeps its place.
-        let _ = sockopt::set_socket_keepalive(&socket, true)
-            .and_then(|()| sockopt::set_tcp_keepidle(&socket, IDLE))
-            .and_then(|()| sockopt::set_tcp_keepintvl(&socket, IDLE / 6))
-            .and_then(|()| sockopt::set_tcp_keepcnt(&socket, 6));
+        // A client that has lost its power would keep its place.
+        expect_signs_of_life(&socket);
         let accepted = Accepted { socket: Arc::new(socket), admission: Arc::default() };
         let id = {
             let mut sockets = self.sockets();

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -135,6 +135,7 @@ impl KernelNet {
 
     fn adopt(&mut self, socket: TcpStream, connecting: bool) -> io::Result<LinkId> {
         socket.set_nodelay(true)?;
+        expect_signs_of_life(&socket);
         let id = self.next;
         self.next = self.next.wrapping_add(1);
         let interest = if connecting { epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
@@ -192,6 +193,16 @@ impl KernelNet {
             events.push(NetEvent::Readable(LinkId(id)));
         }
     }
+}
+
+/// Has the kernel end a connection whose peer has vanished and says nothing of that: not all peers of NVMe have a keep-alive timeout, and those of NBD have
+/// none.
+pub(crate) fn expect_signs_of_life(socket: impl AsFd) {
+    // Sockets without TCP have no such thing, nor does Multipath TCP in older kernels.
+    let _ = sockopt::set_socket_keepalive(&socket, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(&socket, IDLE))
+        .and_then(|()| sockopt::set_tcp_keepintvl(&socket, IDLE / PROBES))
+        .and_then(|()| sockopt::set_tcp_keepcnt(&socket, PROBES));
 }
 
 fn spare() -> io::Result<OwnedFd> {
@@ -345,5 +356,26 @@ impl Net for KernelNet {
 
     fn watch(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(WATCHED), epoll::EventFlags::IN)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ends_are_asked_whether_they_are_still_there() {
+        let mut net = KernelNet::new(Protocol::Tcp).unwrap();
+        let (_, address) = net.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        net.connect(address).unwrap();
+        let mut events = Vec::new();
+        while net.links.len() < 2 {
+            net.poll(None, &mut events).unwrap();
+        }
+        for link in net.links.values() {
+            assert!(sockopt::socket_keepalive(&link.socket).unwrap());
+            assert_eq!(sockopt::tcp_keepidle(&link.socket).unwrap(), IDLE);
+            assert_eq!(sockopt::tcp_keepcnt(&link.socket).unwrap(), PROBES);
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub(crate) use kernel::expect_signs_of_life;
 pub use kernel::{KernelNet, Protocol};
 pub use outgoing::{Outgoing, Piece};
 pub use stack::StackNet;
