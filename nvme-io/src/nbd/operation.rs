@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use nvme_tcp::command::{BlockRange, DatasetRange, IoCommand, StatusCode};
-use nvme_tcp::host::{Controller, Namespace, Outcome, Request as Command};
+use nvme_tcp::host::{Controller, Outcome, Request as Command};
 use nvme_tcp::pdu::Payload;
 use zerocopy::IntoBytes;
 
@@ -15,7 +15,7 @@ const MOST_BYTES: u64 = 128 * 1024;
 const MOST_BLOCKS: u64 = 1 << 16;
 
 /// What commands for a namespace may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) nsid: u32,
     pub(super) block_size: u32,
@@ -28,8 +28,9 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn new(controller: &Controller, namespace: &Namespace) -> Self {
-        let block = u64::from(namespace.block_size);
+    /// What this controller takes.
+    pub(super) fn new(controller: &Controller, nsid: u32, block_size: u32) -> Self {
+        let block = u64::from(block_size);
         let most = controller.max_transfer().unwrap_or(u64::MAX);
         let pages = |shift: u8| match (shift, controller.capabilities()) {
             (0, _) | (_, None) => u64::MAX,
@@ -45,12 +46,22 @@ impl Limits {
         // Each is at least a block, and fits.
         let blocks = |bytes: u64| (bytes / block).clamp(1, MOST_BLOCKS) as u32;
         Self {
-            nsid: namespace.nsid,
-            block_size: namespace.block_size,
+            nsid,
+            block_size,
             transfer: blocks(most.min(MOST_BYTES)),
             // Strictly, MDTS does not bound it; there are controllers for which it does.
             zeroes: blocks(most.min(zeroes)),
             trim: trim.min(u32::MAX.into()) as u32,
+        }
+    }
+
+    /// What both take: a command may go to either.
+    pub(super) fn min(self, other: Self) -> Self {
+        Self {
+            transfer: self.transfer.min(other.transfer),
+            zeroes: self.zeroes.min(other.zeroes),
+            trim: self.trim.min(other.trim),
+            ..self
         }
     }
 }

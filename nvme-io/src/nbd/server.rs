@@ -23,6 +23,7 @@ use crate::{Host, HostError, Stopper};
 pub struct NbdServer<N: Net> {
     host: Host<N>,
     export: Arc<Export>,
+    /// What all controllers take that were there.
     limits: Limits,
     clients: Arc<Clients>,
     jobs: Receiver<Job>,
@@ -55,7 +56,7 @@ impl<N: Net> NbdServer<N> {
             can_trim: commands & oncs::DATASET_MANAGEMENT != 0,
             can_write_zeroes: commands & oncs::WRITE_ZEROES != 0,
         });
-        let limits = Limits::new(controller, namespace);
+        let limits = Limits::new(controller, namespace.nsid, namespace.block_size);
         let (sender, jobs) = mpsc::channel();
         let clients = Clients::new(Arc::clone(&export), sender, host.net().waker());
         Self {
@@ -110,6 +111,11 @@ impl<N: Net> NbdServer<N> {
 
     fn serve(&mut self) -> Result<(), HostError> {
         while !self.stopper.is_used() {
+            // One that has come back, or come late, may take less.
+            let Limits { nsid, block_size, .. } = self.limits;
+            let controllers = self.host.controllers();
+            let limits = controllers.map(|(_, controller)| Limits::new(controller, nsid, block_size));
+            self.limits = limits.fold(self.limits, Limits::min);
             while let Ok(job) = self.jobs.try_recv() {
                 self.start(job);
             }

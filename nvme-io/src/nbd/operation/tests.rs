@@ -102,3 +102,9 @@ fn statuses_become_errors() {
     }
     assert_eq!(judge(&Outcome::Lost { sent: true }), Err(ErrorCode::Io));
 }
+
+#[test]
+fn commands_are_such_as_every_controller_takes() {
+    let other = Limits { transfer: 4, zeroes: 32, trim: 100, ..LIMITS };
+    assert_eq!(LIMITS.min(other), Limits { transfer: 4, zeroes: 16, trim: 100, ..LIMITS });
+}
