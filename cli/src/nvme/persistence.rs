@@ -7,6 +7,7 @@ use nvme_io::{PathChange, PathEvent};
 use nvme_tcp::host::{Policy, ReconnectPolicy};
 
 use super::host::{AnyHost, SubsystemOptions};
+use crate::complain;
 use crate::failure::Failure;
 
 /// The delay before the first attempt; it doubles with each.
@@ -32,14 +33,14 @@ impl LastingOptions {
     /// Connects, and from then on says on standard error what becomes of controllers.
     pub(super) fn connect(&self) -> Result<AnyHost, Failure> {
         let mut host = self.subsystem.connect_with(self.reconnect(), self.iopolicy)?;
-        host.watch(|event| eprintln!("mptcp: {}", describe(event)));
+        host.watch(|event| complain(&describe(event)));
         Ok(host)
     }
 
     /// The same for who may stop driving the host for a while, and so cannot keep anything alive.
     pub(super) fn connect_at_leisure(&self) -> Result<AnyHost, Failure> {
         let mut host = self.subsystem.connect_at_leisure(self.reconnect(), self.iopolicy)?;
-        host.watch(|event| eprintln!("mptcp: {}", describe(event)));
+        host.watch(|event| complain(&describe(event)));
         Ok(host)
     }
 
