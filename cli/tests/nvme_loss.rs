@@ -58,7 +58,7 @@ impl Drop for Running {
 
 #[test]
 fn a_host_says_that_its_target_is_lost_and_back() {
-    let target = Target::start(&["--namespace", "memory:1M"]);
+    let target = Target::start(&["--namespace", "null:1M"]);
     let port = target.port.clone();
     let mut host = Running::start("connect -k 1 -i 2", &port);
     assert!(host.line().starts_with("connected to controller 1 "));
@@ -66,7 +66,7 @@ fn a_host_says_that_its_target_is_lost_and_back() {
     drop(target);
     let line = host.line();
     assert!(line.starts_with(&format!("reconnecting to 127.0.0.1:{port}: ")), "{line}");
-    let target = Target::start_on(&port, &["--namespace", "memory:1M"]);
+    let target = Target::start_on(&port, &["--namespace", "null:1M"]);
     let live = |controller| format!("live: controller {controller} at 127.0.0.1:{port}, I/O queues: 2");
     assert_eq!(host.line_after_attempts(), live(1));
     // The connections stay, but nobody answers.
@@ -76,6 +76,19 @@ fn a_host_says_that_its_target_is_lost_and_back() {
     assert!(line.ends_with("the controller did not answer a Keep Alive in time"), "{line}");
     kill_process(pid, Signal::CONT).unwrap();
     assert_eq!(host.line_after_attempts(), live(2));
+}
+
+/// It has nothing of what was written, and must not pass for the disk that has.
+#[test]
+fn memory_is_another_disk_when_the_target_is_started_again() {
+    let target = Target::start(&["--namespace", "memory:1M"]);
+    let port = target.port.clone();
+    let mut host = Running::start("connect", &port);
+    assert!(host.line().starts_with("connected to controller 1 "));
+    drop(target);
+    let _target = Target::start_on(&port, &["--namespace", "memory:1M"]);
+    let end = std::iter::repeat_with(|| host.line()).find(|line| line.contains("is given up")).unwrap();
+    assert!(end.ends_with("namespace 1 is another disk than before"), "{end}");
 }
 
 #[test]

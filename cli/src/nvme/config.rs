@@ -11,6 +11,7 @@ use nvme_tcp::target::{AllowedHosts, Credentials, Namespace, Subsystem};
 use serde::Deserialize;
 
 use super::host::{format_uuid, parse_nqn, uuid};
+use super::identity::{self, Uuid};
 use super::secrets;
 use super::store::StoreSpec;
 use crate::failure::Failure;
@@ -111,6 +112,8 @@ pub(super) struct NamespaceConfig {
     pub(super) store: StoreSpec,
     #[serde(default = "default_block_size")]
     pub(super) block_size: u32,
+    /// What it is called everywhere; if left out, that depends on what holds the data.
+    pub(super) uuid: Option<Uuid>,
     #[serde(default)]
     pub(super) read_only: bool,
     /// Through the page cache, even where there is O_DIRECT.
@@ -174,14 +177,11 @@ impl SubsystemConfig {
             let NamespaceConfig { read_only, block_size, buffered, .. } = *namespace;
             let options = FileOptions { read_only, block_size, direct: !buffered };
             let store = namespace.store.open(options, told).map_err(Failure::Usage)?;
-            opened.push(Namespace {
-                nsid,
-                store,
-                block_size,
-                uuid: uuid(format!("{}#{nsid}", self.nqn).as_bytes()),
-                group: 1,
-                read_only,
-            });
+            let uuid = match namespace.uuid {
+                Some(Uuid(uuid)) => uuid,
+                None => identity::of_store(&self.nqn, nsid, &namespace.store)?,
+            };
+            opened.push(Namespace { nsid, store, block_size, uuid, group: 1, read_only });
         }
         Ok(opened)
     }
@@ -209,6 +209,9 @@ mod tests {
         assert_ne!(namespaces[0].uuid, namespaces[1].uuid);
         assert_eq!(config.subsystems[0].subsystem().unwrap().serial.len(), 20);
         let config: Config = toml::from_str(&format!("backend-io = \"uring\"\n{text}buffered = true\n")).unwrap();
+        let named: Config =
+            toml::from_str(&format!("{text}uuid = \"5d0d5e6f-5a94-4c42-8d6d-5b8b6a8f7c11\"\n")).unwrap();
+        assert_eq!(named.subsystems[0].namespaces(&mut told).unwrap()[1].uuid[..4], [0x5d, 0x0d, 0x5e, 0x6f]);
         assert_eq!(config.backend_io, BackendIo::Uring);
         assert!(config.subsystems[0].namespaces[1].buffered && !config.subsystems[0].namespaces[0].buffered);
         let mistakes = [

@@ -5,6 +5,7 @@ mod connect;
 mod copy;
 mod crew;
 mod host;
+mod identity;
 mod look;
 mod nbd;
 mod perf;

@@ -116,7 +116,8 @@ fn find(said: Option<&str>, variable: &str, option: &str) -> Result<Option<Secre
     }
 }
 
-fn draw(bytes: &mut [u8]) -> Result<(), Failure> {
+/// Fills it with random numbers of the operating system's.
+pub(super) fn draw(bytes: &mut [u8]) -> Result<(), Failure> {
     let drawn = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(bytes));
     drawn.map_err(|error| Failure::io("cannot draw random numbers", &error))
 }

@@ -204,3 +204,4 @@ impl TargetArgs {
         Ok(Config { listen: self.listen.clone(), backend_io, subsystems: vec![subsystem] })
     }
 }
+            uuid: None,
