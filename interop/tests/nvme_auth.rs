@@ -14,6 +14,8 @@ use interop::slots::Slot;
 
 const LIMIT: Duration = Duration::from_secs(180);
 
+// A guest beside others takes many seconds for the larger groups: both ends are given 120 s, and more than the usual keep-alive timeout.
+
 /// What is agreed on: every hash function, every group, and the controller's proof with some of them.
 const AGREEMENTS: [Agreement; 6] = [
     Agreement { hash: "sha256", group: "null", mutual: false },
@@ -56,7 +58,7 @@ fn linux_proves_itself_to_our_target_and_has_it_prove_itself() {
     let (own, controller, other) = (their_secret(&guest, 2), our_secret(&guest, 1), our_secret(&guest, 0));
 
     let mut config = format!(
-        "listen = [\"10.77.0.2:4420\"]\n[[subsystem]]\nnqn = \"{NQN}\"\n[[subsystem.namespace]]\nstore = \"memory:16M\"\n"
+        "listen = [\"10.77.0.2:4420\"]\nsetup-timeout = 120\n[[subsystem]]\nnqn = \"{NQN}\"\n[[subsystem.namespace]]\nstore = \"memory:16M\"\n"
     );
     for agreement in &AGREEMENTS {
         let Agreement { hash, group, mutual } = agreement;
@@ -74,7 +76,8 @@ fn linux_proves_itself_to_our_target_and_has_it_prove_itself() {
     target.wait_for_output("listening on 10.77.0.2", LIMIT).unwrap();
 
     let connect = |host: &str, secrets: &str| {
-        format!("nvme connect -t tcp -a 10.77.0.2 -s 4420 -n {NQN} --hostnqn {host} --nr-io-queues=2 {secrets}")
+        let patience = "--nr-io-queues=2 --keep-alive-tmo=60";
+        format!("nvme connect -t tcp -a 10.77.0.2 -s 4420 -n {NQN} --hostnqn {host} {patience} {secrets}")
     };
     for (round, agreement) in AGREEMENTS.iter().enumerate() {
         let prove = if agreement.mutual { format!("--dhchap-ctrl-secret='{controller}'") } else { String::new() };
@@ -135,6 +138,7 @@ fn our_host_proves_itself_to_linux_and_has_it_prove_itself() {
 
     let host = |words: &str, nqn: &str, secrets: &[&str]| -> Finished {
         let host = Stack::subcommand(words).with(&format!("-a {KERNEL_TARGET} -n {NQN} -q {nqn} -i 2"));
+        let host = host.with("--connect-timeout 120 -k 60");
         let host = secrets.iter().fold(host, |host, word| host.with(word));
         let host = host.socket_path(cables[0].try_clone().unwrap(), "10.77.0.2/24");
         host.spawn_alone(None, "host", guest.dir()).unwrap().wait(LIMIT).unwrap()

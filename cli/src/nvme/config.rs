@@ -25,6 +25,8 @@ pub(super) struct Config {
     /// How files are read and written.
     #[serde(default)]
     pub(super) backend_io: BackendIo,
+    /// Seconds that a host may take to connect a queue and to authenticate, 1 to 3600; 10 if left out.
+    pub(super) setup_timeout: Option<u64>,
     /// Subsystems.
     #[serde(rename = "subsystem")]
     pub(super) subsystems: Vec<SubsystemConfig>,
@@ -110,10 +112,10 @@ pub(super) struct NamespaceConfig {
     /// From 1; the next number if left out.
     pub(super) nsid: Option<u32>,
     pub(super) store: StoreSpec,
-    #[serde(default = "default_block_size")]
-    pub(super) block_size: u32,
     /// What it is called everywhere; if left out, that depends on what holds the data.
     pub(super) uuid: Option<Uuid>,
+    #[serde(default = "default_block_size")]
+    pub(super) block_size: u32,
     #[serde(default)]
     pub(super) read_only: bool,
     /// Through the page cache, even where there is O_DIRECT.
@@ -207,12 +209,12 @@ mod tests {
         let known: Vec<_> = namespaces.iter().map(|one| (one.nsid, one.block_size, one.store.size())).collect();
         assert_eq!(known, [(1, 4096, 1 << 20), (2, 512, 2 << 20)]);
         assert_ne!(namespaces[0].uuid, namespaces[1].uuid);
-        assert_eq!(config.subsystems[0].subsystem().unwrap().serial.len(), 20);
-        let config: Config = toml::from_str(&format!("backend-io = \"uring\"\n{text}buffered = true\n")).unwrap();
         let named: Config =
             toml::from_str(&format!("{text}uuid = \"5d0d5e6f-5a94-4c42-8d6d-5b8b6a8f7c11\"\n")).unwrap();
         assert_eq!(named.subsystems[0].namespaces(&mut told).unwrap()[1].uuid[..4], [0x5d, 0x0d, 0x5e, 0x6f]);
-        assert_eq!(config.backend_io, BackendIo::Uring);
+        assert_eq!(config.subsystems[0].subsystem().unwrap().serial.len(), 20);
+        let config: Config = toml::from_str(&format!("backend-io = \"uring\"\n{text}buffered = true\n")).unwrap();
+        assert_eq!((config.backend_io, config.setup_timeout), (BackendIo::Uring, None));
         assert!(config.subsystems[0].namespaces[1].buffered && !config.subsystems[0].namespaces[0].buffered);
         let mistakes = [
             "listen = 3",

@@ -15,9 +15,6 @@ use super::secrets::SecretOptions;
 use crate::failure::Failure;
 use crate::network::{Carrier, KernelSockets, NetworkOptions, Role};
 
-/// How long connecting may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// How long taking leave of a controller may take.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -56,6 +53,9 @@ pub(super) struct HostOptions {
     /// Ask for digests of data
     #[arg(short = 'G', long)]
     data_digest: bool,
+    /// Seconds that connecting a queue and authenticating may take, which is long on a slow machine with a large group
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    connect_timeout: u64,
     #[command(flatten)]
     network: NetworkOptions,
 }
@@ -100,6 +100,7 @@ impl HostOptions {
         reconnect: ReconnectPolicy,
         policy: Policy,
     ) -> Result<AnyHost, Failure> {
+        controller.admin.connect_timeout = Duration::from_secs(self.connect_timeout);
         controller.admin.offer.digests = Digests { header: self.hdr_digest, data: self.data_digest };
         let net: Box<dyn Net> = match self.network.carrier(Role::Client)? {
             Carrier::Kernel(sockets) => Box::new(kernel_net(sockets)?),
@@ -108,7 +109,9 @@ impl HostOptions {
         let addresses = self.addresses();
         let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
         let config = HostConfig { addresses, controller, reconnect, policy };
-        Host::connect(net, config, PATIENCE).map_err(|error| match error {
+        // The admin queue, and after it the I/O queues, beside each other.
+        let patience = Duration::from_secs(2 * self.connect_timeout);
+        Host::connect(net, config, patience).map_err(|error| match error {
             HostError::Io(error) => Failure::io(format_args!("cannot connect to {}", names.join(", ")), &error),
             error => Failure::Runtime(format!("cannot connect to {}: {error}", names.join(", "))),
         })

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use nvme_io::net::{Net, StackNet};
@@ -48,9 +49,15 @@ pub(crate) struct TargetArgs {
     /// Read and write files through the page cache, even where there is O_DIRECT
     #[arg(long, conflicts_with = "config")]
     buffered: bool,
+    /// Seconds that a host may take to connect a queue and to authenticate, which takes long on a slow machine with a large group [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(SETUP_TIMEOUTS))]
+    setup_timeout: Option<u64>,
     #[command(flatten)]
     network: NetworkOptions,
 }
+
+/// Seconds.
+const SETUP_TIMEOUTS: std::ops::RangeInclusive<u64> = 1..=3600;
 
 /// Requests that a ring takes at a time.
 const RING_DEPTH: u32 = 512;
@@ -163,7 +170,15 @@ fn rings(threads: u8, how: BackendIo) -> Result<Vec<Ring>, Failure> {
 
 fn build(config: &Config, told: &mut Vec<String>) -> Result<Arc<Target>, Failure> {
     let mistake = |error: nvme_tcp::target::TargetError| Failure::Usage(error.to_string());
-    let target = Target::new(TargetConfig::default()).map_err(mistake)?;
+    let mut limits = TargetConfig::default();
+    if let Some(seconds) = config.setup_timeout {
+        if !SETUP_TIMEOUTS.contains(&seconds) {
+            let (least, most) = (SETUP_TIMEOUTS.start(), SETUP_TIMEOUTS.end());
+            return Err(Failure::Usage(format!("setup-timeout cannot be {seconds}: {least} to {most} seconds")));
+        }
+        limits.setup_timeout = Duration::from_secs(seconds);
+    }
+    let target = Target::new(limits).map_err(mistake)?;
     for entry in &config.subsystems {
         let subsystem = entry.subsystem()?;
         let nqn = subsystem.nqn.clone();
@@ -179,7 +194,8 @@ impl TargetArgs {
     fn config(&self) -> Result<Config, Failure> {
         if let Some(path) = &self.config {
             let config = Config::read(path)?;
-            return Ok(Config { backend_io: self.backend_io.unwrap_or(config.backend_io), ..config });
+            let backend_io = self.backend_io.unwrap_or(config.backend_io);
+            return Ok(Config { backend_io, setup_timeout: self.setup_timeout.or(config.setup_timeout), ..config });
         }
         if self.namespaces.is_empty() {
             return Err(Failure::Usage(
@@ -189,6 +205,7 @@ impl TargetArgs {
         let namespaces = self.namespaces.iter().map(|store| NamespaceConfig {
             nsid: None,
             store: store.clone(),
+            uuid: None,
             block_size: self.block_size,
             read_only: false,
             buffered: self.buffered,
@@ -201,7 +218,7 @@ impl TargetArgs {
             namespaces: namespaces.collect(),
         };
         let backend_io = self.backend_io.unwrap_or_default();
-        Ok(Config { listen: self.listen.clone(), backend_io, subsystems: vec![subsystem] })
+        let (listen, setup_timeout) = (self.listen.clone(), self.setup_timeout);
+        Ok(Config { listen, backend_io, setup_timeout, subsystems: vec![subsystem] })
     }
 }
-            uuid: None,
