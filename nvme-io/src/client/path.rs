@@ -192,13 +192,14 @@ impl Path {
     }
 
     fn come_to_life<N: Net>(&mut self, shared: &mut Shared<N>, now: Duration) {
+        // What is not what it was has not come to life: the attempt has failed.
+        if let Err(error) = self.tell(shared) {
+            return self.lose(shared, error, now);
+        }
         self.state = match std::mem::replace(&mut self.state, State::Waiting) {
             State::Connecting(association) => State::Live(association),
             other => other,
         };
-        if let Err(error) = self.tell(shared) {
-            return self.lose(shared, error, now);
-        }
         (self.former, self.error) = (None, None);
         self.reconnector.connected(now);
         shared.multipath.set_state(self.id, PathState::Live);
@@ -211,7 +212,7 @@ impl Path {
 
     /// Tells the multipath of the namespaces and how this controller reaches them.
     fn tell<N: Net>(&self, shared: &mut Shared<N>) -> Result<(), HostError> {
-        let State::Live(association) = &self.state else { return Ok(()) };
+        let (State::Connecting(association) | State::Live(association)) = &self.state else { return Ok(()) };
         let controller = association.controller();
         recognise(&mut shared.namespaces, controller.namespaces(), controller.unusable_namespaces())?;
         for namespace in controller.namespaces().values() {
