@@ -211,7 +211,7 @@ mod tests {
         assert_ne!(namespaces[0].uuid, namespaces[1].uuid);
         let named: Config =
             toml::from_str(&format!("{text}uuid = \"5d0d5e6f-5a94-4c42-8d6d-5b8b6a8f7c11\"\n")).unwrap();
-        assert_eq!(named.subsystems[0].namespaces(&mut told).unwrap()[1].uuid[..4], [0x5d, 0x0d, 0x5e, 0x6f]);
+        assert_eq!(named.subsystems[0].namespaces(&mut Vec::new()).unwrap()[1].uuid[..4], [0x5d, 0x0d, 0x5e, 0x6f]);
         assert_eq!(config.subsystems[0].subsystem().unwrap().serial.len(), 20);
         let config: Config = toml::from_str(&format!("backend-io = \"uring\"\n{text}buffered = true\n")).unwrap();
         assert_eq!((config.backend_io, config.setup_timeout), (BackendIo::Uring, None));
