@@ -276,13 +276,14 @@ fn is_test(path: &str, name: &str, read: &dyn Fn(&str) -> Option<String>) -> Opt
     Some(!path.starts_with("interop/") && has_test(&source, name))
 }
 
-/// Whether `source` has a function called `name` with a `#[test]` attribute.
+/// Whether `source` has a function called `name` with a `#[test]` attribute, and none by which it is not always run.
 fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     lines.iter().enumerate().filter(|(_, line)| declares(line, "fn", name)).any(|(index, _)| {
         let attributes =
             lines[..index].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
-        attributes.into_iter().any(|line| *line == "#[test]")
+        let skipped = |line: &str| line.starts_with("#[ignore") || line.starts_with("#[cfg");
+        attributes.clone().any(|line| *line == "#[test]") && !attributes.clone().any(|line| skipped(line))
     })
 }
 
@@ -327,8 +328,8 @@ fn problems_of(rows: &str) -> Vec<String> {
     let (rows, mut problems) = parse(&format!("## 3.3.8 Subflow policy\n\n{rows}"));
     problems.extend(check_numbers(&rows));
     problems.extend(check_references(&rows, &|path| {
-        let text =
-            "pub(crate) fn choose(now: Instant) {}\nstruct Wish;\n#[test]\n// why\n#[should_panic]\nfn backup() {}";
+        let text = "pub(crate) fn choose(now: Instant) {}\nstruct Wish;\n#[test]\n// why\n#[should_panic]\nfn backup() {}\n\
+                    #[test]\n#[ignore = \"slow\"]\nfn later() {}\n#[cfg(unix)]\n#[test]\nfn elsewhere() {}";
         let list = "            b::half_open,\n            c::backup,";
         match path {
             "a/src/b.rs" => Some(text.to_owned()),
@@ -365,6 +366,8 @@ fn bad_rows_are_refused() {
         ("| 3.3.8-01 | SHOULD | It does. | done | code | `a/src/b.rs#backup` |", "no code"),
         ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/b.rs` | - |", "no test is named"),
         ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/b.rs` | `a/src/b.rs#choose` |", "is no test"),
+        ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/b.rs` | `a/src/b.rs#later` |", "is no test"),
+        ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/b.rs` | `a/src/b.rs#elsewhere` |", "is no test"),
         ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/b.rs` | `a/src/b.rs` |", "names no function"),
         ("| 3.3.8-01 | SHOULD | It does. | partly | `a/src/b.rs` | - |", "what is missing"),
         ("| 3.3.8-01 | SHOULD | It does. | done | `a/src/conformance/b.rs` | `a/src/b.rs#backup` |", "not what runs"),

@@ -7,7 +7,7 @@ use mptcp_core::{CloseReason, ConnState, Counter, Event, ListenConfig, Recv, Sen
 use tcp_adapter::conformance::packet::FIN;
 
 use crate::middlebox::{on_packets, subtypes};
-use super::world::{PORT, World, config};
+use super::world::{Flow, MAX_WRITE, PORT, World, config};
 
 #[test]
 fn each_direction_closes_on_its_own() {
@@ -127,15 +127,21 @@ fn a_full_backlog_drops_syns_and_takes_them_later() {
     let listener = world.hosts[1].listener.unwrap();
     world.hosts[1].stack.unlisten(now, listener);
     let listener = world.hosts[1].stack.listen(None, PORT, ListenConfig { backlog: 2, ..ListenConfig::default() }).unwrap();
-    // No one accepts: the world accepts on events, so take them away from it.
-    let clients: Vec<_> = (0..4).map(|_| world.connect(true)).collect();
-    let mut accepted = 0;
-    let mut turns = 0;
-    while accepted < 4 && turns < 200 {
-        turns += 1;
+    world.hosts[1].deaf = true;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(world.connect(true));
         world.run_for(Duration::from_millis(100));
-        accepted = world.hosts[1].flows.len();
     }
+    assert_eq!(world.hosts[1].stack.table_sizes().0, 2, "{:?}", world.hosts[1].stack.mib());
+    assert!(world.mib(1, Counter::BacklogDrop) > 0);
+    // Whoever waits is accepted now, and then those whose SYNs come again.
+    world.hosts[1].deaf = false;
+    while let Some(conn) = world.hosts[1].stack.accept(listener) {
+        world.hosts[1].flows.insert(conn, Flow::default());
+    }
+    world.run_until(20, |world| world.hosts[1].flows.len() == 4);
+    let accepted = world.hosts[1].flows.len();
     assert_eq!(accepted, 4, "{:?}", world.hosts[1].stack.mib());
     assert!(clients.iter().all(|client| world.saw(0, Event::Established(*client))));
     let now = world.now;
@@ -147,15 +153,35 @@ fn a_full_backlog_drops_syns_and_takes_them_later() {
 
 #[test]
 fn the_memory_limit_stops_writers_and_new_connections() {
-    let small = || StackConfig { memory_limit: 100_000, ..config() };
-    let mut world = World::new(8, 1, [small(), config()]);
-    let conns = world.open();
-    world.hosts[1].lazy = true;
-    world.send(0, conns[0], 10_000_000, false);
+    const LIMIT: usize = 100_000;
+    let small = StackConfig { memory_limit: LIMIT, ..config() };
+    let near = StackConfig { recv_buffer_max: 64 << 10, ..config() };
+    let mut world = World::new(8, 1, [near, small]);
+    let mut writers = vec![world.open()];
+    let second = world.connect(true);
+    assert!(world.run_until(10, |world| world.hosts[1].flows.len() == 2));
+    writers.push([second, world.server_conn().unwrap()]);
+    world.hosts[0].lazy = true;
+    // In turn, until nobody takes more: neither the peers, whose windows are full then, nor host 1.
+    for _ in 0..30 {
+        for conns in &writers {
+            world.send(1, conns[1], MAX_WRITE as u64, false);
+            world.run_for(Duration::from_millis(50));
+        }
+    }
+    // The last write of all may overshoot, not the last one of each connection.
+    let held = world.hosts[1].stack.memory_held();
+    assert!((LIMIT..LIMIT + MAX_WRITE).contains(&held), "{held}");
+    let late = world.connect(true);
     world.run_for(Duration::from_secs(2));
-    assert!(world.hosts[0].stack.memory_held() <= 100_000 + config().send_buffer, "one write may overshoot");
-    world.hosts[1].lazy = false;
-    assert!(world.run_until(60, |world| world.hosts[1].flows[&conns[1]].received == 10_000_000));
+    assert!(!world.saw(0, Event::Established(late)));
+    assert_eq!(world.hosts[1].stack.table_sizes().0, 2);
+    assert!(world.mib(1, Counter::BacklogDrop) > 0);
+    // Reading makes room for all of them.
+    world.hosts[0].lazy = false;
+    let done = |world: &World| writers.iter().all(|conns| world.transferred(*conns, false));
+    assert!(world.run_until(60, |world| done(world) && world.saw(0, Event::Established(late))));
+    world.close_all();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mptcp_core::wire::{MpJoin, MptcpOption};
 use mptcp_core::{Counter, Event, Limits, ResetReason, StackConfig, SubflowCloseReason, SubflowError, SubflowId};
-use tcp_adapter::conformance::packet::{ACK, Packet, SYN};
+use tcp_adapter::conformance::packet::{ACK, Packet, RST, SYN};
 
 use super::log::{Log, Sent};
 use super::world::{PORT, World, address, config};
@@ -129,6 +129,61 @@ fn a_lost_third_ack_is_repeated_until_it_is_acknowledged() {
     still_works(&mut world, conns);
 }
 
+/// Opens with two links, and tells in which millisecond what left over the second one, of so many.
+fn departures(world: &mut World, milliseconds: u64) -> Vec<(u64, Sent)> {
+    let log = Log::watch(world);
+    world.mesh(true);
+    world.connect(true);
+    let mut departures = Vec::new();
+    for millisecond in 0..milliseconds {
+        world.run_for(Duration::from_millis(1));
+        departures.extend(log.all().iter().filter(|sent| sent.link == 1).map(|sent| (millisecond, sent.clone())));
+        log.clear();
+    }
+    departures
+}
+
+fn is_third(sent: &Sent) -> bool {
+    sent.host == 0 && !is_syn(&sent.packet) && subtypes(&sent.packet).contains(&JOIN)
+}
+
+#[test]
+fn a_third_packet_is_acknowledged_at_once() {
+    const DELAY: u64 = 40;
+    let mut world = World::simple(22, 2);
+    world.links[1].delay = Duration::from_millis(DELAY);
+    // Before host 0 would repeat it, and without anything else to send.
+    let departures = departures(&mut world, 400);
+    let third = departures.iter().find(|(_, sent)| is_third(sent)).unwrap();
+    let answer = departures.iter().find(|(_, sent)| sent.host == 1 && !is_syn(&sent.packet)).expect("an answer");
+    assert_eq!(answer.0 - third.0, DELAY, "it leaves when the third packet arrives");
+    assert!(answer.1.packet.payload.is_empty() && answer.1.packet.has(ACK), "{answer:?}");
+    world.close_all();
+}
+
+#[test]
+fn a_third_packet_is_repeated_with_back_off_and_only_until_it_is_acknowledged() {
+    for lost in [2, u32::MAX] {
+        let mut world = World::simple(23, 2);
+        let mut seen = 0;
+        // The third packets arrive, so that host 1 does not ask for them by repeating its SYN/ACK.
+        world.middleboxes[1] = Some(on_packets(move |host, packet| {
+            let answer = host == 1 && !is_syn(&packet);
+            seen += u32::from(answer);
+            if answer && seen <= lost { Vec::new() } else { vec![packet] }
+        }));
+        let departures = departures(&mut world, 32_000);
+        let third: Vec<u64> = departures.iter().filter(|(_, sent)| is_third(sent)).map(|(at, _)| *at).collect();
+        let after: Vec<u64> = third.iter().map(|at| at - third[0]).collect();
+        let resets = departures.iter().filter(|(_, sent)| sent.host == 0 && sent.packet.has(RST)).count();
+        if lost == 2 {
+            assert_eq!((&after[..], resets), (&[0, 500, 1500][..], 0));
+        } else {
+            assert_eq!((&after[..], resets), (&[0, 500, 1500, 3500, 7500, 15_500][..], 1), "then it is given up");
+        }
+    }
+}
+
 #[test]
 fn an_unknown_token_is_answered_with_a_reset() {
     let (mut world, conns) = open_with(
@@ -235,9 +290,17 @@ fn subflows_can_be_made_closed_and_changed_by_hand() {
     assert!(joined, "{:?}", world.hosts[0].stack.subflows(conns[0]));
     let seen = world.hosts[1].stack.subflows(conns[1]);
     assert!(seen[1].backup_by_peer && seen[1].remote.ip() == address(0, 2, true));
-    let now = world.now;
-    world.hosts[0].stack.set_backup(now, conns[0], made, false).unwrap();
-    assert!(world.run_until(5, |world| world.saw(1, Event::SubflowPriority(conns[1], SubflowId(1), false))));
+    for backup in [false, true] {
+        let now = world.now;
+        world.hosts[0].stack.set_backup(now, conns[0], made, backup).unwrap();
+        assert!(world.run_until(5, |world| world.saw(1, Event::SubflowPriority(conns[1], SubflowId(1), backup))));
+        // It is asked of the other direction only, and of this subflow only.
+        let seen = world.hosts[1].stack.subflows(conns[1]);
+        assert_eq!(seen.iter().map(|subflow| subflow.backup_by_peer).collect::<Vec<_>>(), [false, backup]);
+        assert!(seen.iter().all(|subflow| !subflow.backup), "{seen:?}");
+        let own = world.hosts[0].stack.subflows(conns[0]);
+        assert!(own.iter().all(|subflow| !subflow.backup_by_peer), "{own:?}");
+    }
     let now = world.now;
     world.hosts[0].stack.close_subflow(now, conns[0], made).unwrap();
     let normal = Event::SubflowClosed(conns[0], made, SubflowCloseReason::Normal);

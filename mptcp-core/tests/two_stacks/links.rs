@@ -50,13 +50,15 @@ fn set_addresses(world: &mut World, link: usize, there: bool) {
 
 #[test]
 fn what_a_dead_link_holds_is_sent_elsewhere_at_once() {
+    // A good round trip, or two. With smoltcp it takes longer, as what is lost on the other link holds it up.
+    let native = TCPS[0] == Tcp::Native;
+    let most = Duration::from_millis(if native { 40 } else { 100 });
     for dying in 0..2 {
-        let stalls = [true, false].map(|told| (0..4).map(|turn| stall(dying, told, turn)).sum::<Duration>());
-        // With smoltcp it takes more than a second if anything is lost on the other link.
-        if TCPS == [Tcp::Native; 2] && dying == 0 {
-            // Missing answers show soon, too.
-            assert!(stalls[0] < stalls[1], "link {dying}: {stalls:?}");
-        }
+        let [told, untold] = [true, false].map(|told| [0, 1, 2, 3].map(|turn| stall(dying, told, turn)));
+        assert!(told.iter().all(|stall| *stall <= most), "link {dying}: {told:?}");
+        // Missing answers show soon, too.
+        let sooner = told.iter().sum::<Duration>() < untold.iter().sum();
+        assert!(sooner || !native, "link {dying}: {told:?}, {untold:?}");
     }
 }
 

@@ -577,7 +577,13 @@ fn a_window_that_is_smaller_on_one_subflow_slows_that_subflow_only() {
     let log = Log::watch(&mut world);
     let conns = world.open_mesh();
     world.send(0, conns[0], 4_000_000, true);
-    world.run_for(Duration::from_millis(200));
+    // The right edge of the window, at every step.
+    let (end, mut edge) = (world.now + Duration::from_millis(200), 0);
+    while world.step(end) {
+        let info = world.hosts[0].stack.info(conns[0]).unwrap();
+        assert!(info.snd_una + info.send_window >= edge, "the smaller one has moved it back: {info:?}");
+        edge = info.snd_una + info.send_window;
+    }
     assert!(world.hosts[0].stack.info(conns[0]).unwrap().send_window > SMALL.into(), "the larger one counts");
     world.send(1, conns[1], 0, true);
     assert!(world.run_until(60, |world| world.transferred(conns, true)));

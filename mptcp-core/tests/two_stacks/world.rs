@@ -1,6 +1,6 @@
 //! The hosts, the wires between them, and a simple application on both.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -45,6 +45,9 @@ impl Default for Link {
     }
 }
 
+/// Bytes that the application writes at a time at most.
+pub(crate) const MAX_WRITE: usize = 10_000;
+
 /// Bytes that wait for the wire at most, at a limited rate: a hundred full frames.
 const QUEUE: u64 = 150_000;
 
@@ -55,7 +58,7 @@ const MAX_STANDING: u32 = 10_000;
 pub(crate) struct Host {
     pub(crate) stack: Stack<Box<dyn TcpStack>>,
     pub(crate) events: Vec<Event>,
-    pub(crate) flows: HashMap<ConnId, Flow>,
+    pub(crate) flows: BTreeMap<ConnId, Flow>,
     pub(crate) listener: Option<ListenerId>,
     /// Stops reading, so that windows close.
     pub(crate) lazy: bool,
@@ -153,7 +156,7 @@ impl World {
                 stack.add_interface(interface(index, link));
             }
             index += 1;
-            Host { stack, events: Vec::new(), flows: HashMap::new(), listener: None, lazy: false, deaf: false }
+            Host { stack, events: Vec::new(), flows: BTreeMap::new(), listener: None, lazy: false, deaf: false }
         });
         let mut world = Self {
             now: Instant::from_millis(1000),
@@ -240,7 +243,7 @@ impl World {
 
     /// The last connection that host 1 has accepted.
     pub(crate) fn server_conn(&self) -> Option<ConnId> {
-        self.hosts[1].flows.keys().max().copied()
+        self.hosts[1].flows.keys().next_back().copied()
     }
 
     pub(crate) fn saw(&self, host: usize, event: Event) -> bool {
@@ -367,12 +370,10 @@ impl World {
     fn serve(&mut self, host: usize) {
         let now = self.now;
         let Host { stack, flows, lazy, .. } = &mut self.hosts[host];
-        let mut conns: Vec<ConnId> = flows.keys().copied().collect();
-        conns.sort();
-        for conn in conns {
-            let flow = flows.get_mut(&conn).unwrap();
+        for (conn, flow) in flows {
+            let conn = *conn;
             while flow.sent < flow.to_send {
-                let len = (flow.to_send - flow.sent).min(10_000);
+                let len = (flow.to_send - flow.sent).min(MAX_WRITE as u64);
                 let bytes: Bytes = (flow.sent..flow.sent + len).map(|position| pattern(host, position)).collect();
                 match stack.send(now, conn, bytes) {
                     Ok(0) | Err(_) => break,
