@@ -388,7 +388,8 @@ fn a_target_that_does_not_come_back_is_given_up() {
     let target = target(1);
     let served = Served::start(&target, 1, ANY.parse().unwrap());
     let mut config = config(&[served.address]);
-    let patience = Duration::from_millis(300);
+    // Longer than the machine stands still: at least one attempt is made.
+    let patience = Duration::from_secs(5);
     config.reconnect.loss_timeout = Some(patience);
     let (mut host, log) = connect(config);
     let address = served.address;

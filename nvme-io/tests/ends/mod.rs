@@ -19,11 +19,8 @@ pub(crate) const SIZE: u64 = 16 << 20;
 pub(crate) const BLOCK: u32 = 4096;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-fn target(store: Arc<dyn Store>) -> Arc<Target> {
-    let target = {
-        let short = Duration::from_millis(300);
-        Target::new(TargetConfig { setup_timeout: short, close_timeout: short, ..TargetConfig::default() }).unwrap()
-    };
+fn target(store: Arc<dyn Store>, config: TargetConfig) -> Arc<Target> {
+    let target = Target::new(config).unwrap();
     let nqn = Nqn::new(NQN).unwrap();
     let (serial, model) = ("1".to_owned(), "test".to_owned());
     target.add_subsystem(Subsystem { nqn: nqn.clone(), serial, model, hosts: AllowedHosts::Any }).unwrap();
@@ -43,16 +40,20 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(net: impl Net + Send + 'static, address: &str) -> Self {
-        Self::serve(net, address, Arc::new(MemoryStore::new(SIZE)), None)
+        Self::serve(net, address, target(Arc::new(MemoryStore::new(SIZE)), TargetConfig::default()), None)
     }
 
-    pub(crate) fn serve(
+    #[allow(dead_code, reason = "not every test has a disk of its own")]
+    pub(crate) fn with_store(
         net: impl Net + Send + 'static,
         address: &str,
         store: Arc<dyn Store>,
         ring: Option<Ring>,
     ) -> Self {
-        let target = target(store);
+        Self::serve(net, address, target(store, TargetConfig::default()), ring)
+    }
+
+    fn serve(net: impl Net + Send + 'static, address: &str, target: Arc<Target>, ring: Option<Ring>) -> Self {
         let mut server = Server::new(net, Arc::clone(&target));
         if let Some(ring) = ring {
             server = server.with_ring(ring);
@@ -67,6 +68,14 @@ impl Running {
 
     pub(crate) fn over_the_kernel() -> Self {
         Self::start(KernelNet::new(Protocol::Tcp).unwrap(), "127.0.0.1:0")
+    }
+
+    /// The same, for tests of how long a connection may take to begin and to end.
+    #[allow(dead_code, reason = "not every test is about that")]
+    pub(crate) fn with_timeout(timeout: Duration) -> Self {
+        let config = TargetConfig { setup_timeout: timeout, close_timeout: timeout, ..TargetConfig::default() };
+        let target = target(Arc::new(MemoryStore::new(SIZE)), config);
+        Self::serve(KernelNet::new(Protocol::Tcp).unwrap(), "127.0.0.1:0", target, None)
     }
 }
 
