@@ -82,22 +82,22 @@ fn tells_when_the_kernel_falls_back() {
 #[test]
 fn the_other_direction_lives_on_after_the_end_of_the_input() {
     let port = free_port();
-    let server = mptcp(["cat", "--listen", &port.to_string(), "--kernel", "tcp"]).stdin(Stdio::piped()).spawn();
-    let mut server = server.unwrap();
+    let mut server = mptcp(["cat", "--listen", &port.to_string(), "--kernel", "tcp"]);
+    let mut server = Background::start(server.stdin(Stdio::piped()));
     wait_for_listener(port);
     let output = TempFile::named("half-close");
     // The client has nothing to send and closes its direction at once.
     let remote = format!("127.0.0.1:{port}");
     let client =
         Background::start(&mut mptcp(["cat", "--connect", &remote, "--kernel", "tcp", "--output", output.path()]));
-    let mut input = server.stdin.take().unwrap();
+    let mut input = server.stdin();
     input.write_all(b"first").unwrap();
     // What has been read must arrive although the input has not ended.
     wait_until("the first bytes arrive", || output.0.exists() && output.bytes() == b"first");
     input.write_all(b" second").unwrap();
     drop(input);
     assert_success(&client.output());
-    assert_success(&server.wait_with_output().unwrap());
+    assert_success(&server.output());
     assert_eq!(output.bytes(), b"first second");
 }
 
@@ -154,11 +154,12 @@ fn an_interrupted_transfer_resets_the_connection() {
     wait_for_listener(port);
     let remote = format!("127.0.0.1:{port}");
     let client = Background::start(mptcp(["cat", "--connect", &remote, "--kernel", "tcp"]).stdin(Stdio::piped()));
-    let descriptors = format!("/proc/{}/task", client.id());
     // The threads of the transfer start once the connection is there and the signal handler is installed.
-    wait_until("the transfer runs", || std::fs::read_dir(&descriptors).unwrap().count() >= 4);
-    let pid = rustix::process::Pid::from_raw(i32::try_from(client.id()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    for end in [&client, &server] {
+        let threads = format!("/proc/{}/task", end.id());
+        wait_until("the transfer runs", || std::fs::read_dir(&threads).unwrap().count() >= 4);
+    }
+    client.signal(rustix::process::Signal::TERM);
     assert_eq!(client.output().status.code(), Some(128 + 15));
     let server = server.output();
     assert_eq!(server.status.code(), Some(1));

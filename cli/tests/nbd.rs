@@ -4,52 +4,25 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use common::mptcp;
+use common::{Background, Lines, mptcp};
+use rustix::process::Signal;
 
 const NQN: &str = "nqn.2026-11.org.example:nbd";
 
-/// A program that runs until the test ends.
-struct Running(Child);
-
-impl Running {
-    /// Starts it, and reads the lines that it begins with.
-    fn start<'a>(args: impl IntoIterator<Item = &'a str>, lines: usize) -> (Self, Vec<String>) {
-        let mut child = mptcp(args).stderr(Stdio::inherit()).spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let running = Self(child);
-        (running, output.lines().take(lines).map(Result::unwrap).collect())
-    }
-
-    /// Sends SIGINT and waits. Returns the exit code.
-    fn interrupt(&mut self) -> Option<i32> {
-        run(Command::new("kill").args(["-INT", &self.0.id().to_string()]));
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(20) {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("the process does not end");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Starts a program, and reads the lines that it begins with.
+fn start<'a>(args: impl IntoIterator<Item = &'a str>, lines: usize) -> (Background, Vec<String>) {
+    let mut process = Background::start(mptcp(args).stderr(Stdio::inherit()));
+    let lines = Lines::of(process.stdout()).take(lines).collect();
+    (process, lines)
 }
 
 /// A target, and a server of its namespace.
 struct Disk {
-    nbd: Running,
-    _target: Running,
+    nbd: Background,
+    _target: Background,
     /// The target's.
     port: String,
     socket: PathBuf,
@@ -61,13 +34,13 @@ impl Disk {
     fn new(name: &str, extra: &[&str]) -> Self {
         let mut target = vec!["nvme", "target", "--kernel", "tcp", "--nqn", NQN, "--listen", "127.0.0.1:0"];
         target.extend(["--namespace", "memory:64M"]);
-        let (target, lines) = Running::start(target, 1);
+        let (target, lines) = start(target, 1);
         let port = lines[0].rsplit_once(':').unwrap().1.to_owned();
         let socket = std::env::temp_dir().join(format!("mptcp-nbd-{}-{name}", std::process::id()));
         let mut nbd = vec!["nvme", "nbd", "--kernel", "tcp", "-a", "127.0.0.1", "-s", &port, "-n", NQN];
         nbd.extend(["--nr-io-queues", "2", "--listen", "127.0.0.1:0", "--socket", socket.to_str().unwrap()]);
         nbd.extend(extra);
-        let (nbd, lines) = Running::start(nbd, 3);
+        let (nbd, lines) = start(nbd, 3);
         let tcp = lines[1].rsplit_once(' ').unwrap().1.to_owned();
         Self { nbd, _target: target, port, socket, tcp }
     }
@@ -149,7 +122,8 @@ fn clients_learn_what_the_export_can_and_the_socket_goes_with_the_server() {
     let list = run(Command::new("nbdinfo").args(["--list", "--json", &disk.uri()]));
     assert!(list.contains("\"export-name\": \"disk\""), "{list}");
     assert!(disk.socket.exists());
-    assert_eq!((disk.nbd.interrupt(), disk.socket.exists()), (Some(130), false));
+    disk.nbd.signal(Signal::INT);
+    assert_eq!((disk.nbd.wait().code(), disk.socket.exists()), (Some(130), false));
 }
 
 #[test]

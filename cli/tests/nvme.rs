@@ -7,10 +7,10 @@ mod common;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::nvme::{NQN, PROGRAM, Target};
-use common::{TempFile, free_port};
+use common::{Background, Lines, TempFile, assert_success, free_port, mptcp, run};
 
 #[test]
 fn a_disk_is_found_and_shown() {
@@ -101,34 +101,34 @@ fn a_target_does_without_io_uring_unless_it_is_asked_for() {
 #[test]
 fn a_slow_pipe_costs_no_connection() {
     let target = Target::start(&["--namespace", "memory:1M"]);
-    let mut command = Command::new(PROGRAM);
-    command.args(["nvme", "write", "--kernel", "tcp", "-a", "127.0.0.1", "-s", &target.port, "-n", NQN]);
-    let mut process = command.stdin(Stdio::piped()).spawn().unwrap();
-    let mut input = process.stdin.take().unwrap();
+    let mut command = mptcp(["nvme", "write", "--kernel", "tcp", "-a", "127.0.0.1", "-s", &target.port, "-n", NQN]);
+    let mut host = Background::start(command.stdin(Stdio::piped()));
+    let mut input = host.stdin();
     input.write_all(b"before ").unwrap();
     // Longer than a controller waits for a host that has promised to be alive.
     std::thread::sleep(Duration::from_secs(8));
     input.write_all(b"after").unwrap();
     drop(input);
-    assert!(process.wait().unwrap().success());
+    let output = host.output();
+    assert_success(&output);
+    // A connection that was lost and made again would be told of.
+    assert!(output.stderr.is_empty(), "{output:?}");
     assert_eq!(target.succeed(&["read", "-n", NQN, "-z", "12"]), "before after");
 }
 
 #[test]
 fn a_host_stays_connected_until_it_is_told_to_go() {
     let target = Target::start(&["--namespace", "memory:1M"]);
-    let mut command = Command::new(PROGRAM);
-    command.args(["nvme", "connect", "--kernel", "tcp", "-a", "127.0.0.1", "-s", &target.port, "-n", NQN]);
-    let mut process = command.args(["-k", "1", "-i", "2"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut command = mptcp(["nvme", "connect", "--kernel", "tcp", "-a", "127.0.0.1", "-s", &target.port, "-n", NQN]);
+    let mut host = Background::start(command.args(["-k", "10", "-i", "2"]));
+    let mut lines = Lines::of(host.stdout());
     assert_eq!(lines.next().unwrap(), format!("connected to controller 1 of {NQN}, I/O queues: 2"));
     assert_eq!(lines.next().unwrap(), "namespace 1: 1.00 MiB in blocks of 4096 bytes");
-    // Twice as long as the controller waits for a host that is silent.
-    std::thread::sleep(Duration::from_secs(2));
-    assert!(process.try_wait().unwrap().is_none(), "it is still there");
-    let pid = rustix::process::Pid::from_child(&process);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert_eq!((process.wait().unwrap().code(), lines.next()), (Some(130), None));
+    // Longer than the controller waits for a host that is silent.
+    std::thread::sleep(Duration::from_secs(13));
+    assert!(host.is_running(), "it is still there");
+    host.signal(rustix::process::Signal::INT);
+    assert_eq!((host.wait().code(), lines.next()), (Some(130), None));
 }
 
 #[test]
@@ -154,21 +154,11 @@ fn a_port_that_another_target_has_is_not_shared() {
     let target = Target::start(&["--namespace", "null:1M", "--threads", "2"]);
     let address = format!("127.0.0.1:{}", target.port);
     for threads in ["1", "2"] {
-        let mut command = Command::new(PROGRAM);
-        command.args(["nvme", "target", "--kernel", "tcp", "--listen", &address, "--namespace", "null:1M"]);
-        let mut process =
-            command.args(["--threads", threads]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let started = Instant::now();
-        let status = loop {
-            match process.try_wait().unwrap() {
-                Some(status) => break status,
-                None if started.elapsed() > Duration::from_secs(20) => process.kill().unwrap(),
-                None => std::thread::sleep(Duration::from_millis(10)),
-            }
-        };
-        let told = std::io::read_to_string(process.stderr.take().unwrap()).unwrap();
+        let mut command = mptcp(["nvme", "target", "--kernel", "tcp", "--listen", &address, "--namespace", "null:1M"]);
+        let output = run(command.args(["--threads", threads]));
+        let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(told, format!("mptcp: cannot listen on {address}: the port is already in use\n"));
-        assert_eq!(status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(1));
     }
     // A target may have it for both families, and for all of its threads.
     let port = free_port().to_string();

@@ -6,7 +6,8 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{assert_success, mptcp, run};
+use common::{Background, assert_success, mptcp, run, wait_until};
+use rustix::process::Signal;
 
 /// What a subcommand prints.
 fn printed(args: &[&str]) -> String {
@@ -275,15 +276,25 @@ fn random_scenarios_are_run_and_shown() {
     assert!(printed(&["sim", "explain", file.path()]).contains("[[traffic]]"));
 }
 
-/// What a command prints that is interrupted after two seconds.
+/// What a command prints that is interrupted once it has worked for two seconds, however long that takes.
 fn interrupted(mut command: std::process::Command) -> String {
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let child = command.spawn().unwrap();
-    let pid = child.id().to_string();
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    let sent = std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    assert!(sent.success());
-    let output = child.wait_with_output().unwrap();
+    let child = Background::start(&mut command);
+    let of_process = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap();
+    let catches_interrupts = || {
+        let status = of_process("status");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & 1 << (Signal::INT.as_raw() - 1) != 0
+    };
+    wait_until("it can be interrupted", catches_interrupts);
+    let has_worked = || {
+        let stat = of_process("stat");
+        // The 14th and the 15th field, in hundredths of a second; the second ends with the last parenthesis.
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>() >= 200
+    };
+    wait_until("it has worked for a while", has_worked);
+    child.signal(Signal::INT);
+    let output = child.output();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()

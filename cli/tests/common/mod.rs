@@ -4,10 +4,11 @@
 
 pub(crate) mod nvme;
 
-use std::io::{Seek, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -47,26 +48,97 @@ impl Background {
         self.0.as_mut().unwrap().stdin.take().unwrap()
     }
 
+    /// Its standard output, which must be a pipe.
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
+        self.0.as_mut().unwrap().stdout.take().unwrap()
+    }
+
+    /// Its standard error, which must be a pipe.
+    pub(crate) fn stderr(&mut self) -> ChildStderr {
+        self.0.as_mut().unwrap().stderr.take().unwrap()
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.0.as_mut().unwrap().try_wait().unwrap().is_none()
+    }
+
     /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let child = self.0.as_mut().unwrap();
+        ended(child, PATIENCE).unwrap_or_else(|| panic!("process {} does not end", child.id()))
+    }
+
+    /// The same, with what is left of its standard streams.
     pub(crate) fn output(mut self) -> Output {
         let mut child = self.0.take().unwrap();
-        let started = Instant::now();
-        while child.try_wait().unwrap().is_none() {
-            if started.elapsed() > PATIENCE {
-                child.kill().unwrap();
-                panic!("the process does not end: {:?}", child.wait_with_output());
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        if ended(&mut child, PATIENCE).is_none() {
+            child.kill().unwrap();
+            panic!("the process does not end: {:?}", child.wait_with_output());
         }
         child.wait_with_output().unwrap()
     }
 }
 
 impl Drop for Background {
+    /// With SIGINT first, so that it can take away what it has made, and with SIGKILL if it does not end.
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
+        if let Some(child) = &mut self.0
+            && child.try_wait().is_ok_and(|status| status.is_none())
+        {
+            let pid = Pid::from_child(child);
+            for signal in [Signal::INT, Signal::CONT] {
+                let _ = kill_process(pid, signal);
+            }
+            if ended(child, Duration::from_secs(20)).is_none() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+/// Waits so long at most for the end of a process.
+fn ended(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+    let started = Instant::now();
+    loop {
+        match child.try_wait().unwrap() {
+            None if started.elapsed() < patience => std::thread::sleep(Duration::from_millis(10)),
+            status => return status,
+        }
+    }
+}
+
+/// The lines of a process as they come, which nobody waits for in vain for ever.
+pub(crate) struct Lines(Receiver<String>);
+
+impl Lines {
+    /// Of one of its standard streams.
+    pub(crate) fn of(stream: impl Read + Send + 'static) -> Self {
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            // It ends with the stream; what comes once nobody reads any more is let go, so that the pipe stays empty.
+            BufReader::new(stream).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        Self(lines)
+    }
+
+    /// The first line with `part` in it, from the one that comes next; those before it are passed over.
+    pub(crate) fn with(&mut self, part: &str) -> String {
+        let found = self.find(|line| line.contains(part));
+        found.unwrap_or_else(|| panic!("the stream ends without {part:?}"))
+    }
+}
+
+impl Iterator for Lines {
+    type Item = String;
+
+    /// The next line, or None at the end of the stream.
+    fn next(&mut self) -> Option<String> {
+        match self.0.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("waited in vain for a line"),
         }
     }
 }
