@@ -37,7 +37,7 @@ fn refusal(client: &mut ControlClient, request: &Request) -> String {
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !condition() {
-        assert!(start.elapsed().as_secs() < 20, "waited in vain until {what}");
+        assert!(start.elapsed().as_secs() < 60, "waited in vain until {what}");
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
 }

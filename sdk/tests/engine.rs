@@ -46,7 +46,7 @@ fn run(engines: &mut [Engine; 2], mut done: impl FnMut(usize, &mut Engine, Event
         engine.poll();
     }
     while !finished {
-        let ready = readable(engines, Duration::from_secs(20));
+        let ready = readable(engines, Duration::from_secs(60));
         assert!(ready.contains(&true), "both engines sleep and nothing is done");
         for (index, engine) in engines.iter_mut().enumerate().filter(|(index, _)| ready[*index]) {
             engine.poll();

@@ -2,10 +2,14 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// How the names of all our namespaces start.
+const PREFIX: &str = "mptcp-tcp-";
 
 /// A network namespace of its own, deleted on drop.
 pub(crate) struct NetNs {
@@ -16,8 +20,9 @@ impl NetNs {
     /// A new namespace whose loopback interface is up; `purpose` becomes part of its name.
     pub(crate) fn new(purpose: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        sweep();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let netns = Self { name: format!("{purpose}-{}-{number}", std::process::id()) };
+        let netns = Self { name: format!("{PREFIX}{}-{number}-{purpose}", std::process::id()) };
         run("ip", &["netns", "add", &netns.name]);
         netns.ip("link set lo up");
         netns
@@ -48,6 +53,19 @@ impl Drop for NetNs {
         let deleted = Command::new("ip").args(["netns", "del", &self.name]).status();
         if !deleted.is_ok_and(|status| status.success()) {
             eprintln!("network namespace {} is left behind", self.name);
+        }
+    }
+}
+
+/// Deletes what tests left behind that were killed before they could.
+fn sweep() {
+    let Ok(entries) = std::fs::read_dir("/run/netns") else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('-').next());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // Two that sweep may both try; the second finds nothing, which is what it wants.
+            let _ = Command::new("ip").args(["netns", "del"]).arg(&name).output();
         }
     }
 }
