@@ -61,7 +61,7 @@ impl Process {
         let [stdout, stderr] = ["out", "err"].map(|kind| dir.join(format!("{label}.{kind}")));
         let create = |path: &Path| File::create(path).context(|| format!("creating {}", path.display()));
         command.stdin(Stdio::piped()).stdout(create(&stdout)?).stderr(create(&stderr)?);
-        end_with_us(&mut command);
+        end_with_us(&mut command, Signal::KILL);
         let mut child = command.spawn().context(|| format!("starting `{}`", tools::line(&command)))?;
         let stdin = child.stdin.take();
         Ok(Self { label: label.to_owned(), child, stdin, stdout, stderr })
@@ -276,11 +276,11 @@ pub(crate) fn inherit(command: &mut Command, sockets: Vec<OwnedFd>) {
     unsafe { command.pre_exec(clear) };
 }
 
-/// Gives the child a process group of its own, and its end when the thread that starts it ends: a test program that is
+/// Gives the child a process group of its own, and this signal when the thread that starts it ends: a test program that is
 /// killed cannot clean up.
-pub(crate) fn end_with_us(command: &mut Command) {
+pub(crate) fn end_with_us(command: &mut Command, signal: Signal) {
     command.process_group(0);
-    let ask = || rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into);
+    let ask = move || rustix::process::set_parent_process_death_signal(Some(signal)).map_err(Into::into);
     // SAFETY: the closure runs in the child between fork and exec, where only async-signal-safe functions may be
     // called; it makes nothing but one prctl system call.
     unsafe { command.pre_exec(ask) };
@@ -301,6 +301,9 @@ mod tests {
     use super::*;
     use crate::workdir::WorkDir;
 
+    /// Longer than anything here takes on a busy machine.
+    const LIMIT: Duration = Duration::from_secs(60);
+
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
@@ -312,8 +315,8 @@ mod tests {
         let dir = WorkDir::new("process").unwrap();
         let mut process = Process::spawn(shell("read x; echo got $x; echo bad >&2; exit 4"), "a", dir.path()).unwrap();
         process.feed(b"this\n").unwrap();
-        process.wait_for_output("got this", Duration::from_secs(5)).unwrap();
-        let finished = process.wait(Duration::from_secs(5)).unwrap();
+        process.wait_for_output("got this", LIMIT).unwrap();
+        let finished = process.wait(LIMIT).unwrap();
         assert_eq!((finished.status.code(), finished.stderr.as_str()), (Some(4), "bad\n"));
         assert!(finished.success().unwrap_err().to_string().contains("bad"));
     }
@@ -322,11 +325,11 @@ mod tests {
     fn a_program_that_outlives_its_time_is_killed_with_its_children() {
         let dir = WorkDir::new("process").unwrap();
         let process = Process::spawn(shell("sleep 60 & echo $!; wait"), "b", dir.path()).unwrap();
-        wait_until("output", Duration::from_secs(5), || Ok(!process.stdout().is_empty())).unwrap();
+        wait_until("output", LIMIT, || Ok(!process.stdout().is_empty())).unwrap();
         let child = format!("/proc/{}/stat", process.stdout().trim());
         assert!(matches!(process.wait(Duration::from_millis(20)), Err(LabError::Timeout { .. })));
         // A killed child stays a zombie until its new parent collects it, which may be never in a container.
         let gone = || Ok(fs::read_to_string(&child).map_or(true, |stat| stat.contains(") Z ")));
-        wait_until("the end of the child", Duration::from_secs(5), gone).unwrap();
+        wait_until("the end of the child", LIMIT, gone).unwrap();
     }
 }

@@ -57,3 +57,8 @@ pub use runtime::{MptcpListener, MptcpStream, Runtime, StreamMessage, WeakRuntim
 pub use start::StartError;
 pub use tcp_adapter as adapter;
 pub use tcp_adapter::{InterfaceConfig, InterfaceId, IpCidr, ListenerId, MacAddr, Route};
+
+/// The examples of the README are compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -14,12 +14,18 @@ pub(crate) fn run() -> Result<(), StepError> {
         eprintln!("==> building the guests' kernel in the background (about ten minutes, once)");
     }
     let kernel = thread::spawn(guest::kernel);
-    step(&mut cargo(&format!("build --profile {} --package mptcp", cli::PROFILE)))?;
-    // All of them, also after a failure: whoever waits this long wants to hear of every one.
-    step(&mut cargo("test --workspace --features tcp-adapter/conformance --no-fail-fast"))?;
-    // By now a test has reported a failed build; a panic would be a bug of the build itself.
-    match kernel.join() {
+    let tested = build_and_test();
+    // In any case before this ends, or it would leave a compiler behind. By now a test has reported a failed build; a
+    // panic would be a bug of the build itself.
+    let built = match kernel.join() {
         Ok(built) => built.map(drop).map_err(StepError::from),
         Err(_) => Err(StepError::Setup("the build of the guests' kernel panicked".to_owned())),
-    }
+    };
+    tested.and(built)
+}
+
+fn build_and_test() -> Result<(), StepError> {
+    step(&mut cargo(&format!("build --locked --profile {} --package mptcp", cli::PROFILE)))?;
+    // All of them, also after a failure: whoever waits this long wants to hear of every one.
+    step(&mut cargo("test --locked --workspace --features tcp-adapter/conformance --no-fail-fast"))
 }

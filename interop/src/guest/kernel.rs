@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
+use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
 use super::apt;
 use crate::error::{IoContext, LabError, Result};
 use crate::payload::hex;
+use crate::process::end_with_us;
 use crate::tools;
 
 /// Names a kernel to use in place of the one that is built and cached here.
@@ -103,7 +105,7 @@ impl Build {
         let archive = download.join(format!("usr/src/{SOURCE_PACKAGE}.tar.xz"));
         self.step("unpacking the source", Command::new("tar").arg("-xJf").arg(&archive).arg("-C").arg(&source))?;
         let source = source.join(SOURCE_PACKAGE);
-        enlarge_register_state(&source)?;
+        self.enlarge_register_state(&source)?;
         self.configure(&source, &objects)?;
         let jobs = thread::available_parallelism().map_or(1, usize::from);
         self.step("compiling", make(&source, &objects).arg(format!("-j{jobs}")).arg("linux"))?;
@@ -132,9 +134,22 @@ impl Build {
         Err(self.failed(format!("this kernel does not have {}", missing.join(", "))))
     }
 
+    /// Changes [`REGISTER_STATE`], which must be there: a kernel without the change starts no process on some hosts.
+    fn enlarge_register_state(&self, source: &Path) -> Result<()> {
+        let (file, text) = (source.join(REGISTER_STATE.0), REGISTER_STATE.1);
+        let found = tools::read(&file)?;
+        if !found.contains(text) {
+            return Err(self.failed(format!("{} does not say {text}", file.display())));
+        }
+        let larger = found.replace(text, LARGER_REGISTER_STATE);
+        fs::write(&file, larger).context(|| format!("writing {}", file.display()))
+    }
+
     fn step(&self, what: &str, command: &mut Command) -> Result<()> {
         let open =
             || File::options().append(true).open(&self.log).context(|| format!("opening {}", self.log.display()));
+        // A `make` that is told to end has its own children end, too.
+        end_with_us(command, Signal::TERM);
         let status = command.stdin(Stdio::null()).stdout(open()?).stderr(open()?).status();
         let status = status.context(|| tools::line(command))?;
         if status.success() { Ok(()) } else { Err(self.failed(format!("{what} failed"))) }
@@ -143,13 +158,6 @@ impl Build {
     fn failed(&self, why: String) -> LabError {
         LabError::KernelBuild { why, log: self.log.clone() }
     }
-}
-
-fn enlarge_register_state(source: &Path) -> Result<()> {
-    let (file, text) = (source.join(REGISTER_STATE.0), REGISTER_STATE.1);
-    let found = tools::read(&file)?;
-    let larger = found.replace(text, LARGER_REGISTER_STATE);
-    fs::write(&file, larger).context(|| format!("writing {}", file.display()))
 }
 
 /// `make` for User-Mode Linux at low priority: it may run beside tests.

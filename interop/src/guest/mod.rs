@@ -26,7 +26,7 @@ use crate::workdir::WorkDir;
 use console::Console;
 
 /// Time in which a guest boots, some thirty times what it takes on an idle machine.
-const BOOT_LIMIT: Duration = Duration::from_secs(20);
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Time after which a command that has not started is asked for again.
 const NUDGE: Duration = Duration::from_millis(300);
@@ -128,7 +128,7 @@ impl<'a> GuestBuilder<'a> {
             Nic::Tap(_) => None,
         });
         inherit(&mut command, sockets.collect());
-        end_with_us(&mut command);
+        end_with_us(&mut command, Signal::KILL);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let child = command.spawn().context(|| format!("starting {}", kernel.display()))?;
         // The parent's copies of the NICs close with the command, so that either end of a cable sees the other go.
@@ -218,7 +218,7 @@ impl GuestJob<'_> {
     /// The guest is gone or does not answer.
     pub fn wait(self) -> Result<GuestOutput> {
         // The guest's own limit ends the command; the rest is for the answer of a busy machine.
-        let limit = self.limit + Duration::from_secs(10);
+        let limit = self.limit + Duration::from_secs(60);
         let line = self.guest.console.wait_for(&format!("lab: done {} ", self.id), limit)?;
         let code = line.split_whitespace().last().and_then(|word| word.parse().ok());
         let code = code.ok_or_else(|| LabError::Unexpected { what: "a guest's answer".to_owned(), found: line })?;
