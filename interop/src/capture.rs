@@ -12,6 +12,9 @@ use crate::netns::Netns;
 use crate::process::Process;
 use crate::tools;
 
+/// Time in which a program of the capture begins, and ends.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// Kernel buffer of a capture in MiB: room for what passes while the disk is busy.
 const BUFFER: &str = "64";
 
@@ -48,7 +51,7 @@ impl Capture {
         }
         command.arg("-w").arg(&file);
         let mut process = Process::spawn(command, "dumpcap", dir)?;
-        process.wait_for_output("File: ", Duration::from_secs(10))?;
+        process.wait_for_output("File: ", LIMIT)?;
         Ok(Self { process, file })
     }
 
@@ -59,7 +62,7 @@ impl Capture {
     pub fn stop(self) -> Result<PathBuf> {
         thread::sleep(LATE);
         self.process.signal(Signal::INT)?;
-        let said = self.process.succeed(Duration::from_secs(10))?.stderr;
+        let said = self.process.succeed(LIMIT)?.stderr;
         if let Some(lost) = said.lines().find(|line| line.contains("received/dropped") && !line.contains("/0 (")) {
             return Err(LabError::Unexpected { what: "a capture that lost frames".to_owned(), found: lost.to_owned() });
         }

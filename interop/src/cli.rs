@@ -24,7 +24,7 @@ pub const PROGRAM_VARIABLE: &str = "MPTCP_BIN";
 pub const PROFILE: &str = "lab";
 
 /// Time in which the program has opened its paths and listens.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Our program, built with [`PROFILE`]; brings it up to date first.
 ///

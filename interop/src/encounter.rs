@@ -14,7 +14,7 @@ use crate::process::{Feeder, Process, wait_until};
 use crate::topology::{Family, kernel_addr, stack_addr};
 
 /// Time in which all joins are made that are made at all.
-const JOIN_LIMIT: Duration = Duration::from_secs(10);
+const JOIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Bytes sent before the joins.
 const GREETING: usize = 1000;

@@ -17,7 +17,7 @@ pub const KERNEL_TARGET: &str = "10.77.0.1";
 const MEMORY: u32 = 256;
 
 /// Time in which a guest gives addresses to its interfaces, many times what it takes on an idle machine.
-const SET_UP_LIMIT: Duration = Duration::from_secs(20);
+const SET_UP_LIMIT: Duration = Duration::from_secs(60);
 
 /// A guest with so many cables: 10.77.N.1/24 at its own end of each, N from 0 on. Our ends are in the same order.
 ///

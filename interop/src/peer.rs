@@ -14,7 +14,7 @@ use crate::tools;
 const SCRIPT: &str = include_str!("../peers/peer.py");
 
 /// Time in which the interpreter is up and listens.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a peer does, as arguments of its script.
 #[derive(Clone, Debug, Default)]

@@ -12,10 +12,10 @@ use crate::process::{Process, wait_until};
 use crate::topology::Topology;
 
 /// Time in which the relay has opened its interfaces.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Time in which it says what it has done.
-const END_LIMIT: Duration = Duration::from_secs(10);
+const END_LIMIT: Duration = Duration::from_secs(60);
 
 /// Links that were later than this were not what they should be, as on a machine without time for them: what they gave is worth another try
 /// before it is taken for ours. An idle machine stays below.

@@ -18,7 +18,7 @@ use interop::topology::{Family, Link, kernel_addr, stack_addr};
 use mptcp_sdk::{Config, ConnConfig, ConnInfo, ListenConfig, MptcpStream, Runtime};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 /// Connections in a row: the first asks for the cookie.
 const COUNT: usize = 3;
 /// Bytes of a message; they fit on a SYN.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use interop::cli::{Stack, StackProcess, Tcp};
 use interop::encounter::{Encounter, Role};
@@ -12,9 +12,6 @@ use interop::over_every_tcp;
 use interop::process::wait_until;
 use interop::topology::{Family, Link};
 use rustix::process::Signal;
-
-/// Time in which our stack knows what the kernel does.
-const NEWS: Duration = Duration::from_secs(2);
 
 /// What a path must carry to be called in use.
 const IN_USE: u64 = 512 << 10;
@@ -26,7 +23,7 @@ over_every_tcp!(a_link_is_left_and_taken_up_again_when_the_kernel_says_so, addre
 /// Waits until a line of what a command prints begins with `wanted`.
 fn wait_for_line(stack: &StackProcess, command: &str, wanted: &str) {
     let there = || Ok(stack.control(command)?.lines().any(|line| line.starts_with(wanted)));
-    let waited = wait_until(wanted, NEWS, there);
+    let waited = wait_until(wanted, LIMIT, there);
     waited.unwrap_or_else(|error| panic!("{error}: {}", stack.control(command).unwrap_or_default()));
 }
 
@@ -54,9 +51,7 @@ fn a_link_is_left_and_taken_up_again_when_the_kernel_says_so(tcp: Tcp) {
         let interface = lab.topology.stack_interface(0);
         wait_for_line(&running.stack, "path link", &format!("{interface} up"));
         lab.topology.set_stack_link(0, false).unwrap();
-        let begin = Instant::now();
         wait_for_line(&running.stack, "path link", &format!("{interface} down"));
-        assert!(begin.elapsed() < NEWS);
         let states = first_path(&running.stack);
         assert!(!states.is_empty() && states.iter().all(|state| state == "stale"), "{link}: {states:?}");
         lab.topology.set_stack_link(0, true).unwrap();
@@ -77,7 +72,7 @@ fn addresses_come_and_go_with_the_kernels(tcp: Tcp) {
     wait_for_line(&stack, "path link", &format!("o1 up {addr}/24"));
     wait_for_line(&stack, "path list", &format!("1    {addr} signal"));
     lab.topology.stack().ip(&format!("addr del {addr}/24 dev o1")).unwrap();
-    wait_until("the address to go", NEWS, || Ok(!stack.control("path link")?.contains(addr))).unwrap();
+    wait_until("the address to go", LIMIT, || Ok(!stack.control("path link")?.contains(addr))).unwrap();
     assert_eq!(stack.control("path list").unwrap(), "");
     lab.topology.stack().ip(&format!("addr add {addr}/24 dev o1")).unwrap();
     wait_for_line(&stack, "path list", &format!("2    {addr} signal"));

@@ -20,7 +20,7 @@ use rustix::process::Signal;
 const LEN: u64 = 1 << 20;
 
 /// Time in which a signal takes effect.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Flags of paths from which we join only what the kernel announces. The kernel takes no notice of our announcements, as the
 /// tests that use this do not let it.
@@ -284,7 +284,7 @@ fn a_join_that_the_kernel_refuses_leaves_the_connection_alone(tcp: Tcp) {
     wait_for(&lab, "MPJoinRejected", 2);
     let stack = finish(running).stack.mib;
     let refused = resets(capture, &stack_addr(Family::V4, 1));
-    assert!(stack["MPRstRx"] >= refused.len() as u64, "{refused:?}, {:?}", stack.nonzero());
+    assert!(!refused.is_empty() && stack["MPRstRx"] >= refused.len() as u64, "{refused:?}, {:?}", stack.nonzero());
 }
 
 fn a_join_that_we_refuse_is_reset_with_a_reason(tcp: Tcp) {

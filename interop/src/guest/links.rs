@@ -18,10 +18,10 @@ const BUFFERS: &str = "4096 131072 16777216";
 const LOSS: &str = "1%";
 
 /// Time in which a command of a few lines ends.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Time in which all joins are made that are made at all.
-const JOIN_LIMIT: Duration = Duration::from_secs(10);
+const JOIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// Names of the devices that treat what a guest sends: its NICs.
 pub const SENDING: [&str; 1] = ["vec"];
