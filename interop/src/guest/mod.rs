@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::Signal;
 
 pub use kernel::{KERNEL_VARIABLE, is_built, kernel};
 
@@ -25,7 +26,7 @@ use crate::process::{end_with_us, inherit, wait_until};
 use crate::workdir::WorkDir;
 use console::Console;
 
-/// Time in which a guest boots, some thirty times what it takes on an idle machine.
+/// Time in which a guest boots, a hundred times what it takes on an idle machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Time after which a command that has not started is asked for again.
