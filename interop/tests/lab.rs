@@ -25,11 +25,8 @@ const MEBIBYTE: u64 = 1 << 20;
 /// Bytes in each direction.
 const LEN: u64 = 8 * MEBIBYTE;
 
-/// Megabits per second of each sender: the joins come while there is something left to send.
-const RATE: u32 = 20;
-
 /// Starts a server in the kernel namespace and a client in the stack's, with a subflow on every path.
-fn start_kernel_pair(lab: &Lab, family: Family) -> (Process, Process) {
+fn start_kernel_pair(lab: &Lab, family: Family, rate: u32) -> (Process, Process) {
     let Lab { topology, dir, .. } = lab;
     topology.use_kernel_as_stack().unwrap();
     for netns in [topology.kernel(), topology.stack()] {
@@ -41,8 +38,8 @@ fn start_kernel_pair(lab: &Lab, family: Family) -> (Process, Process) {
     }
     let (down, up) = (lab.payload("down", LEN).unwrap(), lab.payload("up", LEN).unwrap());
     let addr = kernel_addr(family, 0);
-    let server = Peer::listen(PORT, addr).send(&down).rate(RATE).spawn(topology.kernel(), "server", dir.path());
-    let client = Peer::connect(addr, PORT).send(&up).rate(RATE).spawn(topology.stack(), "client", dir.path());
+    let server = Peer::listen(PORT, addr).send(&down).rate(rate).spawn(topology.kernel(), "server", dir.path());
+    let client = Peer::connect(addr, PORT).send(&up).rate(rate).spawn(topology.stack(), "client", dir.path());
     (server.unwrap(), client.unwrap())
 }
 
@@ -58,7 +55,7 @@ fn two_kernels_use_all_paths_in_both_families() {
     for family in Family::ALL {
         let lab = Lab::new("pair", Link::Veth).unwrap();
         let capture = Capture::start(lab.topology.kernel(), &["k0", "k1", "k2"], lab.dir.path()).unwrap();
-        let (server, client) = start_kernel_pair(&lab, family);
+        let (server, client) = start_kernel_pair(&lab, family, 0);
         assert_transferred(&lab, server, client);
 
         let mib = lab.topology.mib().unwrap();
@@ -82,7 +79,7 @@ fn two_kernels_use_all_paths_in_both_families() {
 #[test]
 fn a_silent_path_does_not_end_a_transfer() {
     let lab = Lab::new("silent", Link::Veth).unwrap();
-    let (server, client) = start_kernel_pair(&lab, Family::V4);
+    let (server, client) = start_kernel_pair(&lab, Family::V4, 20);
     let first = || lab.topology.traffic(0).unwrap();
     wait_until("the start of the transfer", TRANSFER_LIMIT, || Ok(first().rx.min(first().tx) > MEBIBYTE)).unwrap();
     lab.topology.silence(0).unwrap();
