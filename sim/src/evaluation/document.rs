@@ -56,10 +56,10 @@ fn furthest(finding: &Finding) -> Option<String> {
         sheet.rows.iter().flat_map(move |row| row.verdicts.iter().map(move |verdict| (sheet, row, verdict)))
     });
     let missed = verdicts.filter(|(.., verdict)| !verdict.met);
-    let by = |(sheet, _, verdict): &(&Sheet, &Row, &Verdict)| match (verdict.found, sheet.better) {
+    let by = |(sheet, _, verdict): &(&Sheet, &Row, &Verdict)| match (verdict.found.zip(verdict.limit), sheet.better) {
         (None, _) => f64::INFINITY,
-        (Some(found), Better::Higher) => verdict.limit / found,
-        (Some(found), Better::Lower) => found / verdict.limit,
+        (Some((found, limit)), Better::Higher) => limit / found,
+        (Some((found, limit)), Better::Lower) => found / limit,
     };
     let (sheet, row, verdict) = missed.max_by(|a, b| by(a).total_cmp(&by(b)))?;
     Some(format!("{}, {}: {}", row.case, verdict.of, judgement(sheet, verdict)))
@@ -152,9 +152,13 @@ fn words(statistic: Statistic) -> &'static str {
 
 fn judgement(sheet: &Sheet, verdict: &Verdict) -> String {
     let number = |value| sheet.unit.format(value, 4);
+    let Some(limit) = verdict.limit else {
+        let against = verdict.against.as_deref().unwrap_or_default();
+        return format!("**short**: some runs of {against} gave no value to compare with");
+    };
     let limit = match sheet.better {
-        Better::Higher => format!("≥ {}", number(verdict.limit)),
-        Better::Lower => format!("≤ {}", number(verdict.limit)),
+        Better::Higher => format!("≥ {}", number(limit)),
+        Better::Lower => format!("≤ {}", number(limit)),
     };
     let by = verdict.against.as_ref().map(|column| format!(" by {column}")).unwrap_or_default();
     match verdict.found {

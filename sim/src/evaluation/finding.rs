@@ -61,7 +61,7 @@ pub struct Cell {
     pub runs: usize,
     /// The worst.
     pub worst: f64,
-    /// One in a hundred is as bad, or worse.
+    /// The 99th percentile: the best that 99 of a hundred are as good as, or better.
     pub hundredth: f64,
     /// One in twenty is as bad, or worse.
     pub twentieth: f64,
@@ -80,9 +80,9 @@ pub struct Verdict {
     pub statistic: Statistic,
     /// What they gave; `None`: not one run gave a value, or not all of them.
     pub found: Option<f64>,
-    /// What was demanded.
-    pub limit: f64,
-    /// The column that set the limit, if one did.
+    /// What was demanded; `None`: the column that sets it gave no value, or not with every seed.
+    pub limit: Option<f64>,
+    /// The column that set the limit, or that failed to.
     pub against: Option<String>,
     /// Whether it holds.
     pub met: bool,
@@ -97,15 +97,17 @@ impl Cell {
             Better::Lower => values.sort_by(|a, b| b.total_cmp(a)),
         }
         let last = values.len().checked_sub(1)?;
+        let at = |index: usize| six_digits(values[index]);
         // The last one of the worst n-th: rounded towards the bad side.
-        let rank = |part: usize| six_digits(values[values.len().div_ceil(part) - 1]);
+        let rank = |part: usize| at(values.len().div_ceil(part) - 1);
         Some(Self {
             runs: values.len(),
-            worst: rank(values.len()),
-            hundredth: rank(100),
+            worst: at(0),
+            // By the nearest rank: ceil(0.99 n) values are this one or better.
+            hundredth: at(values.len() - (99 * values.len()).div_ceil(100)),
             twentieth: rank(20),
             median: rank(2),
-            best: six_digits(values[last]),
+            best: at(last),
         })
     }
 

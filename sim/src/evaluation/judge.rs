@@ -66,6 +66,14 @@ pub(super) fn sheet(scenario: &str, comparison: &Comparison, record: &SweepRecor
     }
 }
 
+/// How much a demand comes to in a case.
+struct Threshold {
+    /// `None` if what would set it has failed.
+    limit: Option<f64>,
+    /// The column that sets it, or that has failed to.
+    against: Option<String>,
+}
+
 /// A demand and what it is about.
 struct Judge<'a> {
     limit: &'a Limit,
@@ -78,11 +86,11 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// Whether the demand holds; `None` if nothing is demanded in this case.
     fn verdict(&self) -> Option<Verdict> {
-        let (limit, against) = self.bound()?;
-        let cell = self.cell(self.limit.of).filter(|cell| cell.runs == self.runs);
-        let found = cell.map(|cell| cell.get(self.limit.statistic));
-        let met = found.is_some_and(|found| match self.better {
+        let Threshold { limit, against } = self.threshold()?;
+        let found = self.complete(self.limit.of).map(|cell| cell.get(self.limit.statistic));
+        let met = found.zip(limit).is_some_and(|(found, limit)| match self.better {
             Better::Higher => found >= limit,
             Better::Lower => found <= limit,
         });
@@ -90,22 +98,35 @@ impl Judge<'_> {
         Some(Verdict { of, statistic: self.limit.statistic, found, limit, against, met })
     }
 
-    fn bound(&self) -> Option<(f64, Option<String>)> {
+    fn threshold(&self) -> Option<Threshold> {
         let (share, among) = match self.limit.bound {
-            Bound::Amount(amount) => return Some((amount, None)),
-            Bound::ByCase(amount) => return amount(&self.case).map(|amount| (amount, None)),
+            Bound::Amount(amount) => return Some(Threshold { limit: Some(amount), against: None }),
+            Bound::ByCase(amount) => {
+                return amount(&self.case).map(|amount| Threshold { limit: Some(amount), against: None });
+            }
             Bound::OfBest(share, among) => (share(&self.case)?, among),
         };
-        let candidates = self.columns.iter().filter(|column| among.is_empty() || among.contains(&column.as_str()));
-        let medians = candidates.filter_map(|column| Some((column, self.cell(column)?.median)));
-        let (column, best) = match self.better {
-            Better::Higher => medians.max_by(|a, b| a.1.total_cmp(&b.1)),
-            Better::Lower => medians.min_by(|a, b| a.1.total_cmp(&b.1)),
-        }?;
-        Some((share * best, Some(column.clone())))
+        let is_candidate = |column: &&String| among.is_empty() || among.contains(&column.as_str());
+        let mut best: Option<(&String, f64)> = None;
+        for column in self.columns.iter().filter(is_candidate) {
+            // Which one is the best is known only if each has run to its end with every seed.
+            let Some(cell) = self.complete(column) else {
+                return Some(Threshold { limit: None, against: Some(column.clone()) });
+            };
+            let is_better = best.is_none_or(|(_, best)| match self.better {
+                Better::Higher => cell.median > best,
+                Better::Lower => cell.median < best,
+            });
+            if is_better {
+                best = Some((column, cell.median));
+            }
+        }
+        Some(Threshold { limit: best.map(|(_, best)| share * best), against: best.map(|(column, _)| column.clone()) })
     }
 
-    fn cell(&self, column: &str) -> Option<&Cell> {
-        self.cells[self.columns.iter().position(|known| known == column)?].as_ref()
+    /// The cell of a column that has a value of every run.
+    fn complete(&self, column: &str) -> Option<&Cell> {
+        let cell = self.cells[self.columns.iter().position(|known| known == column)?].as_ref();
+        cell.filter(|cell| cell.runs == self.runs)
     }
 }

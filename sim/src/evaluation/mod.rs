@@ -102,7 +102,7 @@ pub struct Limit {
 pub enum Statistic {
     /// The middle one.
     Median,
-    /// One in a hundred is as bad, or worse.
+    /// The 99th percentile: 99 of a hundred are as good, or better.
     Hundredth,
     /// The worst one.
     Worst,
@@ -115,7 +115,8 @@ pub enum Bound {
     Amount(f64),
     /// So much, by the case; cases without a figure have no limit.
     ByCase(fn(&Case<'_>) -> Option<f64>),
-    /// This part of the best median among these columns; of all shown if there are none. Cases without a figure have no limit.
+    /// This part of the best median among these columns; of all shown if there are none. Cases without a figure have no limit. Where one of
+    /// the columns has not given a value with every seed the demand is not met.
     OfBest(fn(&Case<'_>) -> Option<f64>, &'static [&'static str]),
 }
 

@@ -167,8 +167,8 @@ pub const QUESTIONS: &[Question] = &[
         title: "Failover",
         demand: "When one of two or four paths turns into a black hole, the receiving application waits for at most three round trips of those \
                  that are left and 20 ms in the median, and 200 ms at the 99th percentile; two seconds after the path has returned at least \
-                 95 % of the goodput without failure is back; a path that comes and goes every second never takes goodput below that of TCP \
-                 on the path that stays.",
+                 95 % of the goodput without failure is back; a path that comes and goes every second takes goodput below TCP's median on the \
+                 path that stays with no seed.",
         trials: &[
             Trial {
                 scenario: "eval-failover",
@@ -214,7 +214,7 @@ pub const QUESTIONS: &[Question] = &[
                     shown: &[],
                     limits: &[Limit {
                         of: OURS,
-                        statistic: Statistic::Median,
+                        statistic: Statistic::Worst,
                         bound: Bound::OfBest(|_| Some(1.0), &["tcp"]),
                     }],
                     plotted: &[],

@@ -101,7 +101,7 @@ fn what_is_short_of_its_limit_is_told() {
     assert!(rows[0].verdicts[0].met && rows[0].verdicts.len() == 1);
     let [median, worst] = &*rows[1].verdicts else { panic!("{:?}", rows[1].verdicts) };
     assert_eq!((median.met, median.found, median.against.as_deref()), (false, Some(9e6), Some("theirs")));
-    assert_eq!((worst.met, worst.found, worst.limit), (false, Some(1e6), 5e6));
+    assert_eq!((worst.met, worst.found, worst.limit), (false, Some(1e6), Some(5e6)));
     assert_eq!(finding.tally(), (3, 1));
     let cell = rows[1].cells[0].unwrap();
     assert_eq!((cell.worst, cell.twentieth, cell.median, cell.best, cell.runs), (1e6, 1e6, 9e6, 9e6, 5));
@@ -113,6 +113,34 @@ fn a_run_without_a_value_fails() {
     record.points[0].metrics[0] = None;
     let verdict = &finding(&record).sheets[0].rows[0].verdicts[0];
     assert_eq!((verdict.met, verdict.found), (false, None));
+}
+
+/// Who is to be compared with has to have answered, and with every seed.
+#[test]
+fn a_demand_does_not_go_away_with_what_it_is_compared_with() {
+    for failed in [1, 5] {
+        let mut record = record();
+        let theirs = record.points.iter_mut().filter(|point| point.position == [0, 1]);
+        theirs.take(failed).for_each(|point| point.metrics[0] = None);
+        let finding = finding(&record);
+        let verdict = &finding.sheets[0].rows[0].verdicts[0];
+        assert_eq!((verdict.met, verdict.limit, verdict.against.as_deref()), (false, None, Some("theirs")));
+        assert_eq!(finding.tally(), (3, 0));
+        let text = render("", std::slice::from_ref(&finding), "plots");
+        assert!(text.contains("some runs of theirs gave no value to compare with"), "{text}");
+        assert_eq!(read_findings(&findings_json(std::slice::from_ref(&finding))).unwrap(), [finding]);
+    }
+}
+
+/// By the nearest rank, of the worst first: the 99th percentile of 100 seeds leaves out one of them.
+#[test]
+fn the_99th_percentile_is_not_the_worst_of_a_hundred() {
+    for (seeds, hundredth, twentieth) in [(100, 99.0, 96.0), (99, 99.0, 95.0), (200, 198.0, 191.0), (1, 1.0, 1.0)] {
+        let cell = Cell::of((1..=seeds).map(f64::from).collect(), Better::Lower).unwrap();
+        assert_eq!((cell.worst, cell.hundredth, cell.twentieth), (f64::from(seeds), hundredth, twentieth), "{seeds}");
+    }
+    let cell = Cell::of((1..=100).map(f64::from).collect(), Better::Higher).unwrap();
+    assert_eq!((cell.worst, cell.hundredth), (1.0, 2.0));
 }
 
 #[test]
