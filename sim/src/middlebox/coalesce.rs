@@ -56,7 +56,9 @@ impl Coalesce {
         let payload = segment.payload();
         let len = held.layout.end - held.layout.payload + payload.len();
         let fits = len <= self.size && held.layout.end + payload.len() <= self.frame;
-        if held.next != segment.seq() || !fits {
+        // One packet has one ECN field: neither a mark may get lost nor may one be made (RFC 3168 section 5.3, of reassembly).
+        let same_ecn = ecn(&held.first.frame.head) == ecn(segment.bytes());
+        if held.next != segment.seq() || !fits || !same_ecn {
             return false;
         }
         let bytes = &mut held.first.frame.head;
@@ -96,6 +98,12 @@ impl Coalesce {
             deadlines.pop_front();
         }
     }
+}
+
+/// The ECN field of an IP packet (RFC 3168 section 5).
+fn ecn(frame: &[u8]) -> u8 {
+    let ip = &frame[ETHERNET..];
+    if ip[0] >> 4 == 4 { ip[1] & 0b11 } else { ip[1] >> 4 & 0b11 }
 }
 
 impl Behave for Coalesce {
@@ -180,6 +188,35 @@ mod tests {
         assert_eq!(send(21, ACK, b"1"), []);
         assert_eq!(send(22, ACK | FIN, b"2"), [(21, ACK | FIN, 2)], "the end");
         assert_eq!(send(40, ACK, b"1234567890"), [(40, ACK, 10)], "full at once");
+    }
+
+    #[test]
+    fn marks_of_congestion_stay_with_their_segments() {
+        for family in Family::BOTH {
+            let mut bench = Bench::new(CONFIG);
+            let segment = |seq: u32, ecn: u8| {
+                let mut packet = tcp(family).seq(seq).payload(b"ab").up();
+                let ip = &mut packet.frame.head[14..];
+                let old = ip[1];
+                ip[1] |= if family == Family::V4 { ecn } else { ecn << 4 };
+                if family == Family::V4 {
+                    let sum = u16::from_be_bytes([ip[10], ip[11]]) - u16::from(ip[1] - old);
+                    ip[10..12].copy_from_slice(&sum.to_be_bytes());
+                }
+                packet
+            };
+            let mut out = Vec::new();
+            for (seq, ecn) in [(0, 0b10), (2, 0b10), (4, 0b11), (6, 0b11), (8, 0b10)] {
+                out.extend(bench.handle(segment(seq, ecn), Direction::Up).up);
+            }
+            out.extend(bench.run_until(Instant::from_millis(1)).up);
+            let fields: Vec<(u32, usize, u8)> = out
+                .iter()
+                .map(|packet| (summary(packet).0, summary(packet).2, super::ecn(&packet.frame.head)))
+                .collect();
+            assert_eq!(fields, [(0, 4, 0b10), (4, 4, 0b11), (8, 2, 0b10)]);
+            assert!(out.iter().all(is_intact));
+        }
     }
 
     #[test]
