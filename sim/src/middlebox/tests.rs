@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
 use crate::middlebox::segment::{ACK, FIN, PSH, RST, SYN};
@@ -70,7 +71,7 @@ fn run(scenario: &Scenario, draws: &[Draw], seed: u64) -> (Chain, Output) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 300, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn packets_are_accounted_for_and_intact(
