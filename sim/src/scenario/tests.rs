@@ -699,3 +699,27 @@ fn damaged_files_are_refused_or_read() {
     }
     assert!(read > 0, "some damage is harmless");
 }
+
+/// RFC 8200 section 5.
+#[test]
+fn ipv6_has_a_least_mtu() {
+    let text = |mtu: u16, event: u16, addresses: &str| {
+        format!(
+            r#"
+            [links.p1]
+            mtu = {mtu}
+            {addresses}
+            events = [{{ at = "1s", action = "set", mtu = {event} }}]
+            [[traffic]]
+            bytes = "1MB"
+            "#
+        )
+    };
+    let v6 = r#"addresses = ["fd00::1/64", "fd00::2/64"]"#;
+    parse(&text(1280, 1280, v6));
+    parse(&text(576, 576, ""));
+    for (mtu, event, key) in [(1279, 1500, "links.p1.mtu"), (1500, 1000, "links.p1.events.0.mtu")] {
+        let mistake = mistake(&text(mtu, event, v6));
+        assert!(mistake.contains(key) && mistake.contains("an MTU of at least 1280"), "{mistake}");
+    }
+}

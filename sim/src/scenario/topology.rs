@@ -198,7 +198,25 @@ impl Check<'_> {
                 return Err(self.cx.contradiction(&place, &format!("{path}.addresses"), problem));
             }
         }
+        self.mtu(&path, link)?;
         self.queues(&path, link)
+    }
+
+    /// IPv6 needs more than other links may have.
+    fn mtu(&self, path: &str, link: &Link) -> Result<(), ScenarioError> {
+        /// RFC 8200 section 5.
+        const LEAST_OF_IPV6: u16 = 1280;
+        if !link.addresses.iter().any(|addr| addr.addr.is_ipv6()) {
+            return Ok(());
+        }
+        let changes = link.events.iter().enumerate().filter_map(|(index, event)| match &event.action {
+            Action::Set(change) => change.mtu.map(|mtu| (format!("{path}.events.{index}.mtu"), mtu)),
+            _ => None,
+        });
+        let mut all = std::iter::once((format!("{path}.mtu"), link.mtu)).chain(changes);
+        let Some((key, mtu)) = all.find(|(_, mtu)| *mtu < LEAST_OF_IPV6) else { return Ok(()) };
+        let problem = format!("is {mtu}, but links with IPv6 addresses have an MTU of at least {LEAST_OF_IPV6}");
+        Err(self.cx.contradiction(&self.place(&[&key]), &key, problem))
     }
 
     /// What a queue counts is how the link is put together, which no event can change.
