@@ -99,7 +99,7 @@ pub(super) fn wire_len(frame: &Frame) -> usize {
 }
 
 /// The longest IP packet of a frame, in bytes: what an MTU limits.
-pub(super) fn longest_ip_packet(frame: &Frame) -> usize {
+pub(crate) fn longest_ip_packet(frame: &Frame) -> usize {
     let longest = match frame.meta.segment_size {
         Some(size) => frame.len().min(Headers::of(frame).len + usize::from(size.get())),
         None => frame.len(),

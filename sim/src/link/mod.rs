@@ -30,6 +30,7 @@ pub use config::{Change, Composition, LinkState, PipeConfig, Reorder};
 pub use delay::{DelayModel, DelayTrace, DeliveryOrder, Jitter};
 pub use distribution::DistTable;
 pub use error::{LinkError, TraceError};
+pub(crate) use headers::longest_ip_packet;
 pub use loss::{FourState, GilbertElliott, LossList, LossModel, LossTrace, Periodic};
 pub use mahimahi::{MahimahiTrace, OPPORTUNITY_BYTES};
 pub use pipe::Pipe;

@@ -1,5 +1,7 @@
 //! One direction of a link, from the packets that are offered to those that arrive.
 
+use std::time::Duration;
+
 use tcp_adapter::Instant;
 
 use super::chance::{Dice, Probability};
@@ -8,8 +10,9 @@ use super::delay::DelaySampler;
 use super::headers::{Damage, damage, longest_ip_packet, mark_congestion, wire_len};
 use super::line::DelayLine;
 use super::loss::Losses;
-use super::queue::{Queue, QueueConfig};
-use super::serializer::Serializer;
+use super::queue::{Outlet, Queue, QueueConfig};
+use super::rate::RateModel;
+use super::serializer::{ETHERNET_HEADER, Framing, Serializer};
 use super::stats::{Count, Fates, Output, PipeStats};
 use super::{DropReason, LinkError};
 use crate::packet::Packet;
@@ -52,9 +55,31 @@ pub struct Pipe {
     /// Latest arrival of a packet that did not overtake.
     last_arrival: Instant,
     stats: PipeStats,
-    /// When it was changed last, and what it could have carried until then, in bits.
-    changed_at: Instant,
-    capacity_before: u128,
+    /// Times in which neither its rate nor its state was changed; the last one is now.
+    eras: Vec<Era>,
+}
+
+/// A time with the same rate and state.
+#[derive(Debug)]
+struct Era {
+    from: Instant,
+    /// What the link could have carried before, in bits.
+    before: u128,
+    rate: Option<RateModel>,
+    /// When the rate took effect.
+    rate_from: Instant,
+    state: LinkState,
+}
+
+impl Era {
+    /// Bits that the link could have carried by `at`: none while it was down.
+    fn capacity(&self, at: Instant) -> u128 {
+        if self.state != LinkState::Up {
+            return self.before;
+        }
+        let serializer = Serializer::new(self.rate.clone(), Framing::default(), self.rate_from);
+        self.before + serializer.capacity(self.from, at)
+    }
 }
 
 /// The packet that the transmitter is busy with.
@@ -84,15 +109,20 @@ impl Pipe {
             corrupt: Dice::new(config.corrupt, stream("corrupt")),
             damage: stream("damage"),
             reorder: Reordering::new(config.reorder, stream("reorder")),
-            queue: config.queue.build(Instant::ZERO, stream("queue")),
+            queue: config.queue.build(Instant::ZERO, stream("queue"), outlet(&config)),
             serializer: Serializer::new(config.rate.clone(), config.framing, Instant::ZERO),
             sending: None,
             delay: DelaySampler::new(config.delay.clone(), stream("delay")),
             line: DelayLine::default(),
             last_arrival: Instant::ZERO,
             stats: PipeStats::default(),
-            changed_at: Instant::ZERO,
-            capacity_before: 0,
+            eras: vec![Era {
+                from: Instant::ZERO,
+                before: 0,
+                rate: config.rate.clone(),
+                rate_from: Instant::ZERO,
+                state: LinkState::Up,
+            }],
             config,
         };
         pipe.renew_losses();
@@ -145,8 +175,6 @@ impl Pipe {
         let new = self.config.changed(change);
         new.validate()?;
         self.advance(now, out);
-        self.capacity_before += self.capacity_since(now);
-        self.changed_at = now;
         self.config = new;
         match change {
             Change::Up => self.state = LinkState::Up,
@@ -173,6 +201,7 @@ impl Pipe {
             // Read from the configuration whenever a packet is offered.
             Change::LossEcn(_) | Change::Mtu(_) => {}
         }
+        self.note_era(now, matches!(change, Change::Rate(_)));
         self.advance(now, out);
         Ok(())
     }
@@ -200,15 +229,28 @@ impl Pipe {
         self.acted_at
     }
 
-    /// Bits that its rate would have let through by `now`: none while it was down. `None` if it has no rate.
-    pub fn capacity(&self, now: Instant) -> Option<u64> {
-        let bits = self.capacity_before + self.capacity_since(now);
+    /// Bits that its rate would have let through by `at`, be that in the past: none while it was down or a black hole. `None` if it has no rate.
+    pub fn capacity(&self, at: Instant) -> Option<u64> {
+        let later = self.eras.partition_point(|era| era.from <= at);
+        let bits = self.eras.get(later.saturating_sub(1)).map_or(0, |era| era.capacity(at));
         self.serializer.is_limited().then(|| u64::try_from(bits).unwrap_or(u64::MAX))
     }
 
-    /// Bits since the last change.
-    fn capacity_since(&self, now: Instant) -> u128 {
-        if self.state == LinkState::Up { self.serializer.capacity(self.changed_at, now) } else { 0 }
+    /// Notes that another rate, or state, begins.
+    fn note_era(&mut self, now: Instant, is_new_rate: bool) {
+        let Some(last) = self.eras.last_mut() else { return };
+        if !is_new_rate && last.state == self.state {
+            return;
+        }
+        let rate_from = if is_new_rate { now } else { last.rate_from };
+        let new =
+            Era { from: now, before: last.capacity(now), rate: self.config.rate.clone(), rate_from, state: self.state };
+        // Of several changes at a time the last one counts.
+        if last.from == now {
+            *last = new;
+        } else {
+            self.eras.push(new);
+        }
     }
 
     /// Whether it forwards.
@@ -319,7 +361,12 @@ impl Pipe {
                 Some(at) if at <= arrival.unwrap_or(now) => {
                     self.act(at);
                     match self.sending.take() {
-                        Some(Sending { packet, .. }) => self.finish_sending(at, packet),
+                        Some(Sending { packet, .. }) => {
+                            self.finish_sending(at, packet);
+                            if self.queue.packets() == 0 {
+                                self.queue.idle(at);
+                            }
+                        }
                         None => self.begin_sending(at, out),
                     }
                 }
@@ -367,7 +414,7 @@ impl Pipe {
         packets.into_iter().for_each(|packet| fates.drop(packet, DropReason::Down));
         self.last_arrival = now;
         let stream = self.new_stream("queue");
-        self.queue = self.config.queue.build(now, stream);
+        self.queue = self.config.queue.build(now, stream, outlet(&self.config));
         // A trace or steps go on while the link is down, but a transmission does not.
         self.serializer.abort();
     }
@@ -375,7 +422,7 @@ impl Pipe {
     fn replace_queue(&mut self, now: Instant, config: &QueueConfig, out: &mut Output) {
         let waiting = self.queue.drain();
         let stream = self.new_stream("queue");
-        self.queue = config.build(now, stream);
+        self.queue = config.build(now, stream, outlet(&self.config));
         let Self { queue, stats, .. } = self;
         let mut fates = Fates { stats, out };
         waiting.into_iter().for_each(|packet| queue.enqueue(now, packet, &mut fates));
@@ -396,6 +443,21 @@ impl Pipe {
     fn fates<'a>(&'a mut self, out: &'a mut Output) -> Fates<'a> {
         Fates { stats: &mut self.stats, out }
     }
+}
+
+/// What a queue is told of the link behind it.
+fn outlet(config: &PipeConfig) -> Outlet {
+    /// Of links without an MTU or without a rate.
+    const IP_PACKET: usize = 1500;
+    const GIGABIT: u128 = 1_000_000_000;
+    /// Time for which a rate that changes is averaged.
+    const WHILE: Duration = Duration::from_secs(60);
+    let longest = ETHERNET_HEADER + config.mtu.unwrap_or(IP_PACKET);
+    let serializer = Serializer::new(config.rate.clone(), config.framing, Instant::ZERO);
+    let bits = serializer.capacity(Instant::ZERO, Instant::ZERO + WHILE);
+    let rate = if bits == 0 { GIGABIT } else { (bits / u128::from(WHILE.as_secs())).max(1) };
+    let nanos = (longest as u128 * 8 * 1_000_000_000 / rate).max(1);
+    Outlet { longest, packet_time: Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)) }
 }
 
 /// Decides which packets overtake.

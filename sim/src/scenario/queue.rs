@@ -32,8 +32,9 @@ pub enum Queue {
         probability: Probability,
         /// The average takes this power of one half of each new length.
         weight_log: u64,
-        /// Transmission time of a typical packet: how fast the average falls while the queue is empty.
-        packet_time: Duration,
+        /// Transmission time of a typical packet: how fast the average falls while the link is idle. `None`: that of the longest packet at the
+        /// link's rate, as tc-red's `bandwidth` would be set.
+        packet_time: Option<Duration>,
         /// Marks instead of dropping what understands it.
         ecn: bool,
     },
@@ -167,13 +168,14 @@ fn read_red(section: &mut Section<'_>) -> Result<Queue, ScenarioError> {
             format!("needs 0 < min < max <= limit and a limit of at least 1514B, but has {min}, {max} and {limit}");
         return Err(section.cx.contradiction(&place, &key, problem));
     }
+    let above_zero = |time: &Option<Duration>| time.is_none_or(|time| !time.is_zero());
     Ok(Queue::Red {
         limit,
         min,
         max,
         probability: section.get("probability", "2%")?,
         weight_log: section.count("weight_log", 9, 1..=16)?,
-        packet_time: section.get_if("packet_time", "12us", "a time above 0", |time: &Duration| !time.is_zero())?,
+        packet_time: section.get_if("packet_time", NONE, r#"a time above 0, or "none""#, above_zero)?,
         ecn: section.get("ecn", false)?,
     })
 }

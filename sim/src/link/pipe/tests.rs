@@ -507,7 +507,7 @@ fn a_shared_bottleneck_isolates_flows_with_fq_codel_only() {
 #[test]
 fn managed_queues_keep_their_link_busy_and_their_packets_in_order() {
     for queue in [
-        QueueConfig::Red(RedConfig { packet_time: Duration::from_millis(1), ..RedConfig::default() }),
+        QueueConfig::Red(RedConfig { packet_time: Some(Duration::from_millis(1)), ..RedConfig::default() }),
         QueueConfig::CoDel(CoDelConfig::default()),
         QueueConfig::Pie(PieConfig::default()),
     ] {
@@ -519,4 +519,19 @@ fn managed_queues_keep_their_link_busy_and_their_packets_in_order() {
         assert!(busy > 0.98, "{queue:?}: {busy}");
         assert!(!run.drops.is_empty(), "{queue:?}");
     }
+}
+
+/// As the `bandwidth` of tc-red would be set.
+#[test]
+fn a_queue_knows_how_long_a_packet_takes() {
+    let nanos = |config: &PipeConfig| outlet(config).packet_time.as_nanos();
+    let rate = |bits: u64| Some(RateModel::Constant(BitRate::new(bits).unwrap()));
+    let config = |rate, mtu| PipeConfig { rate, mtu, ..PipeConfig::default() };
+    assert_eq!(nanos(&config(rate(20_000_000), Some(1500))), 605_600);
+    assert_eq!(nanos(&config(rate(1_000_000_000), None)), 12_112);
+    assert_eq!(nanos(&config(None, Some(9000))), 72_112);
+    let steps = [(Duration::ZERO, 30_000_000), (Duration::from_secs(1), 10_000_000)];
+    let steps = RateSteps::new(&steps, Some(Duration::from_secs(2))).unwrap();
+    assert_eq!(nanos(&config(Some(RateModel::Steps(steps)), Some(1500))), 605_600);
+    assert_eq!(outlet(&config(None, Some(9000))).longest, 9014);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tcp_adapter::Instant;
 
 use super::fifo::Fifo;
-use super::{Limit, Queue};
+use super::{Limit, Outlet, Queue};
 use crate::link::LinkError;
 use crate::link::headers::mark_congestion;
 use crate::link::stats::{DropReason, Fates};
@@ -16,9 +16,6 @@ const TARGET: Duration = Duration::from_millis(5);
 
 /// A round trip of the worst usual case (RFC 8289 section 4.3).
 const INTERVAL: Duration = Duration::from_millis(100);
-
-/// Bytes of the longest packet: a backlog of one packet is no reason to drop (RFC 8289 section 5.3).
-const MAX_PACKET: usize = 1514;
 
 /// A queue that drops as soon as packets have waited longer than `target` for an `interval`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +46,8 @@ impl CoDelConfig {
         Ok(())
     }
 
-    pub(super) const fn control(&self) -> Control {
-        Control { target: self.target, interval: self.interval, ecn: self.ecn }
+    pub(super) const fn control(&self, outlet: Outlet) -> Control {
+        Control { target: self.target, interval: self.interval, ecn: self.ecn, max_packet: outlet.longest }
     }
 }
 
@@ -63,8 +60,8 @@ pub(super) struct CoDel {
 }
 
 impl CoDel {
-    pub(super) fn new(config: CoDelConfig) -> Self {
-        Self { fifo: Fifo::default(), limit: config.limit, control: config.control(), state: State::default() }
+    pub(super) fn new(config: CoDelConfig, outlet: Outlet) -> Self {
+        Self { fifo: Fifo::default(), limit: config.limit, control: config.control(outlet), state: State::default() }
     }
 }
 
@@ -104,6 +101,8 @@ pub(super) struct Control {
     target: Duration,
     interval: Duration,
     ecn: bool,
+    /// Bytes of the longest packet: a backlog of one packet is no reason to drop (RFC 8289 section 5.3).
+    max_packet: usize,
 }
 
 impl Control {
@@ -180,7 +179,7 @@ impl State {
             self.dropping = false;
             return None;
         };
-        if now - arrived < control.target || fifo.bytes() <= MAX_PACKET {
+        if now - arrived < control.target || fifo.bytes() <= control.max_packet {
             self.first_above_time = None;
             return Some((packet, false));
         }
@@ -207,17 +206,17 @@ fn signal(control: Control, mut packet: Packet, fates: &mut Fates<'_>) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::queue::testing::Bench;
+    use crate::link::queue::testing::{Bench, GIGABIT};
     use crate::link::testing::{Ecn, udp, udp_ecn};
 
     fn bench(config: CoDelConfig) -> Bench {
         config.validate().unwrap();
-        Bench::new(Box::new(CoDel::new(config)))
+        Bench::new(Box::new(CoDel::new(config, GIGABIT)))
     }
 
     #[test]
     fn the_control_law_is_the_interval_over_the_root_of_the_count() {
-        let control = CoDelConfig::default().control();
+        let control = CoDelConfig::default().control(GIGABIT);
         for (count, micros) in [(1, 100_000), (2, 70_710), (4, 50_000), (9, 33_333), (100, 10_000), (1_000_000, 100)] {
             let next = control.law(Instant::from_millis(7), count).as_micros() - 7000;
             assert!(next.abs_diff(micros) <= 1, "{count}: {next}");
@@ -276,6 +275,22 @@ mod tests {
             }
         }
         assert!(bench.out.dropped.is_empty());
+    }
+
+    /// Of jumbo frames too.
+    #[test]
+    fn the_link_says_how_long_a_packet_is() {
+        for (longest, dropped) in [(9014, 0), (1514, 1)] {
+            let outlet = Outlet { longest, ..GIGABIT };
+            let mut bench = Bench::new(Box::new(CoDel::new(CoDelConfig::default(), outlet)));
+            // Each waits 50 ms, with one behind it.
+            bench.enqueue(0, udp(0, 9014));
+            for n in 1..5_u64 {
+                bench.enqueue(n * 50_000, udp(n, 9014));
+                assert!(bench.dequeue(n * 50_000).is_some());
+            }
+            assert_eq!(bench.dropped(DropReason::CoDel), dropped, "{longest}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tcp_adapter::Instant;
 
 use super::codel::{CoDelConfig, Control, State};
 use super::fifo::Fifo;
-use super::{Limit, Queue};
+use super::{Limit, Outlet, Queue};
 use crate::link::LinkError;
 use crate::link::headers::Headers;
 use crate::link::stats::{DropReason, Fates};
@@ -81,9 +81,9 @@ struct Flow {
 }
 
 impl FqCoDel {
-    pub(super) fn new(config: FqCoDelConfig, mut stream: Stream) -> Self {
+    pub(super) fn new(config: FqCoDelConfig, mut stream: Stream, outlet: Outlet) -> Self {
         Self {
-            control: config.codel.control(),
+            control: config.codel.control(outlet),
             limit: config.codel.limit,
             quantum: config.quantum as i64,
             keys: (stream.next_u64(), stream.next_u64()),
@@ -195,13 +195,13 @@ impl Queue for FqCoDel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::queue::testing::Bench;
+    use crate::link::queue::testing::{Bench, GIGABIT};
     use crate::link::testing::udp_flow;
     use crate::random::Streams;
 
     fn bench(config: FqCoDelConfig) -> Bench {
         config.validate().unwrap();
-        Bench::new(Box::new(FqCoDel::new(config, Streams::new(1).stream("queue"))))
+        Bench::new(Box::new(FqCoDel::new(config, Streams::new(1).stream("queue"), GIGABIT)))
     }
 
     fn port(packet: &Packet) -> u16 {
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn hashing_depends_on_the_seed_only() {
         let index = |seed, port| {
-            let queue = FqCoDel::new(FqCoDelConfig::default(), Streams::new(seed).stream("queue"));
+            let queue = FqCoDel::new(FqCoDelConfig::default(), Streams::new(seed).stream("queue"), GIGABIT);
             queue.flow_of(&udp_flow(0, port, 100))
         };
         let all = |seed| (1..50).map(|port| index(seed, port)).collect::<Vec<_>>();

@@ -11,6 +11,7 @@ mod step;
 mod testing;
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use tcp_adapter::Instant;
 
@@ -61,17 +62,26 @@ impl QueueConfig {
         }
     }
 
-    /// An empty queue.
-    pub(super) fn build(&self, now: Instant, stream: Stream) -> Box<dyn Queue> {
+    /// An empty queue in front of `outlet`.
+    pub(super) fn build(&self, now: Instant, stream: Stream, outlet: Outlet) -> Box<dyn Queue> {
         match self.clone() {
             Self::DropTail(limit) => Box::new(drop_tail::DropTail::new(limit)),
-            Self::Red(config) => Box::new(red::Red::new(config, now, stream)),
-            Self::CoDel(config) => Box::new(codel::CoDel::new(config)),
-            Self::FqCoDel(config) => Box::new(fq_codel::FqCoDel::new(config, stream)),
-            Self::Pie(config) => Box::new(pie::Pie::new(config, now, stream)),
+            Self::Red(config) => Box::new(red::Red::new(config, now, stream, outlet)),
+            Self::CoDel(config) => Box::new(codel::CoDel::new(config, outlet)),
+            Self::FqCoDel(config) => Box::new(fq_codel::FqCoDel::new(config, stream, outlet)),
+            Self::Pie(config) => Box::new(pie::Pie::new(config, now, stream, outlet)),
             Self::Step(config) => Box::new(step::Step::new(config)),
         }
     }
+}
+
+/// What a queue knows of the link behind it, as it is when the queue is put there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outlet {
+    /// Bytes of the longest packet from the Ethernet header on: Linux's `psched_mtu`.
+    pub(super) longest: usize,
+    /// Time that one of these takes; above 0.
+    pub(super) packet_time: Duration,
 }
 
 /// What a queue holds at most. The packet that is being sent is no longer in the queue.
@@ -113,6 +123,9 @@ pub(super) trait Queue: Debug + Send {
 
     /// The packet to send next. It may drop packets, even all of them.
     fn dequeue(&mut self, now: Instant, fates: &mut Fates<'_>) -> Option<Packet>;
+
+    /// The transmitter is free, and nothing waits for it.
+    fn idle(&mut self, _now: Instant) {}
 
     /// Whether [`dequeue`](Self::dequeue) may drop packets.
     fn drops_late(&self) -> bool;

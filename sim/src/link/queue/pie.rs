@@ -5,7 +5,7 @@ use std::time::Duration;
 use tcp_adapter::Instant;
 
 use super::fifo::Fifo;
-use super::{Limit, Queue};
+use super::{Limit, Outlet, Queue};
 use crate::link::LinkError;
 use crate::link::chance::{Probability, draw};
 use crate::link::headers::mark_congestion;
@@ -21,9 +21,6 @@ const UPDATE: Duration = Duration::from_millis(15);
 
 /// Time for which a burst into an idle queue is let through (RFC 8033 section 4.4).
 const MAX_BURST: Duration = Duration::from_millis(150);
-
-/// Below this many bytes nothing is dropped: two packets (RFC 8033 section 4.1).
-const MIN_BACKLOG: usize = 2 * 1514;
 
 /// Probabilities here are whole numbers of 2^-63, and may be negative as a difference.
 const ONE: i128 = 1 << 63;
@@ -66,6 +63,8 @@ impl PieConfig {
 #[derive(Debug)]
 pub(super) struct Pie {
     config: PieConfig,
+    /// Below this many bytes nothing is dropped: two packets (RFC 8033 section 4.1).
+    min_backlog: usize,
     fifo: Fifo,
     stream: Stream,
     controller: Controller,
@@ -75,10 +74,11 @@ pub(super) struct Pie {
 }
 
 impl Pie {
-    pub(super) fn new(config: PieConfig, now: Instant, stream: Stream) -> Self {
+    pub(super) fn new(config: PieConfig, now: Instant, stream: Stream, outlet: Outlet) -> Self {
         let controller = Controller::new(&config);
         let next_update = now + config.update;
-        Self { config, fifo: Fifo::default(), stream, controller, next_update, accumulated: 0 }
+        let min_backlog = 2 * outlet.longest;
+        Self { config, min_backlog, fifo: Fifo::default(), stream, controller, next_update, accumulated: 0 }
     }
 
     /// Does the updates that are due. Between calls the queue does not change, except that its head grows older; so
@@ -108,7 +108,7 @@ impl Pie {
             self.accumulated = 0;
         }
         let calm = controller.old_delay < self.config.target / 2 && probability < ONE / 5;
-        if !controller.burst_allowance.is_zero() || calm || self.fifo.bytes() < MIN_BACKLOG {
+        if !controller.burst_allowance.is_zero() || calm || self.fifo.bytes() < self.min_backlog {
             return false;
         }
         self.accumulated += probability;
@@ -219,13 +219,13 @@ const _: () = assert!(Probability::ALWAYS.bits() as i128 == ONE);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::queue::testing::Bench;
+    use crate::link::queue::testing::{Bench, GIGABIT};
     use crate::link::testing::{Ecn, udp, udp_ecn};
     use crate::random::Streams;
 
     fn pie(config: PieConfig) -> Pie {
         config.validate().unwrap();
-        Pie::new(config, Instant::ZERO, Streams::new(4).stream("queue"))
+        Pie::new(config, Instant::ZERO, Streams::new(4).stream("queue"), GIGABIT)
     }
 
     fn with_probability(probability: f64) -> Controller {

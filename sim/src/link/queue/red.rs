@@ -5,7 +5,7 @@ use std::time::Duration;
 use tcp_adapter::Instant;
 
 use super::fifo::Fifo;
-use super::{Limit, Queue};
+use super::{Limit, Outlet, Queue};
 use crate::link::LinkError;
 use crate::link::chance::{Probability, draw};
 use crate::link::headers::mark_congestion;
@@ -27,8 +27,9 @@ pub struct RedConfig {
     pub max_probability: Probability,
     /// The average takes this power of one half of each new length: 9 is 0.002, the paper's w_q.
     pub weight_log: u32,
-    /// Transmission time of a typical packet: how fast the average falls while the queue is empty.
-    pub packet_time: Duration,
+    /// Transmission time of a typical packet: how fast the average falls while the link is idle, as tc-red has it of its `bandwidth`. `None`: that
+    /// of the longest packet, at the rate that the link has when the queue is put there.
+    pub packet_time: Option<Duration>,
     /// What fits at all.
     pub limit: Limit,
     /// Between the thresholds, marks packets of ECN-capable transports instead of dropping them (RFC 3168 section 7).
@@ -36,14 +37,14 @@ pub struct RedConfig {
 }
 
 impl Default for RedConfig {
-    /// 5 and 15 packets of 1514 bytes, 2 %, weight 1/512, 12 us (a packet at 1 Gbit/s), at most 1000 packets, no marks.
+    /// 5 and 15 packets of 1514 bytes, 2 %, weight 1/512, the link's time of a packet, at most 1000 packets, no marks.
     fn default() -> Self {
         Self {
             min: 5 * 1514,
             max: 15 * 1514,
             max_probability: Probability::from_bits(Probability::ALWAYS.bits() / 50),
             weight_log: 9,
-            packet_time: Duration::from_micros(12),
+            packet_time: None,
             limit: Limit::packets(1000),
             ecn: false,
         }
@@ -56,7 +57,7 @@ impl RedConfig {
         if self.min == 0 || self.min >= self.max || self.max > 1 << 32 {
             return Err(LinkError::Queue("RED needs 0 < min < max <= 4 GiB"));
         }
-        if !(1..=16).contains(&self.weight_log) || self.packet_time.is_zero() {
+        if !(1..=16).contains(&self.weight_log) || self.packet_time.is_some_and(|time| time.is_zero()) {
             return Err(LinkError::Queue("RED needs a weight of 2^-1 to 2^-16 and a packet time above 0"));
         }
         Ok(())
@@ -66,13 +67,14 @@ impl RedConfig {
 #[derive(Debug)]
 pub(super) struct Red {
     config: RedConfig,
+    packet_time: Duration,
     fifo: Fifo,
     stream: Stream,
     /// Average bytes, with [`AVERAGE_PLACES`].
     average: u64,
     /// Packets since the last drop or mark; none below the lower threshold.
     count: Option<u64>,
-    /// Since when the queue has been empty.
+    /// Since when the transmitter has found nothing to send.
     idle_since: Option<Instant>,
 }
 
@@ -85,16 +87,21 @@ enum Verdict {
 }
 
 impl Red {
-    pub(super) fn new(config: RedConfig, now: Instant, stream: Stream) -> Self {
-        Self { config, fifo: Fifo::default(), stream, average: 0, count: None, idle_since: Some(now) }
+    pub(super) fn new(config: RedConfig, now: Instant, stream: Stream, outlet: Outlet) -> Self {
+        let packet_time = config.packet_time.unwrap_or(outlet.packet_time);
+        Self { config, packet_time, fifo: Fifo::default(), stream, average: 0, count: None, idle_since: Some(now) }
     }
 
     fn update_average(&mut self, now: Instant) {
         let weight = self.config.weight_log;
-        if let Some(since) = self.idle_since.take() {
-            // As if so many small packets had found an empty queue.
-            let packets = (now - since).as_nanos() / self.config.packet_time.as_nanos();
-            self.average = decay(self.average, weight, u64::try_from(packets).unwrap_or(u64::MAX));
+        if let Some(since) = self.idle_since {
+            // As if so many packets had found an empty queue, and nothing besides: the queue is empty still. A part of one counts in proportion, or
+            // an average above the upper threshold would stay there while packets come faster than they could be sent.
+            let (idle, one) = ((now - since).as_nanos(), self.packet_time.as_nanos().max(1));
+            self.average = decay(self.average, weight, u64::try_from(idle / one).unwrap_or(u64::MAX));
+            // Less than the average.
+            self.average -= (u128::from(self.average >> weight) * (idle % one) / one) as u64;
+            return;
         }
         let current = (self.fifo.bytes() as u64) << AVERAGE_PLACES;
         self.average = self.average - (self.average >> weight) + (current >> weight);
@@ -155,22 +162,24 @@ impl Queue for Red {
             }
         };
         let fits = self.config.limit.admits(self.fifo.packets(), self.fifo.bytes(), packet.len());
+        // The idle period has been counted, and goes on if the packet does not end it.
+        self.idle_since = self.idle_since.map(|_| now);
         match (keep, fits) {
-            (true, true) => self.fifo.push(now, packet),
+            (true, true) => {
+                self.idle_since = None;
+                self.fifo.push(now, packet);
+            }
             (true, false) => fates.drop(packet, DropReason::QueueFull),
             (false, _) => fates.drop(packet, DropReason::Red),
         }
-        if self.fifo.packets() == 0 {
-            self.idle_since = Some(now);
-        }
     }
 
-    fn dequeue(&mut self, now: Instant, _fates: &mut Fates<'_>) -> Option<Packet> {
-        let packet = self.fifo.pop().map(|(_, packet)| packet);
-        if self.fifo.packets() == 0 && self.idle_since.is_none() {
-            self.idle_since = Some(now);
-        }
-        packet
+    fn dequeue(&mut self, _now: Instant, _fates: &mut Fates<'_>) -> Option<Packet> {
+        self.fifo.pop().map(|(_, packet)| packet)
+    }
+
+    fn idle(&mut self, now: Instant) {
+        self.idle_since.get_or_insert(now);
     }
 
     fn drops_late(&self) -> bool {
@@ -193,13 +202,13 @@ impl Queue for Red {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::queue::testing::Bench;
+    use crate::link::queue::testing::{Bench, GIGABIT};
     use crate::link::testing::{Ecn, udp, udp_ecn};
     use crate::random::Streams;
 
     fn red(config: RedConfig) -> Red {
         config.validate().unwrap();
-        Red::new(config, Instant::ZERO, Streams::new(2).stream("queue"))
+        Red::new(config, Instant::ZERO, Streams::new(2).stream("queue"), GIGABIT)
     }
 
     /// Keeps a constant number of packets in the queue, so that the average is known; counts signals.
@@ -252,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_average_follows_slowly_and_falls_while_idle() {
-        let mut queue = red(RedConfig { packet_time: Duration::from_micros(10), ..config() });
+        let mut queue = red(RedConfig { packet_time: Some(Duration::from_micros(10)), ..config() });
         queue.idle_since = None;
         queue.fifo.push(Instant::ZERO, udp(0, 1000));
         for _ in 0..512 {
@@ -264,9 +273,32 @@ mod tests {
         queue.fifo.drain();
         queue.idle_since = Some(Instant::ZERO);
         queue.update_average(Instant::from_micros(5120));
-        // Times (511/512)^513.
+        // Times (511/512)^512.
         assert!((queue.average >> AVERAGE_PLACES).abs_diff(232) <= 1, "{}", queue.average >> AVERAGE_PLACES);
         assert_eq!(decay(u64::MAX, 9, u64::MAX), 0);
+    }
+
+    /// While the last packet is being sent the link is not idle, and an empty queue counts like any other.
+    #[test]
+    fn idle_is_the_link_and_not_the_queue() {
+        let mut queue = red(config());
+        queue.average = 1 << (AVERAGE_PLACES + 9);
+        queue.idle_since = None;
+        let mut bench = Bench::new(Box::new(queue));
+        let average = |bench: &Bench| {
+            let text = format!("{:?}", bench.queue);
+            let from = text.find("average: ").unwrap() + "average: ".len();
+            text[from..].split(',').next().unwrap().parse::<u64>().unwrap() >> AVERAGE_PLACES
+        };
+        bench.enqueue(0, udp(0, 1514));
+        assert_eq!(average(&bench), 511, "a 512th less, as nothing waited");
+        bench.dequeue(0);
+        bench.enqueue(1_000_000, udp(1, 1514));
+        assert_eq!(average(&bench), 510, "it was not idle, however long that took");
+        bench.dequeue(1_000_000);
+        bench.queue.idle(Instant::from_micros(1_000_012));
+        bench.enqueue(1_000_012 + 512 * 12, udp(2, 1514));
+        assert_eq!(average(&bench), 187, "times (511/512)^512");
     }
 
     #[test]

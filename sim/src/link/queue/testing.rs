@@ -1,10 +1,15 @@
 //! A queue on a test bench.
 
+use std::time::Duration;
+
 use tcp_adapter::Instant;
 
-use super::Queue;
+use super::{Outlet, Queue};
 use crate::link::stats::{DropReason, Fates, Output, PipeStats};
 use crate::packet::Packet;
+
+/// Ethernet with 1 Gbit/s.
+pub(super) const GIGABIT: Outlet = Outlet { longest: 1514, packet_time: Duration::from_micros(12) };
 
 /// Times are in microseconds.
 pub(super) struct Bench {
