@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tcp_adapter::{InterfaceConfig, IpCidr, MacAddr, Route};
 
-use crate::scenario::{Hop, Link, Scenario, Traffic};
+use crate::scenario::{Behaviour, DirectionChoice, Hop, Link, Middlebox, Scenario, Traffic};
 
 /// Routes that an interface holds; beyond that it gets a default route.
 const MOST_ROUTES: usize = 32;
@@ -75,6 +75,13 @@ fn routes(scenario: &Scenario, host: &str, end: LinkEnd) -> Vec<Route> {
             }
         }
     }
+    for mask in masks(scenario).filter(|mask| mask.way_from(scenario, router).is_some()) {
+        let network = mask.inside.addr(scenario);
+        let known = routes.iter().any(|route| route.network.contains(network.addr));
+        if !known && network.addr.is_ipv4() == gateway.is_ipv4() {
+            routes.push(Route { network, gateway });
+        }
+    }
     if routes.len() > MOST_ROUTES { vec![Route::default_via(gateway)] } else { routes }
 }
 
@@ -88,7 +95,43 @@ pub(crate) fn forwarding(scenario: &Scenario, router: &str) -> BTreeMap<IpAddr, 
             }
         }
     }
+    for mask in masks(scenario) {
+        if let Some(hop) = mask.way_from(scenario, router) {
+            table.insert(mask.inside.addr(scenario).addr, hop);
+        }
+    }
     table
+}
+
+/// A translator on a link between routers: connections from behind it appear as from the address of the link's end there, which no host has.
+#[derive(Clone, Copy, Debug)]
+struct Mask {
+    inside: LinkEnd,
+}
+
+/// All of them. Where the link ends at a host the address is the host's, or on the host's link.
+fn masks(scenario: &Scenario) -> impl Iterator<Item = Mask> + '_ {
+    let is_router = |name: &str| scenario.routers.iter().any(|router| router.name == name);
+    let translators = scenario.middleboxes.iter().filter(|one| matches!(one.behaviour, Behaviour::Nat { .. }));
+    let inside = |one: &Middlebox| {
+        let link = scenario.links.iter().position(|link| link.name == one.link)?;
+        Some(LinkEnd { link, at_to: one.direction == DirectionChoice::Down })
+    };
+    let masks = translators.filter_map(inside).map(|inside| Mask { inside });
+    masks.filter(move |mask| [mask.inside, mask.inside.other()].iter().all(|end| is_router(end.node(scenario))))
+}
+
+impl Mask {
+    /// Where a router sends what is for the address; `None` if it is inside.
+    fn way_from(self, scenario: &Scenario, router: &str) -> Option<Hop> {
+        let outside = self.inside.other();
+        if outside.node(scenario) == router {
+            return Some(Hop { link: outside.link, up: !outside.at_to });
+        }
+        let way = scenario.route(outside.node(scenario), None, router)?;
+        let is_outside = way.first().is_some_and(|first| first.link != outside.link);
+        way.last().filter(|_| is_outside).map(|last| Hop { link: last.link, up: !last.up })
+    }
 }
 
 /// Where a connection of some traffic over one of its paths begins and ends.
@@ -154,6 +197,17 @@ mod tests {
         let traffic = &scenario.traffic[0];
         let ends = endpoints(&scenario, traffic, scenario.paths_of(traffic)[0]).unwrap();
         assert_eq!(ends, ("10.0.2.1".parse().unwrap(), "10.0.4.2".parse().unwrap()));
+    }
+
+    #[test]
+    fn addresses_of_translators_lead_to_their_outside() {
+        let text = SHARED.replace("[[traffic]]", "[middlebox.nat]\nlink = \"middle\"\nkind = \"nat\"\n[[traffic]]");
+        let scenario = Scenario::parse(&text, "test").unwrap();
+        let mask: IpAddr = "10.0.3.1".parse().unwrap();
+        assert_eq!(forwarding(&scenario, "right").get(&mask), Some(&Hop { link: 2, up: false }));
+        assert_eq!(forwarding(&scenario, "left").get(&mask), None);
+        let known = |host: &str| interfaces(&scenario, host)[0].routes.iter().any(|route| route.network.contains(mask));
+        assert!(known("server") && !known("client"));
     }
 
     #[test]

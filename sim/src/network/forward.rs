@@ -11,10 +11,20 @@ const HOP_LIMIT: usize = ETHERNET + 7;
 
 /// Where an IP packet is to go; `None` if the frame carries none.
 pub(super) fn destination(frame: &Frame) -> Option<IpAddr> {
+    address(frame, 30, 38)
+}
+
+/// Where an IP packet comes from; `None` if the frame carries none.
+pub(super) fn source(frame: &Frame) -> Option<IpAddr> {
+    address(frame, 26, 22)
+}
+
+/// The address at one place in a frame of IPv4, and at another in one of IPv6.
+fn address(frame: &Frame, v4: usize, v6: usize) -> Option<IpAddr> {
     let head = &frame.head;
     match head.get(12..ETHERNET)? {
-        [0x08, 0x00] => <[u8; 4]>::try_from(head.get(30..34)?).ok().map(IpAddr::from),
-        [0x86, 0xdd] => <[u8; 16]>::try_from(head.get(38..54)?).ok().map(IpAddr::from),
+        [0x08, 0x00] => <[u8; 4]>::try_from(head.get(v4..v4 + 4)?).ok().map(IpAddr::from),
+        [0x86, 0xdd] => <[u8; 16]>::try_from(head.get(v6..v6 + 16)?).ok().map(IpAddr::from),
         _ => None,
     }
 }

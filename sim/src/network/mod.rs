@@ -4,6 +4,7 @@ mod addresses;
 mod bond;
 mod forward;
 mod neighbour;
+mod too_big;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ use crate::middlebox::{Chain, Direction, Output as Passed};
 use crate::packet::Packet;
 use crate::random::Streams;
 use crate::run::Observer;
-use crate::scenario::{CarrierLoss, Hop, Scenario};
+use crate::scenario::{CarrierLoss, Hop, Scenario, TooBig};
 use neighbour::Question;
 
 /// The network of one run.
@@ -60,6 +61,8 @@ pub(crate) struct NetworkCounters {
     pub(crate) received: u64,
     /// Dropped by routers.
     pub(crate) unroutable: u64,
+    /// Made by routers: answers to packets that are too long for the next link.
+    pub(crate) answers: u64,
 }
 
 /// A host notices that one of its links has lost or got a carrier.
@@ -108,6 +111,8 @@ struct Segment {
 
 struct Router {
     name: String,
+    /// What it says of packets that are too long.
+    too_big: TooBig,
     table: BTreeMap<IpAddr, Way>,
 }
 
@@ -115,8 +120,12 @@ struct Router {
 #[derive(Clone, Copy, Debug)]
 struct Way {
     station: Station,
+    /// The direction of the link.
+    pipe: usize,
     from: MacAddr,
     to: MacAddr,
+    /// Of the router on that link.
+    addr: IpAddr,
 }
 
 /// An interface of a host.
@@ -203,6 +212,20 @@ impl Network {
         &self.pipes[index].pipe
     }
 
+    /// The transmit ring of the host at the beginning of a direction of a link, if there is one.
+    pub(crate) fn ring_before(&self, link_pipe: usize) -> Option<&Pipe> {
+        let port = self.ports.iter().flatten().find(|port| port.pipe == link_pipe)?;
+        port.ring.map(|ring| &self.pipes[ring].pipe)
+    }
+
+    /// Who has dropped packets besides links and routers, and how many: transmit rings and middleboxes.
+    pub(crate) fn other_drops(&self) -> impl Iterator<Item = (&str, u64)> {
+        let rings = self.ports.iter().flatten().filter_map(|port| port.ring).map(|ring| &self.pipes[ring]);
+        let rings = rings.map(|ring| (ring.name.as_str(), ring.pipe.stats().dropped_total().packets));
+        let boxes = self.chains.iter().flat_map(Chain::stats).map(|(name, stats)| (name, stats.dropped));
+        rings.chain(boxes).filter(|(_, dropped)| *dropped > 0)
+    }
+
     /// Packets that entered and left.
     pub(crate) fn counters(&self) -> NetworkCounters {
         self.counters
@@ -235,7 +258,7 @@ impl Network {
         part.or_else(|| (!self.adds_up()).then_some("the network"))
     }
 
-    /// Whether what hosts sent and what was made on the way is what hosts received, what ended, and what is under way.
+    /// Whether what hosts sent and what was made on the way, by routers too, is what hosts received, what ended, and what is under way.
     fn adds_up(&self) -> bool {
         let stats = || self.pipes.iter().map(|segment| segment.pipe.stats());
         let duplicated: u64 = stats().map(|stats| stats.duplicated.packets).sum();
@@ -244,8 +267,8 @@ impl Network {
         let boxes = || self.chains.iter().flat_map(Chain::stats).map(|(_, stats)| stats);
         let made: u64 = boxes().map(|stats| stats.made).sum();
         let ended: u64 = boxes().map(|stats| stats.dropped + stats.absorbed + stats.held).sum();
-        let NetworkCounters { sent, received, unroutable } = self.counters;
-        sent + duplicated + made == received + unroutable + dropped + in_flight + ended
+        let NetworkCounters { sent, received, unroutable, answers } = self.counters;
+        sent + duplicated + made + answers == received + unroutable + dropped + in_flight + ended
     }
 
     /// Takes a frame from a host. What asks for the other end of the link is answered at once.
@@ -405,7 +428,13 @@ impl Network {
         let way = forward::destination(&packet.frame).and_then(|addr| router.table.get(&addr));
         match way {
             Some(way) if forward::next_hop(&mut packet.frame, way.from, way.to) => {
+                let answer = self.answer(router, way, &packet);
                 self.moving.push_back((way.station, packet));
+                if let Some((station, frame)) = answer {
+                    self.moving.push_back((station, Packet::new(self.next_id, Box::new(frame), cx.now)));
+                    self.next_id += 1;
+                    self.counters.answers += 1;
+                }
             }
             way => {
                 self.counters.unroutable += 1;
@@ -413,6 +442,14 @@ impl Network {
                 cx.observer.dropped(cx.now, &router.name, &packet, reason);
             }
         }
+    }
+
+    /// What a router answers to the sender of a packet that the next link will not take as it is too long, and where that goes.
+    fn answer(&self, router: &Router, way: &Way, packet: &Packet) -> Option<(Station, Frame)> {
+        let mtu = self.pipes[way.pipe].pipe.config().mtu.filter(|_| router.too_big == TooBig::Report)?;
+        let back = router.table.get(&forward::source(&packet.frame)?)?;
+        let mut answer = too_big::answer(&packet.frame, mtu, back.addr)?;
+        forward::next_hop(&mut answer, back.from, back.to).then_some((back.station, answer))
     }
 
     /// The interface that a frame is for: on a bond that with the address, whichever link it came on.
@@ -444,9 +481,11 @@ impl Network {
                 station = self.add_pipe(config, &name, station, streams);
             }
             let own = LinkEnd { link, at_to: !up };
-            table.insert(addr, Way { station, from: own.mac(), to: own.other().mac() });
+            let pipe = 2 * link + usize::from(!up);
+            let (from, to) = (own.mac(), own.other().mac());
+            table.insert(addr, Way { station, pipe, from, to, addr: own.addr(scenario).addr });
         }
-        self.routers.push(Router { name: router.name.clone(), table });
+        self.routers.push(Router { name: router.name.clone(), too_big: router.too_big, table });
     }
 
     fn add_ports(&mut self, scenario: &Scenario, host: &crate::scenario::Host, streams: &Streams) {

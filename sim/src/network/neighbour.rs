@@ -95,10 +95,10 @@ fn solicited(head: &[u8], mac: MacAddr, addr: IpAddr) -> Option<Frame> {
     Some(Frame::linear(reply))
 }
 
-/// RFC 1071, over parts of even length.
-fn checksum(parts: &[&[u8]]) -> [u8; 2] {
-    let words = parts.iter().flat_map(|part| part.chunks_exact(2));
-    let mut sum: u32 = words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+/// RFC 1071, over parts of even length; the last may be odd.
+pub(super) fn checksum(parts: &[&[u8]]) -> [u8; 2] {
+    let words = parts.iter().flat_map(|part| part.chunks(2));
+    let mut sum: u32 = words.map(|word| u32::from(word[0]) << 8 | u32::from(word.get(1).copied().unwrap_or(0))).sum();
     while sum > 0xffff {
         sum = (sum >> 16) + (sum & 0xffff);
     }

@@ -106,6 +106,18 @@ pub struct Router {
     pub name: String,
     /// Time that each packet takes through it.
     pub forwarding: Picoseconds,
+    /// What it does about packets that are too long for the next link and must not be cut.
+    pub too_big: TooBig,
+}
+
+words! {
+    /// What becomes known of a packet that a router cannot pass on, as it is too long for the next link. It is dropped either way.
+    pub enum TooBig {
+        /// The router tells its sender (RFC 1191 section 4, RFC 8201 section 4).
+        Report = "report",
+        /// Nobody is told: a black hole (RFC 2923 section 2.1).
+        Silent = "silent",
+    }
 }
 
 /// Reads what holds for all hosts that say nothing else.
@@ -147,8 +159,9 @@ fn check_tcp(section: &Section<'_>, tcp: Tcp) -> Result<(), ScenarioError> {
 /// Reads the routers.
 pub(crate) fn read_routers(root: &mut Section<'_>) -> Result<Vec<Router>, ScenarioError> {
     named(root, "routers", |cx, name, node, path| {
-        let mut section = Section::open(cx, node, path, &["forwarding"])?;
-        Ok(Router { name: name.to_owned(), forwarding: section.get("forwarding", "0ns")? })
+        let mut section = Section::open(cx, node, path, &["forwarding", "too_big"])?;
+        let forwarding = section.get("forwarding", "0ns")?;
+        Ok(Router { name: name.to_owned(), forwarding, too_big: section.get("too_big", "report")? })
     })
 }
 

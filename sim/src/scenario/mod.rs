@@ -76,7 +76,7 @@ use mptcp_core::Qos;
 pub use error::{At, ScenarioError, UnitError};
 pub use event::{Action, Change, DirectionChoice, Event};
 pub use file::NamedFile;
-pub use host::{Congestion, Cpu, Host, Nic, Router, StackChoice, Tcp};
+pub use host::{Congestion, Cpu, Host, Nic, Router, StackChoice, Tcp, TooBig};
 pub use link::{CarrierLoss, Link, LinkSpec};
 pub use loss::{Chance, Loss, LossModel, LossUnit, Reorder};
 pub use metric::{Amount, Bound, Condition, Dimension, Expectation, Metric, Published};
