@@ -108,7 +108,7 @@ pub const QUESTIONS: &[Question] = &[
                 scenario: "eval-lossy-paths",
                 comparisons: &[
                     Comparison {
-                        caption: "Goodput as a part of 4 Gbit/s",
+                        caption: "Goodput, requests and responses together, as a part of 4 Gbit/s",
                         metric: "goodput",
                         over: None,
                         view: Some(View { value: of_four_gigabits, unit: Unit::Fraction, better: Better::Higher }),
@@ -122,7 +122,7 @@ pub const QUESTIONS: &[Question] = &[
                         plotted: &[],
                     },
                     Comparison {
-                        caption: "Goodput",
+                        caption: "Goodput, requests and responses together",
                         metric: "goodput",
                         over: None,
                         view: None,
@@ -324,7 +324,7 @@ pub const QUESTIONS: &[Question] = &[
             scenario: "eval-bytedance",
             comparisons: &[
                 Comparison {
-                    caption: "Goodput",
+                    caption: "Goodput, requests and responses together",
                     metric: "goodput",
                     over: None,
                     view: None,
@@ -461,12 +461,12 @@ fn of_four_gigabits(_: &Case<'_>, goodput: f64) -> f64 {
 
 /// 90 % of the line with BBR; CUBIC is not asked for any.
 fn line_with_bbr(case: &Case<'_>) -> Option<f64> {
-    (case.get("tcp.congestion") == "bbr").then_some(0.9)
+    (case.get("congestion") == "bbr").then_some(0.9)
 }
 
 /// Four times with CUBIC, which losses slow down.
 fn four_times_with_cubic(case: &Case<'_>) -> Option<f64> {
-    (case.get("tcp.congestion") == "cubic").then_some(4.0)
+    (case.get("congestion") == "cubic").then_some(4.0)
 }
 
 /// What is published for each size, as far as it depends on it: +100 % and +26 %.

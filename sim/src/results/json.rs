@@ -9,7 +9,7 @@ use super::sweep::SweepRecord;
 use super::unit::Unit;
 
 /// Changes with every change of the meaning of a key.
-const FORMAT: &str = "mptcp-sim summary 2";
+const FORMAT: &str = "mptcp-sim summary 3";
 
 /// The figures of a report. Keys are sorted; rates are in bits per second, times in seconds, everything else in bytes
 /// or pieces.
@@ -24,7 +24,7 @@ pub fn summary_json(report: &Report) -> String {
     }))
 }
 
-/// All points of a sweep. Keys are sorted.
+/// All points of a sweep. Keys are sorted; metrics are in the units that the file names, shares as fractions of one.
 pub fn sweep_json(sweep: &SweepRecord) -> String {
     let point = |point: &super::SweepPoint| {
         let parameters: Map<String, Value> = sweep
@@ -54,7 +54,7 @@ pub fn sweep_json(sweep: &SweepRecord) -> String {
         "version": sweep.version,
         "assumptions": sweep.assumptions,
         "planned": sweep.planned,
-        "metrics": sweep.metrics.iter().map(|metric| json!({"name": metric.name, "unit": metric.unit.symbol()})).collect::<Vec<_>>(),
+        "metrics": sweep.metrics.iter().map(|metric| json!({"name": metric.name, "unit": unit(metric.unit)})).collect::<Vec<_>>(),
         "axes": sweep.axes.iter().map(|axis| json!({"name": axis.name, "values": axis.values})).collect::<Vec<_>>(),
         "points": sweep.sorted_points().into_iter().map(point).collect::<Vec<_>>(),
         "published": sweep.published.iter().map(published).collect::<Vec<_>>(),
@@ -132,11 +132,13 @@ fn link(link: &LinkSummary) -> Value {
 }
 
 fn latency(latency: &Latency) -> Value {
+    let percentile = |percent: &f64| latency.percentile(*percent).map_or(Value::Null, seconds);
     let percentiles: Map<String, Value> =
-        PERCENTILES.iter().map(|percent| (format!("p{percent}"), seconds(latency.percentile(*percent)))).collect();
+        PERCENTILES.iter().map(|percent| (format!("p{percent}"), percentile(percent))).collect();
     json!({
         "name": latency.name,
         "count": latency.count(),
+        "under_way": latency.under_way(),
         "min": seconds(latency.min()),
         "mean": seconds(latency.mean()),
         "max": seconds(latency.max()),
@@ -172,6 +174,14 @@ fn figure(value: f64, unit: Unit) -> Value {
     }
 }
 
+/// The unit that a number in the file is in: shares are fractions of one, and percent only where people read them.
+fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Fraction | Unit::Difference => "fraction",
+        _ => unit.symbol(),
+    }
+}
+
 fn text(value: &Value) -> String {
     format!("{value:#}\n")
 }
@@ -179,7 +189,7 @@ fn text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::fixture;
+    use crate::results::{Better, Metric, SweepPoint, fixture};
 
     #[test]
     fn keys_are_sorted_and_figures_are_plain_numbers() {
@@ -194,6 +204,22 @@ mod tests {
         assert_eq!(parsed["runs"][0]["links"][0]["drops"]["queue full"], 5);
         assert_eq!(number(f64::NAN), Value::Null);
         assert_eq!(number(1.0 / 3.0).to_string(), "0.333333");
+        let sweep = SweepRecord {
+            metrics: vec![Metric { name: "used".to_owned(), unit: Unit::Fraction, better: Better::Higher }],
+            points: vec![SweepPoint {
+                position: Vec::new(),
+                seed: 1,
+                command: String::new(),
+                metrics: vec![Some(0.95)],
+                failures: Vec::new(),
+            }],
+            ..SweepRecord::default()
+        };
+        let parsed: Value = serde_json::from_str(&sweep_json(&sweep)).unwrap();
+        assert_eq!(
+            (&parsed["metrics"][0]["unit"], &parsed["points"][0]["metrics"]["used"]),
+            (&json!("fraction"), &json!(0.95))
+        );
         assert_eq!(figure(0.000_003_488, Unit::Seconds).to_string(), "3.488e-6");
     }
 }

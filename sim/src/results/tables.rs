@@ -130,7 +130,8 @@ fn latency_table(report: &Report) -> Table {
     let mut table = Table::new(&columns);
     for run in &report.runs {
         for latency in run.latencies.iter().filter(|latency| latency.count() > 0) {
-            let percentiles = PERCENTILES.iter().map(|percent| seconds(latency.percentile(*percent)));
+            let percentile = |percent: &f64| latency.percentile(*percent).map(seconds).unwrap_or_default();
+            let percentiles = PERCENTILES.iter().map(percentile);
             let head = [run.meta.variant.clone(), latency.name.clone(), grouped(latency.count())];
             let row = head.into_iter().chain([Latency::min, Latency::mean].map(|of| seconds(of(latency))));
             table.row(row.chain(percentiles).chain([seconds(latency.max())]));

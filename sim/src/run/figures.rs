@@ -7,11 +7,9 @@ use tcp_adapter::Instant;
 
 use super::sampler::Sampler;
 use super::world::World;
+use crate::link::{Pipe, PipeStats};
 use crate::results::{self, Unit, significant};
-use crate::scenario::{
-    Action, Amount, Bound, Dimension, Expectation, Link, LinkSpec, Metric, Rate, RateSpec, Scenario, Share, Size,
-    Traffic, Work,
-};
+use crate::scenario::{Amount, Bound, Dimension, Expectation, Metric, Rate, Scenario, Share, Size, Traffic, Work};
 use crate::traffic::{Figures, Flow, State};
 
 /// Parts of a whole in a [`Share`].
@@ -141,12 +139,12 @@ impl Of<'_> {
                 let per_second = thousandths.checked_div(self.duration()?.as_nanos())?;
                 (figures.requests() > 0).then(|| Amount::Count(i64::try_from(per_second).unwrap_or(i64::MAX)))
             }
-            Metric::LatencyMean => self.latency(results::Latency::mean),
+            Metric::LatencyMean => self.latency(|latency| Some(latency.mean())),
             Metric::LatencyP50 => latency(50.0),
             Metric::LatencyP90 => latency(90.0),
             Metric::LatencyP99 => latency(99.0),
             Metric::LatencyP999 => latency(99.9),
-            Metric::LatencyMax => self.latency(results::Latency::max),
+            Metric::LatencyMax => latency(100.0),
             Metric::DeadlineMet => figures.deadlines().map(|(met, all)| share(met, all)),
             Metric::LongestStall => {
                 let lanes = self.flows().flat_map(|flow| &flow.lanes);
@@ -166,14 +164,8 @@ impl Of<'_> {
                 (delivered > 0).then(|| share(carried.saturating_sub(delivered), delivered))
             }
             Metric::ReorderBuffer => Some(Amount::Size(Size(figures.most_out_of_order))),
-            Metric::Drops => {
-                let pipes = self.pipes().into_iter().map(|pipe| self.world.network.link_pipe(pipe).stats());
-                Some(count(pipes.map(|stats| stats.dropped_total().packets).sum()))
-            }
-            Metric::QueueDelay => {
-                let pipes = self.pipes().into_iter().map(|pipe| self.world.network.link_pipe(pipe).stats());
-                pipes.map(|stats| stats.longest_wait).max().map(Amount::Time)
-            }
+            Metric::Drops => Some(count(self.pipes().map(|stats| stats.dropped_total().packets).sum())),
+            Metric::QueueDelay => self.pipes().map(|stats| stats.longest_wait).max().map(Amount::Time),
         }
     }
 
@@ -200,10 +192,14 @@ impl Of<'_> {
     }
 
     /// From the start or the end of the warm-up to the end.
-    fn duration(&self) -> Option<Duration> {
+    fn interval(&self) -> Option<(Instant, Instant)> {
         let start = self.started()?.max(Instant::ZERO + self.scenario.run.warmup);
         let ends = self.lasting().map(|flow| flow.completed().unwrap_or(self.world.now));
-        Some(ends.max()? - start).filter(|duration| !duration.is_zero())
+        Some((start, ends.max()?)).filter(|(start, end)| end > start)
+    }
+
+    fn duration(&self) -> Option<Duration> {
+        self.interval().map(|(start, end)| end - start)
     }
 
     fn goodput(&self) -> Option<u64> {
@@ -217,12 +213,12 @@ impl Of<'_> {
         Some(ends?.into_iter().max()? - self.started()?)
     }
 
-    fn latency(&self, figure: impl Fn(&results::Latency) -> Duration) -> Option<Amount> {
+    fn latency(&self, figure: impl Fn(&results::Latency) -> Option<Duration>) -> Option<Amount> {
         let latency = self.figures().latency();
-        (latency.count() > 0).then(|| Amount::Time(figure(latency)))
+        (latency.count() > 0).then(|| figure(latency)).flatten().map(Amount::Time)
     }
 
-    /// Goodput as a share of the rates of the slowest links on the ways, each counted once.
+    /// What arrived as a share of what the slowest links on the ways could have carried meanwhile, each counted once.
     fn utilisation(&self) -> Option<Amount> {
         let used = |up: bool| self.flows().any(|flow| flow.lanes[usize::from(!up)].is_used());
         let mut slowest = BTreeSet::new();
@@ -230,42 +226,36 @@ impl Of<'_> {
             let name = &self.scenario.links[path].name;
             let way = self.scenario.route(&self.traffic.from, Some(name), &self.traffic.to)?;
             for up in [true, false].into_iter().filter(|up| used(*up)) {
-                let rates = way.iter().map(|hop| {
-                    let link = &self.scenario.links[hop.link];
-                    let is_up = hop.up == up;
-                    self.rate_of(link, if is_up { &link.up } else { &link.down }, 2 * hop.link + usize::from(!is_up))
-                        .map(|rate| (rate, hop.link, is_up))
+                let capacities = way.iter().filter_map(|hop| {
+                    let pipe = 2 * hop.link + usize::from(hop.up != up);
+                    Some((self.capacity(pipe)?, pipe))
                 });
-                slowest.insert(rates.flatten().min()?);
+                slowest.insert(capacities.min()?);
             }
         }
-        let sum: u128 = slowest.iter().map(|(rate, ..)| u128::from(*rate)).sum();
-        let parts = (u128::from(self.goodput()?) * WHOLE).checked_div(sum)?;
+        let sum: u128 = slowest.iter().map(|(bits, _)| u128::from(*bits)).sum();
+        let parts = (u128::from(self.delivered()) * 8 * WHOLE).checked_div(sum)?;
         Some(Amount::Share(Share(i64::try_from(parts).unwrap_or(i64::MAX))))
     }
 
-    /// The rate of a direction of a link; if it changes, the mean over the run.
-    fn rate_of(&self, link: &Link, direction: &LinkSpec, pipe: usize) -> Option<u64> {
-        let changes = direction.steps.as_ref().is_some_and(|steps| steps.rates.is_some())
-            || link.events.iter().any(|event| matches!(&event.action, Action::Set(change) if change.rate.is_some()));
-        match direction.rate {
-            RateSpec::Constant(Rate(rate)) if !changes => Some(rate),
-            RateSpec::Constant(_) => {
-                let bits = u128::from(self.world.network.link_pipe(pipe).capacity(self.world.now)?);
-                let mean = (bits * 1_000_000_000).checked_div((self.world.now - Instant::ZERO).as_nanos())?;
-                u64::try_from(mean).ok()
-            }
-            _ => None,
-        }
+    /// Bits that a direction of a link could have carried in the time that goodput is of: none while it was down or a black hole. `None` without a
+    /// rate.
+    fn capacity(&self, pipe: usize) -> Option<u64> {
+        let (start, end) = self.interval()?;
+        let pipe = self.world.network.link_pipe(pipe);
+        Some(pipe.capacity(end)?.saturating_sub(pipe.capacity(start)?))
     }
 
-    /// Directions of the links that the traffic uses.
-    fn pipes(&self) -> BTreeSet<usize> {
+    /// The books of the links that the traffic uses, both ways, and of the transmit rings before them.
+    fn pipes(&self) -> impl Iterator<Item = PipeStats> {
         let ways = self.scenario.paths_in_use(self.traffic).into_iter().filter_map(|path| {
             let name = &self.scenario.links[path].name;
             self.scenario.route(&self.traffic.from, Some(name), &self.traffic.to)
         });
-        ways.flatten().flat_map(|hop| [2 * hop.link, 2 * hop.link + 1]).collect()
+        let links: BTreeSet<usize> = ways.flatten().flat_map(|hop| [2 * hop.link, 2 * hop.link + 1]).collect();
+        let network = &self.world.network;
+        let stats = |link: usize| [Some(network.link_pipe(link)), network.ring_before(link)];
+        links.into_iter().flat_map(stats).flatten().map(Pipe::stats)
     }
 }
 

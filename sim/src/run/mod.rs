@@ -265,6 +265,9 @@ fn counters(world: &World) -> BTreeMap<String, u64> {
             counters.insert(format!("{} ring drops", host.name()), host.ring_drops());
         }
     }
+    for (name, dropped) in world.network.other_drops() {
+        counters.insert(format!("{name} drops"), dropped);
+    }
     let failed =
         world.traffic.flows.iter().filter(|flow| matches!(flow.state(), State::Failed(_) | State::Replaced)).count();
     counters.insert("connections failed".to_owned(), failed as u64);

@@ -147,8 +147,7 @@ impl Sampler {
             let (_, sending) = infos(sender).unwrap_or_default();
             let receiving = receiver.map(|(_, subflows)| subflows).unwrap_or_default();
             for (index, info) in sending.iter().enumerate() {
-                let peer = receiving.iter().find(|peer| peer.local == info.remote && peer.remote == info.local);
-                let peer = peer.or(receiving.get(index));
+                let peer = peer_of(index, &sending, &receiving);
                 let at = series.subflows.iter().position(|known| known.id == info.id).unwrap_or_else(|| {
                     let path = path_of(&self.scenario_links, sender, info);
                     let samples = Samples::starting_at(self.taken);
@@ -366,6 +365,14 @@ impl SubflowSeries {
     }
 }
 
+/// The other end of a subflow: that with its addresses, or, if they have been translated on the way, the one that is as far back in the list, unless it is
+/// the other end of another.
+fn peer_of<'a>(index: usize, sending: &[SubflowInfo], receiving: &'a [SubflowInfo]) -> Option<&'a SubflowInfo> {
+    let matches = |own: &SubflowInfo, peer: &SubflowInfo| peer.local == own.remote && peer.remote == own.local;
+    let exact = receiving.iter().find(|peer| matches(&sending[index], peer));
+    exact.or_else(|| receiving.get(index).filter(|peer| !sending.iter().any(|other| matches(other, peer))))
+}
+
 /// The path of a subflow: the link at the client, whose address it has, or else that at the server.
 fn path_of(links: &[Link], sender: Side, info: &SubflowInfo) -> String {
     let (client, server) = match sender {
@@ -392,4 +399,45 @@ fn push_link(record: &mut LinkRecord, pipe: &Pipe, at: Instant) {
     let drops = DropReason::ALL.map(|reason| (reason.as_str(), stats.dropped(reason).packets));
     record.longest_queue = stats.longest_queue;
     record.push(sample, drops);
+}
+
+#[cfg(test)]
+mod tests {
+    use mptcp_core::SubflowState;
+    use mptcp_core::wire::AddrId;
+
+    use super::*;
+
+    fn subflow(local: &str, remote: &str) -> SubflowInfo {
+        SubflowInfo {
+            id: SubflowId(0),
+            state: SubflowState::Established,
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            local_addr_id: AddrId(0),
+            remote_addr_id: AddrId(0),
+            backup: false,
+            backup_by_peer: false,
+            tcp: None,
+            bytes_sent: 0,
+            bytes_received: 0,
+            bytes_reinjected: 0,
+        }
+    }
+
+    /// The port of the second one is translated; at the receiver the first is gone already.
+    #[test]
+    fn no_subflow_is_the_other_end_of_two() {
+        let sending = [
+            subflow("10.0.1.1:1", "10.0.1.2:5"),
+            subflow("10.0.2.1:2", "10.0.2.2:5"),
+            subflow("10.0.3.1:3", "10.0.3.2:5"),
+        ];
+        let receiving = [subflow("10.0.2.2:5", "10.0.2.1:77"), subflow("10.0.3.2:5", "10.0.3.1:3")];
+        let peer = |index| peer_of(index, &sending, &receiving).map(|peer| peer.remote.port());
+        assert_eq!([peer(0), peer(1), peer(2)], [Some(77), None, Some(3)]);
+        let receiving = [subflow("10.0.1.2:5", "10.0.1.1:1"), subflow("10.0.2.2:5", "10.0.2.1:77")];
+        let peer = |index| peer_of(index, &sending, &receiving).map(|peer| peer.remote.port());
+        assert_eq!([peer(0), peer(1), peer(2)], [Some(1), Some(77), None]);
+    }
 }

@@ -12,9 +12,9 @@ use super::units::{Rate, Share, Size, Unit};
 words! {
     /// What is measured of a run.
     pub enum Metric {
-        /// Payload delivered per second, all connections of the traffic together.
+        /// Payload delivered per second, all connections of the traffic and both directions together: requests and responses too.
         Goodput = "goodput",
-        /// Goodput as a share of the rates of the links that the traffic may use.
+        /// Payload delivered as a share of what the links that the traffic may use could have carried meanwhile, outages left out.
         Utilisation = "utilisation",
         /// Time from the start of the traffic to its last delivery.
         Completion = "completion",
@@ -22,9 +22,9 @@ words! {
         Delivered = "delivered",
         /// Requests completed per second, all connections together.
         RequestsPerSecond = "requests-per-second",
-        /// Mean latency of requests or messages.
+        /// Mean latency of the requests or messages that have ended.
         LatencyMean = "latency-mean",
-        /// Median latency.
+        /// Median latency. What is under way at the end counts in all percentiles, with its age.
         LatencyP50 = "latency-p50",
         /// 90th percentile of the latency.
         LatencyP90 = "latency-p90",
@@ -46,9 +46,9 @@ words! {
         Duplicates = "duplicates",
         /// Most bytes that waited out of order.
         ReorderBuffer = "reorder-buffer",
-        /// Packets that links and queues dropped.
+        /// Packets that links, queues and transmit rings dropped.
         Drops = "drops",
-        /// Longest delay in a queue.
+        /// Longest delay in a queue or transmit ring.
         QueueDelay = "queue-delay",
     }
 }

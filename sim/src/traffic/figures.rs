@@ -60,6 +60,13 @@ impl Figures {
         }
     }
 
+    /// A request or message has not ended: it has taken `age` so far.
+    pub(super) fn under_way(&mut self, now: Instant, age: Duration) {
+        if now >= self.warmup {
+            self.latency.record_under_way(age);
+        }
+    }
+
     /// Messages have not arrived in time.
     pub(super) fn missed(&mut self, messages: u64) {
         self.has_deadline |= messages > 0;

@@ -198,7 +198,9 @@ impl TrafficSet {
         let class = traffic.class;
         let mut plan = Plan { hosts: *ends, local, remote, multipath, class, datagrams: None };
         if traffic.transport == Transport::Udp {
-            let planned = self.plan_datagrams(scenario, &plan, number);
+            let way = scenario.route(&traffic.from, Some(&scenario.links[ways[way]].name), &traffic.to);
+            let mtu = way.into_iter().flatten().map(|hop| scenario.links[hop.link].mtu).min();
+            let planned = mtu.and_then(|mtu| self.plan_datagrams(scenario, &plan, mtu, number));
             plan.datagrams = Some(planned.ok_or_else(|| TrafficError::Ports { host: traffic.from.clone() })?);
         }
         let jobs = if traffic.is_on_each_path() { traffic.connections } else { 1 };
@@ -221,8 +223,8 @@ impl TrafficSet {
         Ok(())
     }
 
-    /// Gives a flow of datagrams its ports and finds its way.
-    fn plan_datagrams(&mut self, scenario: &Scenario, plan: &Plan, number: usize) -> Option<DatagramPlan> {
+    /// Gives a flow of datagrams its ports and finds its ends. No link on its way takes more than `mtu`.
+    fn plan_datagrams(&mut self, scenario: &Scenario, plan: &Plan, mtu: u16, number: usize) -> Option<DatagramPlan> {
         let port = FIRST_DATAGRAM_PORT.checked_add(u16::try_from(number).ok()?)?;
         let local = SocketAddr::new(plan.local, port);
         let find = |host: usize, addr| {
@@ -235,7 +237,6 @@ impl TrafficSet {
         self.datagrams.insert((plan.hosts[1], plan.remote.port()), (number, Side::Server));
         let up = Ends { from: local, to: plan.remote, macs: [from.mac(), from.other().mac()] };
         let down = Ends { from: plan.remote, to: local, macs: [to.mac(), to.other().mac()] };
-        let mtu = scenario.links[from.link].mtu.min(scenario.links[to.link].mtu);
         Some(DatagramPlan {
             interfaces: [InterfaceId(client), InterfaceId(server)],
             ends: [up, down],
@@ -363,6 +364,12 @@ impl TrafficSet {
             let stop = self.moments.iter().find(|(_, moment)| *moment == Moment::Stop(flow.traffic));
             let until = stop.map(|(at, _)| *at).into_iter().chain(end).min().unwrap_or(now);
             flow.conclude(now, until, &mut self.figures[flow.traffic]);
+        }
+        for exchange in &self.exchanges {
+            let flow = &self.flows[exchange.first()];
+            let end = flow.completed().unwrap_or(now);
+            let figures = &mut self.figures[flow.traffic];
+            exchange.jobs().begun().for_each(|begun| figures.under_way(end, end - begun));
         }
     }
 

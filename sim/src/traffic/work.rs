@@ -204,17 +204,28 @@ impl Worker {
         }
     }
 
-    /// Messages that did not arrive in time, at the end of the run.
+    /// What is under way at the end of the run, and messages that did not arrive in time.
     pub(super) fn conclude(&self, now: Instant, lanes: &[Lane; 2], figures: &mut Figures) {
+        self.begun(lanes).for_each(|begun| figures.under_way(now, now - begun));
         self.miss(lanes, figures, |written, deadline| now - written > deadline);
     }
 
-    /// Messages that will not arrive, as their connection has failed: those under way, and those that would have been written by now.
+    /// What will not arrive, as its connection has failed: what is under way, and messages that would have been written by now.
     pub(super) fn conclude_failed(&mut self, now: Instant, lanes: &mut [Lane; 2], figures: &mut Figures) {
         if let Self::Writes(writes) = self {
             writes.write_due(now, lanes);
         }
+        self.begun(lanes).for_each(|_| figures.under_way(now, Duration::MAX));
         self.miss(lanes, figures, |_, _| true);
+    }
+
+    /// When the requests or messages were made that are under way. Commands of jobs outlive their connections, and are not among them.
+    fn begun(&self, lanes: &[Lane; 2]) -> impl Iterator<Item = Instant> {
+        let requests = match self {
+            Self::Request(requests) => Some(requests.outstanding.iter().copied()),
+            _ => None,
+        };
+        requests.into_iter().flatten().chain(lanes.iter().flat_map(Lane::messages_under_way))
     }
 
     fn miss(&self, lanes: &[Lane; 2], figures: &mut Figures, is_missed: impl Fn(Instant, Duration) -> bool) {

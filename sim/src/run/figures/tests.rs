@@ -45,6 +45,68 @@ fn a_rate_that_changes_counts_with_its_mean() {
     assert!((0.8..=1.0).contains(&used), "{used}");
 }
 
+/// What the link could not carry, as it was down or a black hole, is nobody's to use; nor is what it could have carried before.
+#[test]
+fn utilisation_is_of_what_could_be_carried_meanwhile() {
+    for action in ["down", "blackhole"] {
+        let text = format!(
+            r#"
+            [links.p1]
+            rate = "5Mbit"
+            delay = "5ms"
+            queue = {{ packets = 50 }}
+            events = [
+              {{ at = "2s", action = "set", rate = "20Mbit" }},
+              {{ at = "6s", action = "{action}", for = "1s" }},
+            ]
+            [run]
+            time = "12s"
+            warmup = "4s"
+            [[traffic]]
+            name = "bulk"
+            transport = "tcp"
+            "#
+        );
+        let outcome = run(&scenario(&text), 1).unwrap();
+        let used = value(&outcome, Metric::Utilisation, "bulk");
+        let expected = value(&outcome, Metric::Goodput, "bulk") * 8.0 / (7.0 * 20e6);
+        assert!((used / expected - 1.0).abs() < 1e-4 && used < 1.0, "{action}: {used} and not {expected}");
+    }
+}
+
+/// A second's worth of requests is outstanding, and the run ends before the first are answered: which of them would be the slowest nobody knows.
+#[test]
+fn percentiles_wait_for_what_is_outstanding() {
+    let text = |time: &str| {
+        format!(
+            r#"
+            [links.p1]
+            rate = "10Mbit"
+            delay = "5ms"
+            queue = {{ packets = 100 }}
+            [hosts.client]
+            [hosts.server]
+            [run]
+            time = "{time}"
+            [[traffic]]
+            name = "ask"
+            kind = "request"
+            transport = "tcp"
+            response = "10kB"
+            depth = 125
+            "#
+        )
+    };
+    let outcome = run(&scenario(&text("500ms")), 1).unwrap();
+    assert_eq!(outcome.measures.get(Metric::LatencyP99, "ask"), None);
+    assert_eq!(outcome.measures.get(Metric::LatencyP50, "ask"), None);
+    assert_eq!(outcome.measures.get(Metric::LatencyMax, "ask"), None);
+    let outcome = run(&scenario(&text("10s")), 1).unwrap();
+    let slowest = value(&outcome, Metric::LatencyP99, "ask");
+    assert!((1.0..1.3).contains(&slowest), "{slowest}");
+    assert_eq!(outcome.record.latencies[0].under_way(), 125);
+}
+
 #[test]
 fn messages_of_a_connection_that_fails_are_missed() {
     let text = r#"

@@ -43,6 +43,15 @@ impl Exchange {
         Self { jobs, first, touched: BTreeSet::new() }
     }
 
+    /// Number of the first connection.
+    pub(in crate::traffic) fn first(&self) -> usize {
+        self.first
+    }
+
+    pub(in crate::traffic) fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
     pub(in crate::traffic) fn jobs_mut(&mut self) -> &mut Jobs {
         &mut self.jobs
     }

@@ -1,5 +1,6 @@
 //! Jobs as of fio, and the native multipath between them and their queues.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nvme_tcp::command::{BlockRange, IoCommand};
@@ -43,6 +44,8 @@ struct Job {
     /// Commands that are yet to be submitted.
     left: u64,
     outstanding: u64,
+    /// When those were made, and how many at each time.
+    begun: BTreeMap<Instant, u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +93,7 @@ impl Jobs {
     pub(in crate::traffic) fn add_queue(&mut self, path: usize, stream: Stream) -> IoQueue {
         if path == 0 {
             let left = self.load.count.unwrap_or(u64::MAX);
-            self.jobs.push(Job { stream, next: 0, left, outstanding: 0 });
+            self.jobs.push(Job { stream, next: 0, left, outstanding: 0, begun: BTreeMap::new() });
         }
         // Not more than there are queues.
         let (disk, config) = self.storage.queue(path, self.jobs.len() as u16);
@@ -125,6 +128,12 @@ impl Jobs {
         live.next().filter(|_| live.next().is_none())
     }
 
+    /// When the commands were made that have not ended.
+    pub(in crate::traffic) fn begun(&self) -> impl Iterator<Item = Instant> {
+        let times = self.jobs.iter().flat_map(|job| &job.begun);
+        times.flat_map(|(at, commands)| (0..*commands).map(|_| *at))
+    }
+
     /// Whether there is nothing more to be done.
     pub(super) fn is_done(&self) -> bool {
         self.jobs.iter().all(|job| job.left == 0 && job.outstanding == 0)
@@ -138,8 +147,7 @@ impl Jobs {
                 if self.multipath.submit(request).is_err() {
                     break;
                 }
-                self.jobs[index].left -= 1;
-                self.jobs[index].outstanding += 1;
+                self.jobs[index].begin(now);
             }
         }
     }
@@ -175,12 +183,12 @@ impl Jobs {
             self.multipath.complete(completion, since_start(now));
             match (self.multipath.poll_finished(), wrong) {
                 (Some(_), Some(wrong)) => {
-                    self.jobs[issued.job].outstanding -= 1;
+                    self.jobs[issued.job].end(issued.at);
                     lane.complete(now, block, wrong);
                     figures.request(now, now - issued.at);
                 }
                 (Some(_), None) => {
-                    self.jobs[issued.job].outstanding -= 1;
+                    self.jobs[issued.job].end(issued.at);
                     lane.withdraw(now, block);
                 }
                 (None, _) => lane.withdraw(now, block),
@@ -193,7 +201,8 @@ impl Jobs {
         self.paths[path].is_live = false;
         self.multipath.set_state(self.paths[path].id, PathState::Failed);
         while let Some(finished) = self.multipath.poll_finished() {
-            self.jobs[finished.request.token.job].outstanding -= 1;
+            let Issued { job, at, .. } = finished.request.token;
+            self.jobs[job].end(at);
         }
     }
 
@@ -209,6 +218,24 @@ impl Jobs {
 }
 
 impl Job {
+    /// A command is submitted.
+    fn begin(&mut self, now: Instant) {
+        self.left -= 1;
+        self.outstanding += 1;
+        *self.begun.entry(now).or_default() += 1;
+    }
+
+    /// A command that was submitted at this time has ended.
+    fn end(&mut self, begun: Instant) {
+        self.outstanding -= 1;
+        if let Some(commands) = self.begun.get_mut(&begun) {
+            *commands -= 1;
+            if *commands == 0 {
+                self.begun.remove(&begun);
+            }
+        }
+    }
+
     /// The next command.
     fn draw(&mut self, load: &BlockLoad, job: usize, now: Instant) -> Request<Issued> {
         let block = load.block.0;
