@@ -5,10 +5,11 @@ use mptcp_core::Counter;
 use super::Fault;
 use crate::run::census::Sign;
 use crate::run::rest::HostRest;
-use crate::scenario::Scenario;
+use crate::scenario::{Behaviour, Middlebox, OptionChoice, Scenario};
 
 /// Counters of what only somebody on the way could cause.
-const NEVER: [Counter; 14] = [
+const NEVER: [Counter; 15] = [
+    Counter::MPCapableFallbackSYNACK,
     Counter::MPCapableFallbackACK,
     Counter::MPCapableDataFallback,
     Counter::DssFallback,
@@ -78,17 +79,123 @@ pub(super) fn judge(scenario: &Scenario, host: &HostRest, faults: &mut Vec<Fault
     for (counter, sign) in RECEIVED {
         expect(counter, seen.received.of(sign), |value, seen| value <= seen);
     }
-    let never = if scenario.middleboxes.is_empty() { &NEVER[..] } else { &[] };
-    let explained = |counter| match counter {
-        // After a few SYNs without an answer, the next ones do not offer Multipath TCP.
-        Counter::MPCapableFallbackSYNACK => mib.get(Counter::MPCapableSYNTXDrop),
-        _ => 0,
-    };
-    let fallen_back = (!never.is_empty()).then_some(Counter::MPCapableFallbackSYNACK);
-    for counter in never.iter().copied().chain([Counter::MPCurrEstab]).chain(fallen_back) {
+    for counter in NEVER {
         let value = mib.get(counter);
-        if value > explained(counter) {
+        // After a few SYNs without an answer, the next ones do not offer Multipath TCP.
+        let least = if counter == Counter::MPCapableFallbackSYNACK { mib.get(Counter::MPCapableSYNTXDrop) } else { 0 };
+        if value > least && !scenario.middleboxes.iter().any(|middlebox| explains(scenario, middlebox, counter)) {
             faults.push(Fault::Counter { host: name.clone(), counter: format!("{counter:?}"), value });
         }
+    }
+    let open = mib.get(Counter::MPCurrEstab);
+    if open > 0 {
+        faults.push(Fault::Counter { host: name.clone(), counter: "MPCurrEstab".to_owned(), value: open });
+    }
+}
+
+/// Whether what a middlebox does may lead to what a counter of [`NEVER`] counts.
+fn explains(scenario: &Scenario, middlebox: &Middlebox, counter: Counter) -> bool {
+    match middlebox.behaviour {
+        Behaviour::StripOption(which) => is_missed(which.option, counter),
+        Behaviour::AlterOption(which) => is_garbled(which.option, counter),
+        // Mappings of segments that were joined to others are gone.
+        Behaviour::Coalesce { .. } => FALLBACK.contains(&counter) || counter == Counter::DSSNotMatching,
+        // Data is acknowledged by somebody who knows nothing of DATA_ACKs.
+        Behaviour::ProxyAck => FALLBACK.contains(&counter),
+        Behaviour::AlterPayload { .. } => {
+            scenario.mptcp.checksum && (FALLBACK.contains(&counter) || counter == Counter::DataCsumErr)
+        }
+        // Options and payload stay together, whatever becomes of segments and addresses.
+        Behaviour::Nat { .. }
+        | Behaviour::RewriteSequence
+        | Behaviour::Split { .. }
+        | Behaviour::DropSyn { .. }
+        | Behaviour::Replay { .. }
+        | Behaviour::Reset { .. } => false,
+    }
+}
+
+/// Counters of fallbacks of established connections.
+const FALLBACK: [Counter; 7] = [
+    Counter::MPCapableFallbackACK,
+    Counter::MPCapableDataFallback,
+    Counter::DssFallback,
+    Counter::FallbackFailed,
+    Counter::InfiniteMapTx,
+    Counter::InfiniteMapRx,
+    Counter::MPFailTx,
+];
+
+/// Whether it may count that an option is missing. What is there is as it was sent.
+fn is_missed(option: OptionChoice, counter: Counter) -> bool {
+    let fallback = FALLBACK.contains(&counter);
+    match option {
+        OptionChoice::Mptcp | OptionChoice::MpCapable | OptionChoice::All => {
+            fallback || matches!(counter, Counter::MPCapableFallbackSYNACK | Counter::DSSNotMatching)
+        }
+        OptionChoice::Dss => fallback || counter == Counter::DSSNotMatching,
+        _ => false,
+    }
+}
+
+/// Whether it may count that a bit of an option is another.
+fn is_garbled(option: OptionChoice, counter: Counter) -> bool {
+    match option {
+        // Keys are wrong, and with them all that depends on them, or DSS is. Tokens are drawn regardless.
+        OptionChoice::Mptcp | OptionChoice::MpCapable | OptionChoice::All => counter != Counter::MPFallbackTokenInit,
+        OptionChoice::Dss => {
+            FALLBACK.contains(&counter)
+                || matches!(
+                    counter,
+                    Counter::DSSNotMatching
+                        | Counter::DSSCorruptionReset
+                        | Counter::DataCsumErr
+                        | Counter::OptionMalformed
+                )
+        }
+        OptionChoice::MpJoin => matches!(counter, Counter::MPJoinSynAckHMacFailure | Counter::OptionMalformed),
+        OptionChoice::AddAddr => matches!(counter, Counter::AddAddrHMacFailure | Counter::OptionMalformed),
+        OptionChoice::RemoveAddr
+        | OptionChoice::MpPrio
+        | OptionChoice::MpFail
+        | OptionChoice::MpFastclose
+        | OptionChoice::MpTcprst => counter == Counter::OptionMalformed,
+        OptionChoice::Sack | OptionChoice::Timestamps | OptionChoice::WindowScale | OptionChoice::Mss => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_explained(middlebox: &str, counter: Counter) -> bool {
+        let text = format!(
+            "[links.p1]\n[mptcp]\nchecksum = true\n[middlebox.m]\nlink = \"p1\"\n{middlebox}\n\
+             [[traffic]]\nbytes = \"1B\"\n"
+        );
+        let scenario = Scenario::parse(&text, "test").unwrap();
+        explains(&scenario, &scenario.middleboxes[0], counter)
+    }
+
+    #[test]
+    fn middleboxes_explain_what_they_do_and_nothing_else() {
+        let harmless = [
+            "kind = \"nat\"",
+            "kind = \"rewrite-sequence\"",
+            "kind = \"split\"\nsize = \"99B\"",
+            "kind = \"replay\"\nevery = 9\ndelay = \"1ms\"",
+            "kind = \"drop-syn\"\noption = \"mptcp\"",
+            "kind = \"strip-option\"\noption = \"sack\"",
+        ];
+        for middlebox in harmless {
+            let explained: Vec<_> = NEVER.into_iter().filter(|counter| is_explained(middlebox, *counter)).collect();
+            assert_eq!(explained, [], "{middlebox}");
+        }
+        let join = "kind = \"alter-option\"\noption = \"mp_join\"";
+        assert!(is_explained(join, Counter::MPJoinSynAckHMacFailure) && !is_explained(join, Counter::DataCsumErr));
+        let strip = "kind = \"strip-option\"\noption = \"dss\"";
+        assert!(is_explained(strip, Counter::DssFallback) && !is_explained(strip, Counter::OptionMalformed));
+        let payload = "kind = \"alter-payload\"\nevery = 9";
+        assert!(is_explained(payload, Counter::DataCsumErr) && !is_explained(payload, Counter::AddAddrHMacFailure));
     }
 }
