@@ -3,106 +3,118 @@
 //! RFC 8684 lets no connection survive everything: where it does not, nothing is demanded. What is demanded regardless is
 //! told at [`Fault`](super::Fault).
 
+use super::ways;
 use crate::run::rest::FlowEnd;
 use crate::scenario::{
-    Action, Behaviour, CarrierLoss, Congestion, DirectionChoice, Endpoints, Flow, Host, Link, LinkSpec, Middlebox,
-    OptionChoice, OptionMatch, Probability, Queue, Scenario, Segments, Size, StackChoice, Traffic, Transport, Work,
+    Action, Behaviour, CarrierLoss, Congestion, DirectionChoice, Endpoints, Event, Flow, Host, Link, LinkSpec,
+    Middlebox, OptionChoice, OptionMatch, Probability, Queue, Scenario, Segments, Size, StackChoice, Traffic,
+    Transport, Work,
 };
-use crate::traffic::State;
 
 /// What is forgiven to the connections of some traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Grace {
-    /// Nothing: everything arrives.
-    Nothing,
-    /// They may break as long as they have not had a second subflow: whatever announces or opens one may be lost.
-    IfAlone,
-    /// They may break, or wait for ever, if they have fallen back to TCP or never were anything else. As long as they
-    /// are not, they have a path that nothing meddles with.
-    IfPlain,
-    /// Both of these.
-    IfAloneOrPlain,
-    /// They may break, and both ends are told.
-    Break,
-    /// They may wait for ever for what never comes, or break.
-    Hang,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grace {
+    /// When they may break, of which both ends are told.
+    breaks: When,
+    /// When they may wait for ever for what never comes.
+    hangs: When,
+}
+
+/// When something is forgiven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct When {
+    always: bool,
+    /// As long as a connection has not had a second subflow: whatever announces or opens one may be lost.
+    alone: bool,
+    /// If it has fallen back to TCP or never was anything else. As long as it is not, it has a path that nothing
+    /// meddles with.
+    plain: bool,
+}
+
+impl When {
+    const NEVER: Self = Self { always: false, alone: false, plain: false };
+    const ALWAYS: Self = Self { always: true, ..Self::NEVER };
+    const ALONE: Self = Self { alone: true, ..Self::NEVER };
+    const PLAIN: Self = Self { plain: true, ..Self::NEVER };
+    const ALONE_OR_PLAIN: Self = Self { always: false, alone: true, plain: true };
+
+    fn or(self, other: Self) -> Self {
+        Self { always: self.always || other.always, alone: self.alone || other.alone, plain: self.plain || other.plain }
+    }
+
+    fn is_now(self, flow: &FlowEnd, traffic: &Traffic) -> bool {
+        let is_plain = flow.fell_back || !is_multipath(traffic);
+        self.always || (self.alone && !flow.joined) || (self.plain && is_plain)
+    }
 }
 
 impl Grace {
+    /// Everything arrives.
+    const NOTHING: Self = Self { breaks: When::NEVER, hangs: When::NEVER };
+    const BREAK: Self = Self::breaks(When::ALWAYS);
+    const HANG: Self = Self::hangs(When::ALWAYS);
+
+    const fn breaks(when: When) -> Self {
+        Self { breaks: when, hangs: When::NEVER }
+    }
+
+    /// Who may wait for ever may break as well.
+    const fn hangs(when: When) -> Self {
+        Self { breaks: when, hangs: when }
+    }
+
     pub(super) fn of(scenario: &Scenario, traffic: &Traffic) -> Self {
-        let meddlers = meddlers(scenario, traffic);
-        let worst = meddlers.map(|middlebox| of_middlebox(scenario, traffic, middlebox)).fold(Self::Nothing, Self::or);
         // Who sends without regard to losses may fill a queue so that nothing that is missing ever comes through, for
         // others as well (RFC 5681).
         if scenario.hosts.iter().any(|host| host.congestion == Congestion::None) {
-            return Self::Hang;
+            return Self::HANG;
         }
+        let meddlers = ways::middleboxes(scenario, traffic);
+        let worst = meddlers.map(|middlebox| of_middlebox(scenario, traffic, middlebox)).fold(Self::NOTHING, Self::or);
         let fixed = is_multipath(traffic) && !may_move(scenario);
         let alone = fixed || !is_multipath(traffic);
         if fixed && loses_an_address(scenario, traffic) {
-            worst.max(Self::Hang)
+            Self::HANG
         } else if !repairs_slowly(scenario, traffic) {
             worst
         } else if alone {
-            worst.max(Self::Break)
+            worst.or(Self::BREAK)
         } else {
-            worst.or(Self::IfPlain)
+            worst.or(Self::breaks(When::PLAIN))
         }
     }
 
     /// What forgives whatever one of both does.
     fn or(self, other: Self) -> Self {
-        match (self.min(other), self.max(other)) {
-            (Self::IfAlone, Self::IfPlain) => Self::IfAloneOrPlain,
-            (_, more) => more,
-        }
+        Self { breaks: self.breaks.or(other.breaks), hangs: self.hangs.or(other.hangs) }
     }
 
-    fn spares_plain(self) -> bool {
-        matches!(self, Self::IfPlain | Self::IfAloneOrPlain)
+    /// Whether it is enough for a connection that broke.
+    pub(super) fn forgives_breaking(self, flow: &FlowEnd, traffic: &Traffic) -> bool {
+        self.breaks.is_now(flow, traffic)
     }
 
-    /// Whether it is enough for what has become of a connection.
-    pub(super) fn forgives(self, flow: &FlowEnd, traffic: &Traffic) -> bool {
-        let is_plain = flow.fell_back || !is_multipath(traffic);
-        match flow.state {
-            State::Complete | State::Stopped | State::Replaced => true,
-            State::Failed(_) => {
-                let alone = matches!(self, Self::IfAlone | Self::IfAloneOrPlain) && !flow.joined;
-                self >= Self::Break || alone || (self.spares_plain() && is_plain)
-            }
-            State::Waiting | State::Running => self == Self::Hang || (self.spares_plain() && is_plain),
-        }
+    /// Whether it is enough for a connection on which nothing arrived any more, or not for very long.
+    pub(super) fn forgives_hanging(self, flow: &FlowEnd, traffic: &Traffic) -> bool {
+        self.hangs.is_now(flow, traffic)
     }
 }
 
 /// Whether a handshake, or an announcement, may come to nothing. Both ends try half a dozen times, at ever longer intervals, and give up: an
-/// outage may take all but one or two of these, and losses those.
-pub(super) fn loses_much(scenario: &Scenario) -> bool {
-    let outage = |link: &Link| link.events.iter().any(|event| matches!(event.action, Action::Down | Action::Blackhole));
+/// outage that is not over when they begin may take all but one or two of these, and losses those.
+pub(super) fn loses_much(scenario: &Scenario, traffic: &Traffic) -> bool {
+    let takes_all = |event: &Event| {
+        let again = event
+            .every
+            .unwrap_or_default()
+            .saturating_mul(u32::try_from(event.times.unwrap_or(1) - 1).unwrap_or(u32::MAX));
+        let over = event.lasts.map(|lasts| event.at + again + lasts);
+        matches!(event.action, Action::Down | Action::Blackhole) && over.is_none_or(|over| over > traffic.start)
+    };
     let loses = |spec: &LinkSpec| spec.loss.is_some() || spec.corrupt.p > Probability::ZERO;
-    let lossy = |link: &Link| loses(&link.up) || loses(&link.down);
-    scenario.links.iter().any(outage) && scenario.links.iter().any(lossy)
-}
-
-/// Whether bytes may arrive that were not sent: RFC 8684 protects what DSS checksums cover, and nothing after a fallback
-/// (section 3.7).
-pub(super) fn may_be_wrong(scenario: &Scenario, traffic: &Traffic, fell_back: bool) -> bool {
-    let (mut altered, mut disarmed) = (false, false);
-    for middlebox in meddlers(scenario, traffic) {
-        match middlebox.behaviour {
-            Behaviour::AlterPayload { .. } => altered = true,
-            Behaviour::AlterOption(which) if is_multipath(traffic) => {
-                let all = matches!(which.option, OptionChoice::All | OptionChoice::Mptcp);
-                altered |= all || which.option == OptionChoice::Dss;
-                // The flag that asks for checksums.
-                disarmed |= all || which.option == OptionChoice::MpCapable;
-            }
-            _ => {}
-        }
-    }
-    let protected = is_multipath(traffic) && scenario.mptcp.checksum && !fell_back && !disarmed;
-    altered && !protected
+    let links: Vec<&Link> = ways::links(scenario, traffic).into_iter().map(|link| &scenario.links[link]).collect();
+    links.iter().any(|link| link.events.iter().any(takes_all))
+        && links.iter().any(|link| loses(&link.up) || loses(&link.down))
 }
 
 /// Whether who connects says nothing until the other end has written. It waits for ever for one that has given up the handshake, if
@@ -117,18 +129,6 @@ pub(super) fn only_listens(traffic: &Traffic) -> bool {
 
 fn is_multipath(traffic: &Traffic) -> bool {
     traffic.transport == Transport::Mptcp
-}
-
-/// Middleboxes that packets of the traffic may pass.
-fn meddlers<'a>(scenario: &'a Scenario, traffic: &'a Traffic) -> impl Iterator<Item = &'a Middlebox> {
-    scenario.middleboxes.iter().filter(|middlebox| {
-        // Subflows go from any address to any.
-        is_multipath(traffic)
-            || scenario.paths_of(traffic).into_iter().any(|path| {
-                let way = scenario.route(&traffic.from, Some(&scenario.links[path].name), &traffic.to);
-                way.into_iter().flatten().any(|hop| scenario.links[hop.link].name == middlebox.link)
-            })
-    })
 }
 
 /// Whether path managers may open all the subflows they want.
@@ -188,48 +188,48 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
     // What becomes of subflows over this link is their own affair.
     // An address that was withdrawn cannot be announced again when the only other path has failed by then.
     let evades = has_refuge(scenario, traffic) && !ends_early(traffic) && !loses_an_address(scenario, traffic);
-    let path_fails = if evades { Grace::IfPlain } else { Grace::Hang };
+    let path_fails = if evades { Grace::hangs(When::PLAIN) } else { Grace::HANG };
     match middlebox.behaviour {
-        Behaviour::StripOption(which) => of_stripping(which, middlebox.direction, multipath),
-        Behaviour::AlterOption(which) => of_altering(which, multipath),
+        Behaviour::StripOption(which) => of_stripping(which, middlebox.direction, multipath, path_fails),
+        Behaviour::AlterOption(which) => of_altering(which, multipath, path_fails),
         // Without a word from inside nobody learns that a port is not the old one any more. Until then the other addresses must have come through.
         Behaviour::Nat { rebind: Some(_) } if !bonded && is_inside(scenario, traffic, middlebox) => {
-            if loses_much(scenario) { Grace::Hang } else { path_fails.max(Grace::IfAloneOrPlain) }
+            if loses_much(scenario, traffic) { Grace::HANG } else { path_fails.or(Grace::breaks(When::ALONE_OR_PLAIN)) }
         }
-        Behaviour::Nat { rebind: None } if !bonded && is_inside(scenario, traffic, middlebox) => Grace::Nothing,
+        Behaviour::Nat { rebind: None } if !bonded && is_inside(scenario, traffic, middlebox) => Grace::NOTHING,
         // Nobody connects to a host behind a translator, or over a bond of which one link translates.
-        Behaviour::Nat { .. } => Grace::Hang,
+        Behaviour::Nat { .. } => Grace::HANG,
         // They see one part of the connection only.
-        Behaviour::RewriteSequence | Behaviour::ProxyAck if bonded => Grace::Hang,
+        Behaviour::RewriteSequence | Behaviour::ProxyAck if bonded => Grace::HANG,
         // Of several subflows each that is altered is reset, and none may be left (RFC 8684 section 3.7).
         Behaviour::AlterPayload { .. } if multipath && scenario.mptcp.checksum => {
             if has_refuge(scenario, traffic) {
-                Grace::IfAlone
+                Grace::breaks(When::ALONE)
             } else {
-                Grace::Break
+                Grace::BREAK
             }
         }
-        Behaviour::AlterPayload { .. } => Grace::Nothing,
+        Behaviour::AlterPayload { .. } => Grace::NOTHING,
         // Who gets data without the MP_CAPABLE that belongs to it falls back, unheard: the proxy has acknowledged that data with the DATA_ACK of before.
-        Behaviour::ProxyAck if multipath && takes_mp_capable_of_data(scenario, traffic) => Grace::Break,
+        Behaviour::ProxyAck if multipath && takes_mp_capable_of_data(scenario, traffic) => Grace::BREAK,
         // What is lost behind a proxy only the proxy can repeat, on the only path. It does so segment by segment, each of which is cut into more pieces than a
         // queue takes: that can be slower than hosts are patient.
-        Behaviour::ProxyAck if multipath && splits(scenario, traffic) => Grace::Break,
+        Behaviour::ProxyAck if multipath && splits(scenario, traffic) => Grace::BREAK,
         // The mappings of the joined segments but the first are gone.
         Behaviour::Coalesce { .. } if multipath => path_fails,
         // A SYN that is refused ends a connection like any other.
-        Behaviour::Reset { after: None } => Grace::Break,
+        Behaviour::Reset { after: None } => Grace::BREAK,
         // Each new subflow is reset as well. By then a host must have been able to announce its other addresses.
         Behaviour::Reset { after: Some(after) } if multipath && after.0 >= ANNOUNCED_BY => path_fails,
-        Behaviour::Reset { after: Some(_) } if multipath => Grace::Hang,
-        Behaviour::Reset { after: Some(_) } => Grace::Break,
-        Behaviour::Split { size } if floods(scenario, middlebox, size) => Grace::Hang,
+        Behaviour::Reset { after: Some(_) } if multipath => Grace::HANG,
+        Behaviour::Reset { after: Some(_) } => Grace::BREAK,
+        Behaviour::Split { size } if floods(scenario, middlebox, size) => Grace::HANG,
         Behaviour::RewriteSequence
         | Behaviour::ProxyAck
         | Behaviour::Split { .. }
         | Behaviour::Coalesce { .. }
         | Behaviour::DropSyn { .. }
-        | Behaviour::Replay { .. } => Grace::Nothing,
+        | Behaviour::Replay { .. } => Grace::NOTHING,
     }
 }
 
@@ -254,11 +254,11 @@ fn floods(scenario: &Scenario, middlebox: &Middlebox, size: Size) -> bool {
 }
 
 fn splits(scenario: &Scenario, traffic: &Traffic) -> bool {
-    meddlers(scenario, traffic).any(|middlebox| matches!(middlebox.behaviour, Behaviour::Split { .. }))
+    ways::middleboxes(scenario, traffic).any(|middlebox| matches!(middlebox.behaviour, Behaviour::Split { .. }))
 }
 
 fn takes_mp_capable_of_data(scenario: &Scenario, traffic: &Traffic) -> bool {
-    meddlers(scenario, traffic).any(|middlebox| {
+    ways::middleboxes(scenario, traffic).any(|middlebox| {
         let Behaviour::StripOption(which) = middlebox.behaviour else { return false };
         which.option == OptionChoice::MpCapable && matches!(which.segments, Segments::All | Segments::Data)
     })
@@ -271,32 +271,133 @@ fn is_inside(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -> b
     inside == Some(&traffic.from)
 }
 
-fn of_stripping(which: OptionMatch, direction: DirectionChoice, multipath: bool) -> Grace {
+/// `path_fails` is what becomes of a connection that has a path no longer.
+fn of_stripping(which: OptionMatch, direction: DirectionChoice, multipath: bool, path_fails: Grace) -> Grace {
     let always = which.skip == 0 && which.count.is_none();
     let opening = matches!(which.segments, Segments::All | Segments::Syn | Segments::SynAck);
     let from_the_start = always && opening;
     // Both ends agree on window scaling if the SYN has no such option, but not if only its answer has none.
     let in_every_syn =
         always && matches!(which.segments, Segments::All | Segments::Syn) && direction == DirectionChoice::Both;
-    let scaled = if in_every_syn || !opening { Grace::Nothing } else { Grace::Hang };
+    let scaled = if in_every_syn || !opening { Grace::NOTHING } else { first_path_fails(multipath, path_fails) };
     match which.option {
         OptionChoice::WindowScale => scaled,
         OptionChoice::All if !multipath || from_the_start => scaled,
-        OptionChoice::Mptcp if !multipath || from_the_start => Grace::Nothing,
-        OptionChoice::Dss if !multipath => Grace::Nothing,
-        OptionChoice::All | OptionChoice::Mptcp | OptionChoice::Dss => Grace::Hang,
-        _ => Grace::Nothing,
+        OptionChoice::Mptcp if !multipath || from_the_start => Grace::NOTHING,
+        OptionChoice::Dss if !multipath => Grace::NOTHING,
+        // A subflow among others is reset, and the only one may be (RFC 8684 section 3.7).
+        OptionChoice::Mptcp | OptionChoice::Dss => path_fails.or(Grace::breaks(When::ALONE)),
+        OptionChoice::All => scaled.or(path_fails).or(Grace::breaks(When::ALONE)),
+        _ => Grace::NOTHING,
     }
 }
 
-fn of_altering(which: OptionMatch, multipath: bool) -> Grace {
+fn of_altering(which: OptionMatch, multipath: bool, path_fails: Grace) -> Grace {
     let opens = matches!(which.segments, Segments::All | Segments::Syn | Segments::SynAck);
     match which.option {
         // A time far ahead makes all that follow look old (RFC 7323 section 5.2).
-        OptionChoice::Timestamps | OptionChoice::All => Grace::Hang,
-        OptionChoice::Mss | OptionChoice::WindowScale if opens => Grace::Hang,
-        OptionChoice::MpCapable | OptionChoice::Mptcp | OptionChoice::Dss if multipath => Grace::Hang,
-        OptionChoice::MpFastclose if multipath => Grace::Break,
-        _ => Grace::Nothing,
+        OptionChoice::Timestamps => first_path_fails(multipath, path_fails),
+        OptionChoice::All if !multipath => Grace::HANG,
+        OptionChoice::Mss | OptionChoice::WindowScale if opens => first_path_fails(multipath, path_fails),
+        // Nothing protects keys, nor a DATA_ACK that comes to acknowledge what never arrived, on whatever subflow.
+        OptionChoice::MpCapable | OptionChoice::Mptcp | OptionChoice::Dss | OptionChoice::All if multipath => {
+            Grace::HANG
+        }
+        OptionChoice::MpFastclose if multipath => Grace::BREAK,
+        _ => Grace::NOTHING,
+    }
+}
+
+/// What becomes of a connection of which a path fails from its first segment on, and may do so without a word: if it
+/// is the first one, there are no others yet.
+fn first_path_fails(multipath: bool, path_fails: Grace) -> Grace {
+    if multipath { path_fails.or(Grace::hangs(When::ALONE)) } else { Grace::HANG }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::traffic::State;
+
+    const TWO_PATHS: &str = "[links.p1]\n[links.p2]\n[[traffic]]\nbytes = \"100kB\"\n";
+
+    fn scenario(network: &str, rest: &str) -> Scenario {
+        Scenario::parse(&format!("{network}{rest}"), "test").unwrap()
+    }
+
+    fn grace(network: &str, rest: &str) -> Grace {
+        let scenario = scenario(network, rest);
+        Grace::of(&scenario, &scenario.traffic[0])
+    }
+
+    fn middlebox(kind: &str) -> String {
+        format!("[middlebox.m]\nlink = \"p1\"\nkind = {kind}\n")
+    }
+
+    #[test]
+    fn one_bad_subflow_does_not_excuse_a_connection_that_has_another() {
+        let only_path = TWO_PATHS.replace("[links.p2]\n", "");
+        for option in ["dss", "mptcp"] {
+            let strip = middlebox(&format!("\"strip-option\"\noption = \"{option}\"\nskip = 20"));
+            let evaded = Grace { breaks: When::ALONE_OR_PLAIN, hangs: When::PLAIN };
+            assert_eq!((grace(TWO_PATHS, &strip), grace(&only_path, &strip)), (evaded, Grace::HANG), "{option}");
+        }
+        for option in ["timestamps", "window_scale", "mss"] {
+            let alter = middlebox(&format!("\"alter-option\"\noption = \"{option}\""));
+            let evaded = Grace::hangs(When::ALONE_OR_PLAIN);
+            assert_eq!((grace(TWO_PATHS, &alter), grace(&only_path, &alter)), (evaded, Grace::HANG), "{option}");
+        }
+        let acknowledged = middlebox("\"alter-option\"\noption = \"dss\"");
+        assert_eq!(grace(TWO_PATHS, &acknowledged), Grace::HANG);
+    }
+
+    #[test]
+    fn what_is_beside_its_ways_excuses_no_connection() {
+        let network = "[hosts.client]\n[hosts.server]\n[hosts.other]\n[routers.r]\n[links.p0]\nto = \"r\"\n[links.p1]\n\
+                       from = \"other\"\nto = \"r\"\n[links.p2]\nfrom = \"r\"\n[[traffic]]\nbytes = \"100kB\"\n";
+        let strip = middlebox("\"strip-option\"\noption = \"dss\"");
+        assert_eq!(grace(network, &strip), Grace::NOTHING);
+        assert_eq!(grace(network, &strip.replace("p1", "p2")), Grace::HANG);
+    }
+
+    #[test]
+    fn who_repairs_slowly_may_give_up_but_not_hang() {
+        let slow = "[tcp]\nstack = \"smoltcp\"\n";
+        assert_eq!(grace(slow, TWO_PATHS), Grace::breaks(When::PLAIN));
+        let plain = TWO_PATHS.replace("[[traffic]]", "[[traffic]]\ntransport = \"tcp\"");
+        assert_eq!(grace(slow, &plain), Grace::BREAK);
+        let fallen_back = FlowEnd {
+            traffic: 0,
+            name: "t".to_owned(),
+            state: State::Running,
+            delivered: 1,
+            stall: Duration::ZERO,
+            wrong: 0,
+            fell_back: true,
+            joined: true,
+        };
+        let scenario = scenario(slow, TWO_PATHS);
+        let grace = Grace::of(&scenario, &scenario.traffic[0]);
+        assert!(grace.forgives_breaking(&fallen_back, &scenario.traffic[0]));
+        assert!(!grace.forgives_hanging(&fallen_back, &scenario.traffic[0]));
+    }
+
+    #[test]
+    fn only_what_a_handshake_meets_may_prevent_it() {
+        let loses = |start: &str, lossy: &str| {
+            let text = format!(
+                "[hosts.client]\n[hosts.server]\n[hosts.other]\n[routers.r]\n[links.p1]\nto = \"r\"\n[links.p2]\n\
+                 from = \"r\"\nevents = [{{ at = \"1s\", for = \"1s\", every = \"3s\", times = 2, \
+                 action = \"blackhole\" }}]\n[links.p3]\nfrom = \"other\"\nto = \"r\"\n[links.{lossy}.up]\n\
+                 loss = \"1%\"\n[[traffic]]\nbytes = \"1B\"\nstart = \"{start}\"\n"
+            );
+            let scenario = Scenario::parse(&text, "test").unwrap();
+            loses_much(&scenario, &scenario.traffic[0])
+        };
+        assert!(loses("4s", "p1"));
+        assert!(!loses("5s", "p1"), "the outage is over");
+        assert!(!loses("4s", "p3"), "nothing is lost on its way");
     }
 }

@@ -8,9 +8,12 @@ mod counters;
 mod dice;
 mod draw;
 mod grace;
+mod integrity;
+mod patience;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod ways;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 pub(crate) use dice::Dice;
+pub(crate) use integrity::may_be_wrong;
 pub use verdict::Fault;
 
 use crate::experiment::Progress;
@@ -83,10 +87,13 @@ pub fn scenario(seed: u64) -> String {
 /// # Errors
 /// The scenario, and what was wrong.
 pub fn check(seed: u64) -> Result<Effort, Box<Failure>> {
-    let text = scenario(seed);
-    let scenario = parse(&text, seed).map_err(|error| vec![Fault::Scenario(error.to_string())]);
+    check_text(&scenario(seed), seed)
+}
+
+fn check_text(text: &str, seed: u64) -> Result<Effort, Box<Failure>> {
+    let scenario = parse(text, seed).map_err(|error| vec![Fault::Scenario(error.to_string())]);
     let result = scenario.and_then(|scenario| check_scenario(&scenario, seed));
-    result.map_err(|faults| Box::new(Failure { seed, text, faults }))
+    result.map_err(|faults| Box::new(Failure { seed, text: text.to_owned(), faults }))
 }
 
 fn parse(text: &str, seed: u64) -> Result<Scenario, ScenarioError> {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::counters;
 use super::grace::{self, Grace};
+use super::integrity::may_be_wrong;
+use super::patience::patience;
 use crate::run::Effort;
 use crate::run::rest::{FlowEnd, HostRest, Outcome};
 use crate::scenario::{Scenario, Transport};
@@ -47,6 +49,20 @@ pub enum Fault {
         flow: String,
         /// Bytes that had arrived, both ways.
         delivered: u64,
+    },
+    /// Nothing arrived for longer than anything on the way could hold it up, be it that more came then or that its time was over.
+    #[error(
+        "{flow} waited for {stall:?}, at most {longest:?} of which the network explains: {delivered} bytes arrived in all"
+    )]
+    Held {
+        /// The connection.
+        flow: String,
+        /// Bytes that had arrived, both ways.
+        delivered: u64,
+        /// How long nothing arrived though something was under way.
+        stall: Duration,
+        /// How long that may be.
+        longest: Duration,
     },
     /// Packets are missing in the books, or nobody has made them.
     #[error("packets are unaccounted for at {part}")]
@@ -118,22 +134,34 @@ pub(super) fn judge(scenario: &Scenario, outcome: &Outcome) -> Result<Effort, Ve
 fn judge_flow(scenario: &Scenario, flow: &FlowEnd, faults: &mut Vec<Fault>) {
     let traffic = &scenario.traffic[flow.traffic];
     let (name, delivered) = (flow.name.clone(), flow.delivered);
-    if flow.wrong > 0 && !grace::may_be_wrong(scenario, traffic, flow.fell_back) {
+    if flow.wrong > 0 && !may_be_wrong(scenario, traffic, flow.fell_back) {
         faults.push(Fault::WrongBytes { flow: name.clone(), wrong: flow.wrong });
     }
     // Datagrams have no end.
-    if traffic.transport == Transport::Udp || Grace::of(scenario, traffic).forgives(flow, traffic) {
+    if traffic.transport == Transport::Udp {
         return;
     }
-    let failed = matches!(flow.state, State::Failed(_));
-    let never_opened = delivered == 0 && (failed || grace::only_listens(traffic));
-    if never_opened && grace::loses_much(scenario) {
-        return;
+    let grace = Grace::of(scenario, traffic);
+    let never_opens = || delivered == 0 && grace::loses_much(scenario, traffic);
+    match flow.state {
+        State::Failed(reason) => {
+            if !grace.forgives_breaking(flow, traffic) && !never_opens() {
+                faults.push(Fault::Broken { flow: name, reason: reason.to_string(), delivered });
+            }
+        }
+        State::Waiting | State::Running => {
+            let never_hears = grace::only_listens(traffic) && never_opens();
+            if !grace.forgives_hanging(flow, traffic) && !never_hears {
+                faults.push(Fault::Stalled { flow: name, delivered });
+            }
+        }
+        State::Complete | State::Stopped | State::Replaced => {
+            let longest = patience(scenario, traffic);
+            if flow.stall > longest && !grace.forgives_hanging(flow, traffic) {
+                faults.push(Fault::Held { flow: name, delivered, stall: flow.stall, longest });
+            }
+        }
     }
-    faults.push(match flow.state {
-        State::Failed(reason) => Fault::Broken { flow: name, reason: reason.to_string(), delivered },
-        _ => Fault::Stalled { flow: name, delivered },
-    });
 }
 
 fn judge_host(scenario: &Scenario, host: &HostRest, faults: &mut Vec<Fault>) {
@@ -148,3 +176,36 @@ fn judge_host(scenario: &Scenario, host: &HostRest, faults: &mut Vec<Fault>) {
 /// How long the hosts have, after all traffic is over, to forget their connections: the longest that a stack waits for
 /// peers, with some of it again for what was under way.
 pub(super) const REST: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of the only connection of a scenario.
+    fn verdict(text: &str, state: State, delivered: u64, stall: Duration) -> Result<Effort, Vec<Fault>> {
+        let scenario = Scenario::parse(text, "test").unwrap();
+        let name = "t".to_owned();
+        let flow = FlowEnd { traffic: 0, name, state, delivered, stall, wrong: 0, fell_back: false, joined: false };
+        let outcome =
+            Outcome { flows: vec![flow], hosts: Vec::new(), unbalanced: None, under_way: 0, effort: Effort::default() };
+        judge(&scenario, &outcome)
+    }
+
+    #[test]
+    fn who_is_stopped_must_have_got_ahead() {
+        let text = "[links.p1]\n[[traffic]]\nkind = \"paced\"\nrate = \"1Mbit\"\ntime = \"8s\"\n";
+        let stopped = |stall| verdict(text, State::Stopped, 0, Duration::from_secs(stall));
+        assert!(stopped(0).is_ok());
+        assert!(matches!(stopped(8).unwrap_err()[..], [Fault::Held { delivered: 0, .. }]));
+        let taken = format!("[middlebox.m]\nlink = \"p1\"\nkind = \"alter-option\"\noption = \"dss\"\n{text}");
+        assert!(verdict(&taken, State::Stopped, 0, Duration::from_secs(1000)).is_ok());
+    }
+
+    #[test]
+    fn what_took_minutes_is_told_though_it_arrived() {
+        let text = "[links.p1]\nloss = \"1%\"\n[[traffic]]\nbytes = \"10kB\"\n";
+        let complete = |stall| verdict(text, State::Complete, 10_000, Duration::from_secs(stall));
+        assert!(complete(30).is_ok());
+        assert!(matches!(complete(300).unwrap_err()[..], [Fault::Held { .. }]));
+    }
+}

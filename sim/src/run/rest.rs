@@ -35,6 +35,8 @@ pub(crate) struct FlowEnd {
     pub(crate) state: State,
     /// Both ways.
     pub(crate) delivered: u64,
+    /// The longest time in which something was under way and nothing arrived, of either direction.
+    pub(crate) stall: Duration,
     /// Bytes that were not those that were sent.
     pub(crate) wrong: u64,
     pub(crate) fell_back: bool,
@@ -70,7 +72,7 @@ pub(crate) fn run_to_rest(scenario: &Scenario, seed: u64, patience: Duration) ->
     let mut sampler = Sampler::new(scenario, &world, false);
     simulate(scenario, &mut world, &mut sampler, &mut observer)?;
     let unbalanced = world.network.unbalanced().map(str::to_owned);
-    let flows = world.traffic.flows.iter().map(flow_end).collect();
+    let flows = world.traffic.flows.iter().map(|flow| flow_end(flow, world.now)).collect();
     let time = world.now - Instant::ZERO;
     world.traffic.close_all(world.now, &mut world.hosts);
     world.wake_hosts();
@@ -90,12 +92,13 @@ pub(crate) fn run_to_rest(scenario: &Scenario, seed: u64, patience: Duration) ->
     })
 }
 
-fn flow_end(flow: &Flow) -> FlowEnd {
+fn flow_end(flow: &Flow, now: Instant) -> FlowEnd {
     FlowEnd {
         traffic: flow.traffic,
         name: flow.name.clone(),
         state: flow.state(),
         delivered: flow.delivered(),
+        stall: flow.lanes.iter().map(|lane| lane.longest_stall(now)).max().unwrap_or_default(),
         wrong: flow.lanes.iter().map(|lane| lane.wrong()).sum(),
         fell_back: flow.fell_back(),
         joined: flow.joined(),
