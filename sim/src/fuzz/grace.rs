@@ -3,7 +3,7 @@
 //! RFC 8684 lets no connection survive everything: where it does not, nothing is demanded. What is demanded regardless is
 //! told at [`Fault`](super::Fault).
 
-use super::ways;
+use super::{integrity, ways};
 use crate::run::rest::FlowEnd;
 use crate::scenario::{
     Action, Behaviour, CarrierLoss, Congestion, DirectionChoice, Endpoints, Event, Flow, Host, Link, LinkSpec,
@@ -71,6 +71,7 @@ impl Grace {
         }
         let meddlers = ways::middleboxes(scenario, traffic);
         let worst = meddlers.map(|middlebox| of_middlebox(scenario, traffic, middlebox)).fold(Self::NOTHING, Self::or);
+        let worst = if matches!(traffic.work, Work::Nvme(_)) { of_queues(scenario, traffic, worst) } else { worst };
         let fixed = is_multipath(traffic) && !may_move(scenario);
         let alone = fixed || !is_multipath(traffic);
         if fixed && loses_an_address(scenario, traffic) {
@@ -177,6 +178,8 @@ fn ends_early(traffic: &Traffic) -> bool {
         Work::Bulk { bytes: Some(bytes), .. } => bytes.0,
         Work::Request { request, response, count: Some(count), .. } => (request.0 + response.0).saturating_mul(*count),
         Work::Message { size, count: Some(count), .. } => size.0.saturating_mul(*count),
+        // Their shares of the jobs may be anything.
+        Work::Nvme(_) => return true,
         _ => return false,
     };
     bytes < ANNOUNCED_BY
@@ -269,6 +272,17 @@ fn is_inside(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -> b
     let link = scenario.links.iter().find(|link| link.name == middlebox.link);
     let inside = link.map(|link| if middlebox.direction == DirectionChoice::Down { &link.to } else { &link.from });
     inside == Some(&traffic.from)
+}
+
+/// What becomes of the queues of a disk where `worst` becomes of connections.
+fn of_queues(scenario: &Scenario, traffic: &Traffic, worst: Grace) -> Grace {
+    // Headers of PDUs have no digests: a length that was altered has the host wait for what never comes.
+    if integrity::may_be_wrong(scenario, traffic, true) {
+        return Grace::HANG;
+    }
+    // With one of them the host gives up all that lead to the same controller.
+    let one_breaks = worst.breaks != When::NEVER || loses_much(scenario, traffic) || repairs_slowly(scenario, traffic);
+    if one_breaks { worst.or(Grace::BREAK) } else { worst }
 }
 
 /// `path_fails` is what becomes of a connection that has a path no longer.

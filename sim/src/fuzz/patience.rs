@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use mptcp_core::TrafficClass;
+
 use super::ways;
 use crate::scenario::{
     Action, Change, Draw, Event, Host, Jitter, Link, LinkSpec, Probability, Queue, RateSpec, Scenario, StackChoice,
@@ -73,7 +75,9 @@ fn load(traffic: &Traffic) -> u64 {
 fn drain(scenario: &Scenario, links: &[&Link], load: u64) -> Duration {
     let rates = links.iter().flat_map(|link| rates(link));
     let cards = scenario.hosts.iter().filter_map(|host: &Host| host.nic.rate.map(|rate| rate.0));
-    let Some(slowest) = rates.chain(cards).filter(|rate| *rate > 0).min() else { return Duration::ZERO };
+    let classes = scenario.qos.iter().flat_map(|qos| TrafficClass::ALL.map(|class| qos.of(class).limit));
+    let limits = classes.flatten().map(|bytes| 8 * bytes);
+    let Some(slowest) = rates.chain(cards).chain(limits).filter(|rate| *rate > 0).min() else { return Duration::ZERO };
     let time = u128::from(load) * u128::from(8 * COPIES) * 1_000_000 / u128::from(slowest);
     let pauses: Duration = links.iter().map(|link| pause(&link.up) + pause(&link.down)).sum();
     Duration::from_micros(u64::try_from(time).unwrap_or(u64::MAX)) + pauses

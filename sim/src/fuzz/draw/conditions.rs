@@ -6,19 +6,28 @@ use std::time::Duration;
 use super::topology::Wire;
 use crate::fuzz::dice::{Dice, text_of};
 
-/// Conditions of both directions, or of each its own, and events.
-pub(super) fn write(link: &Wire, dice: &mut Dice, text: &mut String) {
+/// Conditions of both directions, or of each its own, and events. `dice` are as old as seeds are, `more` are of what has come later.
+pub(super) fn write(link: &Wire, dice: &mut Dice, more: &mut Dice, text: &mut String) {
     // Most scenarios have links that differ in a few things; where everything goes wrong, little is learnt.
     let trouble = dice.pick(&[0, 10, 10, 30, 60]);
-    direction(link, trouble, dice, text);
-    events(link, trouble, dice, text);
+    let mut both = String::new();
+    direction(link, trouble, dice, more, &mut both);
+    events(link, trouble, dice, &mut both);
+    if both.contains("action = \"down\"") && more.percent(50) {
+        both.push_str("carrier_loss = \"address\"\n");
+    }
+    // No event may change what a queue counts.
+    if !both.contains("queue = ") && more.percent(15) {
+        let _ = writeln!(both, "queue = {{ packets = {}, count_in_flight = true }}", more.scaled(64, 4000));
+    }
+    text.push_str(&both);
     if dice.percent(20) {
         let _ = writeln!(text, "[links.{}.down]", link.name);
-        direction(link, trouble, dice, text);
+        direction(link, trouble, dice, more, text);
     }
 }
 
-fn direction(link: &Wire, trouble: u64, dice: &mut Dice, text: &mut String) {
+fn direction(link: &Wire, trouble: u64, dice: &mut Dice, more: &mut Dice, text: &mut String) {
     let _ = writeln!(text, "rate = {}", rate(dice));
     let _ = writeln!(text, "delay = {}", dice.time(50, 100_000));
     if dice.percent(trouble) {
@@ -32,7 +41,8 @@ fn direction(link: &Wire, trouble: u64, dice: &mut Dice, text: &mut String) {
         );
     }
     if dice.percent(2 * trouble) {
-        let _ = writeln!(text, "loss = {}", loss(dice));
+        let (loss, marks) = (loss(dice), more.percent(25));
+        let _ = writeln!(text, "loss = {{ {loss}, ecn = {marks} }}");
     }
     if dice.percent(trouble) {
         let _ = writeln!(text, "duplicate = {}", dice.probability(1, 5000));
@@ -79,19 +89,20 @@ fn rate(dice: &mut Dice) -> String {
     }
 }
 
+/// The keys of losses.
 fn loss(dice: &mut Dice) -> String {
     let unit = dice.pick(&["packet", "packet", "packet", "gso"]);
     match dice.between(0, 6) {
         0..=2 => {
             let (p, correlation) = (dice.probability(10, 5000), dice.probability(0, 30_000));
-            format!("{{ model = \"random\", p = {p}, correlation = {correlation}, unit = \"{unit}\" }}")
+            format!("model = \"random\", p = {p}, correlation = {correlation}, unit = \"{unit}\"")
         }
         3 => {
             let (p, r) = (dice.probability(50, 1500), dice.probability(70_000, 95_000));
             let (bad, good) = (dice.probability(20_000, 100_000), dice.probability(0, 500));
             format!(
-                "{{ model = \"gilbert-elliott\", p = {p}, r = {r}, loss_bad = {bad}, loss_good = {good}, \
-                 unit = \"{unit}\" }}"
+                "model = \"gilbert-elliott\", p = {p}, r = {r}, loss_bad = {bad}, loss_good = {good}, \
+                 unit = \"{unit}\""
             )
         }
         4 => {
@@ -99,12 +110,12 @@ fn loss(dice: &mut Dice) -> String {
             let (p32, p23) = (dice.probability(0, 5_000), dice.probability(5_000, 20_000));
             let p14 = dice.probability(0, 1500);
             format!(
-                "{{ model = \"four-state\", p13 = {p13}, p31 = {p31}, p32 = {p32}, p23 = {p23}, p14 = {p14}, \
-                 unit = \"{unit}\" }}"
+                "model = \"four-state\", p13 = {p13}, p31 = {p31}, p32 = {p32}, p23 = {p23}, p14 = {p14}, \
+                 unit = \"{unit}\""
             )
         }
         // Losses by numbers, few of them in a row: a sender that goes back can be in step with others for ever.
-        5 => format!("{{ model = \"periodic\", every = {}, first = {} }}", dice.scaled(50, 500), dice.between(1, 50)),
+        5 => format!("model = \"periodic\", every = {}, first = {}", dice.scaled(50, 500), dice.between(1, 50)),
         _ => {
             let mut last = 0;
             let mut numbers = Vec::new();
@@ -112,7 +123,7 @@ fn loss(dice: &mut Dice) -> String {
                 last += dice.scaled(3, 100);
                 numbers.push(last.to_string());
             }
-            format!("{{ model = \"list\", packets = [{}] }}", numbers.join(", "))
+            format!("model = \"list\", packets = [{}]", numbers.join(", "))
         }
     }
 }
@@ -182,7 +193,7 @@ fn change(link: &Wire, dice: &mut Dice) -> String {
         1 => format!("delay = {}", dice.time(50, 300_000)),
         2 => format!("loss = {}", dice.probability(1000, 60_000)),
         3 => format!("duplicate = {}", dice.probability(1000, 30_000)),
-        4 => format!("mtu = {}", dice.between(576, link.mtu)),
+        4 => format!("mtu = {}", dice.between(link.least_mtu(), link.mtu)),
         5 => format!("jitter = {}", dice.time(100, 50_000)),
         _ => format!("queue = {}", queue(link.mtu, dice)),
     }

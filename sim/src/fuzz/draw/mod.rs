@@ -2,6 +2,8 @@
 //!
 //! What is drawn may be harsh, but every path comes back: outages end, losses leave most packets, and packets fit the
 //! links on their way. So whatever is sent can arrive, unless a middlebox prevents it.
+//!
+//! Each part has dice of its own, and what is added to a part later has others: so what a seed drew before stays, beside what is new.
 
 mod conditions;
 mod meddlers;
@@ -23,10 +25,11 @@ pub(super) fn draw(seed: u64) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "[meta]\nname = \"random-{seed}\"\n\n[run]\nseed = {seed}\n");
     hosts(&topology, &mut dice("hosts"), &mut text);
-    topology.write(&mut dice("links"), &mut text);
+    topology.write(&mut dice("links"), &mut dice("links.more"), &mut text);
     meddlers::write(&topology, &mut dice("middleboxes"), &mut text);
-    mptcp(&topology, &mut dice("mptcp"), &mut text);
-    work::write(&topology, &mut dice("traffic"), &mut text);
+    mptcp(&topology, &mut dice("mptcp"), &mut dice("mptcp.more"), &mut text);
+    let is_shared = qos(&mut dice("qos"), &mut text);
+    work::write(&topology, is_shared, &mut dice("traffic"), &mut dice("traffic.more"), &mut text);
     text
 }
 
@@ -58,7 +61,7 @@ fn hosts(topology: &Topology, dice: &mut Dice, text: &mut String) {
     }
 }
 
-fn mptcp(topology: &Topology, dice: &mut Dice, text: &mut String) {
+fn mptcp(topology: &Topology, dice: &mut Dice, more: &mut Dice, text: &mut String) {
     let scheduler = dice.pick(&mptcp_core::SchedulerKind::ALL);
     let _ = writeln!(text, "[mptcp]\nscheduler = \"{scheduler}\"\nchecksum = {}", dice.percent(50));
     if dice.percent(40) {
@@ -74,7 +77,28 @@ fn mptcp(topology: &Topology, dice: &mut Dice, text: &mut String) {
     if !text.contains("stack = \"smoltcp\"") {
         let _ = writeln!(text, "coupling = \"{coupling}\"");
     }
+    if more.percent(20) {
+        text.push_str("map_every_segment = true\n");
+    }
     text.push('\n');
+}
+
+/// Shares of classes, now and then; whether there are any.
+fn qos(dice: &mut Dice, text: &mut String) -> bool {
+    let is_shared = dice.percent(20);
+    if is_shared {
+        text.push_str("[qos]\nenabled = true\n");
+        let mut most = 1000;
+        for class in ["latency", "bulk", "background"] {
+            // None has more weight than what is more important.
+            most = dice.scaled(1, most);
+            let limit =
+                if dice.percent(25) { format!("\"{}kbit\"", dice.scaled(1000, 50_000)) } else { "\"none\"".to_owned() };
+            let _ = writeln!(text, "{class} = {{ weight = {most}, limit = {limit} }}");
+        }
+        text.push('\n');
+    }
+    is_shared
 }
 
 fn endpoint(dice: &mut Dice, host: &str, link: &str) -> Option<String> {

@@ -29,6 +29,22 @@ pub(super) struct Wire {
 /// Largest IP packets.
 const MTUS: [u64; 8] = [1500, 1500, 1500, 1500, 1280, 576, 4000, 9000];
 
+/// What links of IPv6 carry at least (RFC 8200 section 5).
+const LEAST_IPV6_MTU: u64 = 1280;
+
+/// The largest IP packet of links, and whether they have addresses of IPv6.
+fn size_and_family(dice: &mut Dice) -> (u64, bool) {
+    let (mtu, ipv6) = (dice.pick(&MTUS), dice.percent(25));
+    (if ipv6 { mtu.max(LEAST_IPV6_MTU) } else { mtu }, ipv6)
+}
+
+impl Wire {
+    /// The smallest MTU that it may ever have.
+    pub(super) fn least_mtu(&self) -> u64 {
+        if self.ipv6 { LEAST_IPV6_MTU } else { 576 }
+    }
+}
+
 impl Topology {
     pub(super) fn draw(dice: &mut Dice) -> Self {
         let mut topology = Self { hosts: vec!["client", "server"], routers: Vec::new(), links: Vec::new() };
@@ -38,7 +54,7 @@ impl Topology {
         }
         let direct = if routed { u64::from(dice.percent(25)) } else { dice.between(1, 4) };
         for _ in 0..direct {
-            let (mtu, ipv6) = (dice.pick(&MTUS), dice.percent(25));
+            let (mtu, ipv6) = size_and_family(dice);
             let (from, to) = if dice.percent(20) { ("server", "client") } else { ("client", "server") };
             topology.add(from, to, mtu, ipv6, true);
         }
@@ -47,7 +63,7 @@ impl Topology {
 
     /// Paths that share a link, or several.
     fn add_routed(&mut self, dice: &mut Dice) {
-        let (mtu, ipv6) = (dice.pick(&MTUS), dice.percent(25));
+        let (mtu, ipv6) = size_and_family(dice);
         let paths = dice.between(1, 3);
         self.routers.push("west");
         for _ in 0..paths {
@@ -84,7 +100,8 @@ impl Topology {
         self.routers.is_empty()
     }
 
-    pub(super) fn write(&self, dice: &mut Dice, text: &mut String) {
+    /// `dice` are those of conditions, `more` those of what has come to them later.
+    pub(super) fn write(&self, dice: &mut Dice, more: &mut Dice, text: &mut String) {
         for router in &self.routers {
             let _ = writeln!(text, "[routers.{router}]\nforwarding = \"{}ns\"\n", dice.between(0, 20_000));
         }
@@ -94,7 +111,7 @@ impl Topology {
             if *ipv6 {
                 let _ = writeln!(text, "addresses = [\"fd00:{number}::1/64\", \"fd00:{number}::2/64\"]");
             }
-            conditions::write(link, dice, text);
+            conditions::write(link, dice, more, text);
             text.push('\n');
         }
     }

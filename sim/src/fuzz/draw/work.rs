@@ -11,8 +11,9 @@ const MOST_BYTES: u64 = 400_000;
 /// Writes of all paced connections of some traffic in a second, at most.
 const MOST_WRITES: u64 = 200;
 
-/// One to three kinds of traffic, the first of which is mostly Multipath TCP.
-pub(super) fn write(topology: &Topology, dice: &mut Dice, text: &mut String) {
+/// One to three kinds of traffic, the first of which is mostly Multipath TCP, and a disk now and then. `dice` are as old as seeds are, `more` are
+/// of what has come later.
+pub(super) fn write(topology: &Topology, is_shared: bool, dice: &mut Dice, more: &mut Dice, text: &mut String) {
     for index in 0..dice.pick(&[1, 1, 2, 3]) {
         let cross = index > 0 && topology.hosts.contains(&"other") && dice.percent(60);
         let _ = writeln!(text, "[[traffic]]\nname = \"t{index}\"");
@@ -34,7 +35,13 @@ pub(super) fn write(topology: &Topology, dice: &mut Dice, text: &mut String) {
             let _ = writeln!(text, "start = {}", dice.time(100, 3_000_000));
         }
         if paced || dice.percent(8) {
-            let _ = writeln!(text, "time = {}", dice.time(50_000, 8_000_000));
+            let (short, long) = (dice.time(50_000, 8_000_000), more.time(10_000_000, 120_000_000));
+            // Long enough to tell who waits for a timer from who waits for ever.
+            let lasts = if paced && transport != "udp" && more.percent(30) { long } else { short };
+            let _ = writeln!(text, "time = {lasts}");
+        }
+        if transport != "udp" && is_shared {
+            let _ = writeln!(text, "class = \"{}\"", more.pick(&["latency", "bulk", "background"]));
         }
         if paced {
             write_at_a_pace(connections, dice, text);
@@ -43,6 +50,29 @@ pub(super) fn write(topology: &Topology, dice: &mut Dice, text: &mut String) {
         }
         text.push('\n');
     }
+    if more.percent(8) {
+        disk(more, text);
+    }
+}
+
+/// Jobs on a disk at the other end.
+fn disk(dice: &mut Dice, text: &mut String) {
+    let transport = dice.pick(&["mptcp", "mptcp", "tcp", "tcp-balanced"]);
+    let policy = if transport == "tcp-balanced" {
+        "none"
+    } else {
+        dice.pick(&["none", "none", "numa", "round-robin", "queue-depth"])
+    };
+    let (connections, block) = (dice.between(1, 3), 512 * dice.scaled(1, 32));
+    let count = dice.scaled(1, (MOST_BYTES / connections / block).max(1));
+    let (depth, read) = (dice.scaled(1, 16), dice.between(0, 100));
+    let pattern = dice.pick(&["random", "sequential"]);
+    let _ = writeln!(
+        text,
+        "[[traffic]]\nname = \"disk\"\nkind = \"nvme\"\ntransport = \"{transport}\"\npolicy = \"{policy}\"\n\
+         connections = {connections}\nblock = \"{block}B\"\ndepth = {depth}\nread = \"{read}%\"\n\
+         pattern = \"{pattern}\"\nsize = \"1MiB\"\ncount = {count}\n"
+    );
 }
 
 fn transport(first: bool, topology: &Topology, dice: &mut Dice) -> &'static str {
