@@ -118,6 +118,18 @@ pub(super) fn loses_much(scenario: &Scenario, traffic: &Traffic) -> bool {
         && links.iter().any(|link| loses(&link.up) || loses(&link.down))
 }
 
+/// Whether the address that a connection is to begin from may be gone when it does: nobody can connect from it then.
+pub(super) fn begins_without_address(scenario: &Scenario, traffic: &Traffic) -> bool {
+    let gone = |event: &Event| {
+        let begins = |number: u32| event.at + event.every.unwrap_or_default().saturating_mul(number);
+        let covers = |begin| begin <= traffic.start && event.lasts.is_none_or(|lasts| traffic.start <= begin + lasts);
+        let times = u32::try_from(event.times.unwrap_or(1)).unwrap_or(u32::MAX);
+        event.action == Action::Down && (0..times).map(begins).take_while(|begin| *begin <= traffic.start).any(covers)
+    };
+    let paths = scenario.paths_in_use(traffic).into_iter().map(|path| &scenario.links[path]);
+    paths.into_iter().any(|link| link.carrier_loss == CarrierLoss::Address && link.events.iter().any(gone))
+}
+
 /// Whether who connects says nothing until the other end has written. It waits for ever for one that has given up the handshake, if
 /// the segment that completes it was lost.
 pub(super) fn only_listens(traffic: &Traffic) -> bool {
@@ -281,7 +293,10 @@ fn of_queues(scenario: &Scenario, traffic: &Traffic, worst: Grace) -> Grace {
         return Grace::HANG;
     }
     // With one of them the host gives up all that lead to the same controller.
-    let one_breaks = worst.breaks != When::NEVER || loses_much(scenario, traffic) || repairs_slowly(scenario, traffic);
+    let one_breaks = worst.breaks != When::NEVER
+        || begins_without_address(scenario, traffic)
+        || loses_much(scenario, traffic)
+        || repairs_slowly(scenario, traffic);
     if one_breaks { worst.or(Grace::BREAK) } else { worst }
 }
 
@@ -396,6 +411,25 @@ mod tests {
         let grace = Grace::of(&scenario, &scenario.traffic[0]);
         assert!(grace.forgives_breaking(&fallen_back, &scenario.traffic[0]));
         assert!(!grace.forgives_hanging(&fallen_back, &scenario.traffic[0]));
+    }
+
+    #[test]
+    fn nobody_connects_from_an_address_that_is_gone() {
+        let text = |loss: &str, start: &str| {
+            TWO_PATHS.replace(
+                "[links.p2]",
+                &format!(
+                    "carrier_loss = \"{loss}\"\nevents = [{{ at = \"1s\", for = \"1s\", every = \"3s\", times = 2, \
+                     action = \"down\" }}]\n[links.p2]"
+                ),
+            ) + &format!("start = \"{start}\"\n")
+        };
+        let begins = |loss: &str, start: &str| {
+            let scenario = scenario(&text(loss, start), "");
+            begins_without_address(&scenario, &scenario.traffic[0])
+        };
+        assert!(begins("address", "1500ms") && begins("address", "4s"));
+        assert!(!begins("address", "2500ms") && !begins("address", "6s") && !begins("link", "1500ms"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mptcp_core::CloseReason;
+
 use super::counters;
 use super::grace::{self, Grace};
 use super::integrity::may_be_wrong;
@@ -145,7 +147,9 @@ fn judge_flow(scenario: &Scenario, flow: &FlowEnd, faults: &mut Vec<Fault>) {
     let never_opens = || delivered == 0 && grace::loses_much(scenario, traffic);
     match flow.state {
         State::Failed(reason) => {
-            if !grace.forgives_breaking(flow, traffic) && !never_opens() {
+            let refused = reason == CloseReason::Refused && delivered == 0;
+            let cannot = refused && grace::begins_without_address(scenario, traffic);
+            if !grace.forgives_breaking(flow, traffic) && !never_opens() && !cannot {
                 faults.push(Fault::Broken { flow: name, reason: reason.to_string(), delivered });
             }
         }
