@@ -130,6 +130,14 @@ pub(super) fn begins_without_address(scenario: &Scenario, traffic: &Traffic) -> 
     paths.into_iter().any(|link| link.carrier_loss == CarrierLoss::Address && link.events.iter().any(gone))
 }
 
+/// Whether an address may have gone before the first answer of the other end came: until then no other subflow may be opened (RFC 8684 section 3.1), and
+/// no more than an initial window has arrived (RFC 6928 section 2).
+pub(super) fn may_have_lost_its_first_path(scenario: &Scenario, traffic: &Traffic, flow: &FlowEnd) -> bool {
+    const INITIAL_WINDOW: u64 = 10;
+    let mtu = scenario.links.iter().map(|link| link.mtu).max().unwrap_or_default();
+    !flow.joined && flow.delivered <= INITIAL_WINDOW * u64::from(mtu) && loses_an_address(scenario, traffic)
+}
+
 /// Whether who connects says nothing until the other end has written. It waits for ever for one that has given up the handshake, if
 /// the segment that completes it was lost.
 pub(super) fn only_listens(traffic: &Traffic) -> bool {
@@ -294,7 +302,7 @@ fn of_queues(scenario: &Scenario, traffic: &Traffic, worst: Grace) -> Grace {
     }
     // With one of them the host gives up all that lead to the same controller.
     let one_breaks = worst.breaks != When::NEVER
-        || begins_without_address(scenario, traffic)
+        || loses_an_address(scenario, traffic)
         || loses_much(scenario, traffic)
         || repairs_slowly(scenario, traffic);
     if one_breaks { worst.or(Grace::BREAK) } else { worst }

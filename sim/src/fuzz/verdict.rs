@@ -148,7 +148,8 @@ fn judge_flow(scenario: &Scenario, flow: &FlowEnd, faults: &mut Vec<Fault>) {
     match flow.state {
         State::Failed(reason) => {
             let refused = reason == CloseReason::Refused && delivered == 0;
-            let cannot = refused && grace::begins_without_address(scenario, traffic);
+            let cannot = (refused && grace::begins_without_address(scenario, traffic))
+                || grace::may_have_lost_its_first_path(scenario, traffic, flow);
             if !grace.forgives_breaking(flow, traffic) && !never_opens() && !cannot {
                 faults.push(Fault::Broken { flow: name, reason: reason.to_string(), delivered });
             }
