@@ -160,7 +160,8 @@ impl Connection {
     fn answer_fins(&mut self, cx: &mut Cx<'_>) {
         let waits = |subflow: &Subflow| subflow.fin_received && !subflow.fin_sent;
         let works = self.subflows.iter().any(|subflow| subflow.usable() && !subflow.fin_received);
-        let outstanding = self.sender.queue.una() < self.sender.queue.end() || matches!(self.sender.fin, Fin::Queued | Fin::Sent);
+        let outstanding =
+            self.sender.queue.una() < self.sender.queue.end() || matches!(self.sender.fin, Fin::Queued | Fin::Sent);
         for id in self.subflows.iter().filter(|subflow| waits(subflow)).map(|subflow| subflow.id).collect::<Vec<_>>() {
             if works || !outstanding {
                 self.close_subflow(id, cx);

@@ -17,8 +17,8 @@ use crate::congestion::{Coupler, Coupling};
 use crate::event::{CloseReason, ConnId, Event, FallbackCause, SubflowId};
 use crate::info::{ConnInfo, ConnState, SubflowInfo, SubflowState};
 use crate::keys::Idsn;
-use crate::path_manager::{Limits, PathState};
 use crate::path_manager::strategy::SharedStrategy;
+use crate::path_manager::{Limits, PathState};
 use crate::scheduler::Scheduler;
 
 /// Subflows that are gone and still remembered, at most: as many as there can be at a time.

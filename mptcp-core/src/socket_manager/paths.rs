@@ -306,7 +306,9 @@ impl Connection {
         if self.multipath().is_none() {
             return;
         }
-        for subflow in self.subflows.iter_mut().filter(|subflow| subflow.alive() && subflow.backup != subflow.backup_told) {
+        for subflow in
+            self.subflows.iter_mut().filter(|subflow| subflow.alive() && subflow.backup != subflow.backup_told)
+        {
             subflow.backup_told = subflow.backup;
             subflow.signal(MptcpOption::Prio(MpPrio { backup: subflow.backup }));
         }
