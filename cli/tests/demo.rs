@@ -103,9 +103,10 @@ fn the_simulated_demonstration_needs_nothing() {
     assert!(text.contains("See the plots: mptcp-sim/demo/report.html"), "{text}");
     for case in ["lossless", "all-lossy", "one-lossy", "one-slow", "one-dying"] {
         let row = text.lines().find(|line| line.starts_with(case)).unwrap_or_else(|| panic!("{case}: {text}"));
-        // What each of five ways carries, and how long commands take.
-        let units = row.split_whitespace().filter(|word| ["s", "ms"].contains(word)).count();
-        assert_eq!(units, 5, "{row}");
+        // What each of five ways carries, and how long commands take, if enough of them have ended.
+        let times = |units: &[&str]| row.split_whitespace().filter(|word| units.contains(word)).count();
+        assert_eq!(times(&["s", "ms", "–"]), 5, "{row}");
+        assert!(times(&["s", "ms"]) >= 4, "{row}");
     }
     let page = page.unwrap();
     assert!(page.contains("<svg") && page.contains("tcp-queue-depth") && page.contains("one-dying"));

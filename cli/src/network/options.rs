@@ -2,14 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use mptcp_sdk::adapter::congestion::Algorithm;
 use mptcp_sdk::control::rule_from_text;
 use mptcp_sdk::core::scheduler::{InvalidWeights, Model};
 use mptcp_sdk::{
-    Config, Coupling, Engine, InterfaceSpec, PathStrategyKind, Runtime, SchedulerKind, StartError, TcpPlugIn,
-    UnknownTcp,
+    Config, Coupling, Engine, InterfaceSpec, KeepAlive, PathStrategyKind, Runtime, SchedulerKind, StartError,
+    TcpPlugIn, UnknownTcp,
 };
 
 use super::user_space::UserSpace;
@@ -139,7 +140,7 @@ impl NetworkOptions {
         match self.kernel {
             Some(protocol) => Ok(Carrier::Kernel(KernelSockets { protocol, congestion: self.congestion })),
             None if self.paths.is_empty() => Err(nothing_carries()),
-            None => Engine::new(self.config(role)?)
+            None => Engine::new(self.config(role).map(|config| asking(config, role))?)
                 .map(|engine| Carrier::Stack(Box::new(engine)))
                 .map_err(|error| cannot_start(&error)),
         }
@@ -208,4 +209,11 @@ fn parse_congestion(text: &str) -> Result<Algorithm, String> {
 
 fn parse_coupling(text: &str) -> Result<Coupling, String> {
     text.parse::<Coupling>().map_err(|error| error.to_string())
+}
+
+/// A server asks hosts whether they are still there, as over the kernel's sockets: one that has no keep-alive of its own and vanishes would stay for ever.
+fn asking(mut config: Config, role: Role) -> Config {
+    let (idle, interval) = (Duration::from_secs(60), Duration::from_secs(10));
+    config.stack.keepalive = (role == Role::Server).then_some(KeepAlive { idle, interval, probes: 6 });
+    config
 }

@@ -56,6 +56,8 @@ pub(crate) struct PathState {
     pub(crate) withdrawn: Withdrawals,
     /// Addresses that are no endpoints any more, but carry the last subflow that works.
     pub(crate) leaving: IdleQueue<Leaving>,
+    /// Addresses that an interface of ours has lost, and whose subflows are kept as long as no other works.
+    pub(crate) lost: IdleQueue<(InterfaceId, IpAddr)>,
     pub(crate) remotes: RemoteAddrs,
     pub(crate) retries: Retries,
     pub(crate) pace: Pace,
@@ -111,6 +113,7 @@ impl PathState {
             announced: Announcements::default(),
             withdrawn: Withdrawals::default(),
             leaving: IdleQueue::new(),
+            lost: IdleQueue::new(),
             remotes,
             retries: Retries::default(),
             pace: Pace::default(),
@@ -129,6 +132,7 @@ impl PathState {
             && self.announced.is_done()
             && self.withdrawn.is_empty()
             && self.leaving.is_empty()
+            && self.lost.is_empty()
             && self.retries.is_empty()
             && self.spares.is_none()
     }
@@ -233,6 +237,7 @@ impl PathState {
         self.announced.trim();
         self.withdrawn.trim();
         self.leaving.trim();
+        self.lost.trim();
         self.remotes.trim();
         self.retries.trim();
         self.tried.shrink_to_fit();

@@ -285,8 +285,8 @@ impl Connection {
             return self.finish(why, cx.shared);
         }
         self.reconsider_path(&subflow, why, cx);
-        if self.subflows.is_empty() && self.give_up_at.is_none() {
-            // Another subflow may be made in time (make after break).
+        if !self.subflows.iter().any(Subflow::alive) && self.give_up_at.is_none() {
+            // Another subflow may be made in time (make after break); attempts are none yet.
             self.give_up_at = Some(cx.now + cx.shared.config.close_timeout);
         }
     }

@@ -69,6 +69,7 @@ impl Connection {
         }
         // What was to close the subflow would end the stream.
         drop(self.paths.leaving.take());
+        drop(self.paths.lost.take());
         if let Some(subflow) = self.subflows.first_mut() {
             subflow.control.clear();
             subflow.stale = None;

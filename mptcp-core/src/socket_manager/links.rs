@@ -40,39 +40,80 @@ impl Connection {
         for id in self.subflows_by(interface, cx.tcp) {
             let Some(subflow) = self.subflow_mut(id) else { continue };
             subflow.link_down = false;
-            if let Some(stale) = subflow.stale.as_deref_mut() {
-                stale.probe_at = cx.now;
-            }
-            if subflow.connected {
+            if subflow.connected && subflow.stale.is_none() {
                 cx.tcp.probe(cx.now, subflow.tcp);
             }
         }
         self.revive_paths(interface, cx);
     }
 
-    /// Plans anew, and tries at once what waits for an address of this interface.
-    pub(crate) fn revive_paths(&mut self, interface: InterfaceId, cx: &Cx<'_>) {
+    /// Plans anew, and tries at once what waits for an address of this interface or is stale there.
+    pub(crate) fn revive_paths(&mut self, interface: InterfaceId, cx: &mut Cx<'_>) {
+        for id in self.subflows_by(interface, cx.tcp) {
+            let Some(subflow) = self.subflow_mut(id) else { continue };
+            if let Some(stale) = subflow.stale.as_deref_mut() {
+                stale.probe_at = cx.now;
+                cx.tcp.probe(cx.now, subflow.tcp);
+            }
+        }
         let link = cx.shared.links.get(interface);
         self.paths.retries.revive(|pair| link.is_some_and(|link| link.has(pair.local)));
         self.paths.reconsider();
     }
 
     /// An interface has lost an address, which another may still have. What used it there is dead; if no interface has it any
-    /// more, the peer is told (RFC 8684 section 3.4.2).
+    /// more, the peer is told (RFC 8684 section 3.4.2). But as long as nothing else works it is kept, as the address may come back: nobody could be
+    /// told that it is gone, and the peer, which may only receive, would never find out.
     pub(crate) fn address_gone(&mut self, interface: InterfaceId, addr: IpAddr, cx: &mut Cx<'_>) {
-        let id = match addr == self.paths.local.ip() {
-            true => Some(crate::wire::AddrId(0)),
-            false => cx.shared.endpoints.by_addr(addr).map(|(id, _)| id.into()),
-        };
-        let affected: Vec<SubflowId> = self.subflows_by(interface, cx.tcp);
-        let affected =
-            affected.into_iter().filter(|id| self.subflow(*id).is_some_and(|known| known.local.ip() == addr));
-        let affected: Vec<SubflowId> = affected.collect();
         self.paths.reconsider();
         if self.multipath().is_none() {
             return;
         }
-        for id in affected {
+        let kept = self.kept_without_address(interface, addr, cx.tcp);
+        if kept.is_empty() {
+            return self.drop_address(interface, addr, cx);
+        }
+        for id in kept {
+            if self.subflow(id).is_some_and(|subflow| subflow.stale.is_none()) {
+                self.set_stale(id, cx);
+            }
+        }
+        self.paths.lost.push_back((interface, addr));
+    }
+
+    /// The subflows that have lost their address and are kept nevertheless.
+    fn kept_without_address(&self, interface: InterfaceId, addr: IpAddr, tcp: &dyn TcpStack) -> Vec<SubflowId> {
+        let affected = self.subflows_of(interface, addr, tcp);
+        let works = |subflow: &Subflow| subflow.usable() && !affected.contains(&subflow.id);
+        if self.is_over() || self.subflows.iter().any(works) {
+            return Vec::new();
+        }
+        let established = |id: &SubflowId| {
+            self.subflow(*id).is_some_and(|subflow| subflow.connected && subflow.stage == Stage::Established)
+        };
+        affected.iter().copied().filter(established).collect()
+    }
+
+    /// Gives up what was kept without its address, once something else works.
+    pub(crate) fn drop_lost_addresses(&mut self, cx: &mut Cx<'_>) {
+        for (interface, addr) in self.paths.lost.take() {
+            if cx.shared.links.get(interface).is_some_and(|link| link.has(addr)) {
+                continue;
+            }
+            if self.kept_without_address(interface, addr, cx.tcp).is_empty() {
+                self.drop_address(interface, addr, cx);
+            } else {
+                self.paths.lost.push_back((interface, addr));
+            }
+        }
+    }
+
+    fn drop_address(&mut self, interface: InterfaceId, addr: IpAddr, cx: &mut Cx<'_>) {
+        let id = match addr == self.paths.local.ip() {
+            true => Some(crate::wire::AddrId(0)),
+            false => cx.shared.endpoints.by_addr(addr).map(|(id, _)| id.into()),
+        };
+        for id in self.subflows_of(interface, addr, cx.tcp) {
             self.reinject_all(id);
             if let Some(subflow) = self.subflow_mut(id) {
                 // It carries nothing more, so the pair can be planned again, should the address come back.
@@ -81,7 +122,8 @@ impl Connection {
             self.doom(id, Doom::Reason(ResetReason::Unspecified));
         }
         self.paths.forget_local(addr);
-        if cx.shared.links.has(addr) {
+        // Another interface has it, or has lost it too and its subflows are kept.
+        if cx.shared.links.has(addr) || self.paths.lost.iter().any(|(_, lost)| *lost == addr) {
             return;
         }
         self.paths.leaving.retain(|leaving| leaving.addr != addr);
@@ -92,6 +134,11 @@ impl Connection {
         if self.paths.announced.remove(id) || used {
             self.paths.withdrawn.add(id, addr);
         }
+    }
+
+    fn subflows_of(&self, interface: InterfaceId, addr: IpAddr, tcp: &dyn TcpStack) -> Vec<SubflowId> {
+        let of = |id: &SubflowId| self.subflow(*id).is_some_and(|known| known.local.ip() == addr);
+        self.subflows_by(interface, tcp).into_iter().filter(of).collect()
     }
 
     fn subflows_by(&self, interface: InterfaceId, tcp: &dyn TcpStack) -> Vec<SubflowId> {

@@ -62,6 +62,7 @@ impl Connection {
         if self.paths.is_at_rest() && cx.shared.policy.generation() == 0 {
             return;
         }
+        self.drop_lost_addresses(cx);
         self.leave_addresses(cx);
         self.apply_policy(cx);
         if self.wants_paths() {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mptcp_core::{CloseReason, ConnId, Counter, EndpointFlags, Event, StackConfig, SubflowState};
+use mptcp_core::{CloseReason, ConnId, ConnState, Counter, EndpointFlags, Event, StackConfig, SubflowState};
 
 use crate::middlebox::{MPTCP, on_packets, remove_options, whole_options};
 use crate::tcp::TcpSettings;
@@ -109,16 +109,17 @@ fn a_connection_without_subflows_ends_after_its_timeout() {
         || StackConfig { close_timeout: Duration::from_secs(10), subflow_timeout: Duration::from_secs(5), ..config() };
     let mut world = World::new(11, 2, [config(), config()]);
     let conns = world.open_mesh();
-    for host in 0..2 {
-        let now = world.now;
-        for subflow in world.hosts[host].stack.subflows(conns[host]) {
-            world.hosts[host].stack.close_subflow(now, conns[host], subflow.id).unwrap();
-        }
+    for link in &mut world.links {
+        link.down = true;
     }
-    world.run_for(Duration::from_secs(5));
     for host in 0..2 {
-        assert!(world.hosts[host].stack.subflows(conns[host]).is_empty());
-        assert!(world.hosts[host].stack.info(conns[host]).is_some(), "make after break: the connection lives on");
+        world.send(host, conns[host], 1000, false);
+    }
+    assert!(world.run_until(15, |world| (0..2).all(|host| world.subflows_up(host, conns[host]) == 0)));
+    world.run_for(Duration::from_secs(2));
+    for host in 0..2 {
+        let state = world.hosts[host].stack.info(conns[host]).unwrap().state;
+        assert_eq!(state, ConnState::Established, "make after break: the connection lives on");
     }
     assert!(world.run_until(20, |world| world.saw(0, Event::Closed(conns[0], CloseReason::TimedOut))));
     assert!(world.run_until(20, |world| world.saw(1, Event::Closed(conns[1], CloseReason::TimedOut))));

@@ -204,6 +204,17 @@ fn a_signalled_address_is_withdrawn_when_it_is_gone_and_announced_again() {
     world.close_all();
 }
 
+/// The other interface has it too, as an address of the host; so both lose it.
+fn lose_first_address(world: &mut World) {
+    let now = world.now;
+    for link in 0..2 {
+        let config = world.hosts[0].stack.links()[link].config.clone();
+        let first = [true, false].map(|ipv4| address(0, 0, ipv4));
+        let addrs = config.addrs.iter().copied().filter(|own| !first.contains(&own.addr)).collect();
+        assert!(world.hosts[0].stack.set_addresses(now, InterfaceId(link), addrs, config.routes));
+    }
+}
+
 #[test]
 fn the_first_address_can_go_and_the_connection_lives_on() {
     let mut world = limited(2, 13);
@@ -211,16 +222,43 @@ fn the_first_address_can_go_and_the_connection_lives_on() {
     world.send(0, conns[0], 3_000_000, false);
     world.send(1, conns[1], 3_000_000, false);
     world.run_for(Duration::from_millis(200));
-    let now = world.now;
-    // The other interface has it too, as an address of the host; so both lose it.
-    for link in 0..2 {
-        let config = world.hosts[0].stack.links()[link].config.clone();
-        let first = [true, false].map(|ipv4| address(0, 0, ipv4));
-        let addrs = config.addrs.iter().copied().filter(|own| !first.contains(&own.addr)).collect();
-        assert!(world.hosts[0].stack.set_addresses(now, InterfaceId(link), addrs, config.routes));
-    }
+    lose_first_address(&mut world);
     assert!(world.run_until(if TCPS.contains(&Tcp::Smoltcp) { 300 } else { 60 }, |world| world.transferred(conns, false)));
     assert!(world.run_until(20, |world| (0..2).all(|host| world.hosts[host].stack.subflows(conns[host]).len() == 1)));
+    assert!(world.mib(1, Counter::RmAddr) > 0);
+    world.close_all();
+}
+
+/// A peer that only receives would never learn that a connection has ended whose reset could not leave.
+#[test]
+fn the_only_address_can_be_gone_for_a_moment() {
+    for sender in 0..2 {
+        let mut world = World::simple(17, 1);
+        let conns = world.open();
+        world.send(sender, conns[sender], 3_000_000, true);
+        world.run_for(Duration::from_millis(200));
+        set_addresses(&mut world, 0, false);
+        world.run_for(Duration::from_millis(140));
+        assert_eq!(world.hosts[0].stack.subflows(conns[0]).len(), 1, "sender {sender}");
+        set_addresses(&mut world, 0, true);
+        assert!(world.run_until(60, |world| world.transferred(conns, false)), "sender {sender}");
+        assert_eq!(world.mib(1, Counter::RmAddr), 0);
+        world.close_all();
+    }
+}
+
+/// What is kept for want of anything better goes as soon as there is.
+#[test]
+fn the_only_address_can_be_exchanged_for_another() {
+    let mut world = limited(2, 18);
+    let conns = world.open();
+    world.send(0, conns[0], 3_000_000, false);
+    world.run_for(Duration::from_millis(200));
+    lose_first_address(&mut world);
+    world.mesh(true);
+    let done = world.run_until(300, |world| world.transferred(conns, false));
+    assert!(done, "{:?}", states(&world, 0, conns[0]));
+    assert!(world.run_until(30, |world| (0..2).all(|host| world.hosts[host].stack.subflows(conns[host]).len() == 1)));
     assert!(world.mib(1, Counter::RmAddr) > 0);
     world.close_all();
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mptcp_core::{ConnId, Counter, EndpointFlags, EndpointId, Event, Limits, StackConfig, SubflowId};
+use tcp_adapter::conformance::packet::{Packet, RST};
 
 use crate::middlebox::{edit_option, on_packets, remove_options, subtypes};
 use super::world::{PORT, World, address, config};
@@ -154,10 +155,17 @@ fn attempts_to_announce_count_only_while_a_subflow_can_carry_them() {
     let conns = world.open();
     world.send(0, conns[0], 1000, false);
     assert!(world.run_until(5, |world| world.transferred(conns, false)));
-    let now = world.now;
-    world.hosts[0].stack.close_subflow(now, conns[0], SubflowId(0)).unwrap();
-    let alone = |world: &World| (0..2).all(|host| world.hosts[host].stack.subflows(conns[host]).is_empty());
+    // Something on the path resets the only subflow on both sides, and lets none be made again.
+    world.middleboxes[0] = Some(on_packets(|_, packet| {
+        let reset = Packet { flags: RST, options: Vec::new(), payload: Vec::new(), ..packet };
+        vec![reset]
+    }));
+    for host in 0..2 {
+        world.send(host, conns[host], 10, false);
+    }
+    let alone = |world: &World| (0..2).all(|host| world.subflows_up(host, conns[host]) == 0);
     assert!(world.run_until(5, alone));
+    world.links[0].down = true;
     world.endpoint(1, 1, true, signal());
     for _ in 0..20 {
         // Whatever has the path manager look at the connection again.

@@ -39,7 +39,10 @@ impl When {
     const ALONE_OR_PLAIN: Self = Self { always: false, alone: true, plain: true };
 
     fn or(self, other: Self) -> Self {
-        Self { always: self.always || other.always, alone: self.alone || other.alone, plain: self.plain || other.plain }
+        if self.always || other.always {
+            return Self::ALWAYS;
+        }
+        Self { always: false, alone: self.alone || other.alone, plain: self.plain || other.plain }
     }
 
     fn is_now(self, flow: &FlowEnd, traffic: &Traffic) -> bool {

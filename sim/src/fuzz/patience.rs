@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     fn patience_with(rest: &str) -> Duration {
-        let text = format!("[links.p1]\nrate = \"8Mbit\"\ndelay = \"10ms\"\n{rest}\n[[traffic]]\nbytes = \"100kB\"\n");
+        let text = format!("[links.p1]\nrate = \"8Mbit\"\ndelay = \"10ms\"\n{rest}\n[[traffic]]\nbytes = \"50kB\"\n");
         let scenario = Scenario::parse(&text, "test").unwrap();
         patience(&scenario, &scenario.traffic[0])
     }

@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn who_is_stopped_must_have_got_ahead() {
-        let text = "[links.p1]\n[[traffic]]\nkind = \"paced\"\nrate = \"1Mbit\"\ntime = \"8s\"\n";
+        let text = "[links.p1]\n[[traffic]]\nkind = \"paced\"\nrate = \"50kbit\"\ntime = \"8s\"\n";
         let stopped = |stall| verdict(text, State::Stopped, 0, Duration::from_secs(stall));
         assert!(stopped(0).is_ok());
         assert!(matches!(stopped(8).unwrap_err()[..], [Fault::Held { delivered: 0, .. }]));

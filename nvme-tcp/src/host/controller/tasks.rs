@@ -163,7 +163,11 @@ impl Controller {
             Step::Ana if self.stage != Stage::SettingUp => self.tell_ana(false),
             Step::ActiveNamespaces { .. } if self.stage != Stage::SettingUp => {}
             Step::Namespace(scan) => self.go_on_scanning(scan, None, now),
-            Step::Identifiers { identify, scan } => self.go_on_scanning(scan, Some((&identify, Vec::new())), now),
+            Step::Identifiers { identify, scan } if status.do_not_retry => {
+                self.go_on_scanning(scan, Some((&identify, Vec::new())), now);
+            }
+            // There may be some: without them it would look like another one than before.
+            Step::Identifiers { scan, .. } => self.go_on_scanning(scan, None, now),
             step => self.end(ControllerError::Command { what: step.what(), status }),
         }
     }
