@@ -117,7 +117,7 @@ fn what_waits_for_a_link_is_late_by_the_length_of_its_queue() {
         least
     });
     let [up, _] = relay.stop().unwrap().paths[0];
-    // Congestion control takes back a good third after a loss, and the path itself has no delay.
-    assert!((20.0..60.0).contains(&full), "{full} ms");
+    // One has waited for a full queue, and none for more; a sender that stands still for a moment lets it run empty.
+    assert!(full < 60.0, "{full} ms");
     assert!(up.dropped > 0, "{up:?}");
 }

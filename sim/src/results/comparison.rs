@@ -74,7 +74,11 @@ impl Comparison {
 
 /// A comparison as text.
 pub fn comparison_text(comparison: &Comparison) -> String {
-    format!("{}\n{}:\n\n{}", comparison.title, Comparison::legend(), comparison.table())
+    let mut text = format!("{}\n{}:\n\n{}", comparison.title, Comparison::legend(), comparison.table());
+    if comparison.cases.iter().flat_map(|case| &case.figures).any(|figures| figures.latency_p99.is_nan()) {
+        text += "\n–: at the end more commands were under way than this percentile leaves out\n";
+    }
+    text
 }
 
 /// A comparison as JSON.
@@ -115,15 +119,17 @@ mod tests {
         let rows: Vec<&str> = text.lines().filter(|line| line.contains("one <slow>")).collect();
         assert_eq!(rows.len(), 2, "{text}");
         assert!(rows[0].contains("456  12.3 ms"), "{text}");
+        assert!(!text.contains('–'), "{text}");
         assert_eq!(comparison.table().columns.len(), 1 + 2 * comparison.ways().count());
     }
 
     #[test]
-    fn what_was_not_found_is_null() {
+    fn what_was_not_found_is_null_and_said() {
         let mut comparison = comparison();
         comparison.cases[0].figures[0].latency_p99 = f64::NAN;
         let value: serde_json::Value = serde_json::from_str(&comparison_json(&comparison)).unwrap();
         assert!(value["cases"][0]["ways"][0]["latency_p99_seconds"].is_null());
+        assert!(comparison_text(&comparison).ends_with("than this percentile leaves out\n"));
         assert_eq!(value["cases"][1]["ways"][0]["mebibytes_per_second"], 455.6);
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Lane {
     outstanding_since: Option<Instant>,
     last_delivery: Option<Instant>,
     longest_stall: Duration,
+    /// Nothing is waited for any more, even if an application that does not know of the end yet writes something.
+    halted: bool,
     /// The receiver has seen the end of the stream.
     finished: bool,
 }
@@ -44,6 +46,7 @@ impl Lane {
             outstanding_since: None,
             last_delivery: None,
             longest_stall: Duration::ZERO,
+            halted: false,
             finished: false,
         }
     }
@@ -159,7 +162,7 @@ impl Lane {
     /// Nothing is waited for any more.
     pub(super) fn halt(&mut self, now: Instant) {
         self.note_progress(now);
-        self.outstanding_since = None;
+        self.halted = true;
     }
 
     fn note_delivery(&mut self, now: Instant, bytes: u64) {
@@ -176,7 +179,7 @@ impl Lane {
     }
 
     fn stall(&self, now: Instant) -> Duration {
-        let Some(since) = self.outstanding_since else { return Duration::ZERO };
+        let Some(since) = self.outstanding_since.filter(|_| !self.halted) else { return Duration::ZERO };
         now - self.last_delivery.map_or(since, |last| last.max(since))
     }
 
@@ -244,6 +247,16 @@ mod tests {
         lane.seal();
         lane.finish();
         assert!(lane.is_over());
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_written_after_the_end() {
+        let mut lane = Lane::new(1);
+        lane.add(at(10), 100);
+        lane.halt(at(15));
+        assert_eq!(lane.longest_stall(at(1000)), Duration::from_millis(5));
+        lane.add(at(20), 100);
+        assert_eq!(lane.longest_stall(at(1000)), Duration::from_millis(5));
     }
 
     #[test]
