@@ -39,6 +39,9 @@ fn what_has_failed_once_holds() {
         (6_004_513, include_str!("regressions/6004513.toml")),
         // What a link that went down had held, sent again to who had fallen back.
         (8_090_475, include_str!("regressions/8090475.toml")),
+        // The only address gone for a tenth of a second: the reset could not leave, and who only receives waited for ever.
+        (11_003_759, include_str!("regressions/11003759.toml")),
+        (11_003_396, include_str!("regressions/11003396.toml")),
     ];
     for (seed, text) in stored {
         let faults = check_text(text, seed).map_err(|failure| failure.faults);
