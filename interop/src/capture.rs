@@ -1,13 +1,14 @@
 //! Captures, and what an independent decoder reads in them.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::error::{LabError, Result};
+use crate::error::{IoContext, LabError, Result};
 use crate::netns::Netns;
 use crate::process::Process;
 use crate::tools;
@@ -22,9 +23,8 @@ const BUFFER: &str = "64";
 const QUEUED_FRAMES: &str = "1000000";
 const QUEUED_BYTES: &str = "250000000";
 
-/// How late the kernel may hand over what it has captured: `dumpcap` asks for blocks every quarter of a second, and does
-/// not ask again when it is told to end.
-const LATE: Duration = Duration::from_millis(500);
+/// How often to look whether the marks have been written.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Bytes kept of each frame: all headers, with the longest options.
 const SNAPLEN: &str = "200";
@@ -34,15 +34,16 @@ const SNAPLEN: &str = "200";
 pub struct Capture {
     process: Process,
     file: PathBuf,
+    marks: Vec<Mark>,
 }
 
 impl Capture {
-    /// Starts to capture the headers of all frames on `interfaces`; it captures when this returns.
+    /// Starts to capture the headers of all frames on `interfaces`, which have IPv4 addresses; it captures when this returns.
     ///
     /// # Errors
     /// `dumpcap` is missing or cannot open an interface.
     pub fn start(netns: &Netns, interfaces: &[&str], dir: &Path) -> Result<Self> {
-        tools::require(&["dumpcap", "reordercap", "tshark"])?;
+        tools::require(&["dumpcap", "ping", "reordercap", "tshark"])?;
         let file = dir.join("capture.pcapng");
         let mut command = netns.command("dumpcap");
         command.arg("-q").args(["-B", BUFFER]).args(["-s", SNAPLEN]).args(["-N", QUEUED_FRAMES, "-C", QUEUED_BYTES]);
@@ -52,23 +53,76 @@ impl Capture {
         command.arg("-w").arg(&file);
         let mut process = Process::spawn(command, "dumpcap", dir)?;
         process.wait_for_output("File: ", LIMIT)?;
-        Ok(Self { process, file })
+        let marks = interfaces.iter().map(|interface| Mark::new(netns, interface)).collect();
+        Ok(Self { process, file, marks })
     }
 
     /// Ends the capture and gives its file, with the frames of all interfaces in the order of their times.
     ///
     /// # Errors
     /// `dumpcap` failed, or lost frames, so that a reader would draw wrong conclusions.
-    pub fn stop(self) -> Result<PathBuf> {
-        thread::sleep(LATE);
+    pub fn stop(mut self) -> Result<PathBuf> {
+        for mark in &mut self.marks {
+            mark.send()?;
+        }
+        let begun = Instant::now();
+        while let Some(missing) = self.missing()? {
+            if begun.elapsed() > LIMIT {
+                let what = "an interface captured to its end".to_owned();
+                return Err(LabError::Unexpected {
+                    what,
+                    found: format!("nothing of {:?}", tools::line(&missing.sender)),
+                });
+            }
+            thread::sleep(PAUSE);
+        }
         self.process.signal(Signal::INT)?;
         let said = self.process.succeed(LIMIT)?.stderr;
-        if let Some(lost) = said.lines().find(|line| line.contains("received/dropped") && !line.contains("/0 (")) {
+        let lost = |line: &&str| line.contains("received/dropped") && !line.contains("(pcap:0/dumpcap:0/");
+        if let Some(lost) = said.lines().find(lost) {
             return Err(LabError::Unexpected { what: "a capture that lost frames".to_owned(), found: lost.to_owned() });
         }
         let sorted = self.file.with_file_name("sorted.pcapng");
         tools::run(Command::new("reordercap").arg(&self.file).arg(&sorted))?;
         Ok(sorted)
+    }
+
+    /// A mark that has not been written yet.
+    fn missing(&self) -> Result<Option<&Mark>> {
+        let written = fs::read(&self.file).context(|| format!("reading {}", self.file.display()))?;
+        Ok(self
+            .marks
+            .iter()
+            .find(|mark| !written.windows(mark.text.len()).any(|window| window == mark.text.as_bytes())))
+    }
+}
+
+/// The last frame that is captured of an interface: `dumpcap` throws away what the kernel hands over after it was told to
+/// end, and on a busy machine that may be what passed long before.
+#[derive(Debug)]
+struct Mark {
+    /// What the frame carries, several times over.
+    text: String,
+    sender: Command,
+}
+
+impl Mark {
+    fn new(netns: &Netns, interface: &str) -> Self {
+        let text = format!("end of {interface}");
+        let pattern: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let mut sender = netns.command("ping");
+        sender.args(["-q", "-b", "-c", "1", "-W", "0.1", "-I", interface, "-p", &pattern, "255.255.255.255"]);
+        Self { text, sender }
+    }
+
+    fn send(&mut self) -> Result<()> {
+        let sent = self.sender.output().context(|| tools::line(&self.sender))?;
+        // Nobody answers, which `ping` takes for a failure.
+        if matches!(sent.status.code(), Some(0 | 1)) {
+            return Ok(());
+        }
+        let found = String::from_utf8_lossy(&sent.stderr).into_owned();
+        Err(LabError::Unexpected { what: tools::line(&self.sender), found })
     }
 }
 

@@ -77,8 +77,8 @@ impl Connection {
         let answered = std::mem::take(&mut self.sender.answered);
         let full = self.sender.queue.nxt() >= self.sender.window_end;
         let all_arrived = self.sender.queue.una() == self.sender.queue.sent_end();
-        if answered && (full || all_arrived) {
-            // It lives: it has no room (as in RFC 9293 section 3.8.6.1), or has only not heard of our end.
+        if answered && full && !all_arrived {
+            // It lives: it has no room (as in RFC 9293 section 3.8.6.1).
             self.sender.stalled_since = cx.now;
         }
         if self.sender.stalled_since + cx.shared.config.subflow_timeout <= cx.now {

@@ -73,6 +73,22 @@ fn a_lost_data_fin_is_repeated() {
 }
 
 #[test]
+fn an_end_that_never_arrives_is_given_up_though_the_peer_answers() {
+    let mut world = World::simple(3, 1);
+    let conns = world.open();
+    world.middleboxes[0] = Some(on_packets(move |host, mut packet| {
+        if host == 0 && packet.payload.is_empty() {
+            packet.options.clear();
+        }
+        vec![packet]
+    }));
+    world.send(0, conns[0], 10_000, true);
+    assert!(world.run_until(10, |world| world.hosts[1].flows[&conns[1]].received == 10_000));
+    let over = |world: &World, host: usize| world.saw(host, Event::Closed(conns[host], CloseReason::TimedOut));
+    assert!(world.run_until(600, |world| over(world, 0) && over(world, 1)), "somebody waits for ever");
+}
+
+#[test]
 fn abort_reaches_the_peer_as_fast_close_on_every_subflow() {
     let mut world = World::simple(4, 3);
     let conns = world.open_mesh();

@@ -176,6 +176,50 @@ pub fn connections_outlive_their_address(factory: Factory) {
     assert!(sent.iter().any(|(_, frame)| carries(frame)), "{sent:?}");
 }
 
+/// What the peer has asked for again is sent again, although the router has to be asked for first.
+pub fn retransmissions_survive_resolution(factory: Factory) {
+    let mut stack = factory(99);
+    let mut now = Instant::from_millis(5_000);
+    let (conn, answer) = connect_over_router(&mut *stack, now);
+    let hook = &mut TestHook::default();
+    stack.handle_frame(now, InterfaceId(1), answer.to_frame(), hook);
+    frames(&mut *stack, now);
+    // Nothing of it may wait to be sent: a window of it all, and no more of it than the window takes.
+    let acknowledgement =
+        Packet { seq: answer.seq.wrapping_add(1), flags: ACK, options: Vec::new(), window: 400, ..answer.clone() };
+    stack.handle_frame(now, InterfaceId(1), acknowledgement.to_frame(), hook);
+    let mut sent = Vec::new();
+    for tag in 0..4 {
+        stack.send(now, conn, bytes::Bytes::from(vec![7; 100]), tag).expect("room");
+        sent.extend(frames(&mut *stack, now));
+    }
+    let payload = |frames: &[(InterfaceId, Frame)]| -> usize {
+        frames.iter().filter_map(|(_, frame)| Packet::parse(frame)).map(|packet| packet.payload.len()).sum()
+    };
+    assert_eq!(payload(&sent), 400);
+    // Addresses that are exchanged take the neighbours with them.
+    let InterfaceConfig { addrs, routes, .. } = stack.interfaces()[1].clone();
+    assert!(stack.set_addresses(InterfaceId(1), Vec::new(), routes.clone()));
+    assert!(stack.set_addresses(InterfaceId(1), addrs, routes));
+    now += Duration::from_millis(20);
+    for _ in 0..3 {
+        stack.handle_frame(now, InterfaceId(1), acknowledgement.to_frame(), hook);
+        frames(&mut *stack, now);
+    }
+    // The router answers late, and no timer of a stack is due before.
+    let mut again = Vec::new();
+    for _ in 0..100 {
+        now += Duration::from_millis(100);
+        stack.handle_timeout(now, hook);
+        stack.handle_frame(now, InterfaceId(1), resolution(), hook);
+        again.extend(frames(&mut *stack, now));
+        now += Duration::from_millis(2);
+        stack.handle_timeout(now, hook);
+        again.extend(frames(&mut *stack, now));
+    }
+    assert!(payload(&again) > 0, "nothing is sent again: {again:?}");
+}
+
 /// While there is no neighbour or no route, a stack wants to be served when it may ask again, and not all the time, whatever is overdue.
 pub fn nothing_spins_without_a_way_to_the_peer(factory: Factory) {
     let start = Instant::from_millis(5_000);

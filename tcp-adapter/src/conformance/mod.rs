@@ -63,6 +63,7 @@ macro_rules! tcp_conformance_tests {
             interfaces::connections_outlive_their_address,
             interfaces::connections_keep_to_their_interface,
             interfaces::connections_leave_by_the_interface_that_they_are_bound_to,
+            interfaces::retransmissions_survive_resolution,
             interfaces::nothing_spins_without_a_way_to_the_peer,
             options::arrive_as_pushed,
             options::chunks_stay_apart_when_segments_are_lost,

@@ -200,6 +200,16 @@ impl SendSide {
         self.presented
     }
 
+    /// The window fields of repeated acknowledgements that have smoltcp retransmit, whatever it has counted before: a window that differs
+    /// ends its count.
+    pub(super) fn fresh_duplicates(&mut self) -> impl Iterator<Item = u16> + use<> {
+        let window = self.presented;
+        let other = window.checked_add(1).unwrap_or(window - 1);
+        self.duplicates = DUPLICATE_THRESHOLD;
+        self.fast_retransmit_expected = true;
+        [other, window].into_iter().chain((0..DUPLICATE_THRESHOLD).map(move |_| window))
+    }
+
     pub(super) fn queue(&mut self, tag: u64, len: u32) {
         self.chunks.push_back(Chunk { tag, offset: self.end, len });
         self.end += u64::from(len);

@@ -8,7 +8,7 @@ use smoltcp::socket::tcp;
 use super::connection::{Connection, Phase};
 use super::options::{PaddedOptions, ParsedOptions};
 use super::port::{HEADROOM, without_headroom};
-use super::segment::{self, Content, Segment};
+use super::segment::{self, Content, Header, Segment};
 use super::time_wait::TimeWait;
 use super::{Entry, HASH_ISN, SmoltcpStack, TIME_WAITS_PER_CONNECTION};
 use crate::{CloseReason, Frame, Instant, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut, TcpEvent};
@@ -110,6 +110,9 @@ impl SmoltcpStack {
             _ => {}
         }
         let mut deadline = self.interfaces[conn.interface.0].deadline(self.now, &conn.sockets);
+        if deadline.is_none() && conn.send.in_flight() > 0 {
+            deadline = self.remind(&mut conn);
+        }
         if deadline.is_some_and(|at| at <= self.now) {
             deadline = Some(self.now + IDLE_POLL);
         }
@@ -118,6 +121,31 @@ impl SmoltcpStack {
         }
         self.set_deadline(&mut conn, deadline);
         self.put(conn);
+    }
+
+    /// Has smoltcp send again what is not acknowledged, and says when to poll it.
+    ///
+    /// It takes a fast retransmission for sent, and stops its timer, although the neighbour had to be asked for first. What makes it begin
+    /// one is shown to it anew: acknowledgements that repeat the last one.
+    fn remind(&mut self, conn: &mut Connection) -> Option<Instant> {
+        let own = conn.header()?;
+        let mut repeated = Header {
+            link_source: own.link_destination,
+            link_destination: own.link_source,
+            source: own.destination,
+            destination: own.source,
+            seq: conn.receive.seq(conn.receive.next),
+            ack: Some(conn.send.seq_in_engine(conn.send.una)),
+            ..own
+        };
+        let interface = &mut self.interfaces[conn.interface.0];
+        for window in conn.send.fresh_duplicates() {
+            repeated.window = window;
+            interface.ingest(self.now, repeated.with_payload(&[]), &mut conn.sockets);
+        }
+        // The peer has not said any of it.
+        interface.port.sent.clear();
+        interface.deadline(self.now, &conn.sockets)
     }
 
     fn has_address(&self, conn: &Connection) -> bool {
