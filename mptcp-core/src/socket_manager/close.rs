@@ -54,6 +54,11 @@ impl Connection {
 
     /// Closes at once: MP_FASTCLOSE on a RST of every subflow (RFC 8684 section 3.5, option R), or a plain RST.
     pub(crate) fn fast_close(&mut self, cx: &mut Cx<'_>) {
+        self.fast_close_for(CloseReason::Aborted, cx);
+    }
+
+    /// The same for another reason, as this side sees it.
+    pub(super) fn fast_close_for(&mut self, reason: CloseReason, cx: &mut Cx<'_>) {
         if self.closed.is_some() {
             return;
         }
@@ -68,7 +73,7 @@ impl Connection {
                 tracing::debug!(conn = %self.id, subflow = %subflow.id, "subflow was gone already");
             }
         }
-        self.finish(CloseReason::Aborted, cx.shared);
+        self.finish(reason, cx.shared);
     }
 
     /// Sends the DATA_FIN when its turn has come, and closes the subflows after both sides' (section 3.3.3).

@@ -14,7 +14,7 @@ use super::connection::{Connection, Doom};
 use super::sender::{Fin, MAX_MAPPING};
 use super::shared::Cx;
 use super::subflow::{Stale, Subflow};
-use crate::event::SubflowId;
+use crate::event::{CloseReason, SubflowId};
 use crate::mib::Counter;
 use crate::stream::SentMapping;
 use crate::wire::ResetReason;
@@ -82,6 +82,11 @@ impl Connection {
             self.sender.stalled_since = cx.now;
         }
         if self.sender.stalled_since + cx.shared.config.subflow_timeout <= cx.now {
+            if answered && all_arrived {
+                // Everybody is there, yet the peer never hears of our end, whose signal needs an option on a segment without data. It will not on
+                // another subflow either.
+                return self.fast_close_for(CloseReason::TimedOut, cx);
+            }
             // No path brings it any further.
             return self.doom_all(ResetReason::UnacceptablePerformance, |_| true);
         }
