@@ -3,7 +3,8 @@
 //! RFC 8684 lets no connection survive everything: where it does not, nothing is demanded. What is demanded regardless is
 //! told at [`Fault`](super::Fault).
 
-use super::{integrity, ways};
+use crate::network::{links, middleboxes};
+use crate::run::may_be_wrong;
 use crate::run::rest::FlowEnd;
 use crate::scenario::{
     Action, Behaviour, CarrierLoss, Congestion, DirectionChoice, Endpoints, Event, Flow, Host, Link, LinkSpec,
@@ -72,7 +73,7 @@ impl Grace {
         if scenario.hosts.iter().any(|host| host.congestion == Congestion::None) {
             return Self::HANG;
         }
-        let meddlers = ways::middleboxes(scenario, traffic);
+        let meddlers = middleboxes(scenario, traffic);
         let worst = meddlers.map(|middlebox| of_middlebox(scenario, traffic, middlebox)).fold(Self::NOTHING, Self::or);
         let worst = if matches!(traffic.work, Work::Nvme(_)) { of_queues(scenario, traffic, worst) } else { worst };
         let fixed = is_multipath(traffic) && !may_move(scenario);
@@ -108,15 +109,10 @@ impl Grace {
 /// outage that is not over when they begin may take all but one or two of these, and losses those.
 pub(super) fn loses_much(scenario: &Scenario, traffic: &Traffic) -> bool {
     let takes_all = |event: &Event| {
-        let again = event
-            .every
-            .unwrap_or_default()
-            .saturating_mul(u32::try_from(event.times.unwrap_or(1) - 1).unwrap_or(u32::MAX));
-        let over = event.lasts.map(|lasts| event.at + again + lasts);
-        matches!(event.action, Action::Down | Action::Blackhole) && over.is_none_or(|over| over > traffic.start)
+        matches!(event.action, Action::Down | Action::Blackhole) && event.over().is_none_or(|over| over > traffic.start)
     };
     let loses = |spec: &LinkSpec| spec.loss.is_some() || spec.corrupt.p > Probability::ZERO;
-    let links: Vec<&Link> = ways::links(scenario, traffic).into_iter().map(|link| &scenario.links[link]).collect();
+    let links: Vec<&Link> = links(scenario, traffic).into_iter().map(|link| &scenario.links[link]).collect();
     links.iter().any(|link| link.events.iter().any(takes_all))
         && links.iter().any(|link| loses(&link.up) || loses(&link.down))
 }
@@ -124,10 +120,8 @@ pub(super) fn loses_much(scenario: &Scenario, traffic: &Traffic) -> bool {
 /// Whether the address that a connection is to begin from may be gone when it does: nobody can connect from it then.
 pub(super) fn begins_without_address(scenario: &Scenario, traffic: &Traffic) -> bool {
     let gone = |event: &Event| {
-        let begins = |number: u32| event.at + event.every.unwrap_or_default().saturating_mul(number);
-        let covers = |begin| begin <= traffic.start && event.lasts.is_none_or(|lasts| traffic.start <= begin + lasts);
-        let times = u32::try_from(event.times.unwrap_or(1)).unwrap_or(u32::MAX);
-        event.action == Action::Down && (0..times).map(begins).take_while(|begin| *begin <= traffic.start).any(covers)
+        let covers = |begin| event.lasts.is_none_or(|lasts| traffic.start <= begin + lasts);
+        event.action == Action::Down && event.begins().take_while(|begin| *begin <= traffic.start).any(covers)
     };
     let paths = scenario.paths_in_use(traffic).into_iter().map(|path| &scenario.links[path]);
     paths.into_iter().any(|link| link.carrier_loss == CarrierLoss::Address && link.events.iter().any(gone))
@@ -138,7 +132,11 @@ pub(super) fn begins_without_address(scenario: &Scenario, traffic: &Traffic) -> 
 pub(super) fn may_have_lost_its_first_path(scenario: &Scenario, traffic: &Traffic, flow: &FlowEnd) -> bool {
     const INITIAL_WINDOW: u64 = 10;
     let mtu = scenario.links.iter().map(|link| link.mtu).max().unwrap_or_default();
-    !flow.joined && flow.delivered <= INITIAL_WINDOW * u64::from(mtu) && loses_an_address(scenario, traffic)
+    let is_yet_to_be = |event: &Event| event.over().is_none_or(|over| over > traffic.start);
+    is_multipath(traffic)
+        && !flow.joined
+        && flow.delivered <= INITIAL_WINDOW * u64::from(mtu)
+        && withdrawals(scenario, traffic).any(is_yet_to_be)
 }
 
 /// Whether who connects says nothing until the other end has written. It waits for ever for one that has given up the handshake, if
@@ -173,12 +171,14 @@ fn repairs_slowly(scenario: &Scenario, traffic: &Traffic) -> bool {
 
 /// Whether a host withdraws an address.
 fn loses_an_address(scenario: &Scenario, traffic: &Traffic) -> bool {
-    let takes_it = |link: &Link| {
-        link.carrier_loss == CarrierLoss::Address && link.events.iter().any(|event| event.action == Action::Down)
-    };
-    [&traffic.from, &traffic.to]
-        .into_iter()
-        .any(|host| scenario.links_of(host).map(|index| &scenario.links[index]).any(takes_it))
+    withdrawals(scenario, traffic).next().is_some()
+}
+
+/// Events for which a host withdraws an address.
+fn withdrawals<'a>(scenario: &'a Scenario, traffic: &'a Traffic) -> impl Iterator<Item = &'a Event> {
+    let links = [&traffic.from, &traffic.to].into_iter().flat_map(|host| scenario.links_of(host));
+    let links = links.map(|index| &scenario.links[index]).filter(|link| link.carrier_loss == CarrierLoss::Address);
+    links.flat_map(|link| &link.events).filter(|event| event.action == Action::Down)
 }
 
 /// Whether subflows are opened over a link from end to end that has no middleboxes.
@@ -280,11 +280,11 @@ fn floods(scenario: &Scenario, middlebox: &Middlebox, size: Size) -> bool {
 }
 
 fn splits(scenario: &Scenario, traffic: &Traffic) -> bool {
-    ways::middleboxes(scenario, traffic).any(|middlebox| matches!(middlebox.behaviour, Behaviour::Split { .. }))
+    middleboxes(scenario, traffic).any(|middlebox| matches!(middlebox.behaviour, Behaviour::Split { .. }))
 }
 
 fn takes_mp_capable_of_data(scenario: &Scenario, traffic: &Traffic) -> bool {
-    ways::middleboxes(scenario, traffic).any(|middlebox| {
+    middleboxes(scenario, traffic).any(|middlebox| {
         let Behaviour::StripOption(which) = middlebox.behaviour else { return false };
         which.option == OptionChoice::MpCapable && matches!(which.segments, Segments::All | Segments::Data)
     })
@@ -300,7 +300,7 @@ fn is_inside(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -> b
 /// What becomes of the queues of a disk where `worst` becomes of connections.
 fn of_queues(scenario: &Scenario, traffic: &Traffic, worst: Grace) -> Grace {
     // Headers of PDUs have no digests: a length that was altered has the host wait for what never comes.
-    if integrity::may_be_wrong(scenario, traffic, true) {
+    if may_be_wrong(scenario, traffic, true) {
         return Grace::HANG;
     }
     // With one of them the host gives up all that lead to the same controller.
@@ -402,13 +402,9 @@ mod tests {
         assert_eq!(grace(network, &strip.replace("p1", "p2")), Grace::HANG);
     }
 
-    #[test]
-    fn who_repairs_slowly_may_give_up_but_not_hang() {
-        let slow = "[tcp]\nstack = \"smoltcp\"\n";
-        assert_eq!(grace(slow, TWO_PATHS), Grace::breaks(When::PLAIN));
-        let plain = TWO_PATHS.replace("[[traffic]]", "[[traffic]]\ntransport = \"tcp\"");
-        assert_eq!(grace(slow, &plain), Grace::BREAK);
-        let fallen_back = FlowEnd {
+    /// A connection that still runs as plain TCP.
+    fn fallen_back() -> FlowEnd {
+        FlowEnd {
             traffic: 0,
             name: "t".to_owned(),
             state: State::Running,
@@ -417,7 +413,16 @@ mod tests {
             wrong: 0,
             fell_back: true,
             joined: true,
-        };
+        }
+    }
+
+    #[test]
+    fn who_repairs_slowly_may_give_up_but_not_hang() {
+        let slow = "[tcp]\nstack = \"smoltcp\"\n";
+        assert_eq!(grace(slow, TWO_PATHS), Grace::breaks(When::PLAIN));
+        let plain = TWO_PATHS.replace("[[traffic]]", "[[traffic]]\ntransport = \"tcp\"");
+        assert_eq!(grace(slow, &plain), Grace::BREAK);
+        let fallen_back = fallen_back();
         let scenario = scenario(slow, TWO_PATHS);
         let grace = Grace::of(&scenario, &scenario.traffic[0]);
         assert!(grace.forgives_breaking(&fallen_back, &scenario.traffic[0]));
@@ -441,6 +446,24 @@ mod tests {
         };
         assert!(begins("address", "1500ms") && begins("address", "4s"));
         assert!(!begins("address", "2500ms") && !begins("address", "6s") && !begins("link", "1500ms"));
+    }
+
+    #[test]
+    fn a_path_that_cannot_go_any_more_was_not_lost_with_its_address() {
+        let lost = |transport: &str, repeated: &str, start: &str| {
+            let events = format!("events = [{{ at = \"1s\", for = \"1s\", {repeated}action = \"down\" }}]\n");
+            let text = TWO_PATHS.replace("[links.p2]", &format!("carrier_loss = \"address\"\n{events}[links.p2]"));
+            let text =
+                text.replace("[[traffic]]", &format!("[[traffic]]\ntransport = \"{transport}\"\nstart = \"{start}\""));
+            let scenario = scenario(&text, "");
+            let flow = FlowEnd { delivered: 0, joined: false, ..fallen_back() };
+            may_have_lost_its_first_path(&scenario, &scenario.traffic[0], &flow)
+        };
+        assert!(lost("mptcp", "", "1500ms"));
+        assert!(!lost("tcp", "", "1500ms"), "it could not have moved either way");
+        assert!(!lost("mptcp", "", "2500ms"), "the address is back for good");
+        assert!(lost("mptcp", "every = \"3s\", ", "2500ms") && lost("mptcp", "every = \"3s\", ", "1h"));
+        assert!(!lost("mptcp", "every = \"3s\", times = 2, ", "6s"));
     }
 
     #[test]

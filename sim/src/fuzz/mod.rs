@@ -8,12 +8,10 @@ mod counters;
 mod dice;
 mod draw;
 mod grace;
-mod integrity;
 mod patience;
 #[cfg(test)]
 mod tests;
 mod verdict;
-mod ways;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +20,6 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 pub(crate) use dice::Dice;
-pub(crate) use integrity::may_be_wrong;
 pub use verdict::Fault;
 
 use crate::experiment::Progress;

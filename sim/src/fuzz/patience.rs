@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mptcp_core::TrafficClass;
 
-use super::ways;
+use crate::network;
 use crate::scenario::{
     Action, Change, Draw, Event, Host, Jitter, Link, LinkSpec, Probability, Queue, RateSpec, Scenario, StackChoice,
     Traffic, Transport, Work,
@@ -39,7 +39,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a connection of the traffic may stall.
 pub(super) fn patience(scenario: &Scenario, traffic: &Traffic) -> Duration {
-    let links = ways::links(scenario, traffic);
+    let links = network::links(scenario, traffic);
     let links: Vec<&Link> = links.into_iter().map(|link| &scenario.links[link]).collect();
     let load = scenario.traffic.iter().map(load).fold(0, u64::saturating_add);
     let trip: Duration = links.iter().map(|link| delay(link, &link.up) + delay(link, &link.down)).sum();
@@ -47,8 +47,9 @@ pub(super) fn patience(scenario: &Scenario, traffic: &Traffic) -> Duration {
     let is_clean = scenario.middleboxes.is_empty() && links.iter().all(|link| is_clean(link, load));
     let timers = if is_clean { Duration::ZERO } else { timeouts(trip + wait) * repetitions(scenario, traffic) };
     // A timeout that has grown during an outage is as long as that was.
-    let outages: Duration = links.iter().flat_map(|link| &link.events).map(lasts).sum();
-    SLACK + ROUND_TRIPS * trip + wait + timers + 2 * (outages + overload(scenario))
+    let outages = links.iter().flat_map(|link| &link.events).map(lasts);
+    let others = outages.fold(overload(scenario), Duration::saturating_add);
+    (SLACK + ROUND_TRIPS * trip + wait + timers).saturating_add(others.saturating_mul(2))
 }
 
 /// Bytes of all connections of some traffic, with their headers.
@@ -129,9 +130,8 @@ fn changes(link: &Link) -> impl Iterator<Item = &Change> {
 
 /// How long an event has its way, in all.
 fn lasts(event: &Event) -> Duration {
-    let once = event.lasts.unwrap_or_default();
-    let times = u32::try_from(event.times.unwrap_or(1)).unwrap_or(u32::MAX);
-    once.saturating_mul(times)
+    let times = u32::try_from(event.repetitions()).unwrap_or(u32::MAX);
+    event.lasts.unwrap_or_default().saturating_mul(times)
 }
 
 /// Whether nothing gets lost on a link, not even if everything comes at once.

@@ -6,9 +6,9 @@ use mptcp_core::CloseReason;
 
 use super::counters;
 use super::grace::{self, Grace};
-use super::integrity::may_be_wrong;
 use super::patience::patience;
 use crate::run::Effort;
+use crate::run::may_be_wrong;
 use crate::run::rest::{FlowEnd, HostRest, Outcome};
 use crate::scenario::{Scenario, Transport};
 use crate::traffic::State;

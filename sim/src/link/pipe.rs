@@ -236,6 +236,11 @@ impl Pipe {
         self.serializer.is_limited().then(|| u64::try_from(bits).unwrap_or(u64::MAX))
     }
 
+    /// Forgets what rates and states there were before the present ones: [`Self::capacity`] counts from the last change on. For who runs without end.
+    pub(crate) fn forget_eras(&mut self) {
+        self.eras.drain(..self.eras.len().saturating_sub(1));
+    }
+
     /// Notes that another rate, or state, begins.
     fn note_era(&mut self, now: Instant, is_new_rate: bool) {
         let Some(last) = self.eras.last_mut() else { return };
@@ -450,13 +455,14 @@ fn outlet(config: &PipeConfig) -> Outlet {
     /// Of links without an MTU or without a rate.
     const IP_PACKET: usize = 1500;
     const GIGABIT: u128 = 1_000_000_000;
-    /// Time for which a rate that changes is averaged.
+    /// Time for which a rate that changes is averaged, and how often it is doubled until something is sent in it.
     const WHILE: Duration = Duration::from_secs(60);
+    const DOUBLED: u32 = 12;
     let longest = ETHERNET_HEADER + config.mtu.unwrap_or(IP_PACKET);
     let serializer = Serializer::new(config.rate.clone(), config.framing, Instant::ZERO);
-    let bits = serializer.capacity(Instant::ZERO, Instant::ZERO + WHILE);
-    let rate = if bits == 0 { GIGABIT } else { (bits / u128::from(WHILE.as_secs())).max(1) };
-    let nanos = (longest as u128 * 8 * 1_000_000_000 / rate).max(1);
+    let rate = |time: Duration| serializer.capacity(Instant::ZERO, Instant::ZERO + time) / u128::from(time.as_secs());
+    let rate = (0..=DOUBLED).map(|times| rate(WHILE * (1 << times))).find(|rate| *rate > 0).unwrap_or(GIGABIT);
+    let nanos = (config.framing.apply(longest) as u128 * 8 * 1_000_000_000 / rate).max(1);
     Outlet { longest, packet_time: Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)) }
 }
 

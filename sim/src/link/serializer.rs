@@ -30,7 +30,7 @@ impl Framing {
     }
 
     /// Bytes to send for a frame of `len` bytes.
-    fn apply(self, len: usize) -> usize {
+    pub(super) fn apply(self, len: usize) -> usize {
         let len = len.saturating_add_signed(self.overhead as isize);
         if self.cell == 0 {
             return len;

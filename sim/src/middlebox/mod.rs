@@ -17,6 +17,7 @@ mod nat;
 mod options;
 mod payload;
 mod proxy;
+mod quoted;
 mod replay;
 mod reset;
 mod segment;

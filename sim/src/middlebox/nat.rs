@@ -7,6 +7,7 @@ use std::time::Duration;
 use tcp_adapter::Instant;
 
 use super::connections::{Connection, Connections};
+use super::quoted::Quoting;
 use super::segment::Segment;
 use super::stats::{DropReason, Passage};
 use super::{Behave, Direction};
@@ -80,6 +81,22 @@ impl Nat {
         Some(port)
     }
 
+    /// Translates what an error is about as it has translated the segment (RFC 5508 section 4.2); false if that was of no connection that it knows.
+    fn translate(&mut self, now: Instant, error: &mut Quoting<'_>, direction: Direction) -> bool {
+        let (source, destination) = error.segment();
+        if direction == self.outward {
+            let epoch = self.epoch(now);
+            let mapping = self.mappings.get_mut(&Connection { from: destination, to: source });
+            if let Some(mapping) = mapping.filter(|mapping| mapping.epoch == epoch) {
+                error.set_receiver(SocketAddr::new(self.address, mapping.port));
+            }
+        } else if error.destination() == self.address && source.ip() == self.address {
+            let Some(inside) = self.inside(now, source.port(), destination) else { return false };
+            error.set_sender(inside);
+        }
+        true
+    }
+
     /// Where an answer from `outside` to a port belongs.
     fn inside(&mut self, now: Instant, port: u16, outside: SocketAddr) -> Option<SocketAddr> {
         let inside = *self.insides.get(&(port, outside))?;
@@ -91,7 +108,14 @@ impl Nat {
 
 impl Behave for Nat {
     fn handle(&mut self, now: Instant, mut packet: Packet, direction: Direction, passage: &mut Passage<'_>) {
-        let Some(mut segment) = Segment::open(&mut packet.frame) else { return passage.forward(packet, direction) };
+        let Some(mut segment) = Segment::open(&mut packet.frame) else {
+            if let Some(mut error) = Quoting::open(&mut packet.frame)
+                && !self.translate(now, &mut error, direction)
+            {
+                return passage.drop(packet, DropReason::Unsolicited);
+            }
+            return passage.forward(packet, direction);
+        };
         let (source, destination) = (segment.source(), segment.destination());
         if source.is_ipv4() != self.address.is_ipv4() {
             return passage.forward(packet, direction);
@@ -118,6 +142,7 @@ impl Behave for Nat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::middlebox::quoted::testing::{read, too_long};
     use crate::middlebox::testing::{Bench, Builder, Family, ends, tcp};
 
     fn answer(family: Family, to: SocketAddr) -> Builder {
@@ -159,6 +184,29 @@ mod tests {
         bench.pass(tcp(Family::V4).ports(5000, 80).up());
         let out = bench.handle(tcp(Family::V4).ports(5000, 80).down(), Direction::Down);
         assert_eq!(out.dropped[0].reason, DropReason::Unsolicited, "the port inside is not that outside");
+    }
+
+    #[test]
+    fn errors_are_translated_with_what_they_quote() {
+        for family in Family::BOTH {
+            let mut bench = Bench::of(family, "kind = \"nat\"");
+            let [_, router] = family.addresses();
+            let sent = tcp(family).ports(5000, 80).seq(7).up();
+            let (inside, server) = ends(&sent);
+            let passed = bench.pass(sent);
+            let (outside, _) = ends(&passed);
+            assert_ne!(outside.port(), inside.port());
+            let told = bench.handle(too_long(&passed, router), Direction::Down).down.remove(0);
+            assert_eq!(read(&told), ([router, inside.ip()], (inside, server)));
+
+            // What comes from outside, and is too long for something inside.
+            let answered = bench.pass_down(answer(family, outside).down());
+            let told = bench.handle(too_long(&answered, inside.ip()), Direction::Up).up.remove(0);
+            assert_eq!(read(&told), ([outside.ip(), server.ip()], (server, outside)));
+
+            let unknown = too_long(&tcp(family).ports(1, 80).up(), router);
+            assert_eq!(bench.handle(unknown, Direction::Down).dropped[0].reason, DropReason::Unsolicited);
+        }
     }
 
     #[test]

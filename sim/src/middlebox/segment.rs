@@ -11,7 +11,7 @@ use super::connections::Connection;
 
 pub(super) const ETHERNET: usize = 14;
 const IPV6_HEADER: usize = 40;
-const PROTOCOL_TCP: u8 = 6;
+pub(super) const PROTOCOL_TCP: u8 = 6;
 const TCP_HEADER: usize = 20;
 
 pub(super) const FIN: u8 = 0x01;
@@ -210,26 +210,17 @@ impl<'a> Segment<'a> {
 
     /// The `index`-th address, source being 0.
     fn address_range(&self, index: usize) -> Range<usize> {
-        let (at, len) = if self.layout.ipv6 { (ETHERNET + 8, 16) } else { (ETHERNET + 12, 4) };
-        at + index * len..at + (index + 1) * len
+        address_range(ETHERNET, self.layout.ipv6, index)
     }
 
     fn address(&self, index: usize) -> IpAddr {
-        let bytes = &self.bytes[self.address_range(index)];
-        match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
-            (Ok(octets), _) => IpAddr::V4(Ipv4Addr::from(octets)),
-            (_, Ok(octets)) => IpAddr::V6(Ipv6Addr::from(octets)),
-            _ => unreachable!("an address has 4 or 16 bytes"),
-        }
+        address(self.bytes, ETHERNET, self.layout.ipv6, index)
     }
 
     fn set_address(&mut self, index: usize, new: IpAddr) {
         let range = self.address_range(index);
         let old = sum(&self.bytes[range.clone()]);
-        match new {
-            IpAddr::V4(new) => self.bytes[range.clone()].copy_from_slice(&new.octets()),
-            IpAddr::V6(new) => self.bytes[range.clone()].copy_from_slice(&new.octets()),
-        }
+        write_address(self.bytes, range.clone(), new);
         let new = sum(&self.bytes[range]);
         self.update_tcp(old, new);
         if !self.layout.ipv6 {
@@ -276,7 +267,31 @@ fn tcp_sum(bytes: &[u8], layout: &Layout) -> u16 {
     accumulator.sum()
 }
 
-fn sum(bytes: &[u8]) -> u16 {
+/// Where the `index`-th address is of the IP header that begins there, source being 0.
+pub(super) fn address_range(header: usize, ipv6: bool, index: usize) -> Range<usize> {
+    let (at, len) = if ipv6 { (header + 8, 16) } else { (header + 12, 4) };
+    at + index * len..at + (index + 1) * len
+}
+
+/// That address. The header must be whole.
+pub(super) fn address(bytes: &[u8], header: usize, ipv6: bool, index: usize) -> IpAddr {
+    let bytes = &bytes[address_range(header, ipv6, index)];
+    match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
+        (Ok(octets), _) => IpAddr::V4(Ipv4Addr::from(octets)),
+        (_, Ok(octets)) => IpAddr::V6(Ipv6Addr::from(octets)),
+        _ => unreachable!("an address has 4 or 16 bytes"),
+    }
+}
+
+/// Overwrites an address with one of the same family.
+pub(super) fn write_address(bytes: &mut [u8], range: Range<usize>, new: IpAddr) {
+    match new {
+        IpAddr::V4(new) => bytes[range].copy_from_slice(&new.octets()),
+        IpAddr::V6(new) => bytes[range].copy_from_slice(&new.octets()),
+    }
+}
+
+pub(super) fn sum(bytes: &[u8]) -> u16 {
     let mut accumulator = ChecksumAccumulator::new();
     accumulator.add(bytes);
     accumulator.sum()

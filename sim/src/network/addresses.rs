@@ -38,6 +38,11 @@ impl LinkEnd {
         let link = &scenario.links[self.link];
         if self.at_to { &link.to } else { &link.from }
     }
+
+    /// The way of what leaves there.
+    pub(super) fn out(self) -> Hop {
+        Hop { link: self.link, up: !self.at_to }
+    }
 }
 
 /// The ends of links at a host or router, in the order of the file: its interfaces.
@@ -91,7 +96,7 @@ pub(crate) fn forwarding(scenario: &Scenario, router: &str) -> BTreeMap<IpAddr, 
     for host in &scenario.hosts {
         for end in ends_at(scenario, &host.name) {
             if let Some(last) = way_back(scenario, &host.name, end.link, router).and_then(|way| way.last().copied()) {
-                table.insert(end.addr(scenario).addr, Hop { link: last.link, up: !last.up });
+                table.insert(end.addr(scenario).addr, last.back());
             }
         }
     }
@@ -105,12 +110,12 @@ pub(crate) fn forwarding(scenario: &Scenario, router: &str) -> BTreeMap<IpAddr, 
 
 /// A translator on a link between routers: connections from behind it appear as from the address of the link's end there, which no host has.
 #[derive(Clone, Copy, Debug)]
-struct Mask {
-    inside: LinkEnd,
+pub(super) struct Mask {
+    pub(super) inside: LinkEnd,
 }
 
 /// All of them. Where the link ends at a host the address is the host's, or on the host's link.
-fn masks(scenario: &Scenario) -> impl Iterator<Item = Mask> + '_ {
+pub(super) fn masks(scenario: &Scenario) -> impl Iterator<Item = Mask> + '_ {
     let is_router = |name: &str| scenario.routers.iter().any(|router| router.name == name);
     let translators = scenario.middleboxes.iter().filter(|one| matches!(one.behaviour, Behaviour::Nat { .. }));
     let inside = |one: &Middlebox| {
@@ -126,20 +131,24 @@ impl Mask {
     fn way_from(self, scenario: &Scenario, router: &str) -> Option<Hop> {
         let outside = self.inside.other();
         if outside.node(scenario) == router {
-            return Some(Hop { link: outside.link, up: !outside.at_to });
+            return Some(outside.out());
         }
         let way = scenario.route(outside.node(scenario), None, router)?;
         let is_outside = way.first().is_some_and(|first| first.link != outside.link);
-        way.last().filter(|_| is_outside).map(|last| Hop { link: last.link, up: !last.up })
+        way.last().filter(|_| is_outside).map(|last| last.back())
     }
 }
 
 /// Where a connection of some traffic over one of its paths begins and ends.
-pub(crate) fn endpoints(scenario: &Scenario, traffic: &Traffic, path: usize) -> Option<(IpAddr, IpAddr)> {
-    let first = &scenario.links[path];
-    let way = scenario.route(&traffic.from, Some(&first.name), &traffic.to)?;
-    let (start, end) = (way.first()?, way.last()?);
-    Some((hop_end(start, false).addr(scenario).addr, hop_end(end, true).addr(scenario).addr))
+pub(crate) fn endpoints(scenario: &Scenario, traffic: &Traffic, path: usize) -> Option<[IpAddr; 2]> {
+    Some(ends(scenario, traffic, path)?.map(|end| end.addr(scenario).addr))
+}
+
+/// The ends of links whose addresses these are.
+pub(super) fn ends(scenario: &Scenario, traffic: &Traffic, path: usize) -> Option<[LinkEnd; 2]> {
+    let way = scenario.route(&traffic.from, Some(path), &traffic.to)?;
+    let (first, last) = (way.first()?, way.last()?);
+    Some([LinkEnd { link: first.link, at_to: !first.up }, LinkEnd { link: last.link, at_to: last.up }])
 }
 
 /// The link that an address belongs to.
@@ -147,13 +156,9 @@ pub(crate) fn link_of(links: &[Link], addr: SocketAddr) -> Option<usize> {
     links.iter().position(|link| link.addresses.iter().any(|own| own.addr == addr.ip()))
 }
 
-fn hop_end(hop: &Hop, far: bool) -> LinkEnd {
-    LinkEnd { link: hop.link, at_to: hop.up == far }
-}
-
 /// The way from a host, over one of its links, to a router: the other way round, that of packets for its address there.
 fn way_back(scenario: &Scenario, host: &str, link: usize, router: &str) -> Option<Vec<Hop>> {
-    scenario.route(host, Some(&scenario.links[link].name), router)
+    scenario.route(host, Some(link), router)
 }
 
 #[cfg(test)]
@@ -196,7 +201,7 @@ mod tests {
         );
         let traffic = &scenario.traffic[0];
         let ends = endpoints(&scenario, traffic, scenario.paths_of(traffic)[0]).unwrap();
-        assert_eq!(ends, ("10.0.2.1".parse().unwrap(), "10.0.4.2".parse().unwrap()));
+        assert_eq!(ends.map(|addr| addr.to_string()), ["10.0.2.1", "10.0.4.2"]);
     }
 
     #[test]

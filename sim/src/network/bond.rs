@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use tcp_adapter::Frame;
 
-use super::addresses::LinkEnd;
+use super::addresses::{self, LinkEnd};
 use crate::scenario::{Scenario, Transport};
 
 const ETHERNET: usize = 14;
@@ -36,12 +36,9 @@ pub(super) fn bonds(scenario: &Scenario) -> Vec<Bond> {
         };
         let members = [&traffic.from, &traffic.to].map(|name| {
             let host = scenario.hosts.iter().position(|host| host.name == *name).unwrap_or(0);
-            let far = |path: usize| {
-                let way = scenario.route(&traffic.from, Some(&scenario.links[path].name), &traffic.to)?;
-                let hop = if *name == traffic.from { way.first()? } else { way.last()? };
-                Some(LinkEnd { link: hop.link, at_to: hop.up == (*name == traffic.to) })
-            };
-            (host, scenario.paths_of(traffic).into_iter().filter_map(far).collect())
+            let paths = scenario.paths_of(traffic).into_iter();
+            let ends = paths.filter_map(|path| addresses::ends(scenario, traffic, path)).flatten();
+            (host, ends.filter(|end| end.node(scenario) == name).collect())
         });
         bonds.push(Bond { traffic: index, ports: BTreeSet::new(), members, turns });
     }

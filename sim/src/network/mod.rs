@@ -5,6 +5,7 @@ mod bond;
 mod forward;
 mod neighbour;
 mod too_big;
+mod ways;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -14,10 +15,13 @@ use tcp_adapter::{Frame, Instant, InterfaceId, MacAddr};
 
 pub(crate) use addresses::{LinkEnd, endpoints, ends_at, interfaces, link_of};
 pub(crate) use bond::Bond;
+pub(crate) use ways::{links, middleboxes, ways};
 
 use crate::conditions::{ConditionsError, Timetable};
 use crate::engine::Agenda;
-use crate::link::{BitRate, Change, DelayModel, Limit, LinkState, Output, Pipe, PipeConfig, QueueConfig, RateModel};
+use crate::link::{
+    BitRate, Change, DelayModel, Limit, LinkState, Output, Pipe, PipeConfig, QueueConfig, RateModel, longest_ip_packet,
+};
 use crate::middlebox::{Chain, Direction, Output as Passed};
 use crate::packet::Packet;
 use crate::random::Streams;
@@ -446,7 +450,10 @@ impl Network {
 
     /// What a router answers to the sender of a packet that the next link will not take as it is too long, and where that goes.
     fn answer(&self, router: &Router, way: &Way, packet: &Packet) -> Option<(Station, Frame)> {
-        let mtu = self.pipes[way.pipe].pipe.config().mtu.filter(|_| router.too_big == TooBig::Report)?;
+        let mtu = self.pipes[way.pipe].pipe.config().mtu.filter(|mtu| longest_ip_packet(&packet.frame) > *mtu)?;
+        if router.too_big != TooBig::Report {
+            return None;
+        }
         let back = router.table.get(&forward::source(&packet.frame)?)?;
         let mut answer = too_big::answer(&packet.frame, mtu, back.addr)?;
         forward::next_hop(&mut answer, back.from, back.to).then_some((back.station, answer))

@@ -24,13 +24,10 @@ const TTL: u8 = 64;
 const LONGEST_V4: usize = 576;
 const LONGEST_V6: usize = 1280;
 
-/// The answer of the router with the address `from`, for a link with this MTU; its Ethernet header is left to be written. `None` if the packet fits or is
-/// not answered: if it may be cut into fragments (RFC 1191 section 4), is one, or is ICMP itself (RFC 1122 section 3.2.2).
+/// The answer of the router with the address `from` to a packet that is too long for a link with this MTU; its Ethernet header is left to be written. `None` if
+/// there is none: if the packet may be cut into fragments (RFC 1191 section 4), is one, or is ICMP itself (RFC 1122 section 3.2.2).
 pub(super) fn answer(frame: &Frame, mtu: usize, from: IpAddr) -> Option<Frame> {
     let longest = longest_ip_packet(frame);
-    if longest <= mtu {
-        return None;
-    }
     let packet = frame.head.get(ETHERNET..)?;
     match (from, forward::source(frame)?) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
@@ -134,9 +131,8 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_or_may_be_cut_or_is_icmp_gets_no_answer() {
+    fn what_may_be_cut_or_is_icmp_gets_no_answer() {
         let router = IpAddr::from([10, 0, 1, 2]);
-        assert!(answer(&packet_v4(0x40, 6), 1500, router).is_none());
         assert!(answer(&packet_v4(0, 6), 1300, router).is_none());
         assert!(answer(&packet_v4(0x40, ICMP), 1300, router).is_none());
         assert!(answer(&packet_v4(0x40, 6), 1300, "fd00::9".parse().unwrap()).is_none());

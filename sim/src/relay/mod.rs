@@ -135,6 +135,7 @@ impl Direction {
                 // Every change was tried when the timetable was made, and one that fails changes nothing.
                 let _ = self.pipe.apply(at, &change, output);
             }
+            self.pipe.forget_eras();
         }
     }
 

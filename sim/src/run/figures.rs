@@ -8,6 +8,7 @@ use tcp_adapter::Instant;
 use super::sampler::Sampler;
 use super::world::World;
 use crate::link::{Pipe, PipeStats};
+use crate::network;
 use crate::results::{self, Unit, significant};
 use crate::scenario::{Amount, Bound, Dimension, Expectation, Metric, Rate, Scenario, Share, Size, Traffic, Work};
 use crate::traffic::{Figures, Flow, State};
@@ -220,14 +221,13 @@ impl Of<'_> {
 
     /// What arrived as a share of what the slowest links on the ways could have carried meanwhile, each counted once.
     fn utilisation(&self) -> Option<Amount> {
-        let used = |up: bool| self.flows().any(|flow| flow.lanes[usize::from(!up)].is_used());
+        let used = |lane: usize| self.flows().any(|flow| flow.lanes[lane].is_used());
         let mut slowest = BTreeSet::new();
         for path in self.scenario.paths_in_use(self.traffic) {
-            let name = &self.scenario.links[path].name;
-            let way = self.scenario.route(&self.traffic.from, Some(name), &self.traffic.to)?;
-            for up in [true, false].into_iter().filter(|up| used(*up)) {
+            let ways = network::ways(self.scenario, self.traffic, path)?;
+            for (_, way) in ways.iter().enumerate().filter(|(lane, _)| used(*lane)) {
                 let capacities = way.iter().filter_map(|hop| {
-                    let pipe = 2 * hop.link + usize::from(hop.up != up);
+                    let pipe = 2 * hop.link + usize::from(!hop.up);
                     Some((self.capacity(pipe)?, pipe))
                 });
                 slowest.insert(capacities.min()?);
@@ -246,16 +246,13 @@ impl Of<'_> {
         Some(pipe.capacity(end)?.saturating_sub(pipe.capacity(start)?))
     }
 
-    /// The books of the links that the traffic uses, both ways, and of the transmit rings before them.
+    /// The books of the links that the traffic may use, both ways, and of the transmit rings before them.
     fn pipes(&self) -> impl Iterator<Item = PipeStats> {
-        let ways = self.scenario.paths_in_use(self.traffic).into_iter().filter_map(|path| {
-            let name = &self.scenario.links[path].name;
-            self.scenario.route(&self.traffic.from, Some(name), &self.traffic.to)
-        });
-        let links: BTreeSet<usize> = ways.flatten().flat_map(|hop| [2 * hop.link, 2 * hop.link + 1]).collect();
+        let links = network::links(self.scenario, self.traffic);
+        let pipes = links.into_iter().flat_map(|link| [2 * link, 2 * link + 1]);
         let network = &self.world.network;
-        let stats = |link: usize| [Some(network.link_pipe(link)), network.ring_before(link)];
-        links.into_iter().flat_map(stats).flatten().map(Pipe::stats)
+        let stats = |pipe: usize| [Some(network.link_pipe(pipe)), network.ring_before(pipe)];
+        pipes.flat_map(stats).flatten().map(Pipe::stats)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod census;
 mod figures;
+mod integrity;
 mod observe;
 pub(crate) mod rest;
 mod sampler;
@@ -20,10 +21,10 @@ pub use figures::{Measures, amount_unit, amount_value};
 pub use observe::{Observer, Sink};
 
 use crate::conditions::ConditionsError;
-use crate::fuzz::may_be_wrong;
 use crate::results::{RunMeta, RunRecord, Unit};
 use crate::scenario::Scenario;
 use crate::traffic::{State, TrafficError};
+pub(crate) use integrity::may_be_wrong;
 use observe::Stop;
 use sampler::Sampler;
 use world::World;

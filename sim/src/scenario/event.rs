@@ -27,6 +27,27 @@ pub struct Event {
     pub action: Action,
 }
 
+impl Event {
+    /// When it happens, each time.
+    pub fn begins(&self) -> impl Iterator<Item = Duration> + use<> {
+        let every = self.every;
+        let all = std::iter::successors(Some(self.at), move |begin| begin.checked_add(every?));
+        all.take(self.times.map_or(usize::MAX, |times| usize::try_from(times).unwrap_or(usize::MAX)))
+    }
+
+    /// How often it happens; never ends with [`u64::MAX`].
+    pub fn repetitions(&self) -> u64 {
+        self.times.unwrap_or(if self.every.is_some() { u64::MAX } else { 1 })
+    }
+
+    /// When the link is as it was, for good; `None`: never.
+    pub fn over(&self) -> Option<Duration> {
+        let again = u32::try_from(self.repetitions() - 1).ok()?;
+        let last = self.at.checked_add(self.every.unwrap_or_default().checked_mul(again)?)?;
+        last.checked_add(self.lasts?)
+    }
+}
+
 words! {
     /// Directions of a link.
     pub enum DirectionChoice {

@@ -179,7 +179,7 @@ fn everything_can_be_said() {
     assert!(matches!(z.down.loss.as_ref().unwrap().model, LossModel::Periodic { every: 100, length: 1, first: 1 }));
     assert_eq!(z.up.jitter, None);
     assert_eq!(scenario.middleboxes[1].behaviour, Behaviour::Nat { rebind: Some(Duration::from_secs(10)) });
-    let route = scenario.route("a", Some("y"), "b").unwrap();
+    let route = scenario.route("a", Some(1), "b").unwrap();
     assert_eq!(route, [Hop { link: 1, up: true }, Hop { link: 2, up: true }]);
     assert_eq!(scenario.route("b", None, "a").unwrap()[1], Hop { link: 0, up: false });
     assert_eq!(scenario.paths_of(&scenario.traffic[0]), [0, 1]);

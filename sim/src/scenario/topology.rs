@@ -27,16 +27,25 @@ pub struct Hop {
     pub up: bool,
 }
 
+impl Hop {
+    /// The same link the other way round.
+    pub fn back(self) -> Self {
+        Self { up: !self.up, ..self }
+    }
+}
+
 impl Scenario {
-    /// The shortest way between two hosts, over the link `first` if that is given; of several, that over the links
-    /// that come first in the file. Hosts do not forward.
-    pub fn route(&self, from: &str, first: Option<&str>, to: &str) -> Option<Vec<Hop>> {
+    /// The shortest way between two hosts or routers, over the link `first` if that is given; of several, that over the links
+    /// that come first in the file. Hosts do not forward. `None` also from a host to itself.
+    ///
+    /// Packets for `from` on `first` take it the other way round: what is routed is the destination.
+    pub fn route(&self, from: &str, first: Option<usize>, to: &str) -> Option<Vec<Hop>> {
         let mut reached = BTreeSet::from([from]);
         let mut ways = VecDeque::from([(from, Vec::<Hop>::new())]);
         while let Some((node, way)) = ways.pop_front() {
             for (index, link) in self.links.iter().enumerate() {
                 let Some((next, up)) = other_end(link, node) else { continue };
-                let wrong_start = way.is_empty() && first.is_some_and(|first| first != link.name);
+                let wrong_start = way.is_empty() && first.is_some_and(|first| first != index);
                 if wrong_start || !reached.insert(next) {
                     continue;
                 }
@@ -66,7 +75,7 @@ impl Scenario {
             return traffic.paths.iter().filter_map(index).collect();
         }
         self.links_of(&traffic.from)
-            .filter(|link| self.route(&traffic.from, Some(&self.links[*link].name), &traffic.to).is_some())
+            .filter(|link| self.route(&traffic.from, Some(*link), &traffic.to).is_some())
             .collect()
     }
 
@@ -253,7 +262,8 @@ impl Check<'_> {
         for name in &traffic.paths {
             let own = || links.iter().filter(|link| other_end(link, &traffic.from).is_some());
             self.known(path, "paths", "link at its source", name, || own().map(|link| link.name.as_str()))?;
-            if self.scenario.route(&traffic.from, Some(name), &traffic.to).is_none() {
+            let first = links.iter().position(|link| link.name == *name);
+            if self.scenario.route(&traffic.from, first, &traffic.to).is_none() {
                 return Err(unreachable("paths", format!(" through link '{name}'")));
             }
         }

@@ -183,7 +183,7 @@ impl TrafficSet {
         let port = hosts[ends[1]].take_port().filter(|port| *port < 65_000);
         let port = port.ok_or_else(|| TrafficError::Ports { host: traffic.to.clone() })?;
         // A scenario's traffic has a way over each of its paths.
-        let Some((local, remote)) = network::endpoints(scenario, traffic, ways[way]) else { return Ok(()) };
+        let Some([local, remote]) = network::endpoints(scenario, traffic, ways[way]) else { return Ok(()) };
         network.bond(port, *index);
         let mut name = traffic.name.clone();
         if traffic.connections > 1 {
@@ -198,8 +198,8 @@ impl TrafficSet {
         let class = traffic.class;
         let mut plan = Plan { hosts: *ends, local, remote, multipath, class, datagrams: None };
         if traffic.transport == Transport::Udp {
-            let way = scenario.route(&traffic.from, Some(&scenario.links[ways[way]].name), &traffic.to);
-            let mtu = way.into_iter().flatten().map(|hop| scenario.links[hop.link].mtu).min();
+            let both = network::ways(scenario, traffic, ways[way]).into_iter().flatten();
+            let mtu = both.flatten().map(|hop| scenario.links[hop.link].mtu).min();
             let planned = mtu.and_then(|mtu| self.plan_datagrams(scenario, &plan, mtu, number));
             plan.datagrams = Some(planned.ok_or_else(|| TrafficError::Ports { host: traffic.from.clone() })?);
         }
@@ -366,9 +366,10 @@ impl TrafficSet {
             flow.conclude(now, until, &mut self.figures[flow.traffic]);
         }
         for exchange in &self.exchanges {
-            let flow = &self.flows[exchange.first()];
-            let end = flow.completed().unwrap_or(now);
-            let figures = &mut self.figures[flow.traffic];
+            let flows = &self.flows[exchange.connections()];
+            let ends: Option<Vec<Instant>> = flows.iter().map(Flow::completed).collect();
+            let end = ends.into_iter().flatten().max().unwrap_or(now);
+            let figures = &mut self.figures[flows[0].traffic];
             exchange.jobs().begun().for_each(|begun| figures.under_way(end, end - begun));
         }
     }

@@ -534,4 +534,27 @@ fn a_queue_knows_how_long_a_packet_takes() {
     let steps = RateSteps::new(&steps, Some(Duration::from_secs(2))).unwrap();
     assert_eq!(nanos(&config(Some(RateModel::Steps(steps)), Some(1500))), 605_600);
     assert_eq!(outlet(&config(None, Some(9000))).longest, 9014);
+    let framing = Framing { overhead: 24, ..Framing::default() };
+    assert_eq!(nanos(&PipeConfig { framing, ..config(rate(1_000_000_000), None) }), 12_304);
+    // Four of its first 64 minutes.
+    let late = RateSteps::new(&[(Duration::ZERO, 0), (Duration::from_secs(3600), 16_000_000)], None).unwrap();
+    assert_eq!(nanos(&config(Some(RateModel::Steps(late)), Some(1500))), 12_112_000);
+}
+
+#[test]
+fn what_came_before_a_change_can_be_forgotten() {
+    let mut run = Run::new(PipeConfig { rate: rate(1000), ..PipeConfig::default() });
+    let at = |seconds: u64| Instant::from_millis(1000 * seconds);
+    let flaps =
+        [(1, Change::Down), (2, Change::Up), (3, Change::Rate(rate(5000))), (4, Change::Blackhole), (5, Change::Up)];
+    for (seconds, change) in flaps {
+        run.apply(at(seconds), &change);
+    }
+    let capacity = |run: &Run, until: u64| run.pipe.capacity(at(until)).unwrap();
+    assert_eq!([1, 2, 3, 4, 5, 6].map(|until| capacity(&run, until)), [1000, 1000, 2000, 7000, 7000, 12_000]);
+    run.pipe.forget_eras();
+    assert_eq!(run.pipe.eras.len(), 1);
+    assert_eq!([5, 6].map(|until| capacity(&run, until)), [7000, 12_000]);
+    run.apply(at(7), &Change::Down);
+    assert_eq!([7, 8].map(|until| capacity(&run, until)), [17_000, 17_000]);
 }

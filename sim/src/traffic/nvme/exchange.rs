@@ -1,6 +1,7 @@
 //! Between jobs and the connections of their queues.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use tcp_adapter::Instant;
 
@@ -43,9 +44,9 @@ impl Exchange {
         Self { jobs, first, touched: BTreeSet::new() }
     }
 
-    /// Number of the first connection.
-    pub(in crate::traffic) fn first(&self) -> usize {
-        self.first
+    /// The numbers of its connections.
+    pub(in crate::traffic) fn connections(&self) -> Range<usize> {
+        self.first..self.first + self.jobs.jobs() * self.jobs.paths()
     }
 
     pub(in crate::traffic) fn jobs(&self) -> &Jobs {
@@ -87,7 +88,7 @@ impl Exchange {
             }
         }
         if self.jobs.is_done() {
-            for number in self.first..self.first + self.jobs.jobs() * self.jobs.paths() {
+            for number in self.connections() {
                 if !around.flows[number].is_over() && !around.flows[number].lanes[Side::Client.index()].is_sealed() {
                     around.flows[number].lanes[Side::Client.index()].seal();
                     self.touched.insert(number);
@@ -102,7 +103,7 @@ impl Exchange {
 
     /// A path has failed: its connections are given up, and their commands take others.
     fn lose(&mut self, path: usize, around: &mut Surroundings<'_>) {
-        self.jobs.lose(path);
+        self.jobs.lose(around.now, path, around.figures);
         let is_replaced = self.jobs.has_path();
         for job in 0..self.jobs.jobs() {
             let number = self.first + job * self.jobs.paths() + path;

@@ -1,7 +1,8 @@
 //! Jobs as of fio, and the native multipath between them and their queues.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nvme_tcp::command::{BlockRange, IoCommand};
 use nvme_tcp::host::{Completion, Multipath, Outcome, PathId, PathState, Policy, Request, Ticket};
@@ -43,9 +44,8 @@ struct Job {
     next: u64,
     /// Commands that are yet to be submitted.
     left: u64,
-    outstanding: u64,
-    /// When those were made, and how many at each time.
-    begun: BTreeMap<Instant, u64>,
+    /// When those were submitted that are outstanding, the first first.
+    begun: VecDeque<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +93,7 @@ impl Jobs {
     pub(in crate::traffic) fn add_queue(&mut self, path: usize, stream: Stream) -> IoQueue {
         if path == 0 {
             let left = self.load.count.unwrap_or(u64::MAX);
-            self.jobs.push(Job { stream, next: 0, left, outstanding: 0, begun: BTreeMap::new() });
+            self.jobs.push(Job { stream, next: 0, left, begun: VecDeque::new() });
         }
         // Not more than there are queues.
         let (disk, config) = self.storage.queue(path, self.jobs.len() as u16);
@@ -130,19 +130,18 @@ impl Jobs {
 
     /// When the commands were made that have not ended.
     pub(in crate::traffic) fn begun(&self) -> impl Iterator<Item = Instant> {
-        let times = self.jobs.iter().flat_map(|job| &job.begun);
-        times.flat_map(|(at, commands)| (0..*commands).map(|_| *at))
+        self.jobs.iter().flat_map(|job| &job.begun).copied()
     }
 
     /// Whether there is nothing more to be done.
     pub(super) fn is_done(&self) -> bool {
-        self.jobs.iter().all(|job| job.left == 0 && job.outstanding == 0)
+        self.jobs.iter().all(|job| job.left == 0 && job.begun.is_empty())
     }
 
     /// Has every job submit as many commands as it may have outstanding.
     pub(super) fn submit(&mut self, now: Instant) {
         for index in 0..self.jobs.len() {
-            while self.has_path() && self.jobs[index].left > 0 && self.jobs[index].outstanding < self.load.depth {
+            while self.has_path() && self.jobs[index].may_begin(self.load.depth) {
                 let request = self.jobs[index].draw(&self.load, index, now);
                 if self.multipath.submit(request).is_err() {
                     break;
@@ -188,7 +187,7 @@ impl Jobs {
                     figures.request(now, now - issued.at);
                 }
                 (Some(_), None) => {
-                    self.jobs[issued.job].end(issued.at);
+                    self.jobs[issued.job].end_without_answer(issued.at, now, figures);
                     lane.withdraw(now, block);
                 }
                 (None, _) => lane.withdraw(now, block),
@@ -196,13 +195,13 @@ impl Jobs {
         }
     }
 
-    /// A path has failed. Commands that have taken it and are not in a queue take another.
-    pub(super) fn lose(&mut self, path: usize) {
+    /// A path has failed. Commands that have taken it and are not in a queue take another, if there is one.
+    pub(super) fn lose(&mut self, now: Instant, path: usize, figures: &mut Figures) {
         self.paths[path].is_live = false;
         self.multipath.set_state(self.paths[path].id, PathState::Failed);
         while let Some(finished) = self.multipath.poll_finished() {
             let Issued { job, at, .. } = finished.request.token;
-            self.jobs[job].end(at);
+            self.jobs[job].end_without_answer(at, now, figures);
         }
     }
 
@@ -221,19 +220,25 @@ impl Job {
     /// A command is submitted.
     fn begin(&mut self, now: Instant) {
         self.left -= 1;
-        self.outstanding += 1;
-        *self.begun.entry(now).or_default() += 1;
+        self.begun.push_back(now);
+    }
+
+    /// Whether it has a command that it may submit.
+    fn may_begin(&self, depth: u64) -> bool {
+        self.left > 0 && (self.begun.len() as u64) < depth
     }
 
     /// A command that was submitted at this time has ended.
     fn end(&mut self, begun: Instant) {
-        self.outstanding -= 1;
-        if let Some(commands) = self.begun.get_mut(&begun) {
-            *commands -= 1;
-            if *commands == 0 {
-                self.begun.remove(&begun);
-            }
+        if let Ok(index) = self.begun.binary_search(&begun) {
+            self.begun.remove(index);
         }
+    }
+
+    /// One was lost with the last path: it takes longer than any.
+    fn end_without_answer(&mut self, begun: Instant, now: Instant, figures: &mut Figures) {
+        self.end(begun);
+        figures.under_way(now, Duration::MAX);
     }
 
     /// The next command.

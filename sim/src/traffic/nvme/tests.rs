@@ -94,7 +94,7 @@ impl Bench {
 
     fn lose(&mut self, path: usize) {
         let now = Instant::from_millis(self.round);
-        self.jobs.lose(path);
+        self.jobs.lose(now, path, &mut self.figures);
         for (queue, lanes) in self.queues.iter_mut().skip(path).step_by(self.jobs.paths()) {
             queue.end();
             self.jobs.collect(now, queue, lanes, &mut self.figures);
@@ -224,4 +224,7 @@ fn without_any_path_commands_are_lost() {
     bench.lose(0);
     assert!(!bench.jobs.has_path() && !bench.jobs.is_done());
     assert_eq!((bench.figures.requests(), bench.sum(Lane::delivered)), (0, [0, 0]));
+    assert_eq!(bench.jobs.begun().count(), 0);
+    let lost = u64::try_from(bench.figures.latency().under_way()).unwrap();
+    assert_eq!(lost, load(4096, 0, AccessPattern::Random).depth, "no answer is not a short one");
 }

@@ -1,6 +1,6 @@
 //! Whether bytes may arrive that nobody has sent.
 
-use super::ways;
+use crate::network;
 use crate::scenario::{Behaviour, OptionChoice, Scenario, Traffic, Transport};
 
 /// Whether something on the way of a connection may change its bytes, or lead them elsewhere, so that nobody notices: RFC 8684
@@ -8,7 +8,7 @@ use crate::scenario::{Behaviour, OptionChoice, Scenario, Traffic, Transport};
 pub(crate) fn may_be_wrong(scenario: &Scenario, traffic: &Traffic, fell_back: bool) -> bool {
     let multipath = traffic.transport == Transport::Mptcp;
     let (mut altered, mut disarmed) = (false, false);
-    for middlebox in ways::middleboxes(scenario, traffic) {
+    for middlebox in network::middleboxes(scenario, traffic) {
         match middlebox.behaviour {
             Behaviour::AlterPayload { .. } => altered = true,
             Behaviour::AlterOption(which) if multipath => {
