@@ -145,6 +145,11 @@ impl Connection {
         self.segment_limit() - if self.agreed.timestamps { TIMESTAMPS_LEN } else { 0 }
     }
 
+    /// Bytes of a packet with so much payload, if it has the options of a full segment.
+    pub(super) fn packet_len(&self, payload: u32) -> u32 {
+        payload + self.segment_limit() - self.payload_limit() + u32::from(self.foreign_options) + self.headers()
+    }
+
     /// Lets the sender know how long a full segment is.
     pub(super) fn update_mss(&mut self) {
         self.send.set_mss(self.payload_limit().saturating_sub(u32::from(self.foreign_options)));

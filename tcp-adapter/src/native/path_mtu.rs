@@ -108,14 +108,16 @@ impl PathMtu {
         Report::Smaller
     }
 
-    /// Full segments were not acknowledged, `timeouts` times in a row (RFC 8899 section 4.3). Returns whether packets must become
-    /// smaller.
+    /// A packet of so many bytes was not acknowledged, `timeouts` times in a row (RFC 8899 section 4.3). Returns whether packets must
+    /// become smaller.
     ///
     /// If the path was only down for a while, it carries what it did before: that is what is tried first once packets get through.
-    pub(super) fn timed_out(&mut self, now: Instant, timeouts: u32) -> bool {
+    pub(super) fn timed_out(&mut self, now: Instant, packet: u32, timeouts: u32) -> bool {
         let before = self.current;
-        let lowered = (timeouts >= TIMEOUTS && self.lower(BASE.max(self.least())))
-            || (timeouts >= 2 * TIMEOUTS && self.lower(self.least()));
+        let steps = [(TIMEOUTS, BASE.max(self.least())), (2 * TIMEOUTS, self.least())];
+        // Of what vanishes though it is as short as that, the length is not the reason.
+        let due = |(after, mtu): &(u32, u32)| timeouts >= *after && packet > *mtu;
+        let lowered = steps.into_iter().filter(due).any(|(_, mtu)| self.lower(mtu));
         if lowered {
             let high = match &self.search {
                 Search::Searching(next) => next.high.max(before),
@@ -274,14 +276,14 @@ mod tests {
     #[test]
     fn black_holes_are_left_and_the_path_is_searched_for_more() {
         let mut mtu = PathMtu::new(9000, false);
-        assert!(!mtu.timed_out(at(0), 1));
-        assert!(mtu.timed_out(at(0), 2));
-        assert!(!mtu.timed_out(at(0), 3));
+        assert!(!mtu.timed_out(at(0), 9000, 1));
+        assert!(mtu.timed_out(at(0), 9000, 2));
+        assert!(!mtu.timed_out(at(0), 1200, 3));
         assert_eq!((mtu.current(), mtu.probe_size(at(0), u32::MAX)), (1200, None));
         // It was only down for a while.
         assert_eq!((search(&mut mtu, 1, 9000), mtu.current()), ((vec![9000], 2), 9000));
 
-        assert!(mtu.timed_out(at(10), 2));
+        assert!(mtu.timed_out(at(10), 9000, 2));
         let (tried, over) = search(&mut mtu, 11, 1500);
         assert_eq!(tried[..4], [9000, 9000, 9000, 1500]);
         assert!(tried.len() < 40 && over < 60, "{tried:?} until {over}");
@@ -292,19 +294,30 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_long_is_lost_by_its_length() {
+        let mut mtu = PathMtu::new(1500, false);
+        assert!(!mtu.timed_out(at(0), 1200, 3) && !mtu.timed_out(at(0), 552, 20));
+        assert!(mtu.timed_out(at(0), 600, 4));
+        assert_eq!(mtu.current(), 552);
+        let mut mtu = PathMtu::new(998, false);
+        assert!(!mtu.timed_out(at(0), 998, 2) && mtu.timed_out(at(0), 998, 4));
+        assert_eq!((search(&mut mtu, 1, 763).1 < 30, mtu.current() / GRAIN), (true, 763 / GRAIN));
+    }
+
+    #[test]
     fn every_size_is_found() {
         for path in 552..1500 {
             let mut mtu = PathMtu::new(1500, false);
-            assert!(mtu.timed_out(at(0), 2));
+            assert!(mtu.timed_out(at(0), 1500, 2));
             if path < 1200 {
-                assert!(mtu.timed_out(at(0), 4));
+                assert!(mtu.timed_out(at(0), 1200, 4));
             }
             let (tried, over) = search(&mut mtu, 1, path);
             assert!((path - GRAIN..=path).contains(&mtu.current()), "{} of {path} by {tried:?}", mtu.current());
             assert!(over < 30, "{path}: {over} s");
         }
         let mut mtu = PathMtu::new(1500, true);
-        assert!(mtu.timed_out(at(0), 2) && !mtu.timed_out(at(0), 4));
+        assert!(mtu.timed_out(at(0), 1500, 2) && !mtu.timed_out(at(0), 1280, 4));
         assert_eq!(mtu.current(), 1280);
         assert_eq!(search(&mut mtu, 1, 1492).0, [1500, 1500, 1500, 1400, 1450, 1480, 1492]);
     }
@@ -312,14 +325,14 @@ mod tests {
     #[test]
     fn a_report_about_a_probe_ends_the_search_at_what_it_says() {
         let mut mtu = PathMtu::new(1500, false);
-        mtu.timed_out(at(0), 2);
+        mtu.timed_out(at(0), 1500, 2);
         assert_eq!(mtu.probe_size(at(1), u32::MAX), Some(1500));
         assert_eq!(mtu.reported(at(1), 1500, 1470), Report::ProbeTooBig);
         assert_eq!((mtu.current(), mtu.probe_size(at(1), u32::MAX)), (1200, Some(1400)));
         assert_eq!(search(&mut mtu, 1, 1470).0, [1400, 1450, 1460, 1465]);
         // An old router does not say; what passes is known to pass.
         let mut mtu = PathMtu::new(1500, false);
-        mtu.timed_out(at(0), 2);
+        mtu.timed_out(at(0), 1500, 2);
         assert_eq!(mtu.probe_size(at(1), 1400), Some(1400));
         assert_eq!(mtu.reported(at(1), 1400, 0), Report::ProbeTooBig);
         assert_eq!(mtu.current(), 1200);
@@ -331,7 +344,7 @@ mod tests {
     #[test]
     fn what_was_lost_with_others_is_tried_again() {
         let mut mtu = PathMtu::new(1500, false);
-        mtu.timed_out(at(0), 2);
+        mtu.timed_out(at(0), 1500, 2);
         for second in 1..20 {
             assert_eq!(mtu.probe_size(at(second), u32::MAX), Some(1500));
             mtu.probe_inconclusive(at(second));

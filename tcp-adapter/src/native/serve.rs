@@ -266,8 +266,10 @@ impl Connection {
             Expired::GivenUp => return Some(CloseReason::TimedOut),
         }
         self.learn_from_mtu_probe(now);
-        // Full segments that vanish again and again while the path is silent: perhaps they are too long for it.
-        if self.send.times_out_on_full_segments() && self.path_mtu.timed_out(now, self.send.rtt.timeouts()) {
+        // Packets that vanish again and again while the path is silent: perhaps they are too long for it.
+        if let Some(payload) = self.send.first_unacknowledged()
+            && self.path_mtu.timed_out(now, self.packet_len(payload), self.send.rtt.timeouts())
+        {
             self.update_mss();
         }
         if self.send.rtt.timeouts() >= ROUTE_AGAIN {

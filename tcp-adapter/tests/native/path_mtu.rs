@@ -358,6 +358,26 @@ script!(
 "
 );
 
+// What is shorter than 1200 bytes may be too long as well: its own link has taught this sender so little already.
+script!(
+    a_black_hole_for_short_packets_is_left,
+    "
+    0       open  mss 700 rtt 100ms
+    +0      app   send 700
+    +0      >>    .   1:701      ack 1
+    +300ms  >>    .   1:701      ack 1
+    +600ms  >>    .   1:701      ack 1
+    +1200ms >>    .   1:701      ack 1
+    +2400ms >>    .   1:513      ack 1
+    +0      >>*   .   *          ack 1
+    +0      info  mss 512
+    +100ms  <<    .   1:1        ack 513
+    +0      >>*   .   *          ack 1
+    +100ms  <<    .   1:1        ack 701
+    +60s    none
+"
+);
+
 /// All of it together, with timestamps and pacing: a path that swallows what is longer than it can carry, for several such paths.
 #[test]
 fn bulk_data_finds_what_the_path_carries() {

@@ -1,7 +1,7 @@
 //! Draws a scenario, as the text of a file that anybody can run, explain and change.
 //!
 //! What is drawn may be harsh, but every path comes back: outages end, losses leave most packets, and packets fit the
-//! links on their way. So whatever is sent can arrive, unless a middlebox prevents it.
+//! links on their way, or hosts can learn what does. So whatever is sent can arrive, unless a middlebox prevents it.
 //!
 //! Each part has dice of its own, and what is added to a part later has others: so what a seed drew before stays, beside what is new.
 
@@ -25,7 +25,7 @@ pub(super) fn draw(seed: u64) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "[meta]\nname = \"random-{seed}\"\n\n[run]\nseed = {seed}\n");
     hosts(&topology, &mut dice("hosts"), &mut text);
-    topology.write(&mut dice("links"), &mut dice("links.more"), &mut text);
+    topology.write(&mut dice("links"), &mut dice("links.more"), &mut dice("links.narrow"), &mut text);
     meddlers::write(&topology, &mut dice("middleboxes"), &mut text);
     mptcp(&topology, &mut dice("mptcp"), &mut dice("mptcp.more"), &mut text);
     let is_shared = qos(&mut dice("qos"), &mut text);

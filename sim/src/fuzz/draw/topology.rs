@@ -19,7 +19,7 @@ pub(super) struct Wire {
     pub(super) name: String,
     pub(super) from: &'static str,
     pub(super) to: &'static str,
-    /// Largest IP packet. Where routers join links, all have the same: nobody tells a sender of a smaller one.
+    /// Largest IP packet that hosts may send on it. Where routers join links, all have the same.
     pub(super) mtu: u64,
     ipv6: bool,
     /// Every packet passes at most one link that may damage it: damage done twice could deceive a checksum.
@@ -100,13 +100,18 @@ impl Topology {
         self.routers.is_empty()
     }
 
-    /// `dice` are those of conditions, `more` those of what has come to them later.
-    pub(super) fn write(&self, dice: &mut Dice, more: &mut Dice, text: &mut String) {
+    /// `dice` are those of conditions, `more` those of what has come to them later, and `narrow` those of links that take less than a host can know.
+    pub(super) fn write(&self, dice: &mut Dice, more: &mut Dice, narrow: &mut Dice, text: &mut String) {
+        // One of the stacks does not look for the MTU of a path.
+        let is_narrow = !text.contains("stack = \"smoltcp\"") && narrow.percent(25);
         for router in &self.routers {
-            let _ = writeln!(text, "[routers.{router}]\nforwarding = \"{}ns\"\n", dice.between(0, 20_000));
+            let _ = writeln!(text, "[routers.{router}]\nforwarding = \"{}ns\"", dice.between(0, 20_000));
+            let _ = writeln!(text, "too_big = \"{}\"\n", if narrow.percent(75) { "report" } else { "silent" });
         }
         for (number, link) in (1..).zip(&self.links) {
-            let Wire { name, from, to, mtu, ipv6, .. } = link;
+            let Wire { name, from, to, ipv6, .. } = link;
+            let is_between = self.routers.contains(from);
+            let mtu = if is_narrow && is_between { narrow.between(link.least_mtu(), link.mtu) } else { link.mtu };
             let _ = writeln!(text, "[links.{name}]\nfrom = \"{from}\"\nto = \"{to}\"\nmtu = {mtu}");
             if *ipv6 {
                 let _ = writeln!(text, "addresses = [\"fd00:{number}::1/64\", \"fd00:{number}::2/64\"]");

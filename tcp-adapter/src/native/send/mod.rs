@@ -356,10 +356,10 @@ impl Sender {
         self.flight.lose_longer_than(mss);
     }
 
-    /// Whether what is not acknowledged begins with a full segment of more than the smallest sizes.
-    pub(super) fn times_out_on_full_segments(&self) -> bool {
-        const LONG: u64 = 1100;
-        self.flight.head().is_some_and(|head| u64::from(head.segment) > LONG && head.end - head.start > LONG)
+    /// Payload of the first packet that is not acknowledged.
+    pub(super) fn first_unacknowledged(&self) -> Option<u32> {
+        let head = self.flight.head()?;
+        Some(head.segment.min(u32::try_from(head.end - head.start).unwrap_or(u32::MAX)))
     }
 
     /// Timeouts in a row.
