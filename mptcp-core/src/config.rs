@@ -97,7 +97,7 @@ pub struct StackConfig {
     pub blackhole_timeout: Duration,
     /// Where that is. Default: at the peer's address; the kernel does not offer it to anyone.
     pub blackhole_scope: BlackholeScope,
-    /// How long a connection lives without any subflow, and how long a closed one waits for
+    /// How long a connection lives without any subflow that is more than an attempt, and how long a closed one waits for
     /// its peer (the kernel's `close_timeout`). Default: 60 s.
     pub close_timeout: Duration,
     /// First interval after which an unanswered ADD_ADDR is repeated; it doubles each time, three

@@ -133,7 +133,7 @@ impl fmt::Display for FallbackCause {
 pub enum SubflowCloseReason {
     /// FINs both ways.
     Normal,
-    /// The peer refused the SYN.
+    /// The peer refused the SYN, for good.
     Refused,
     /// The peer reset it, with the reason that it gave and whether it is transient.
     Reset(Option<(ResetReason, bool)>),

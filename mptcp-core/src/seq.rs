@@ -47,6 +47,23 @@ impl DataSeq {
     }
 }
 
+/// The lower half of a position in the stream, where it is kept by many and compared with positions less than 2^31 away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct LowPosition(u32);
+
+impl LowPosition {
+    /// Whether it comes after this position.
+    pub(crate) const fn is_after(self, position: u64) -> bool {
+        signed_distance(self.0, DataSeq(position).low()) > 0
+    }
+}
+
+impl From<u64> for LowPosition {
+    fn from(position: u64) -> Self {
+        Self(DataSeq(position).low())
+    }
+}
+
 /// A subflow sequence number as on the wire: relative to the subflow's initial sequence
 /// number, so that the SYN has 0 and the first byte 1; 32 bits, wrapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -236,10 +236,10 @@ impl Engine {
         Some(event)
     }
 
-    /// Sleeps until the descriptor is readable, for `timeout` at most.
+    /// Sleeps until the descriptor is readable, for `timeout` or an hour at most.
     ///
     /// # Errors
-    /// The timeout is too long for the operating system.
+    /// The operating system refuses to wait.
     pub fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.readiness.wait(timeout)
     }

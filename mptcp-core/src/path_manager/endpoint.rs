@@ -160,6 +160,8 @@ pub(crate) struct EndpointTable {
     /// The id given out last. Those after it come first, so that what is still on its way about an id that was
     /// withdrawn meets no other address. The kernel does the same.
     last: u8,
+    /// The same of implicit ones, of which those before it come first; 0 at the beginning.
+    last_implicit: u8,
 }
 
 impl EndpointTable {
@@ -188,9 +190,11 @@ impl EndpointTable {
         if let Some((id, _)) = self.by_addr(addr) {
             return id;
         }
-        let Some(free) = (1..=u8::MAX).rev().map(EndpointId).find(|id| self.get(*id).is_none()) else {
+        let down = (1..=u8::MAX).rev().cycle().skip_while(|id| self.last_implicit > 0 && *id >= self.last_implicit);
+        let Some(free) = down.take(usize::from(u8::MAX)).map(EndpointId).find(|id| self.get(*id).is_none()) else {
             return EndpointId(u8::MAX);
         };
+        self.last_implicit = free.0;
         let flags = EndpointFlags { implicit: true, ..EndpointFlags::default() };
         let at = self.entries.partition_point(|(id, _)| *id < free);
         self.entries.insert(at, (free, Endpoint::new(addr, flags)));
@@ -302,6 +306,12 @@ mod tests {
         table.forget_implicit("10.0.0.1".parse().unwrap());
         table.forget_implicit("10.0.0.3".parse().unwrap());
         assert_eq!(names(&table), [(1, vec!["subflow"]), (255, vec!["implicit"])], "what somebody has added stays");
+        assert_eq!(
+            table.id_of("10.0.0.4".parse().unwrap()),
+            EndpointId(253),
+            "peers may still hear of another address"
+        );
+        table.forget_implicit("10.0.0.4".parse().unwrap());
         assert_eq!(table.add(endpoint("10.0.0.2", None, subflow)), Ok(EndpointId(255)), "the number is known to peers");
         assert_eq!(names(&table)[1], (255, vec!["subflow"]));
     }

@@ -41,6 +41,15 @@ pub(crate) use withdraw::Withdrawals;
 
 use crate::wire::AddrId;
 
+/// An address that an interface of ours has lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LostAddress {
+    pub(crate) interface: InterfaceId,
+    pub(crate) addr: IpAddr,
+    /// By which the peer knows it. `None` if it knows nothing of it.
+    pub(crate) id: Option<AddrId>,
+}
+
 /// What the path manager knows of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct PathState {
@@ -57,7 +66,7 @@ pub(crate) struct PathState {
     /// Addresses that are no endpoints any more, but carry the last subflow that works.
     pub(crate) leaving: IdleQueue<Leaving>,
     /// Addresses that an interface of ours has lost, and whose subflows are kept as long as no other works.
-    pub(crate) lost: IdleQueue<(InterfaceId, IpAddr)>,
+    pub(crate) lost: IdleQueue<LostAddress>,
     pub(crate) remotes: RemoteAddrs,
     pub(crate) retries: Retries,
     pub(crate) pace: Pace,

@@ -21,6 +21,8 @@ struct Lost {
     at: Option<Instant>,
     /// Attempts that have failed; not counted on a pair that may be tried for ever.
     failed: Option<u32>,
+    /// FINs both ways have ended it.
+    closed: bool,
 }
 
 /// The pairs of one connection that wait for another attempt.
@@ -54,7 +56,7 @@ impl Retries {
             }
             None => {
                 let failed = most.map(|_| 0);
-                self.lost.push_back_mut(Lost { pair, wait: FIRST, at: None, failed })
+                self.lost.push_back_mut(Lost { pair, wait: FIRST, at: None, failed, closed: false })
             }
         };
         known.wait = known.wait.max(least.min(LONGEST));
@@ -71,7 +73,19 @@ impl Retries {
     /// Arms another attempt without a wait, for a pair that is known to work.
     pub(crate) fn arm_at_once(&mut self, now: Instant, pair: Pair) {
         self.forget(pair);
-        self.lost.push_back(Lost { pair, wait: FIRST, at: Some(now), failed: None });
+        self.lost.push_back(Lost { pair, wait: FIRST, at: Some(now), failed: None, closed: false });
+    }
+
+    /// A pair that waits for another attempt was closed in order, so that its ports may be in use for a while.
+    pub(crate) fn note_closed(&mut self, pair: Pair) {
+        if let Some(known) = self.find(pair) {
+            known.closed = true;
+        }
+    }
+
+    /// Whether that was noted of a pair.
+    pub(crate) fn was_closed(&self, pair: Pair) -> bool {
+        self.lost.iter().any(|known| known.pair == pair && known.closed)
     }
 
     /// A pair that was due cannot be tried now: later, and it counts as no attempt.

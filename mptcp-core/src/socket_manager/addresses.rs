@@ -83,7 +83,8 @@ impl Connection {
     /// Whether an address id of ours names another address for the peer, until the REMOVE_ADDR for that has left on all
     /// subflows (RFC 8684 section 3.4.1).
     pub(crate) fn is_taken(&self, id: AddrId, addr: IpAddr) -> bool {
-        let leaving = self.paths.leaving.iter().any(|known| known.id == id && known.addr != addr);
+        let leaving = self.paths.leaving.iter().any(|known| known.id == id && known.addr != addr)
+            || self.paths.lost.iter().any(|known| known.id == Some(id) && known.addr != addr);
         let waits = |subflow: &Subflow| {
             let mut removals = subflow.control.iter().filter_map(|option| match option {
                 MptcpOption::RemoveAddr(remove) => Some(remove),

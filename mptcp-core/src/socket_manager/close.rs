@@ -14,7 +14,7 @@ use crate::event::{CloseReason, Event, FallbackCause, SubflowCloseReason, Subflo
 use crate::mib::Counter;
 use crate::wire::{AddAddr, AddAddrKind, MpFastclose, MptcpOption, ResetReason};
 
-/// How long the FIN exchange of a subflow may take that is closed for itself, or with the connection once that is
+/// How long the FIN exchange of a subflow may take that is closed for itself, from when the peer was last heard on, or with the connection once that is
 /// closed on both sides.
 const FIN_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -96,7 +96,7 @@ impl Connection {
         if self.multipath().is_none() {
             return;
         }
-        if self.subflows.iter().any(|subflow| subflow.fin_received && !subflow.fin_sent) {
+        if self.subflows.iter().any(|subflow| subflow.fin_received.is_some() && !subflow.fin_sent) {
             self.answer_fins(cx);
         }
         if self.is_over() {
@@ -153,23 +153,25 @@ impl Connection {
             }
             _ => true,
         };
+        let end = self.sender.queue.end();
         let Some(subflow) = self.subflow_mut(id) else { return };
-        subflow.fin_received = true;
+        subflow.fin_received = Some(end.into());
         if multipath {
             self.answer_fins(cx);
         }
     }
 
-    /// Answers the FINs of single subflows. They carry nothing more from the peer; what this side still has goes over the others. Where
-    /// there is no other that works, it goes over this one first (section 3.3.3).
+    /// Answers the FINs of single subflows. They carry nothing more from the peer; what this side has new goes over the others. Where
+    /// there is no other that works, what was written by then goes over this one first (section 3.3.3).
     fn answer_fins(&mut self, cx: &mut Cx<'_>) {
-        let waits = |subflow: &Subflow| subflow.fin_received && !subflow.fin_sent;
-        let works = self.subflows.iter().any(|subflow| subflow.usable() && !subflow.fin_received);
-        let outstanding =
-            self.sender.queue.una() < self.sender.queue.end() || matches!(self.sender.fin, Fin::Queued | Fin::Sent);
-        for id in self.subflows.iter().filter(|subflow| waits(subflow)).map(|subflow| subflow.id).collect::<Vec<_>>() {
-            if works || !outstanding {
-                self.close_subflow(id, cx);
+        let works = self.subflows.iter().any(|subflow| subflow.usable() && subflow.fin_received.is_none());
+        let ending = matches!(self.sender.fin, Fin::Queued | Fin::Sent);
+        let una = self.sender.queue.una();
+        for index in 0..self.subflows.len() {
+            let Subflow { id, fin_received, fin_sent, .. } = self.subflows[index];
+            let due = fin_received.is_some_and(|written| works || (!written.is_after(una) && !ending));
+            if due && !fin_sent {
+                self.end_subflow(id, cx);
             }
         }
     }
@@ -185,33 +187,42 @@ impl Connection {
         !self.is_over() && self.has_only(|subflow| subflow.local.ip() == addr)
     }
 
-    /// Whether there are subflows that work, and these are all. With regular TCP the first one is all that there is, whether it
-    /// works or not: its FIN is the end of the stream (section 3.7).
+    /// Whether there are subflows that work, and these are all.
     fn has_only(&self, which: impl Fn(&Subflow) -> bool) -> bool {
-        if self.multipath().is_none() {
-            return self.subflows.iter().filter(|subflow| !subflow.is_join()).any(which);
-        }
         let mut usable = self.subflows.iter().filter(|subflow| subflow.usable()).peekable();
         usable.peek().is_some() && usable.all(which)
     }
 
     /// Closes one subflow in order, on request of the application or for want of its address.
     pub(crate) fn close_subflow(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
-        let Some(subflow) = self.subflow_mut(id).filter(|subflow| !subflow.fin_sent) else { return };
+        if self.end_subflow(id, cx) {
+            // Its path may be dead, which is a reason to close it: nothing shall wait for it.
+            self.reinject_all(id);
+        }
+    }
+
+    /// Sends a FIN after what a subflow holds, or resets it if it cannot have one. False if that has been done before.
+    fn end_subflow(&mut self, id: SubflowId, cx: &mut Cx<'_>) -> bool {
+        let Some(subflow) = self.subflow_mut(id).filter(|subflow| !subflow.fin_sent) else { return false };
         subflow.fin_sent = true;
         if subflow.connected && subflow.stage == Stage::Established {
             subflow.stage = Stage::Closing;
             subflow.close_by = Some(cx.now + FIN_TIMEOUT);
             cx.tcp.shutdown(cx.now, subflow.tcp);
-            // Its path may be dead, which is a reason to close it: nothing shall wait for it.
-            self.reinject_all(id);
         } else {
             self.doom(id, Doom::Reason(ResetReason::Prohibited));
         }
+        true
     }
 
-    /// Resets subflows whose FIN exchange takes too long.
+    /// Resets subflows whose FIN exchange takes too long. The peer may have much to send before it answers: as long as it does, it has time.
     pub(crate) fn end_closing(&mut self, now: Instant) {
+        for subflow in &mut self.subflows {
+            let heard_until = subflow.heard_at + FIN_TIMEOUT;
+            if subflow.fin_received.is_none() && subflow.close_by.is_some_and(|at| at <= now) && heard_until > now {
+                subflow.close_by = Some(heard_until);
+            }
+        }
         let late = |subflow: &&Subflow| subflow.close_by.is_some_and(|at| at <= now);
         let gone: Vec<SubflowId> = self.subflows.iter().filter(late).map(|subflow| subflow.id).collect();
         for id in gone {

@@ -263,11 +263,12 @@ impl Connection {
     }
 
     /// Whether the peer can have no other subflow within the limit. Those whose address it has withdrawn do not count as long as they do not
-    /// answer: it may be moving, and what replaces them comes at the same time.
+    /// answer: it may be moving, and what replaces them comes at the same time. But they may answer yet.
     pub(crate) fn is_full(&self, limit: u8) -> bool {
         let leaving = self.subflows.iter().filter(|subflow| subflow.counts() && subflow.is_leaving()).count();
         let extra = self.extra_subflows();
-        extra.saturating_sub(leaving) >= usize::from(limit) || extra >= usize::from(Limits::MAX_SUBFLOWS)
+        let limit = usize::from(limit);
+        extra.saturating_sub(leaving) >= limit || extra >= (2 * limit).min(usize::from(Limits::MAX_SUBFLOWS))
     }
 
     /// Marks for a reset at the next opportunity.

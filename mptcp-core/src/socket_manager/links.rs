@@ -8,6 +8,7 @@ use super::connection::{Connection, Doom};
 use super::shared::Cx;
 use super::subflow::{Stage, Subflow};
 use crate::event::SubflowId;
+use crate::path_manager::LostAddress;
 use crate::wire::ResetReason;
 
 impl Connection {
@@ -21,12 +22,7 @@ impl Connection {
             let Some(subflow) = self.subflow_mut(id) else { continue };
             subflow.link_down = true;
             match subflow.stage {
-                Stage::Established if subflow.connected && subflow.stale.is_none() => {
-                    self.set_stale(id, cx);
-                    if let Some(stale) = self.subflow_mut(id).and_then(|subflow| subflow.stale.as_deref_mut()) {
-                        stale.told = true;
-                    }
-                }
+                Stage::Established if subflow.connected => self.set_stale_as_told(id, cx),
                 Stage::Established | Stage::Closing => {}
                 // Nothing is lost by beginning anew when the link is back.
                 _ => self.doom(id, Doom::Reason(ResetReason::UnacceptablePerformance)),
@@ -69,16 +65,27 @@ impl Connection {
         if self.multipath().is_none() {
             return;
         }
+        let used = self.subflows.iter().find(|subflow| subflow.local.ip() == addr).map(|subflow| subflow.local_id);
+        let known = || cx.shared.endpoints.by_addr(addr).map(|(id, _)| self.paths.id_of_endpoint(id, addr));
+        let lost = LostAddress { interface, addr, id: used.or_else(known) };
         let kept = self.kept_without_address(interface, addr, cx.tcp);
         if kept.is_empty() {
-            return self.drop_address(interface, addr, cx);
+            return self.drop_address(lost, cx);
         }
         for id in kept {
-            if self.subflow(id).is_some_and(|subflow| subflow.stale.is_none()) {
-                self.set_stale(id, cx);
-            }
+            self.set_stale_as_told(id, cx);
         }
-        self.paths.lost.push_back((interface, addr));
+        self.paths.lost.push_back(lost);
+    }
+
+    /// A subflow cannot work, as the system has told, sooner than its silence.
+    fn set_stale_as_told(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
+        if self.subflow(id).is_some_and(|subflow| subflow.stale.is_none()) {
+            self.set_stale(id, cx);
+        }
+        if let Some(stale) = self.subflow_mut(id).and_then(|subflow| subflow.stale.as_deref_mut()) {
+            stale.told = true;
+        }
     }
 
     /// The subflows that have lost their address and are kept nevertheless.
@@ -96,23 +103,19 @@ impl Connection {
 
     /// Gives up what was kept without its address, once something else works.
     pub(crate) fn drop_lost_addresses(&mut self, cx: &mut Cx<'_>) {
-        for (interface, addr) in self.paths.lost.take() {
-            if cx.shared.links.get(interface).is_some_and(|link| link.has(addr)) {
+        for lost in self.paths.lost.take() {
+            if cx.shared.links.get(lost.interface).is_some_and(|link| link.has(lost.addr)) {
                 continue;
             }
-            if self.kept_without_address(interface, addr, cx.tcp).is_empty() {
-                self.drop_address(interface, addr, cx);
+            if self.kept_without_address(lost.interface, lost.addr, cx.tcp).is_empty() {
+                self.drop_address(lost, cx);
             } else {
-                self.paths.lost.push_back((interface, addr));
+                self.paths.lost.push_back(lost);
             }
         }
     }
 
-    fn drop_address(&mut self, interface: InterfaceId, addr: IpAddr, cx: &mut Cx<'_>) {
-        let id = match addr == self.paths.local.ip() {
-            true => Some(crate::wire::AddrId(0)),
-            false => cx.shared.endpoints.by_addr(addr).map(|(id, _)| id.into()),
-        };
+    fn drop_address(&mut self, LostAddress { interface, addr, id }: LostAddress, cx: &mut Cx<'_>) {
         for id in self.subflows_of(interface, addr, cx.tcp) {
             self.reinject_all(id);
             if let Some(subflow) = self.subflow_mut(id) {
@@ -123,7 +126,7 @@ impl Connection {
         }
         self.paths.forget_local(addr);
         // Another interface has it, or has lost it too and its subflows are kept.
-        if cx.shared.links.has(addr) || self.paths.lost.iter().any(|(_, lost)| *lost == addr) {
+        if cx.shared.links.has(addr) || self.paths.lost.iter().any(|lost| lost.addr == addr) {
             return;
         }
         self.paths.leaving.retain(|leaving| leaving.addr != addr);

@@ -13,7 +13,7 @@ use tcp_adapter::{Instant, RoundTrip, TcpInfo};
 use super::connection::{Connection, Doom};
 use super::sender::{Fin, MAX_MAPPING};
 use super::shared::Cx;
-use super::subflow::{Stale, Subflow};
+use super::subflow::{Stage, Stale, Subflow};
 use crate::event::{CloseReason, SubflowId};
 use crate::mib::Counter;
 use crate::stream::SentMapping;
@@ -31,6 +31,9 @@ const FIRST_PROBE_WAIT: Duration = Duration::from_millis(200);
 const MAX_PROBE_WAIT: Duration = Duration::from_secs(1);
 /// DATA-RTOs in a row after which data that TCP acknowledged but MPTCP did not proves that options do not pass.
 const MAX_UNMATCHED_TIMEOUTS: u32 = 6;
+
+/// What the peer has dropped is sent again in pieces of the longest mapping, each doubled so often at most: a window of 64 MiB takes eleven.
+const MOST_DOUBLED: u8 = 10;
 
 /// An answer may be late by so much at least before it is missed: hosts are busy at times.
 const LEAST_ALLOWANCE: Duration = Duration::from_millis(10);
@@ -114,7 +117,7 @@ impl Connection {
                 // On a single path hardly anything is dropped that TCP has acknowledged, so the DATA_ACK was lost, or the peer has
                 // fallen back, unheard, for which a repetition would be new data: ask. DATA_ACKs that came before all of it was acknowledged by TCP prove nothing.
                 None if single_path => self.probe_usable(cx),
-                None => self.sender.reinject.mark(una..nxt.min(una + MAX_MAPPING as u64)),
+                None => self.repeat_unheld(una, nxt),
             }
         }
         if self.sender.fin == Fin::Sent {
@@ -123,6 +126,23 @@ impl Connection {
             self.probe_usable(cx);
         }
         self.push(cx);
+    }
+
+    /// Sends again what TCP has delivered and the peer has dropped, up to what a subflow holds. It may be a single mapping or, of a peer that is short of
+    /// memory, a whole window: as much as the longest mapping, and twice as much each time that it goes on where the last repetition ends.
+    fn repeat_unheld(&mut self, una: u64, nxt: u64) {
+        let sender = &mut self.sender;
+        if sender.repeated_to == una.into() {
+            sender.doubled = (sender.doubled + 1).min(MOST_DOUBLED);
+        } else if !sender.repeated_to.is_after(una) {
+            sender.doubled = 0;
+        }
+        let end = nxt.min(una + ((MAX_MAPPING as u64) << sender.doubled));
+        let held =
+            self.subflows.iter().flat_map(|subflow| subflow.sent.iter()).map(|mapping| mapping.positions().start);
+        let end = held.filter(|start| *start > una).fold(end, u64::min);
+        sender.repeated_to = end.into();
+        sender.reinject.mark(una..end);
     }
 
     /// Resets the subflows that have failed, but none that is being opened.
@@ -200,16 +220,18 @@ impl Connection {
             else {
                 continue;
             };
+            let (id, is_closing) = (self.subflows[index].id, self.subflows[index].stage == Stage::Closing);
             // Not if all are silent: then it is not the path.
             let works = |other: &Subflow| {
-                other.id != self.subflows[index].id
-                    && other.usable()
-                    && (other.waiting_since.is_none() || other.heard_at > silent_since)
+                other.id != id && other.usable() && (other.waiting_since.is_none() || other.heard_at > silent_since)
             };
-            if !self.subflows[index].usable() {
+            if !is_closing && !self.subflows[index].usable() {
                 self.subflows[index].miss_at = None;
             } else if self.subflows.iter().any(works) {
-                self.set_stale(self.subflows[index].id, cx);
+                match is_closing {
+                    true => self.reinject_all(id),
+                    false => self.set_stale(id, cx),
+                }
             } else {
                 self.subflows[index].miss_at = Some(now + LEAST_ALLOWANCE);
             }

@@ -260,7 +260,9 @@ impl Connection {
         // The port of the first subflow is what firewalls and monitors expect (RFC 8684 section 3.9.1).
         let same_port = ConnectRequest { local, local_port: Some(self.paths.local.port()), remote };
         let any_port = ConnectRequest { local_port: None, ..same_port };
-        let opened = match cx.tcp.connect_by(cx.now, interface, &same_port) {
+        // But the peer may still be in TIME-WAIT with it.
+        let first = if self.paths.retries.was_closed(plan.pair) { &any_port } else { &same_port };
+        let opened = match cx.tcp.connect_by(cx.now, interface, first) {
             Err(ConnectError::InUse(_)) => cx.tcp.connect_by(cx.now, interface, &any_port),
             other => other,
         };
@@ -452,7 +454,8 @@ impl Connection {
         self.paths.changed = true;
         // Nobody wants the last one to be gone, unless its address is.
         let ours_is_gone = self.paths.withdrawn.contains(subflow.local_id, pair.local);
-        let last = why == SubflowCloseReason::Normal && self.subflows.is_empty() && !ours_is_gone;
+        let works = self.subflows.iter().any(Subflow::usable);
+        let last = why == SubflowCloseReason::Normal && !works && !ours_is_gone;
         let again = last || is_made_again(why, subflow.connected, subflow.crossed);
         let first = subflow.remote == self.paths.remote;
         let denied = self.is_denied(remote);
@@ -465,7 +468,8 @@ impl Connection {
             // The path has just shown that it works.
             self.paths.retries.arm_at_once(now, pair);
         } else {
-            let most = match subflow.announced {
+            let has_worked = subflow.announced || (!subflow.is_join() && subflow.connected);
+            let most = match has_worked {
                 true => None,
                 // The peer is there, and may never have room for it.
                 false if matches!(why, SubflowCloseReason::Reset(Some(_))) => Some(cx.shared.config.join_attempts),
@@ -478,6 +482,9 @@ impl Connection {
                 Duration::ZERO
             };
             self.paths.retries.arm_with(now + spread, least_wait(why), pair, most);
+            if why == SubflowCloseReason::Normal {
+                self.paths.retries.note_closed(pair);
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::keys::Idsn;
 use crate::mib::Counter;
 use crate::observe::Observation;
 use crate::scheduler::{DataView, Decision, Message, Sent, SubflowView, TrafficClass};
-use crate::seq::{DataSeq, SubflowSeq};
+use crate::seq::{DataSeq, LowPosition, SubflowSeq};
 use crate::stream::{Gathered, Messages, ReinjectQueue, SendQueue, SentMapping};
 use crate::wire::room::{self, Width};
 use crate::wire::{ChecksumAccumulator, dss_checksum};
@@ -71,6 +71,9 @@ pub(crate) struct Sender {
     pub(crate) stalled_since: Instant,
     /// A DATA_ACK has come since the last one, be it an old one.
     pub(crate) answered: bool,
+    /// Where that ends which was last sent again as no subflow held it any more, and how often that was doubled.
+    pub(crate) repeated_to: LowPosition,
+    pub(crate) doubled: u8,
     /// When to probe a closed window.
     pub(crate) window_probe_at: Option<Instant>,
     window_probes: u32,
@@ -89,6 +92,8 @@ impl Sender {
             timeouts: 0,
             stalled_since: Instant::ZERO,
             answered: false,
+            repeated_to: LowPosition::default(),
+            doubled: 0,
             window_probe_at: None,
             window_probes: 0,
             bytes_reinjected: 0,

@@ -11,6 +11,7 @@ use crate::event::SubflowId;
 use crate::info::{SubflowInfo, SubflowState};
 use crate::path_manager::Site;
 use crate::path_manager::strategy::Pair;
+use crate::seq::LowPosition;
 use crate::stream::{MappedReader, ReceivedMap, SentMap};
 use crate::wire::{AddrId, MptcpOption, RawDss, ResetReason};
 
@@ -165,7 +166,8 @@ pub(crate) struct Subflow {
     /// In its FIN exchange: reset at this time if that is not complete.
     pub(crate) close_by: Option<Instant>,
     pub(crate) fin_sent: bool,
-    pub(crate) fin_received: bool,
+    /// The peer has sent a FIN, when everything before this position of the stream had been written.
+    pub(crate) fin_received: Option<LowPosition>,
     /// The peer has opened the same subflow at the same time.
     pub(crate) crossed: bool,
     /// MP_TCPRST of the peer's RST.
@@ -240,7 +242,7 @@ impl Subflow {
             remove_at: None,
             close_by: None,
             fin_sent: false,
-            fin_received: false,
+            fin_received: None,
             crossed: false,
             peer_reset: None,
             own_reset: None,

@@ -29,7 +29,7 @@ impl<T: TcpStack> Stack<T> {
     }
 
     /// Gives an interface other addresses and routes. Subflows at an address that is gone are reset, what they held is sent on
-    /// others, and the peers are told (REMOVE_ADDR, RFC 8684 section 3.4.2). Endpoints stay: without an interface that has their
+    /// others, and the peers are told (REMOVE_ADDR, RFC 8684 section 3.4.2), as soon as a connection has others that work. Endpoints stay: without an interface that has their
     /// address they do nothing, and when it comes back, they are as they were. False if there is no such interface, or the TCP
     /// beneath cannot do that.
     pub fn set_addresses(

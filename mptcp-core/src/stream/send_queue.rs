@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use tcp_adapter::{IdleQueue, RangeSet};
 
-/// A slice of at least this many bytes is sent as it is, without looking at its neighbours.
+/// A slice of at least this many bytes is sent as it is, and never copied together with its neighbours.
 ///
 /// Whatever is given to a subflow by itself costs both ends about as much as copying this many bytes.
 const WHOLE_ENOUGH: usize = 16 << 10;

@@ -360,7 +360,7 @@ fn bytes_out_of_order_do_not_exceed_the_memory_limit() {
     }));
     world.send(0, conns[0], 3_000_000, false);
     let most = std::cell::Cell::new(0);
-    let done = world.run_until(120, |world| {
+    let done = world.run_until(20, |world| {
         most.set(most.get().max(world.hosts[1].stack.memory_held()));
         world.transferred(conns, false)
     });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mptcp_core::{ConnId, Counter, EndpointFlags, Event, SubflowState};
+use mptcp_core::{ConnId, Counter, EndpointFlags, Event, SubflowId, SubflowState};
 use tcp_adapter::{InterfaceId, IpCidr, Route};
 
 use super::TCPS;
@@ -260,6 +260,35 @@ fn the_only_address_can_be_exchanged_for_another() {
     assert!(done, "{:?}", states(&world, 0, conns[0]));
     assert!(world.run_until(30, |world| (0..2).all(|host| world.hosts[host].stack.subflows(conns[host]).len() == 1)));
     assert!(world.mib(1, Counter::RmAddr) > 0);
+    world.close_all();
+}
+
+/// An address that nobody has made an endpoint of has a number too, by which the peer knows it when it is gone for good.
+#[test]
+fn an_address_without_an_endpoint_is_withdrawn_when_another_works() {
+    let mut world = limited(3, 19);
+    let conns = world.open();
+    world.run_for(Duration::from_secs(1));
+    let now = world.now;
+    let remote = world.hosts[0].stack.subflows(conns[0])[0].remote;
+    let by_hand = world.hosts[0].stack.create_subflow(now, conns[0], address(0, 1, true), remote, false).unwrap();
+    assert!(world.run_until(5, |world| (0..2).all(|host| world.subflows_up(host, conns[host]) == 2)));
+    let now = world.now;
+    world.hosts[0].stack.close_subflow(now, conns[0], SubflowId(0)).unwrap();
+    assert!(world.run_until(5, |world| world.subflows_up(1, conns[1]) == 1));
+    world.send(0, conns[0], 1_000_000, false);
+    world.run_for(Duration::from_millis(100));
+    let lost = world.hosts[0].stack.subflows(conns[0]).remove(0);
+    assert_eq!((lost.id, lost.local.ip()), (by_hand, address(0, 1, true)));
+    set_addresses(&mut world, 1, false);
+    // What replaces it has no endpoint either, and not the number of what is still there.
+    let now = world.now;
+    world.hosts[0].stack.create_subflow(now, conns[0], address(0, 2, true), remote, false).unwrap();
+    assert!(world.run_until(60, |world| world.transferred(conns, false)), "{:?}", states(&world, 0, conns[0]));
+    assert!(world.run_until(5, |world| (0..2).all(|host| world.hosts[host].stack.subflows(conns[host]).len() == 1)));
+    assert!(world.saw(1, Event::AddressRemoved(conns[1], lost.local_addr_id)), "{:?}", world.hosts[1].events);
+    let new = world.hosts[0].stack.subflows(conns[0]).remove(0);
+    assert_ne!(new.local_addr_id, lost.local_addr_id);
     world.close_all();
 }
 

@@ -9,7 +9,7 @@ use mptcp_core::{
     CloseReason, ConnId, Counter, Event, FallbackCause, ResetReason, StackConfig, SubflowCloseReason, SubflowId,
 };
 use tcp_adapter::OptionSpace;
-use tcp_adapter::conformance::packet::{ACK, Packet, RST};
+use tcp_adapter::conformance::packet::{ACK, Packet, RST, SYN};
 
 use super::log::{Log, Sent, dsn};
 use crate::middlebox::{is_syn, on_packets, remove_options};
@@ -111,6 +111,30 @@ fn after_a_transient_error_a_path_is_tried_again_and_after_a_permanent_one_it_is
         assert_eq!(joins_after_reset(reset(false, reason)).0, 0, "{reason:?}");
         assert!(joins_after_reset(reset(true, reason)).0 > 0, "{reason:?}");
     }
+}
+
+/// What has worked is not what an announced address may turn out to be: it is tried for ever.
+#[test]
+fn the_first_path_is_tried_as_often_as_it_takes() {
+    let attempts = || StackConfig { join_attempts: 1, ..config() };
+    let mut world = World::new(4, 2, [attempts(), attempts()]);
+    let conns = world.open_mesh();
+    world.run_for(Duration::from_secs(1));
+    let options = emitted(MptcpOption::Tcprst(MpTcprst { transient: true, reason: ResetReason::LackOfResources }));
+    let now = world.now;
+    let mut refusals = 4;
+    world.middleboxes[0] = Some(on_packets(move |host, mut packet| {
+        if host == 1 && refusals > 0 {
+            refusals -= 1;
+            packet.flags = packet.flags & !SYN | RST;
+            packet.payload.clear();
+            packet.options.clone_from(&options);
+        }
+        vec![packet]
+    }));
+    world.hosts[1].stack.set_backup(now, conns[1], SubflowId(0), true).unwrap();
+    assert!(world.run_until(1, |world| world.hosts[0].stack.subflows(conns[0]).len() == 1));
+    assert!(world.run_until(60, |world| world.subflows_up(0, conns[0]) == 2), "{:?}", world.hosts[0].events);
 }
 
 #[test]

@@ -5,12 +5,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mptcp_core::{
-    ConnId, EndpointFlags, Event, FallbackCause, StackConfig, SubflowCloseReason, SubflowError, SubflowId,
+    ConnId, Counter, EndpointFlags, Event, FallbackCause, StackConfig, SubflowCloseReason, SubflowError, SubflowId, SubflowState,
 };
 use tcp_adapter::conformance::packet::{FIN, Packet};
 
 use crate::middlebox::{is_syn, on_packets, strip, subtypes};
+use super::TCPS;
 use super::world::{World, config};
+use crate::tcp::Tcp;
 
 /// Hosts with checksums, and the flag that has the next byte of host 0 altered, so that both fall back.
 fn about_to_fall_back(seed: u64) -> (World, Rc<Cell<bool>>) {
@@ -152,6 +154,91 @@ fn what_the_peer_closes_carries_what_no_other_can() {
     assert!(world.run_until(10, |world| world.transferred(conns, false)), "{:?}", world.hosts[1].flows);
     let closed = Event::SubflowClosed(conns[0], second, SubflowCloseReason::Normal);
     assert!(world.run_until(5, |world| world.saw(0, closed)), "{:?}", world.hosts[0].events);
+}
+
+/// The same, while the application never stops to write: what it writes after the FIN need not go over that subflow, and the path is used again.
+#[test]
+fn what_the_peer_closes_is_made_again_if_nothing_else_works() {
+    let mut world = World::simple(8, 2);
+    let conns = world.open_mesh();
+    world.run_for(Duration::from_secs(1));
+    world.links[0].down = true;
+    world.links[1].rate = Some(4_000_000);
+    world.send(0, conns[0], 30_000_000, false);
+    world.run_for(Duration::from_secs(1));
+    let now = world.now;
+    let second = SubflowId(1);
+    world.hosts[1].stack.close_subflow(now, conns[1], second).unwrap();
+    let closed = Event::SubflowClosed(conns[0], second, SubflowCloseReason::Normal);
+    assert!(world.run_until(20, |world| world.saw(0, closed)), "{:?}", world.hosts[0].events);
+    let before = world.hosts[1].flows[&conns[1]].received;
+    let again = |world: &World| world.saw(0, Event::SubflowEstablished(conns[0], SubflowId(2)));
+    assert!(world.run_until(3, again), "{:?}", world.hosts[0].events);
+    assert!(world.run_until(10, |world| world.hosts[1].flows[&conns[1]].received > before + 1_000_000));
+}
+
+/// Who has much to send before it can answer a FIN is waited for as long as it sends.
+#[test]
+fn a_fin_is_waited_for_as_long_as_something_comes_before_it() {
+    let mut world = World::simple(9, 2);
+    let conns = world.open_mesh();
+    world.run_for(Duration::from_secs(1));
+    world.links[0].down = true;
+    world.links[1].rate = Some(120_000);
+    world.send(0, conns[0], 500_000, false);
+    world.run_for(Duration::from_secs(1));
+    let now = world.now;
+    let second = SubflowId(1);
+    world.hosts[1].stack.close_subflow(now, conns[1], second).unwrap();
+    assert!(world.run_until(60, |world| world.transferred(conns, false)), "{:?}", world.hosts[1].events);
+    for host in 0..2 {
+        let closed = Event::SubflowClosed(conns[host], second, SubflowCloseReason::Normal);
+        assert!(world.run_until(10, |world| world.saw(host, closed)), "{:?}", world.hosts[host].events);
+    }
+}
+
+/// Its path works, as the FIN has shown: what is on its way there arrives.
+#[test]
+fn a_fin_of_the_peer_has_nothing_sent_twice() {
+    let mut world = World::simple(10, 2);
+    for link in &mut world.links {
+        link.rate = Some(10_000_000);
+    }
+    let conns = world.open_mesh();
+    world.run_for(Duration::from_secs(1));
+    world.send(0, conns[0], 3_000_000, false);
+    world.run_for(Duration::from_millis(500));
+    let now = world.now;
+    world.hosts[1].stack.close_subflow(now, conns[1], SubflowId(1)).unwrap();
+    assert!(world.run_until(20, |world| world.transferred(conns, false)), "{:?}", world.hosts[0].events);
+    // The other TCP knows little of its round-trip times, which grow here: at times its answers are missed.
+    if TCPS[0] == Tcp::Native {
+        assert_eq!(world.mib(0, Counter::MPTCPRetrans), 0);
+    }
+}
+
+/// ... unless it dies then.
+#[test]
+fn what_is_lost_behind_a_fin_of_the_peer_goes_over_the_other_path() {
+    let mut world = World::simple(11, 2);
+    for link in &mut world.links {
+        link.rate = Some(10_000_000);
+    }
+    let conns = world.open_mesh();
+    world.run_for(Duration::from_secs(1));
+    world.send(0, conns[0], 1_000_000, false);
+    world.run_for(Duration::from_millis(200));
+    let now = world.now;
+    world.hosts[1].stack.close_subflow(now, conns[1], SubflowId(1)).unwrap();
+    let closing = |world: &World| {
+        world.hosts[0].stack.subflows(conns[0]).iter().any(|subflow| subflow.state == SubflowState::Closing)
+    };
+    assert!(world.run_until(1, closing));
+    world.links[1].down = true;
+    let held = world.now;
+    assert!(world.run_until(20, |world| world.transferred(conns, false)), "{:?}", world.hosts[0].events);
+    // A megabyte takes a second.
+    assert!(world.now - held < Duration::from_secs(3), "{:?}", world.now - held);
 }
 
 /// A FIN that both sides take for the other's wish.

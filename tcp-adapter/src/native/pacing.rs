@@ -2,7 +2,7 @@
 //!
 //! A bucket of credit fills at the rate and holds a quantum. A burst begins once half a quantum is there, so that one may be late by
 //! the time of the other half and lose nothing, and ends when the bucket is empty, in however many segments it leaves; after idleness there
-//! is one quantum and never more. What is kept is the
+//! is one quantum, and never more than half of another one with it. What is kept is the
 //! moment at which the bucket was empty, with the fraction of a nanosecond that a division leaves, so that the rate is exact at any rate.
 
 use std::time::Duration;

@@ -204,7 +204,7 @@ impl SendSide {
     /// ends its count.
     pub(super) fn fresh_duplicates(&mut self) -> impl Iterator<Item = u16> + use<> {
         let window = self.presented;
-        let other = window.checked_add(1).unwrap_or(window - 1);
+        let other = if window == u16::MAX { window - 1 } else { window + 1 };
         self.duplicates = DUPLICATE_THRESHOLD;
         self.fast_retransmit_expected = true;
         [other, window].into_iter().chain((0..DUPLICATE_THRESHOLD).map(move |_| window))
@@ -322,6 +322,17 @@ mod tests {
         assert_eq!(send.seq_in_engine(20), 1_021);
         assert_eq!(send.offset_in_engine(1_021), 20);
         assert_eq!(send.rtt.srtt(), Some(std::time::Duration::from_millis(5)));
+    }
+
+    #[test]
+    fn duplicates_can_be_counted_anew_at_any_window() {
+        for window in [0, 7, u16::MAX] {
+            let mut send = sender();
+            send.presented = window;
+            let windows: Vec<u16> = send.fresh_duplicates().collect();
+            assert_ne!(windows[0], window);
+            assert!(windows[1..].iter().all(|shown| *shown == window) && windows.len() > 4, "{windows:?}");
+        }
     }
 
     #[test]
