@@ -14,14 +14,11 @@ use uring::Ring;
 
 use crate::Stopper;
 use crate::file::FileRing;
-use crate::net::{LinkId, Net, NetEvent, Outgoing, Received};
+use crate::net::{LinkId, MOST_RECEIVED, Net, NetEvent, Outgoing, Received};
 
 /// Connections at a time, unless told otherwise: each may be no more than an open socket for as long as the target's
 /// [`setup_timeout`](nvme_tcp::target::TargetConfig::setup_timeout).
 const CONNECTIONS: usize = 4096;
-
-/// Bytes that are received from one connection before the others have their turn.
-const MOST_RECEIVED: usize = 1 << 20;
 
 /// How long operations are begun before what has happened meanwhile is looked at: where the thread does them itself, each takes its time, and the end of a
 /// connection has to be seen before what it had wanted is begun.

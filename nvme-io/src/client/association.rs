@@ -13,13 +13,10 @@ use nvme_tcp::host::{
 };
 
 use super::{HostError, Tag};
-use crate::net::{LinkId, Net, NetEvent, Outgoing, Received};
+use crate::net::{LinkId, MOST_RECEIVED, Net, NetEvent, Outgoing, Received};
 
 /// Events that wait for the caller: of more, the last one is kept in place of the one before it.
 const MOST_CHANGES: usize = 64;
-
-/// Bytes that are received from one connection before the others have their turn.
-const MOST_RECEIVED: usize = 1 << 20;
 
 /// From the connection of the admin queue to the loss of any of them, or the shutdown.
 pub(super) struct Association {
