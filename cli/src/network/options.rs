@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use mptcp_sdk::adapter::congestion::Algorithm;
@@ -12,6 +11,7 @@ use mptcp_sdk::{
     Config, Coupling, Engine, InterfaceSpec, KeepAlive, PathStrategyKind, Runtime, SchedulerKind, StartError,
     TcpPlugIn, UnknownTcp,
 };
+use nvme_io::net::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 
 use super::user_space::UserSpace;
 use super::{KernelProtocol, KernelSockets, Network};
@@ -211,9 +211,10 @@ fn parse_coupling(text: &str) -> Result<Coupling, String> {
     text.parse::<Coupling>().map_err(|error| error.to_string())
 }
 
-/// A server asks hosts whether they are still there, as over the kernel's sockets: one that has no keep-alive of its own and vanishes would stay for ever.
+/// A server asks hosts whether they are still there, at the pace of the kernel's sockets: one that has no keep-alive of its own and vanishes would stay for ever.
+/// Over the kernel's sockets hosts ask too; here they have the timeouts of their commands.
 fn asking(mut config: Config, role: Role) -> Config {
-    let (idle, interval) = (Duration::from_secs(60), Duration::from_secs(10));
-    config.stack.keepalive = (role == Role::Server).then_some(KeepAlive { idle, interval, probes: 6 });
+    let ask = KeepAlive { idle: KEEPALIVE_IDLE, interval: KEEPALIVE_INTERVAL, probes: KEEPALIVE_PROBES };
+    config.stack.keepalive = (role == Role::Server).then_some(ask);
     config
 }

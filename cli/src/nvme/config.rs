@@ -183,6 +183,10 @@ impl SubsystemConfig {
                 Some(Uuid(uuid)) => uuid,
                 None => identity::of_store(&self.nqn, nsid, &namespace.store)?,
             };
+            if opened.iter().any(|other: &Namespace| other.uuid == uuid) {
+                let text = format_uuid(&uuid);
+                return Err(Failure::Usage(format!("the UUID {text} is that of two namespaces of {}", self.nqn)));
+            }
             opened.push(Namespace { nsid, store, block_size, uuid, group: 1, read_only });
         }
         Ok(opened)
@@ -212,6 +216,13 @@ mod tests {
         let named: Config =
             toml::from_str(&format!("{text}uuid = \"5d0d5e6f-5a94-4c42-8d6d-5b8b6a8f7c11\"\n")).unwrap();
         assert_eq!(named.subsystems[0].namespaces(&mut Vec::new()).unwrap()[1].uuid[..4], [0x5d, 0x0d, 0x5e, 0x6f]);
+        let twice = text.replace("store =", "uuid = \"5d0d5e6f-5a94-4c42-8d6d-5b8b6a8f7c11\"\nstore =");
+        let twice: Config = toml::from_str(&twice).unwrap();
+        let Err(Failure::Usage(sentence)) = twice.subsystems[0].namespaces(&mut Vec::new()) else { panic!("accepted") };
+        assert_eq!(
+            sentence,
+            "the UUID 5d0d5e6f-5a94-4c42-8d6d-5b8b6a8f7c11 is that of two namespaces of nqn.2026-11.org.example:disk"
+        );
         assert_eq!(config.subsystems[0].subsystem().unwrap().serial.len(), 20);
         let config: Config = toml::from_str(&format!("backend-io = \"uring\"\n{text}buffered = true\n")).unwrap();
         assert_eq!((config.backend_io, config.setup_timeout), (BackendIo::Uring, None));

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::host::uuid;
-use super::secrets::draw;
+use super::secrets::{draw, parse_hex};
 use super::store::StoreSpec;
 use crate::failure::Failure;
 
@@ -20,13 +20,9 @@ impl TryFrom<String> for Uuid {
 
     fn try_from(text: String) -> Result<Self, String> {
         let mistake = || format!("'{text}' is no UUID, such as 5d0d5e6f-5a94-4c42-8d6d-5b8b6a8f7c11");
-        let parts: Vec<&str> = text.split('-').collect();
-        let digits: Option<Vec<u8>> = text.chars().filter(|c| *c != '-').map(|c| Some(c.to_digit(16)? as u8)).collect();
-        let digits = digits.filter(|_| parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])).ok_or_else(mistake)?;
-        let mut uuid = [0; 16];
-        for (byte, pair) in uuid.iter_mut().zip(digits.chunks(2)) {
-            *byte = pair[0] << 4 | pair[1];
-        }
+        let has_form = text.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+        let bytes = parse_hex(&text.replace('-', "")).filter(|_| has_form).ok_or_else(mistake)?;
+        let uuid = bytes.try_into().map_err(|_| mistake())?;
         if uuid == [0; 16] { Err(mistake()) } else { Ok(Self(uuid)) }
     }
 }
@@ -35,7 +31,7 @@ impl TryFrom<String> for Uuid {
 /// they were meant for, and not another one, or none of what it has written.
 ///
 /// What is in memory is another disk in each process. What is nowhere is always the same. A file is known by its place and by what the file system calls it, so
-/// that one which was put in its place is another; a block device by its name and number.
+/// that one which was put in its place is another; a block device by what it says of itself.
 pub(super) fn of_store(subsystem: &str, nsid: u32, store: &StoreSpec) -> Result<[u8; 16], Failure> {
     let name = match store {
         StoreSpec::Null(_) => "null".to_owned(),
@@ -50,14 +46,27 @@ pub(super) fn of_store(subsystem: &str, nsid: u32, store: &StoreSpec) -> Result<
 }
 
 fn name_of_file(path: &Path) -> std::io::Result<String> {
-    let path = path.canonicalize()?;
     let metadata = path.metadata()?;
-    let number = match metadata.file_type().is_block_device() {
-        true => format!("device {}", metadata.rdev()),
-        false => format!("file {}:{}", metadata.dev(), metadata.ino()),
-    };
+    if metadata.file_type().is_block_device() {
+        let (major, minor) = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
+        return name_of_device(&Path::new("/sys/dev/block").join(format!("{major}:{minor}")), path);
+    }
     // Names that are not UTF-8 stay apart.
-    Ok(format!("{number} {path:?}"))
+    Ok(format!("file {}:{} {:?}", metadata.dev(), metadata.ino(), path.canonicalize()?))
+}
+
+/// The name of a block device, which the kernel describes in `description`: that of device-mapper, of an NVMe namespace, or of a SCSI disk. Numbers, and the names that
+/// the kernel gives in the order in which it finds devices, may be those of others after a restart: of what has no name of its own, whoever gave the path has
+/// chosen one that stays.
+fn name_of_device(description: &Path, path: &Path) -> std::io::Result<String> {
+    let told = ["dm/uuid", "wwid", "device/wwid"].iter().find_map(|file| {
+        let text = std::fs::read_to_string(description.join(file)).ok()?;
+        Some(text.trim().to_owned()).filter(|name| !name.is_empty())
+    });
+    Ok(match told {
+        Some(name) => format!("device {name}"),
+        None => format!("device at {:?}", std::path::absolute(path)?),
+    })
 }
 
 #[cfg(test)]
@@ -93,6 +102,20 @@ mod tests {
         assert_ne!(before, file(&first), "another file in its place");
         std::fs::remove_file(&first).unwrap();
         assert!(of_store("disk", 1, &StoreSpec::File(first)).is_err());
+
+        let description = path("description");
+        let device = |path: &str| name_of_device(&description, Path::new(path)).unwrap();
+        assert_eq!(device("/dev/by-id/a"), device("/dev/by-id/a"));
+        assert_ne!(device("/dev/by-id/a"), device("/dev/by-id/b"), "nothing else is known of it");
+        for (file, name) in [("device/wwid", "naa.5\n"), ("wwid", "eui.7\n"), ("dm/uuid", "LVM-9"), ("dm/uuid", "\n")] {
+            let before = device("/dev/sda");
+            std::fs::create_dir_all(description.join(file).parent().unwrap()).unwrap();
+            std::fs::write(description.join(file), name).unwrap();
+            assert_eq!(device("/dev/sda"), device("/dev/sdb"), "wherever it is found: {name}");
+            assert_ne!(device("/dev/sda"), before, "{name} tells more");
+        }
+        assert_eq!(device("/dev/sda"), "device eui.7", "an empty name is none");
+        std::fs::remove_dir_all(&description).unwrap();
 
         let (memory, null) = (StoreSpec::Memory(4096), StoreSpec::Null(4096));
         assert_ne!(of(&memory), of(&memory), "what was in it is gone");

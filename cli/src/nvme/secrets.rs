@@ -122,7 +122,8 @@ pub(super) fn draw(bytes: &mut [u8]) -> Result<(), Failure> {
     drawn.map_err(|error| Failure::io("cannot draw random numbers", &error))
 }
 
-fn parse_hex(text: &str) -> Option<Vec<u8>> {
+/// The bytes of which these are the hexadecimal digits.
+pub(super) fn parse_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = text.chars().map(|digit| Some(digit.to_digit(16)? as u8)).collect();
     let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
     Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())

@@ -1,6 +1,6 @@
 //! A controller with its I/O queues, each on a connection of its own, as long as all of them last.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,18 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use nvme_tcp::Transmit;
 use nvme_tcp::host::{
-    Controller, ControllerConfig, ControllerError, ControllerEvent, Multipath, PathId, Queue, QueueError, QueueState,
-    Ticket,
+    Controller, ControllerConfig, ControllerError, ControllerEvent, Multipath, Namespace, PathId, Queue, QueueError,
+    QueueState, Ticket,
 };
 
+use super::recognition::check;
 use super::{HostError, Tag};
-use crate::net::{LinkId, Net, NetEvent, Outgoing, Received};
+use crate::net::{LinkId, MOST_RECEIVED, Net, NetEvent, Outgoing, Received};
 
 /// Events that wait for the caller: of more, the last one is kept in place of the one before it.
 const MOST_CHANGES: usize = 64;
-
-/// Bytes that are received from one connection before the others have their turn.
-const MOST_RECEIVED: usize = 1 << 20;
 
 /// From the connection of the admin queue to the loss of any of them, or the shutdown.
 pub(super) struct Association {
@@ -135,12 +133,13 @@ impl Association {
         }
     }
 
+    /// Where there is more to read than one turn allows, nothing is missed yet: the answer may be there.
     pub(super) fn handle_timeout(&mut self, now: Duration) {
-        if self.controller.poll_timeout().is_some_and(|deadline| deadline <= now) {
+        if !self.admin.unread && self.controller.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.controller.handle_timeout(now);
         }
-        for IoQueue { queue, .. } in &mut self.queues {
-            if queue.poll_timeout().is_some_and(|deadline| deadline <= now) {
+        for IoQueue { queue, connection } in &mut self.queues {
+            if !connection.unread && queue.poll_timeout().is_some_and(|deadline| deadline <= now) {
                 queue.handle_timeout(now);
             }
         }
@@ -190,17 +189,32 @@ impl Association {
     }
 
     /// Submits what has this path to take.
-    pub(super) fn submit(&mut self, multipath: &mut Multipath<Tag>, path: PathId, now: Duration) {
+    ///
+    /// # Errors
+    /// A command is for a namespace that is known from before and of no use to this controller. It waits.
+    pub(super) fn submit(
+        &mut self,
+        multipath: &mut Multipath<Tag>,
+        path: PathId,
+        known: &BTreeMap<u32, Namespace>,
+        now: Duration,
+    ) -> Result<(), HostError> {
         while let Some(free) = self.queues.iter().position(|queue| queue.queue.room() > 0)
             && let Some(request) = multipath.next_for(path)
         {
+            if let Err(error) = check(known, self.controller.unusable_namespaces(), request.sqe.nsid.get()) {
+                multipath.take_back(request);
+                return Err(error);
+            }
             let wanted = request.token.token().queue % self.queues.len();
             let at = if self.queues[wanted].queue.room() > 0 { wanted } else { free };
             if let Err(refused) = self.queues[at].queue.submit(request, now) {
                 // The queue has ended, which is found by the next `proceed`.
-                return multipath.take_back(refused.request);
+                multipath.take_back(refused.request);
+                break;
             }
         }
+        Ok(())
     }
 
     /// Gives back what has completed.
@@ -370,6 +384,38 @@ impl Connection {
             net.close(self.link);
         } else {
             net.abort(self.link);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use nvme_tcp::command::Nqn;
+    use nvme_tcp::host::{HostIdentity, QueueConfig};
+
+    use super::*;
+    use crate::net::{KernelNet, Protocol};
+
+    #[test]
+    fn what_is_there_but_not_read_is_not_missed() {
+        let nqn = |name: &str| Nqn::new(&format!("nqn.2026-11.org.example:{name}")).unwrap();
+        let identity = HostIdentity { host_id: [7; 16], host: nqn("host"), subsystem: nqn("disk") };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, mut net) = (listener.local_addr().unwrap(), KernelNet::new(Protocol::Tcp).unwrap());
+        let config = ControllerConfig::new(identity.clone(), 1);
+        let mut association = Association::connect(&mut net, address, config).unwrap();
+        let connection = Connection::new(net.connect(address).unwrap());
+        let queue = Queue::new(QueueConfig::io(identity, 1, 1), net.now());
+        association.queues.push(IoQueue { queue, connection });
+        let much_later = net.now() + Duration::from_secs(3600);
+        for (unread, missed) in
+            [([true, true], [false, false]), ([true, false], [false, true]), ([false; 2], [true; 2])]
+        {
+            [association.admin.unread, association.queues[0].connection.unread] = unread;
+            association.handle_timeout(much_later);
+            assert_eq!([End::Admin, End::Io(0)].map(|end| association.has_ended(end)), missed);
         }
     }
 }

@@ -4,6 +4,7 @@ mod association;
 mod config;
 mod error;
 mod path;
+mod recognition;
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};

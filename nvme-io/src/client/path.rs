@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use nvme_tcp::host::{
     Controller, ControllerConfig, ControllerEvent, Multipath, Namespace, PathId, PathState, ReconnectAction,
-    ReconnectPolicy, Reconnector, Unusable,
+    ReconnectPolicy, Reconnector,
 };
 
 use super::association::{Association, Progress};
 use super::config::{PathChange, PathEvent};
+use super::recognition::recognise;
 use super::{HostError, Tag};
 use crate::net::{Net, NetEvent};
 
@@ -144,8 +145,10 @@ impl Path {
 
     /// Submits and sends what there is.
     pub(super) fn send<N: Net>(&mut self, shared: &mut Shared<N>, now: Duration) {
-        if let State::Live(association) = &mut self.state {
-            association.submit(&mut shared.multipath, self.id, now);
+        if let State::Live(association) = &mut self.state
+            && let Err(error) = association.submit(&mut shared.multipath, self.id, &shared.namespaces, now)
+        {
+            return self.lose(shared, error, now);
         }
         if let State::Connecting(association) | State::Live(association) = &mut self.state {
             association.flush(&mut shared.net, &mut shared.pieces);
@@ -214,7 +217,8 @@ impl Path {
     fn tell<N: Net>(&self, shared: &mut Shared<N>) -> Result<(), HostError> {
         let (State::Connecting(association) | State::Live(association)) = &self.state else { return Ok(()) };
         let controller = association.controller();
-        recognise(&mut shared.namespaces, controller.namespaces(), controller.unusable_namespaces())?;
+        let is_used = |nsid| shared.multipath.has_carried(nsid);
+        recognise(&mut shared.namespaces, controller.namespaces(), controller.unusable_namespaces(), is_used)?;
         for namespace in controller.namespaces().values() {
             shared.multipath.set_namespace(namespace.nsid, namespace.ana_group);
         }
@@ -276,65 +280,5 @@ impl<N: Net> Shared<N> {
         if let Some(watcher) = &mut self.watcher {
             watcher(&PathEvent { address, change });
         }
-    }
-}
-
-/// Compares the namespaces of a controller with those that were there before, and remembers new ones. Those that are not there any more are remembered too: another
-/// one may come back under their number.
-fn recognise(
-    known: &mut BTreeMap<u32, Namespace>,
-    usable: &BTreeMap<u32, Namespace>,
-    unusable: &BTreeMap<u32, Unusable>,
-) -> Result<(), HostError> {
-    if let Some((nsid, reason)) = unusable.iter().find(|(nsid, _)| known.contains_key(nsid)) {
-        return Err(HostError::Unusable { nsid: *nsid, reason: *reason });
-    }
-    for namespace in usable.values() {
-        let known = known.entry(namespace.nsid).or_insert_with(|| namespace.clone());
-        if (&known.identifiers, known.block_size) != (&namespace.identifiers, namespace.block_size) {
-            return Err(HostError::AnotherDisk { nsid: namespace.nsid });
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use nvme_tcp::command::NamespaceId;
-
-    use super::*;
-
-    fn namespaces(uuid: u8) -> BTreeMap<u32, Namespace> {
-        let namespace = Namespace {
-            nsid: 1,
-            blocks: 8,
-            block_size: 4096,
-            identifiers: vec![NamespaceId::Uuid([uuid; 16])],
-            ana_group: 1,
-            is_shared: true,
-            is_write_protected: false,
-            reservations: 0,
-            copy_limits: (1, 1, 1),
-        };
-        [(1, namespace)].into()
-    }
-
-    #[test]
-    fn who_cannot_be_recognised_gets_no_commands() {
-        let mut known = BTreeMap::new();
-        let (none, all) = (BTreeMap::new(), BTreeMap::new());
-        // One that was never used does not matter.
-        assert!(recognise(&mut known, &namespaces(1), &[(2, Unusable::Metadata(8))].into()).is_ok());
-        assert!(recognise(&mut known, &namespaces(1), &all).is_ok());
-        let error = recognise(&mut known, &namespaces(2), &all).unwrap_err();
-        assert!(matches!(error, HostError::AnotherDisk { nsid: 1 }) && error.is_final());
-        let error = recognise(&mut known, &none, &[(1, Unusable::Metadata(8))].into()).unwrap_err();
-        assert!(matches!(error, HostError::Unusable { nsid: 1, .. }) && error.is_final(), "{error}");
-        let error = recognise(&mut known, &none, &[(1, Unusable::NotDescribed)].into()).unwrap_err();
-        assert!(matches!(error, HostError::Unusable { nsid: 1, .. }) && !error.is_final(), "{error}");
-        // It is gone, and comes back as another one.
-        assert!(recognise(&mut known, &none, &all).is_ok());
-        assert!(recognise(&mut known, &namespaces(2), &all).is_err());
-        assert!(recognise(&mut known, &namespaces(1), &all).is_ok());
     }
 }

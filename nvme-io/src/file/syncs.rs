@@ -37,12 +37,12 @@ pub(super) struct UnderWay {
     failures: u64,
 }
 
-/// The kernel has said that all is well.
+/// The kernel has said that all is well, or is still to say so of what is being written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doubt {
     /// It is, if it is for all that ran by then: those with lower numbers.
     until: u64,
-    /// Failures before it, or the writing of what it is about, began.
+    /// Failures before the sync began, or before that was written which it makes durable.
     failures: u64,
 }
 
@@ -81,6 +81,12 @@ impl Syncs {
         is_settled.then(|| Losses { meanwhile: state.failures > doubt.failures, ever: state.failures > 0 })
     }
 
+    /// How many have begun and not ended.
+    #[cfg(test)]
+    pub(super) fn under_way(&self) -> usize {
+        self.state().running.len()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,14 +100,14 @@ impl UnderWay {
         state.failures == 1
     }
 
-    /// It was told that all is well. `before` is what it was told of its steps before this one.
-    pub(super) fn succeed(self, before: Option<Doubt>) -> Doubt {
+    /// It was told that all is well. `watched` is since when losses count, if that is since [before](Syncs::watch) it began.
+    pub(super) fn succeed(self, watched: Option<Doubt>) -> Doubt {
         let mut state = self.syncs.state();
         let until = state.next;
         if state.running.len() > 1 {
             state.awaited = until;
         }
-        Doubt { until, failures: before.map_or(self.failures, |before| before.failures) }
+        Doubt { until, failures: watched.map_or(self.failures, |watched| watched.failures) }
     }
 }
 
@@ -150,12 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn losses_during_the_first_step_are_not_forgotten_by_the_second() {
+    fn losses_count_from_when_it_was_written() {
         let syncs = Arc::new(Syncs::new(Arc::default()));
-        let first = syncs.begin();
+        let watched = syncs.watch();
         syncs.begin().fail();
-        let doubt = first.succeed(None);
-        let doubt = syncs.begin().succeed(Some(doubt));
+        let doubt = syncs.begin().succeed(Some(watched));
         assert_eq!(syncs.judge(doubt), Some(Losses { meanwhile: true, ever: true }));
     }
 }

@@ -39,11 +39,11 @@ pub(super) struct Task {
     pub(super) buffer: Option<Buffer>,
     /// The step under way makes something durable.
     sync: Option<UnderWay>,
-    /// What the kernel has said of those steps, if it is not known yet whether that is true; from the first write on, if such a step is to follow.
+    /// What the kernel has said of that step, if it is not known yet whether that is true; from the first write on, if such a step is to follow.
     doubt: Option<Doubt>,
     /// Nobody waits for it any more: it ends as soon as it can.
     pub(super) is_forgotten: bool,
-    /// Returned when the task is dropped, after everything else.
+    /// Returned before it syncs, or when the task is dropped, after everything else.
     pub(super) pass: Option<Pass>,
 }
 
@@ -129,7 +129,8 @@ impl Task {
         // The end of a durable write through the page cache would be that of a sync, and take the kernel's one report of what others have lost; but not tell it
         // from an error of its own. So there the sync is a step of its own.
         let durable = self.is_durable() && !self.is_buffered();
-        if self.doubt.is_none() && self.is_durable() && (self.is_buffered() || self.phase == Phase::Zero) {
+        let is_synced = self.is_durable() && (self.is_buffered() || self.phase == Phase::Zero);
+        if is_synced && self.doubt.is_none() && self.phase != Phase::Read {
             self.doubt = Some(self.shared.syncs.watch());
         }
         self.sync = (self.phase == Phase::Sync).then(|| self.shared.syncs.begin());
@@ -177,15 +178,12 @@ impl Task {
         if let Action::Read { buffer, .. } | Action::Write { buffer, .. } = action {
             self.buffer = Some(buffer);
         }
-        let Outcome::Ended(Ok(())) = outcome else { return outcome };
-        match self.verdict() {
-            Some(result) => Outcome::Ended(result),
-            None => {
-                // It needs no memory to wait, and others may.
-                self.buffer = None;
-                Outcome::Waits
-            }
+        if self.phase == Phase::Sync {
+            // What it was to read and write is done. To sync, and to wait for others that do, takes long and needs neither memory nor the file to itself.
+            (self.buffer, self.pass) = (None, None);
         }
+        let Outcome::Ended(Ok(())) = outcome else { return outcome };
+        self.verdict().map_or(Outcome::Waits, Outcome::Ended)
     }
 
     /// How it has ended, once that is sure: others that the kernel was at, at the same time, may have been told of an error that was this one's.
@@ -299,6 +297,10 @@ impl Task {
             // What a file system cannot do, or cannot do so, is written.
             Phase::Zero => {
                 self.phase = Phase::WriteZeroes;
+                if !self.is_buffered() {
+                    // What is written durably answers for itself: no sync follows.
+                    self.doubt = None;
+                }
                 Outcome::Continue
             }
             // A file system that cannot give anything back need not.

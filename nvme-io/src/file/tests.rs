@@ -3,6 +3,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use uring::{Memory, Ring};
 use super::task::{Outcome, Task};
 use super::*;
 use crate::net::{KernelNet, Net, Protocol};
-use crate::{Host, HostConfig, Server};
+use crate::{Host, HostConfig, Server, Stopper};
 
 const TOKEN: Token = Token { connection: 1, slot: 2 };
 const BLOCK: u64 = 512;
@@ -332,6 +333,56 @@ fn a_durable_write_counts_what_was_lost_since_it_was_written() {
     assert!(matches!(outcome, Outcome::Ended(Err(StatusCode::WriteFault))), "{outcome:?}");
 }
 
+/// Others may be told of losses before anything is written, or when what is written is durable without a sync.
+#[test]
+fn only_losses_of_what_was_written_count() {
+    let mut blocks = Blocks::new(READ_BLOCK, READ_BLOCKS);
+    let extent = Extent { offset: 0, length: 512 };
+    let begin = |shared: &Arc<Shared>, operation| {
+        let mut task = Task::new(TOKEN, Arc::clone(shared), operation);
+        task.buffer = Memory::new(512).allocate(512);
+        task
+    };
+    let disk = Disk::new("lost-before", 4096, false);
+    let copy = Operation::Copy { sources: vec![extent], destination: 512, force_unit_access: true };
+    let past_the_cache = FileStore::new(File::open("/dev/null").unwrap(), 4096, Caching::Direct);
+    let zeroes = Operation::WriteZeroes { extent, deallocate: false, force_unit_access: true };
+    // What has been read, and what the file system cannot do.
+    for (shared, operation, steps, first) in [
+        (&disk.store.shared, copy, 3, Ok(512)),
+        (&past_the_cache.shared, zeroes, 2, Err(io::Error::from(Errno::OPNOTSUPP))),
+    ] {
+        let mut task = begin(shared, operation);
+        let action = task.step().unwrap();
+        let mut outcome = task.advance(action, first, &mut blocks);
+        shared.syncs.begin().fail();
+        for _ in 1..steps {
+            assert!(matches!(outcome, Outcome::Continue), "{outcome:?}");
+            let action = task.step().unwrap();
+            outcome = task.advance(action, Ok(512), &mut blocks);
+        }
+        assert!(matches!(outcome, Outcome::Ended(Ok(()))), "{outcome:?}");
+    }
+}
+
+#[test]
+fn who_syncs_keeps_neither_memory_nor_others_out() {
+    let disk = Disk::new("syncing", 4096, false);
+    let shared = &disk.store.shared;
+    let mut blocks = Blocks::new(READ_BLOCK, READ_BLOCKS);
+    let [expected, data] = [0, 1].map(|byte| payload(&[byte; 512]));
+    let exchange = Operation::CompareAndWrite { offset: 0, expected, data, force_unit_access: true };
+    let mut task = Task::new(TOKEN, Arc::clone(shared), exchange);
+    (task.buffer, task.pass) = (Memory::new(512).allocate(512), shared.gate.close());
+    task.buffer.as_mut().unwrap().fill(0);
+    for _ in ["it is read", "it is written"] {
+        assert!(task.buffer.is_some() && shared.gate.enter().is_none());
+        let action = task.step().unwrap();
+        assert!(matches!(task.advance(action, Ok(512), &mut blocks), Outcome::Continue));
+    }
+    assert!(task.buffer.is_none() && shared.gate.enter().is_some());
+}
+
 /// Whoever is told that all is well, though the kernel has told another of what was lost, must not say so.
 #[test]
 fn of_flushes_beside_each_other_none_is_believed_alone() {
@@ -363,6 +414,11 @@ fn who_waits_for_others_to_sync_keeps_no_memory() {
     opened.backend.submit(Token { slot: 2, ..TOKEN }, write(false));
     let first = opened.wait();
     assert_eq!((first.token.slot, first.result), (2, Ok(())));
+    // It waits for nobody but the other one.
+    wait_for("the sync", || {
+        ring.turn().unwrap();
+        disk.store.shared.syncs.under_way() == 1
+    });
     assert!(opened.backend.poll().is_none() && ring.pending() == 1);
     drop(other);
     // One turn is enough: nobody wakes the thread again.
@@ -456,8 +512,16 @@ struct SlowDisk {
     reader: std::io::PipeReader,
 }
 
-/// A target with slow disks, which a server with a ring serves.
-fn slow_target(disks: u32) -> (Arc<Target>, Vec<SlowDisk>) {
+/// A target with slow disks, numbered from 1, which a server with a ring serves.
+struct SlowServer {
+    target: Arc<Target>,
+    disks: Vec<SlowDisk>,
+    address: SocketAddr,
+    stopper: Stopper,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+fn serve_slowly(disks: u32, ring: Ring) -> SlowServer {
     let target = Target::new(TargetConfig::default()).unwrap();
     let nqn = Nqn::new("nqn.2026-11.org.example:slow").unwrap();
     let (serial, model) = ("1".to_owned(), "test".to_owned());
@@ -470,8 +534,30 @@ fn slow_target(disks: u32) -> (Arc<Target>, Vec<SlowDisk>) {
         target.add_namespace(&nqn, namespace).unwrap();
         SlowDisk { writer, reader }
     });
-    let slow = slow.collect();
-    (target, slow)
+    let disks = slow.collect();
+    let mut server = Server::new(KernelNet::new(Protocol::Tcp).unwrap(), Arc::clone(&target)).with_ring(ring);
+    let address = server.listen(1, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let stopper = server.stopper();
+    let thread = std::thread::spawn(move || server.run());
+    SlowServer { target, disks, address, stopper, thread }
+}
+
+impl SlowServer {
+    /// Where one read of the only disk has begun for a host that is dead by now, and others have not.
+    fn next_read_is_of_the_living(mut self) {
+        let mut host = connect(self.address);
+        read_all(&mut host, 1);
+        for byte in [0xdd, 7] {
+            self.disks[0].writer.write_all(&[byte; 512]).unwrap();
+        }
+        assert_eq!(next(&mut host), (1, Bytes::from(vec![7; 512])));
+        self.stop();
+    }
+
+    fn stop(self) {
+        self.stopper.stop();
+        self.thread.join().unwrap().unwrap();
+    }
 }
 
 fn connect(address: SocketAddr) -> Host<KernelNet> {
@@ -515,30 +601,25 @@ fn wait_for(what: &str, done: impl Fn() -> bool) {
 #[test]
 fn slow_disks_answer_in_any_order_and_whoever_dies_meanwhile_harms_nobody() {
     const DISKS: u32 = 32;
-    let (target, mut disks) = slow_target(DISKS);
-    let ring = Ring::new(2 * DISKS, Memory::new(2 << 20)).unwrap();
-    let mut server = Server::new(KernelNet::new(Protocol::Tcp).unwrap(), Arc::clone(&target)).with_ring(ring);
-    let address = server.listen(1, "127.0.0.1:0".parse().unwrap()).unwrap();
-    let stopper = server.stopper();
-    let thread = std::thread::spawn(move || server.run());
-
-    let mut host = connect(address);
+    let mut server = serve_slowly(DISKS, Ring::new(2 * DISKS, Memory::new(2 << 20)).unwrap());
+    let mut host = connect(server.address);
     read_all(&mut host, DISKS);
     for nsid in (1..=DISKS).rev() {
-        disks[nsid as usize - 1].writer.write_all(&[nsid as u8; 512]).unwrap();
+        server.disks[nsid as usize - 1].writer.write_all(&[nsid as u8; 512]).unwrap();
         assert_eq!(next(&mut host), (nsid.into(), Bytes::from(vec![nsid as u8; 512])));
     }
     // The kernel reads for this one, who is gone before it has anything.
-    let mut doomed = connect(address);
+    let mut doomed = connect(server.address);
     read_all(&mut doomed, DISKS);
     drop(doomed);
-    wait_for("the controller to go", || target.controllers() == 1);
-    for disk in &mut disks {
+    wait_for("the controller to go", || server.target.controllers() == 1);
+    for disk in &mut server.disks {
         disk.writer.write_all(&[0xdd; 512]).unwrap();
     }
-    wait_for("reads for the dead", || disks.iter().all(|disk| rustix::io::ioctl_fionread(&disk.reader).unwrap() == 0));
+    let is_read = |disk: &SlowDisk| rustix::io::ioctl_fionread(&disk.reader).unwrap() == 0;
+    wait_for("reads for the dead", || server.disks.iter().all(is_read));
     read_all(&mut host, DISKS);
-    for (disk, nsid) in disks.iter_mut().zip(1..) {
+    for (disk, nsid) in server.disks.iter_mut().zip(1..) {
         disk.writer.write_all(&[nsid; 512]).unwrap();
     }
     let mut read: Vec<_> = (0..DISKS).map(|_| next(&mut host)).collect();
@@ -547,31 +628,17 @@ fn slow_disks_answer_in_any_order_and_whoever_dies_meanwhile_harms_nobody() {
     assert!(read == expected, "what was read for the dead is nobody else's");
     // And the server can end while the kernel reads for it.
     read_all(&mut host, DISKS);
-    stopper.stop();
-    thread.join().unwrap().unwrap();
+    server.stop();
 }
 
 #[test]
 fn what_a_host_has_not_waited_for_does_not_begin_once_it_is_gone() {
-    let (target, mut disks) = slow_target(1);
-    let ring = Ring::new(1, Memory::new(1)).unwrap();
-    let mut server = Server::new(KernelNet::new(Protocol::Tcp).unwrap(), Arc::clone(&target)).with_ring(ring);
-    let address = server.listen(1, "127.0.0.1:0".parse().unwrap()).unwrap();
-    let stopper = server.stopper();
-    let thread = std::thread::spawn(move || server.run());
-    let mut doomed = connect(address);
+    let server = serve_slowly(1, Ring::new(1, Memory::new(1)).unwrap());
+    let mut doomed = connect(server.address);
     (0..3).for_each(|_| read_all(&mut doomed, 1));
     drop(doomed);
-    wait_for("the controller to go", || target.controllers() == 0);
-    let mut host = connect(address);
-    read_all(&mut host, 1);
-    // One read has begun for the dead; the next is that of the living.
-    for byte in [0xdd, 7] {
-        disks[0].writer.write_all(&[byte; 512]).unwrap();
-    }
-    assert_eq!(next(&mut host), (1, Bytes::from(vec![7; 512])));
-    stopper.stop();
-    thread.join().unwrap().unwrap();
+    wait_for("the controller to go", || server.target.controllers() == 0);
+    server.next_read_is_of_the_living();
 }
 
 /// Stands between hosts and a target. Tells the target's end of each connection, and the first byte of whatever comes from there.
@@ -599,28 +666,16 @@ fn middle(target: SocketAddr) -> (SocketAddr, Receiver<TcpStream>, Receiver<u8>)
 
 #[test]
 fn what_waits_does_not_begin_once_its_host_has_broken_the_protocol() {
-    let (target, mut disks) = slow_target(1);
-    let ring = Ring::new(1, Memory::new(1)).unwrap();
-    let mut server = Server::new(KernelNet::new(Protocol::Tcp).unwrap(), Arc::clone(&target)).with_ring(ring);
-    let address = server.listen(1, "127.0.0.1:0".parse().unwrap()).unwrap();
-    let stopper = server.stopper();
-    let thread = std::thread::spawn(move || server.run());
-    let (between, ends, told) = middle(address);
+    let server = serve_slowly(1, Ring::new(1, Memory::new(1)).unwrap());
+    let (between, ends, told) = middle(server.address);
     let mut doomed = connect(between);
     (0..3).for_each(|_| read_all(&mut doomed, 1));
     let [_admin, mut io] = [ends.recv().unwrap(), ends.recv().unwrap()];
     io.write_all(&[0xff; 8]).unwrap();
     const C2H_TERM_REQ: u8 = 3;
     while told.recv_timeout(PATIENCE).unwrap() != C2H_TERM_REQ {}
-    let mut host = connect(address);
-    read_all(&mut host, 1);
-    // One read has begun; the next is that of the other host, though the connection is not closed.
-    for byte in [0xdd, 7] {
-        disks[0].writer.write_all(&[byte; 512]).unwrap();
-    }
-    assert_eq!(next(&mut host), (1, Bytes::from(vec![7; 512])));
-    stopper.stop();
-    thread.join().unwrap().unwrap();
+    // Though the connection is not closed.
+    server.next_read_is_of_the_living();
 }
 
 #[test]

@@ -70,7 +70,6 @@ impl Limits {
 #[derive(Debug)]
 pub(super) struct Operation {
     request: Request,
-    limits: Limits,
     /// Blocks that are left to make commands for.
     next: u64,
     left: u64,
@@ -83,8 +82,9 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    pub(super) fn new(request: Request, limits: Limits) -> Self {
-        let block = u64::from(limits.block_size);
+    /// A request of an export with blocks of so many bytes.
+    pub(super) fn new(request: Request, block_size: u32) -> Self {
+        let block = u64::from(block_size);
         // Dataset Management has no FUA.
         let flush = match request.kind {
             RequestKind::Flush => true,
@@ -95,7 +95,6 @@ impl Operation {
             next: request.offset / block,
             left: u64::from(request.length) / block,
             request,
-            limits,
             flush,
             outstanding: 0,
             received: Vec::new(),
@@ -113,25 +112,26 @@ impl Operation {
         self.outstanding == 0 && !self.has_command()
     }
 
-    /// The next command. What `token` makes of its number comes back with the completion.
-    pub(super) fn next_command(&mut self, token: impl FnOnce(u32) -> u64) -> Option<Command<u64>> {
+    /// The next command, within these limits: while a long operation is executed, there may come a controller that takes less. What `token` makes of the
+    /// command's number comes back with the completion.
+    pub(super) fn next_command(&mut self, limits: &Limits, token: impl FnOnce(u32) -> u64) -> Option<Command<u64>> {
         if !self.has_command() {
             return None;
         }
         self.outstanding += 1;
-        let nsid = self.limits.nsid;
+        let Limits { nsid, block_size, .. } = *limits;
         if self.left == 0 {
             self.flush = false;
             return Some(Command::new(IoCommand::Flush.to_sqe(nsid), token(0)));
         }
         let most = match self.request.kind {
-            RequestKind::Trim => self.limits.trim,
-            RequestKind::WriteZeroes { .. } => self.limits.zeroes,
-            _ => self.limits.transfer,
+            RequestKind::Trim => limits.trim,
+            RequestKind::WriteZeroes { .. } => limits.zeroes,
+            _ => limits.transfer,
         };
         // Fits: it is `most` at most.
         let range = BlockRange { start: self.next, count: self.left.min(most.into()) as u32 };
-        let from = self.next * u64::from(self.limits.block_size) - self.request.offset;
+        let from = self.next * u64::from(block_size) - self.request.offset;
         (self.next, self.left) = (self.next + u64::from(range.count), self.left - u64::from(range.count));
         let force_unit_access = self.request.force_unit_access;
         Some(match &self.request.kind {
@@ -140,11 +140,11 @@ impl Operation {
                 self.received.push(Payload::new());
                 // FUA of reads is without meaning in NBD.
                 let command = IoCommand::Read { range, force_unit_access: false };
-                Command::new(command.to_sqe(nsid), token).receiving(range.count * self.limits.block_size)
+                Command::new(command.to_sqe(nsid), token).receiving(range.count * block_size)
             }
             RequestKind::Write(data) => {
                 let from = usize::try_from(from).unwrap_or(usize::MAX);
-                let part = data.slice(from..from + (range.count * self.limits.block_size) as usize);
+                let part = data.slice(from..from + (range.count * block_size) as usize);
                 Command::new(IoCommand::Write { range, force_unit_access }.to_sqe(nsid), token(0)).sending(part)
             }
             RequestKind::WriteZeroes { no_hole } => {

@@ -130,7 +130,7 @@ impl<N: Net> NbdServer<N> {
     }
 
     fn start(&mut self, job: Job) {
-        let operation = Operation::new(job.request, self.limits);
+        let operation = Operation::new(job.request, self.limits.block_size);
         let entry = Some(Entry { operation, replies: job.replies, is_waiting: true });
         let index = match self.free.pop() {
             Some(index) => {
@@ -183,7 +183,7 @@ impl<N: Net> NbdServer<N> {
             self.waiting.pop_front();
             let Some(Some(entry)) = self.operations.get_mut(index) else { continue };
             entry.is_waiting = false;
-            if let Some(command) = entry.operation.next_command(|number| token(index, number))
+            if let Some(command) = entry.operation.next_command(&self.limits, |number| token(index, number))
                 && self.host.submit(queue, command).is_err()
             {
                 entry.operation.refused();

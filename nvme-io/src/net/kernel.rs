@@ -12,7 +12,9 @@ use nvme_tcp::Blocks;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
 
-use super::{LinkId, ListenerId, Net, NetEvent, Outgoing, Received, Waker};
+use super::{
+    KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, LinkId, ListenerId, Net, NetEvent, Outgoing, Received, Waker,
+};
 
 /// Which protocol of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +64,6 @@ const SHORT_BLOCK: usize = 16 * 1024;
 const PIECES: usize = 64;
 const BACKLOG: i32 = 1024;
 const EVENTS: usize = 64;
-/// How long nothing may come before the peer is asked whether it is still there, and as long again for an answer, of which there are as many chances.
-const IDLE: Duration = Duration::from_secs(60);
-const PROBES: u32 = 6;
 /// Who is woken for nothing once an hour does not mind. Milliseconds that do not fit an int need another system call, which older kernels do not have.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
@@ -200,9 +199,9 @@ impl KernelNet {
 pub(crate) fn expect_signs_of_life(socket: impl AsFd) {
     // Sockets without TCP have no such thing, nor does Multipath TCP in older kernels.
     let _ = sockopt::set_socket_keepalive(&socket, true)
-        .and_then(|()| sockopt::set_tcp_keepidle(&socket, IDLE))
-        .and_then(|()| sockopt::set_tcp_keepintvl(&socket, IDLE / PROBES))
-        .and_then(|()| sockopt::set_tcp_keepcnt(&socket, PROBES));
+        .and_then(|()| sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE))
+        .and_then(|()| sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_INTERVAL))
+        .and_then(|()| sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES));
 }
 
 fn spare() -> io::Result<OwnedFd> {
@@ -374,8 +373,8 @@ mod tests {
         }
         for link in net.links.values() {
             assert!(sockopt::socket_keepalive(&link.socket).unwrap());
-            assert_eq!(sockopt::tcp_keepidle(&link.socket).unwrap(), IDLE);
-            assert_eq!(sockopt::tcp_keepcnt(&link.socket).unwrap(), PROBES);
+            assert_eq!(sockopt::tcp_keepidle(&link.socket).unwrap(), KEEPALIVE_IDLE);
+            assert_eq!(sockopt::tcp_keepcnt(&link.socket).unwrap(), KEEPALIVE_PROBES);
         }
     }
 }

@@ -17,6 +17,16 @@ pub use kernel::{KernelNet, Protocol};
 pub use outgoing::{Outgoing, Piece};
 pub use stack::StackNet;
 
+/// How long nothing may come before a peer is asked whether it is still there.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// How long it has for each answer.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it is asked in a row before the connection is given up.
+pub const KEEPALIVE_PROBES: u32 = 6;
+
+/// Bytes that are received from one connection before the others have their turn.
+pub(crate) const MOST_RECEIVED: usize = 1 << 20;
+
 /// Names a connection of a [`Net`]; never given twice before 2^32 others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u32);

@@ -328,17 +328,18 @@ impl Connection {
         }
     }
 
-    /// Ends what the connection is, and goes on with `next`. The end of an admin queue is that of its controller.
+    /// Ends what the connection is, and goes on with `next`, the beginning of its end or the end. The end of an admin queue is that of its controller.
     pub(super) fn leave(&mut self, next: Phase) {
         match std::mem::replace(&mut self.phase, next) {
             Phase::Admin(controller) => self.target.disconnect(&controller.association),
             Phase::Io(queue) => queue.association.detach(queue.id),
             _ => {}
         }
+        // Nobody will be told how they have ended.
+        self.submissions.clear();
         if matches!(self.phase, Phase::Closed { .. }) {
             self.urgent.clear();
             self.bulk.clear();
-            self.submissions.clear();
         }
     }
 
@@ -415,7 +416,6 @@ impl Connection {
         self.leave(Phase::Closing { reason: CloseReason::Violation(violation), deadline });
         self.urgent.clear();
         self.bulk.clear();
-        self.submissions.clear();
         self.urgent.push_back(Response::Pdu(Pdu::C2hTermReq(request)));
     }
 

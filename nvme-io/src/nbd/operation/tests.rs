@@ -9,7 +9,7 @@ fn request(kind: RequestKind, offset: u64, length: u32, force_unit_access: bool)
 }
 
 fn commands(operation: &mut Operation) -> Vec<Command<u64>> {
-    std::iter::from_fn(|| operation.next_command(u64::from)).collect()
+    std::iter::from_fn(|| operation.next_command(&LIMITS, u64::from)).collect()
 }
 
 fn ended(operation: &mut Operation, number: u32, code: StatusCode, data: impl Into<Payload>) {
@@ -31,7 +31,7 @@ fn ranges(commands: &[Command<u64>]) -> Vec<(u64, u32)> {
 #[test]
 fn long_writes_are_split_and_done_with_the_last() {
     let data: Bytes = (0..20 * 512_u32).map(|at| (at / 512) as u8).collect::<Vec<_>>().into();
-    let mut operation = Operation::new(request(RequestKind::Write(data), 2 * 512, 20 * 512, true), LIMITS);
+    let mut operation = Operation::new(request(RequestKind::Write(data), 2 * 512, 20 * 512, true), LIMITS.block_size);
     let mut parts = commands(&mut operation);
     assert_eq!(ranges(&parts), [(2, 8), (10, 8), (18, 4)]);
     for (part, first) in parts.iter().zip([0, 8, 16]) {
@@ -48,7 +48,7 @@ fn long_writes_are_split_and_done_with_the_last() {
 
 #[test]
 fn what_was_read_is_in_order_whatever_the_order_of_completions() {
-    let mut operation = Operation::new(request(RequestKind::Read, 0, 16 * 512, false), LIMITS);
+    let mut operation = Operation::new(request(RequestKind::Read, 0, 16 * 512, false), LIMITS.block_size);
     let parts = commands(&mut operation);
     assert_eq!(parts.iter().map(|part| part.token).collect::<Vec<_>>(), [0, 1]);
     for number in [1, 0] {
@@ -62,9 +62,9 @@ fn what_was_read_is_in_order_whatever_the_order_of_completions() {
 #[test]
 fn nothing_follows_a_failure_and_the_first_is_told() {
     let mut operation =
-        Operation::new(request(RequestKind::WriteZeroes { no_hole: false }, 0, 64 * 512, false), LIMITS);
-    let first = operation.next_command(u64::from).unwrap();
-    let second = operation.next_command(u64::from).unwrap();
+        Operation::new(request(RequestKind::WriteZeroes { no_hole: false }, 0, 64 * 512, false), LIMITS.block_size);
+    let first = operation.next_command(&LIMITS, u64::from).unwrap();
+    let second = operation.next_command(&LIMITS, u64::from).unwrap();
     assert_eq!(ranges(&[first, second]), [(0, 16), (16, 16)]);
     ended(&mut operation, 0, StatusCode::CapacityExceeded, Payload::new());
     assert!(!operation.has_command() && !operation.is_done());
@@ -75,7 +75,7 @@ fn nothing_follows_a_failure_and_the_first_is_told() {
 
 #[test]
 fn a_trim_that_is_to_be_durable_is_flushed() {
-    let mut operation = Operation::new(request(RequestKind::Trim, 512, 4096, true), LIMITS);
+    let mut operation = Operation::new(request(RequestKind::Trim, 512, 4096, true), LIMITS.block_size);
     let trim = commands(&mut operation);
     let [trim] = &trim[..] else { panic!("not one command: {trim:?}") };
     let range = trim.payload().map(|data| data.to_contiguous()).unwrap();
@@ -106,5 +106,10 @@ fn statuses_become_errors() {
 #[test]
 fn commands_are_such_as_every_controller_takes() {
     let other = Limits { transfer: 4, zeroes: 32, trim: 100, ..LIMITS };
-    assert_eq!(LIMITS.min(other), Limits { transfer: 4, zeroes: 16, trim: 100, ..LIMITS });
+    let both = LIMITS.min(other);
+    assert_eq!(both, Limits { transfer: 4, zeroes: 16, trim: 100, ..LIMITS });
+    // The other one may come while an operation is executed.
+    let mut operation = Operation::new(request(RequestKind::Read, 0, 16 * 512, false), LIMITS.block_size);
+    let parts = [LIMITS, both, both].map(|limits| operation.next_command(&limits, u64::from).unwrap());
+    assert_eq!(ranges(&parts), [(0, 8), (8, 4), (12, 4)]);
 }

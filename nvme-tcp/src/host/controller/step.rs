@@ -55,6 +55,16 @@ pub(super) struct Scan {
     pub(super) unusable: BTreeMap<u32, Unusable>,
 }
 
+/// What the controller says of a namespace that it has listed.
+pub(super) enum Found<'a> {
+    /// There is none: it has gone while the list was being worked through.
+    Nothing,
+    /// Nothing that it could be recognised by.
+    NotDescribed,
+    /// What it is, and its identifiers. The size is 0 if it has gone meanwhile.
+    Described(&'a IdentifyNamespace, Vec<NamespaceId>),
+}
+
 impl Scan {
     /// The namespace that is looked at.
     fn nsid(&self) -> u32 {
@@ -129,16 +139,16 @@ impl Step {
 
 impl Scan {
     /// Notes what the namespace that is looked at has turned out to be, and whether there is another to look at.
-    pub(super) fn note(&mut self, found: Option<(&IdentifyNamespace, Vec<NamespaceId>)>) -> bool {
+    pub(super) fn note(&mut self, found: Found<'_>) -> bool {
         if let Some(nsid) = self.to_do.pop() {
             match found {
-                // It has gone while the list was being worked through.
-                Some((identify, _)) if identify.nsze.get() == 0 => {}
-                Some((identify, identifiers)) => match Namespace::new(nsid, identify, identifiers) {
+                Found::Nothing => {}
+                Found::Described(identify, _) if identify.nsze.get() == 0 => {}
+                Found::Described(identify, identifiers) => match Namespace::new(nsid, identify, identifiers) {
                     Ok(namespace) => drop(self.usable.insert(nsid, namespace)),
                     Err(reason) => drop(self.unusable.insert(nsid, reason)),
                 },
-                None => drop(self.unusable.insert(nsid, Unusable::NotDescribed)),
+                Found::NotDescribed => drop(self.unusable.insert(nsid, Unusable::NotDescribed)),
             }
         }
         !self.to_do.is_empty()

@@ -6,7 +6,7 @@ use zerocopy::FromBytes;
 
 use super::check::check;
 use super::keep_alive::KeepAlive;
-use super::step::{Scan, Step};
+use super::step::{Found, Scan, Step};
 use super::{Controller, ControllerError, ControllerEvent, Defect, Stage};
 use crate::command::{
     AnaState, Capabilities, ControllerStatus, EventMask, IdentifyController, IdentifyNamespace, IdentifyNvmController,
@@ -118,7 +118,7 @@ impl Controller {
                 Err(_) => self.end(unreadable(Step::Namespace(scan))),
             },
             Step::Identifiers { identify, scan } => {
-                self.go_on_scanning(scan, Some((&identify, NamespaceId::read_list(&data))), now);
+                self.go_on_scanning(scan, Found::Described(&identify, NamespaceId::read_list(&data)), now);
             }
             Step::Discovery(reader) => self.on_discovery(reader.on_data(&data), now),
             Step::Shutdown => {
@@ -162,12 +162,16 @@ impl Controller {
             // What was found before is still the best that is known.
             Step::Ana if self.stage != Stage::SettingUp => self.tell_ana(false),
             Step::ActiveNamespaces { .. } if self.stage != Stage::SettingUp => {}
-            Step::Namespace(scan) => self.go_on_scanning(scan, None, now),
+            // A namespace that has gone is not one that has lost its identifiers.
+            Step::Namespace(scan) | Step::Identifiers { scan, .. } if status.code == StatusCode::InvalidNamespace => {
+                self.go_on_scanning(scan, Found::Nothing, now);
+            }
+            Step::Namespace(scan) => self.go_on_scanning(scan, Found::NotDescribed, now),
             Step::Identifiers { identify, scan } if status.do_not_retry => {
-                self.go_on_scanning(scan, Some((&identify, Vec::new())), now);
+                self.go_on_scanning(scan, Found::Described(&identify, Vec::new()), now);
             }
             // There may be some: without them it would look like another one than before.
-            Step::Identifiers { scan, .. } => self.go_on_scanning(scan, None, now),
+            Step::Identifiers { scan, .. } => self.go_on_scanning(scan, Found::NotDescribed, now),
             step => self.end(ControllerError::Command { what: step.what(), status }),
         }
     }
@@ -264,7 +268,7 @@ impl Controller {
         }
     }
 
-    fn go_on_scanning(&mut self, mut scan: Scan, found: Option<(&IdentifyNamespace, Vec<NamespaceId>)>, now: Duration) {
+    fn go_on_scanning(&mut self, mut scan: Scan, found: Found<'_>, now: Duration) {
         match scan.note(found) {
             true => self.begin(Step::Namespace(scan), now),
             false => self.finish_scan(scan),

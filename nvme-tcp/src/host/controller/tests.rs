@@ -496,6 +496,21 @@ fn namespaces_that_come_change_and_go() {
 }
 
 #[test]
+fn namespaces_that_go_while_they_are_looked_at() {
+    let gone = Status::from(StatusCode::InvalidNamespace);
+    for cns in [cns::NAMESPACE, cns::NAMESPACE_IDS] {
+        for status in [gone, Status { do_not_retry: false, ..gone }] {
+            let mut pair = Pair::ready(config(), Model::new());
+            pair.model.failures = [((AdminOpcode::Identify as u8, cns), status)].into();
+            pair.tell(AsyncEvent::NAMESPACES_CHANGED);
+            pair.run_until(pair.now + ms(200));
+            assert!(matches!(pair.event(), Some(ControllerEvent::NamespacesChanged)));
+            assert!(pair.controller.namespaces().is_empty() && pair.controller.unusable_namespaces().is_empty());
+        }
+    }
+}
+
+#[test]
 fn lists_of_namespaces() {
     let namespaces: BTreeMap<u32, IdentifyNamespace> = (1..=1500).map(|nsid| (nsid * 2, namespace(8, 1))).collect();
     let pair = Pair::ready(config(), Model { namespaces, ..Model::new() });

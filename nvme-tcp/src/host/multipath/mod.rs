@@ -189,6 +189,11 @@ impl<T> Multipath<T> {
         self.assign();
     }
 
+    /// Whether a command for this namespace has ever taken a path.
+    pub fn has_carried(&self, nsid: u32) -> bool {
+        self.namespaces.get(&nsid).is_some_and(|namespace| namespace.last.is_some())
+    }
+
     /// A path whose ANA states have to be read anew, since a status contradicts them; each once, until
     /// [`set_ana`](Self::set_ana).
     pub fn poll_outdated(&mut self) -> Option<PathId> {

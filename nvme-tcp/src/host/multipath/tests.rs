@@ -65,8 +65,10 @@ fn policies() {
     let (mut robin, ids) = multipath(Policy::RoundRobin, 3);
     assert_eq!(taken(&mut robin, &ids, 5), [0, 1, 2, 0, 1]);
     let (mut depth, ids) = multipath(Policy::QueueDepth, 3);
+    assert!(!depth.has_carried(1));
     assert_eq!(taken(&mut depth, &ids, 4), [0, 1, 2, 0]);
     assert_eq!(depth.in_flight(ids[0]), 2);
+    assert!(depth.has_carried(1) && !depth.has_carried(2));
     depth.submit(write(9)).unwrap();
     let request = depth.next_for(ids[1]).unwrap();
     end(&mut depth, request, answered(StatusCode::Success));

@@ -175,6 +175,16 @@ fn disconnecting_an_io_queue() {
     let mut io = Host::io(&target, controller, 1, HostOffer::default());
     io.run(FabricsCommand::Disconnect.to_sqe(), &[]).ok();
     assert_eq!(io.connection.close_reason(), Some(&CloseReason::Disconnected));
+    // What has not begun does not: the host hears no more of it, and may send it elsewhere.
+    let mut io = Host::io(&target, controller, 1, HostOffer::default());
+    let commands = [(1, IoCommand::Flush.to_sqe(1)), (2, FabricsCommand::Disconnect.to_sqe())];
+    let [flush, disconnect] = commands.map(|(cid, mut sqe)| {
+        sqe.cid = cid.into();
+        io.encode(&Pdu::CapsuleCmd(CapsuleCmd { sqe, data_len: 0 }), &[])
+    });
+    io.connection.receive(io.now, [flush, disconnect].concat().into());
+    assert_eq!(io.connection.close_reason(), Some(&CloseReason::Disconnected));
+    assert!(io.connection.poll_submission().is_none());
     Host::io(&target, controller, 1, HostOffer::default());
 }
 
