@@ -14,18 +14,23 @@ use super::{
 ///
 /// * the *tail* of what there is, or of a message whose end is known: no later bytes follow that would show its loss soon (XLINK, Zheng et al., SIGCOMM 2021, section 5.2,
 ///   sends again what is outstanding once nothing is left to be sent);
-/// * the *head* that blocks everything behind it: the first byte, once its answer is later than its subflow's round-trip times let expect (RAVEN, Lee,
-///   Flinn, Tonshal, MobiCom 2018, is redundant where confidence in the expected latency is low).
+/// * the *head* that blocks everything behind it: the first segments, once their answer is later than their subflow's round-trip times let expect (RAVEN, Lee,
+///   Flinn, Tonshal, MobiCom 2018, is redundant where confidence in the expected latency is low). Nothing need happen until then: there is a timer.
 ///
-/// Copies, and bytes that are sent again for other reasons, take 5 % of the bytes sent at most. What is not used is saved, up to 64 KiB.
+/// Copies, and bytes that are sent again for other reasons, take 5 % of the bytes sent at most. What is not used is saved, up to 64 KiB, of which a half is for
+/// heads: theirs are the copies that are surely of use.
 #[derive(Clone, Debug)]
 pub struct AdaptiveRedundant {
     first: CompletionTime,
     /// Bytes that may be sent twice, times [`ORIGINALS_PER_COPY`].
     credit: u64,
+    /// How much of it is for heads, once it has been earned.
+    for_heads: u64,
     una: u64,
     /// Since when it is the first byte that is outstanding.
     una_since: Instant,
+    /// When its answer is overdue.
+    head_due: Option<Instant>,
 }
 
 /// Bytes that earn one to be sent twice: a little less than 5 %, since what is sent again for other reasons counts but is not held back.
@@ -33,6 +38,12 @@ const ORIGINALS_PER_COPY: u64 = 21;
 
 /// Credit for so many bytes is saved.
 const MOST_SAVED: u64 = 64 << 10;
+
+/// Of which so many are for heads: every second one until then.
+const FOR_HEADS: u64 = MOST_SAVED / 2;
+
+/// Segments of a head at most: what is behind them has its own chance when it has become the head.
+const HEAD_SEGMENTS: u64 = 4;
 
 /// A byte that is lost without others behind it leaves again after two round trips (RFC 8985 section 7.2) and arrives half a round trip later. A copy is of use if it arrives
 /// before that, half a round trip of its subflow from now.
@@ -43,7 +54,7 @@ const MOST_STRETCHES: usize = 16;
 
 impl Default for AdaptiveRedundant {
     fn default() -> Self {
-        Self { first: CompletionTime, credit: 0, una: 0, una_since: Instant::ZERO }
+        Self { first: CompletionTime, credit: 0, for_heads: 0, una: 0, una_since: Instant::ZERO, head_due: None }
     }
 }
 
@@ -67,13 +78,22 @@ impl Scheduler for AdaptiveRedundant {
         }
         let Range { start: una, end } = outstanding.range;
         let head = self.blocking_head(subflows, outstanding).map(|end| una..end.min(una + budget));
+        let budget = self.credit.saturating_sub(self.for_heads) / ORIGINALS_PER_COPY;
         let tail_end = match outstanding.message.left {
             _ if outstanding.unsent == 0 => Some(end),
             Some(left) if left <= end - una => Some(una + left),
             _ => None,
         };
         let tail = tail_end.map(|end| una.max(end.saturating_sub(budget))..end);
-        [head, tail].into_iter().flatten().find_map(|range| copy(subflows, outstanding, range, budget))
+        [head, tail].into_iter().flatten().find_map(|range| copy(subflows, outstanding, range))
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.head_due
+    }
+
+    fn handle_timeout(&mut self, _now: Instant) {
+        self.head_due = None;
     }
 
     fn on_sent(&mut self, sent: &Sent) {
@@ -83,6 +103,7 @@ impl Scheduler for AdaptiveRedundant {
             return;
         }
         self.credit = self.credit.saturating_add(len).min(MOST_SAVED * ORIGINALS_PER_COPY);
+        self.for_heads = self.for_heads.saturating_add(len / 2).min(FOR_HEADS * ORIGINALS_PER_COPY);
         if sent.range.contains(&self.una) {
             self.una_since = sent.now;
         }
@@ -97,27 +118,28 @@ impl Scheduler for AdaptiveRedundant {
 }
 
 impl AdaptiveRedundant {
-    /// The end of what is on its way together with the first byte, if that should have been acknowledged.
-    fn blocking_head(&self, subflows: &[SubflowView], outstanding: &OutstandingView<'_>) -> Option<u64> {
+    /// The end of the head, if that should have been acknowledged.
+    fn blocking_head(&mut self, subflows: &[SubflowView], outstanding: &OutstandingView<'_>) -> Option<u64> {
+        self.head_due = None;
         let first = outstanding.range.start..outstanding.range.start + 1;
         let carries = |subflow: &&SubflowView| outstanding.carried(subflow.id, first.clone()).is_some();
         let holder = subflows.iter().find(carries)?;
         let srtt = holder.srtt?;
         let expected = self.una_since + srtt + holder.rttvar.unwrap_or(srtt / 2) * 2;
-        if outstanding.range.start != self.una || outstanding.now < expected {
+        if outstanding.range.start != self.una {
             return None;
         }
-        outstanding.carried(holder.id, outstanding.range.clone()).map(|held| held.end)
+        if outstanding.now < expected {
+            self.head_due = Some(expected);
+            return None;
+        }
+        let held = outstanding.carried(holder.id, outstanding.range.clone())?;
+        Some(held.end.min(self.una + HEAD_SEGMENTS * holder.mss as u64))
     }
 }
 
 /// A copy of the first stretch of `range` that a single subflow carries.
-fn copy(
-    subflows: &[SubflowView],
-    outstanding: &OutstandingView<'_>,
-    mut range: Range<u64>,
-    budget: u64,
-) -> Option<Duplicate> {
+fn copy(subflows: &[SubflowView], outstanding: &OutstandingView<'_>, mut range: Range<u64>) -> Option<Duplicate> {
     let backups = backups_allowed(subflows);
     for _ in 0..MOST_STRETCHES {
         if range.is_empty() {
@@ -138,7 +160,7 @@ fn copy(
             range.start = until;
             continue;
         }
-        let len = (until - range.start).min(budget);
+        let len = until - range.start;
         let patience = holder.srtt.unwrap_or(Duration::MAX).saturating_mul(USEFUL_RTT_RATIO);
         let may = |subflow: &SubflowView| {
             let room = u64::try_from(subflow.room).unwrap_or(u64::MAX);
@@ -178,8 +200,9 @@ mod tests {
     fn the_tail_is_copied_within_a_budget() {
         let mut scheduler = AdaptiveRedundant::default();
         sent(&mut scheduler, 0..105_000, false);
+        sent(&mut scheduler, 0..105_000, false);
         assert_eq!(scheduler.duplicate(&subflows(), &outstanding(0..105_000, 1, &held)), None, "more follows");
-        // A part in 21 is 5,000 bytes; the last ones are with subflow 1.
+        // A part in 42 is 5,000 bytes; the last ones are with subflow 1.
         let copy = scheduler.duplicate(&subflows(), &outstanding(0..105_000, 0, &held));
         assert_eq!(copy, Some(Duplicate { subflow: 0, range: 100_000..105_000 }));
         sent(&mut scheduler, 100_000..103_000, true);
@@ -199,6 +222,7 @@ mod tests {
     fn so_is_the_tail_of_a_message() {
         let mut scheduler = AdaptiveRedundant::default();
         sent(&mut scheduler, 0..63_000, false);
+        sent(&mut scheduler, 0..63_000, false);
         let left = |left| OutstandingView {
             message: MessageView { left: Some(left), ..MessageView::default() },
             ..outstanding(0..63_000, 1 << 20, &held)
@@ -214,6 +238,9 @@ mod tests {
     fn a_head_that_blocks_is_copied_once_it_is_late() {
         let mut scheduler = AdaptiveRedundant::default();
         sent(&mut scheduler, 0..63_000, false);
+        sent(&mut scheduler, 0..63_000, false);
+        sent(&mut scheduler, 0..63_000, false);
+        sent(&mut scheduler, 0..63_000, false);
         scheduler.on_acknowledged(&Acknowledged {
             now: Instant::from_millis(100),
             subflow: SubflowId(0),
@@ -222,8 +249,18 @@ mod tests {
         });
         // 20 ms, and twice half of it.
         let at = |ms| OutstandingView { now: Instant::from_millis(ms), ..outstanding(10_000..63_000, 1, &held) };
+        assert_eq!(scheduler.poll_timeout(), None);
         assert_eq!(scheduler.duplicate(&subflows(), &at(139)), None);
-        assert_eq!(scheduler.duplicate(&subflows(), &at(140)), Some(Duplicate { subflow: 1, range: 10_000..13_000 }));
+        assert_eq!(scheduler.poll_timeout(), Some(Instant::from_millis(140)));
+        let head = Duplicate { subflow: 1, range: 10_000..10_000 + HEAD_SEGMENTS * subflows()[0].mss as u64 };
+        assert_eq!(scheduler.duplicate(&subflows(), &at(140)), Some(head.clone()));
+        assert_eq!(scheduler.poll_timeout(), None);
+        // Tails leave it what it needs.
+        let tail = OutstandingView { unsent: 0, ..at(139) };
+        while let Some(copy) = scheduler.duplicate(&subflows(), &tail) {
+            sent(&mut scheduler, copy.range, true);
+        }
+        assert_eq!(scheduler.duplicate(&subflows(), &at(140)), Some(head));
     }
 
     #[test]

@@ -301,6 +301,16 @@ pub trait Scheduler: fmt::Debug + Send {
         None
     }
 
+    /// When [`duplicate`](Self::duplicate) may have something to say although nothing has happened since it was asked last.
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// That time has come: [`duplicate`](Self::duplicate) is asked next, unless nothing is under way or no subflow has room.
+    fn handle_timeout(&mut self, now: Instant) {
+        let _ = now;
+    }
+
     /// A subflow has taken bytes, whoever chose it.
     fn on_sent(&mut self, sent: &Sent) {
         let _ = sent;

@@ -90,8 +90,7 @@ impl Connection {
             // Any acknowledgement shows that both directions work.
             if let Some(stale) = subflow.stale.take() {
                 tracing::debug!(subflow = %id, "subflow answers again");
-                subflow.false_alarms = subflow.false_alarms.saturating_add(u8::from(!stale.told));
-                subflow.recovered = Some(stale.since);
+                subflow.recovered = Some(stale);
             }
         }
         delivered

@@ -41,8 +41,8 @@ const LEAST_ALLOWANCE: Duration = Duration::from_millis(10);
 const DELAYED_ACK: Duration = Duration::from_millis(40);
 /// Segments in flight for which that counts: more are answered at once (RFC 9293 section 3.8.6.3).
 const FEW_SEGMENTS: u64 = 2;
-/// The allowance doubles this often at most, each time that a subflow was only late.
-const MOST_FALSE_ALARMS: u8 = 4;
+/// The allowance doubles this often at most, each time that a subflow was only late; each time that something was lost it is halved again.
+pub(super) const MOST_FALSE_ALARMS: u8 = 4;
 
 impl Connection {
     /// The DATA-RTO: long enough for the slowest subflow that holds the first unacknowledged byte, which would
@@ -182,8 +182,16 @@ impl Connection {
         self.reinject_all(id);
         let Some(subflow) = self.subflow_mut(id) else { return };
         tracing::debug!(subflow = %id, "subflow is stale");
-        subflow.stale =
-            Some(Box::new(Stale { since: cx.now, probe_at: cx.now, probe_wait: FIRST_PROBE_WAIT, told: false }));
+        let (snd_una, retransmissions) =
+            cx.tcp.info(subflow.tcp).map_or((0, 0), |info| (info.snd_una, info.retransmissions));
+        subflow.stale = Some(Box::new(Stale {
+            since: cx.now,
+            probe_at: cx.now,
+            probe_wait: FIRST_PROBE_WAIT,
+            told: false,
+            snd_una,
+            retransmissions,
+        }));
         cx.shared.mib.bump(Counter::SubflowStale);
     }
 
@@ -260,7 +268,7 @@ fn allowance(subflow: &Subflow, info: &TcpInfo) -> Option<Duration> {
     let variation = info.rttvar.unwrap_or(info.srtt? / 2) * 4;
     let lone = info.in_flight <= FEW_SEGMENTS * info.mss as u64;
     let base = variation.max(LEAST_ALLOWANCE) + if lone { DELAYED_ACK } else { Duration::ZERO };
-    Some(base * (1 << subflow.false_alarms.min(MOST_FALSE_ALARMS)))
+    Some(base * (1 << subflow.false_alarms))
 }
 
 /// How long a subflow may take to answer: RFC 6298's formula over its measurements, with our own lower bound.

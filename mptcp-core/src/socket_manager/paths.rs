@@ -7,6 +7,7 @@ use rand::{Rng, RngExt};
 use tcp_adapter::{ConnectError, ConnectRequest};
 
 use super::connection::{Connection, Doom, Multipath, Protocol};
+use super::liveness::MOST_FALSE_ALARMS;
 use super::shared::{Cx, Shared};
 use super::subflow::{MAX_SIGNALS_IN_A_ROW, NewSubflow, SIGNAL_PAUSE, Stage, Subflow};
 use crate::event::{Event, SubflowCloseReason, SubflowId};
@@ -365,9 +366,14 @@ impl Connection {
             } else if std::mem::take(&mut subflow.ack_wanted) || signals {
                 cx.tcp.ack_now(cx.now, subflow.tcp);
             }
-            if let Some(since) = subflow.recovered.take() {
+            if let Some(stale) = subflow.recovered.take() {
                 cx.shared.mib.bump(Counter::SubflowRecover);
-                if elsewhere && subflow.initiator && since + RESTART_AFTER <= cx.now {
+                let late = cx.tcp.info(subflow.tcp).is_some_and(|info| stale.was_only_late(&info));
+                subflow.false_alarms = match late {
+                    true => (subflow.false_alarms + 1).min(MOST_FALSE_ALARMS),
+                    false => subflow.false_alarms.saturating_sub(1),
+                };
+                if elsewhere && subflow.initiator && stale.since + RESTART_AFTER <= cx.now {
                     restarts.push(subflow.id);
                     continue;
                 }

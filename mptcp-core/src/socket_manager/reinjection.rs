@@ -178,6 +178,23 @@ impl Connection {
         }
         self.send_again(chosen, range, views, cx) > 0
     }
+
+    /// Has TCP repair the subflows on which everything under way should have been answered and has arrived on others meanwhile: a loss there would hold
+    /// up what follows, of which nobody would wait for the loss itself.
+    pub(crate) fn repair_overtaken(&self, views: &[SubflowView], cx: &mut Cx<'_>) {
+        let una = self.sender.queue.una();
+        for view in views {
+            let Some(subflow) = self.subflow(view.id) else { continue };
+            let overtaken = subflow.sent.iter().all(|mapping| mapping.positions().end <= una);
+            if subflow.sent.is_empty() || !overtaken {
+                continue;
+            }
+            let sent = cx.tcp.info(subflow.tcp).and_then(|info| info.una_sent_at);
+            if sent.zip(view.srtt).is_some_and(|(sent, srtt)| sent + arrives_after(srtt) <= cx.now) {
+                cx.tcp.probe_tail(cx.now, subflow.tcp);
+            }
+        }
+    }
 }
 
 /// When a subflow is taken to have brought what it is sent: a round trip, and some more for what varies.

@@ -244,6 +244,9 @@ impl Connection {
         let mut views = Views::new();
         self.look(&mut views, cx);
         self.cut_to_share(&mut views, class, cx);
+        if views.len() > 1 && self.scheduler.duplicates() {
+            self.repair_overtaken(&views, cx);
+        }
         while self.is_of(class) && self.push_again(&mut views, cx) {
             self.cut_to_share(&mut views, class, cx);
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tcp_adapter::{IdleQueue, Instant, TcpId};
+use tcp_adapter::{IdleQueue, Instant, TcpId, TcpInfo};
 
 use super::keepalive::Watch;
 use super::policy::Judged;
@@ -89,6 +89,16 @@ pub(crate) struct Stale {
     pub(crate) probe_wait: Duration,
     /// Its link was down, as the system has told: that it answers again shows no mistake in what was made of its silence.
     pub(crate) told: bool,
+    /// What TCP had acknowledged then, and how many segments it had sent again.
+    pub(crate) snd_una: u64,
+    pub(crate) retransmissions: u64,
+}
+
+impl Stale {
+    /// Whether what was missed has come without having been sent again: it was late, and not lost.
+    pub(crate) fn was_only_late(&self, now: &TcpInfo) -> bool {
+        !self.told && now.snd_una > self.snd_una && now.retransmissions == self.retransmissions
+    }
 }
 
 /// One TCP connection of a multipath connection.
@@ -143,7 +153,7 @@ pub(crate) struct Subflow {
     /// A hook wants a segment without payload to leave; only the socket manager can ask TCP for it.
     pub(crate) ack_wanted: bool,
     /// It was stale since then and has answered.
-    pub(crate) recovered: Option<Instant>,
+    pub(crate) recovered: Option<Box<Stale>>,
     /// The peer has removed its address.
     pub(crate) withdrawn: bool,
     /// It is to be probed for that.

@@ -34,6 +34,9 @@ impl Connection {
         let mut earliest = Earliest::default();
         earliest.or(self.sender.data_rto_at);
         earliest.or(self.sender.window_probe_at);
+        if self.subflows.len() > 1 {
+            earliest.or(self.scheduler.poll_timeout());
+        }
         earliest.or(self.give_up_at);
         earliest.or(self.trim_at);
         earliest.or(self.plain_silence().map(|since| since + config.subflow_timeout));
@@ -86,6 +89,10 @@ impl Connection {
         }
         if due(self.sender.window_probe_at) {
             self.probe_window(cx);
+        }
+        if self.subflows.len() > 1 && due(self.scheduler.poll_timeout()) {
+            self.scheduler.handle_timeout(now);
+            self.push(cx);
         }
         self.resume_signals(cx);
         self.repeat_third_acks(cx);

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use mptcp_core::{ConnId, SchedulerKind, StackConfig};
 
+use super::TCPS;
 use super::world::{Link, World, config};
+use crate::middlebox::on_packets;
+use crate::tcp::Tcp;
 
 /// Two hosts with two paths of 20 Mbit/s: 2 ms, and a longer one.
 fn unequal(scheduler: SchedulerKind, seed: u64, longer: Duration) -> World {
@@ -79,6 +82,36 @@ fn redundant_sends_everything_over_every_path() {
     }
     let (sent, again) = given(&world, 0, conns[0]);
     assert_eq!((sent, again), (80_000, 40_000));
+    world.close_all();
+}
+
+/// A loss whose bytes have come over the other path holds up nothing: it is repaired before what follows, and not after two round trips and more.
+#[test]
+fn a_path_that_was_overtaken_is_repaired_before_the_next_request() {
+    // The other TCP has no such probes, nor the selective acknowledgements that they need.
+    if TCPS.contains(&Tcp::Smoltcp) {
+        return;
+    }
+    let mut world = unequal(SchedulerKind::Redundant, 15, Duration::from_millis(2));
+    let conns = world.open_mesh();
+    for _ in 0..5 {
+        exchange(&mut world, conns, 1000, false, "before");
+        world.run_for(Duration::from_millis(100));
+    }
+    // The first path loses a request, and the second one the next.
+    for link in 0..2 {
+        let mut left = 1;
+        world.middleboxes[link] = Some(on_packets(move |host, packet| {
+            let lost = host == 0 && left > 0 && !packet.payload.is_empty();
+            left -= i32::from(lost);
+            if lost { Vec::new() } else { vec![packet] }
+        }));
+        let start = world.now;
+        world.send(0, conns[0], 1000, false);
+        assert!(world.run_until(1, |world| world.transferred(conns, false)));
+        assert!(world.now - start < Duration::from_millis(5), "{:?} on link {link}", world.now - start);
+        world.run_for(Duration::from_millis(4));
+    }
     world.close_all();
 }
 

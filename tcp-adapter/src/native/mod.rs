@@ -403,6 +403,13 @@ impl TcpStack for NativeStack {
         self.wake(conn);
     }
 
+    fn probe_tail(&mut self, now: Instant, conn: TcpId) {
+        self.now = now;
+        if self.live_mut(conn).is_some_and(|live| live.send.probe_tail(now)) {
+            self.wake(conn);
+        }
+    }
+
     fn penalise(&mut self, now: Instant, conn: TcpId) {
         if let Some(live) = self.live_mut(conn) {
             live.send.penalise(now);

@@ -27,6 +27,7 @@ pub(super) enum Command {
     Abort(Vec<u8>),
     AckNow,
     Probe,
+    ProbeTail,
     /// What the hook advertises from now on.
     Window(Option<u32>),
     /// What the hook pushes onto every segment from now on.
@@ -89,6 +90,7 @@ impl Command {
             ["abort", options] => Self::Abort(bytes(options)?),
             ["ack_now"] => Self::AckNow,
             ["probe"] => Self::Probe,
+            ["probe_tail"] => Self::ProbeTail,
             ["window", "own"] => Self::Window(None),
             ["window", window] => Self::Window(Some(small(window)?)),
             ["option", "none"] => Self::Options(Vec::new()),

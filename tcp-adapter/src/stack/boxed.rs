@@ -85,6 +85,10 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
         (**self).probe(now, conn);
     }
 
+    fn probe_tail(&mut self, now: Instant, conn: TcpId) {
+        (**self).probe_tail(now, conn);
+    }
+
     fn penalise(&mut self, now: Instant, conn: TcpId) {
         (**self).penalise(now, conn);
     }

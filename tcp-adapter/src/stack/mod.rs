@@ -146,6 +146,12 @@ pub trait TcpStack {
     /// changing either stream (as a keep-alive does, RFC 9293 section 3.8.4).
     fn probe(&mut self, now: Instant, conn: TcpId);
 
+    /// The answer to what is outstanding is overdue, as the layer above knows from elsewhere: its last segment is sent once more, as if a tail loss
+    /// probe were due (RFC 8985 section 7.3). Does nothing if the stack has no such probes, or one is on its way already.
+    fn probe_tail(&mut self, now: Instant, conn: TcpId) {
+        let _ = (now, conn);
+    }
+
     /// The connection holds up others that carry the same stream: lets it have less in flight, as if the path were congested. Does nothing if
     /// the stack cannot.
     fn penalise(&mut self, now: Instant, conn: TcpId) {

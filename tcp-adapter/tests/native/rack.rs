@@ -27,6 +27,25 @@ script!(
 "
 );
 
+// Who knows from elsewhere that the answer is overdue need not wait for the two round trips; then the last segment leaves again, before new data.
+script!(
+    a_tail_is_probed_when_the_layer_above_says_so,
+    "
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 500
+    +0      >>    .   1:501      ack 1
+    +120ms  app   probe_tail
+    +0      app   send 700
+    +0      >>    .   1:501      ack 1
+    +0      >>    .   501:1201   ack 1
+    +0      app   probe_tail                          # one is on its way
+    +0      info  retransmissions 1 timeouts 0
+    +100ms  <<    .   1:1        ack 1201
+    +0      app   probe_tail                          # nothing is outstanding
+    +60s    none
+"
+);
+
 // Section 7.3: new data if there is any that the peer's window has room for.
 script!(
     a_probe_is_new_data_if_there_is_any,

@@ -18,29 +18,30 @@ script!(
 "
 );
 
-// Section 5.1, 5.4 and 5.5: the oldest segment, with doubled timeouts, up to the limit (section 2.5).
+// Section 5.1, 5.4 and 5.5: the oldest segment, with doubled timeouts, up to the limit (section 2.5). It is too short to
+// vanish for its length.
 script!(
     the_oldest_segment_is_sent_again_with_doubled_timeouts,
     "
     stack max_rto 60s
     stack user_timeout 10min
     0       open  rtt 100ms mss 1000
-    +0      app   send 1000
-    +0      >>    .   1:1001   ack 1
+    +0      app   send 500
+    +0      >>    .   1:501   ack 1
     +0      info  rto 300ms
-    +300ms  >>    .   1:1001   ack 1
+    +300ms  >>    .   1:501   ack 1
     +0      info  timeouts 1
-    +600ms  >>    .   1:1001   ack 1
-    +1200ms >>    .   1:1001   ack 1
-    +2400ms >>    .   1:1001   ack 1
-    +4800ms >>    .   1:1001   ack 1
-    +9600ms >>    .   1:1001   ack 1
-    +19200ms >>   .   1:1001   ack 1
-    +38400ms >>   .   1:1001   ack 1
-    +60s    >>    .   1:1001   ack 1
-    +60s    >>    .   1:1001   ack 1
+    +600ms  >>    .   1:501   ack 1
+    +1200ms >>    .   1:501   ack 1
+    +2400ms >>    .   1:501   ack 1
+    +4800ms >>    .   1:501   ack 1
+    +9600ms >>    .   1:501   ack 1
+    +19200ms >>   .   1:501   ack 1
+    +38400ms >>   .   1:501   ack 1
+    +60s    >>    .   1:501   ack 1
+    +60s    >>    .   1:501   ack 1
     +0      info  timeouts 10
-    +100ms  <<    .   1:1      ack 1001
+    +100ms  <<    .   1:1      ack 501
     +0      info  timeouts 0 retransmissions 10
     +60s    none
 "

@@ -41,6 +41,15 @@ pub(super) enum Fin {
     Acked,
 }
 
+/// What a tail loss probe is to carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probing {
+    /// New data if there is any, else the last segment once more (RFC 8985 section 7.3).
+    NewOrLast,
+    /// The last segment.
+    Last,
+}
+
 /// A tail loss probe that was sent and not answered (RFC 8985 section 7.4).
 #[derive(Clone, Copy, Debug)]
 struct TailProbe {
@@ -91,7 +100,7 @@ pub(super) struct Sender {
     /// The next segment with new data tells the peer that the window was reduced (CWR, RFC 3168).
     pub(super) tell_reduced: bool,
     /// A tail loss probe is to leave.
-    probing: bool,
+    probing: Option<Probing>,
     /// What fits into the window leaves, however little it is.
     silly: bool,
     rto_at: Instant,
@@ -174,7 +183,7 @@ impl Sender {
             duplicates: 0,
             limited_until: 0,
             tell_reduced: false,
-            probing: false,
+            probing: None,
             silly: false,
             rto_at: NEVER,
             probe_at: NEVER,
@@ -299,7 +308,7 @@ impl Sender {
         if self.fin == Fin::Queued && end > self.buffer.end() {
             self.fin = Fin::Sent;
         }
-        if std::mem::take(&mut self.probing) {
+        if self.probing.take().is_some() {
             self.tail_probe = Some(Box::new(TailProbe { end, retransmission, timestamp }));
         }
         self.arm_after_sending(now);

@@ -45,7 +45,7 @@ impl Sender {
     pub(in crate::native) fn may_probe_mtu(&mut self, size: u32, len: u64) -> MayProbe {
         let mss = u64::from(self.mss);
         let calm = matches!((&self.mtu_probe, &self.repair), (None, Repair::Open))
-            && !self.probing
+            && self.probing.is_none()
             && self.rtt.timeouts() == 0
             && self.flight.lost() == 0
             && self.flight.sacked() == 0;

@@ -1,7 +1,7 @@
 //! What to send next.
 
 use super::recovery::{Doubt, Repair};
-use super::{Fin, Sender};
+use super::{Fin, Probing, Sender};
 use crate::Instant;
 
 /// A segment that may leave, at most.
@@ -62,8 +62,8 @@ impl Plan {
 impl Sender {
     /// The next segment that may leave now.
     pub(in crate::native) fn plan(&mut self, now: Instant, limits: Limits) -> Option<Plan> {
-        if self.probing {
-            return self.plan_probe(limits);
+        if let Some(probing) = self.probing {
+            return self.plan_probe(probing, limits);
         }
         if limits.pacing && self.pacer.ready_at(now).is_some() {
             return None;
@@ -159,16 +159,18 @@ impl Sender {
         Some(Plan::Again { start, len, fin: fin && len == data })
     }
 
-    fn plan_probe(&mut self, limits: Limits) -> Option<Plan> {
+    fn plan_probe(&mut self, probing: Probing, limits: Limits) -> Option<Plan> {
         // New data if there is any and the peer has room for it, whatever the congestion window (RFC 8985 section 7.3).
         let mss = u64::from(self.mss);
-        if let Ok(Some(plan)) = self.new_data(mss, Limits { burst: mss, ..limits }) {
+        if probing == Probing::NewOrLast
+            && let Ok(Some(plan)) = self.new_data(mss, Limits { burst: mss, ..limits })
+        {
             return Some(plan);
         }
         let record = self.flight.last_segment(self.buffer.end())?;
         let plan = self.again(record.start, record.end, mss, Limits { burst: mss, ..limits });
         if plan.is_none() {
-            self.probing = false;
+            self.probing = None;
         }
         plan
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::recovery::{Doubt, Evidence, Repair};
-use super::{NEVER, Sender};
+use super::{NEVER, Probing, Sender};
 use crate::Instant;
 use crate::congestion::Cause;
 
@@ -42,7 +42,7 @@ impl Sender {
         }
         if self.probe_at <= now {
             self.probe_at = NEVER;
-            self.probing = true;
+            self.probing = Some(Probing::NewOrLast);
             self.rto_at = after(now, self.rtt.rto());
         }
         let given_up = self.stalled_since.is_some_and(|since| now.saturating_since(since) >= user_timeout);
@@ -113,7 +113,7 @@ impl Sender {
     pub(super) fn arm_after_ack(&mut self, now: Instant, advanced: bool, progress: bool) {
         if self.flight.is_empty() {
             (self.rto_at, self.probe_at, self.reorder_at) = (NEVER, NEVER, NEVER);
-            self.probing = false;
+            self.probing = None;
             return;
         }
         if advanced || (progress && self.rtt.timeouts() == 0) {
@@ -125,14 +125,7 @@ impl Sender {
     /// A tail loss probe is due two round trips after the last segment left (RFC 8985 section 7.2), not after the last
     /// acknowledgement, which may be about older segments and tells nothing of the tail.
     fn arm_probe(&mut self, now: Instant) {
-        let possible = self.sack
-            && self.tail_probe.as_ref().is_none_or(|probe| probe.end <= self.una)
-            && !self.probing
-            && !self.repair.is_repairing()
-            && self.flight.sacked() == 0
-            && self.flight.lost() == 0
-            && self.rtt.srtt() > 0;
-        if !possible {
+        if !self.may_probe_tail() {
             self.probe_at = NEVER;
             return;
         }
@@ -140,6 +133,28 @@ impl Sender {
         let wait = (2 * self.rtt.srtt()).max(MIN_PROBE_TIME) + if lone { DELAYED_ANSWER } else { 0 };
         // On a long path the timeout may come first: the probe takes its place (RFC 8985 section 7.2).
         self.probe_at = after(self.last_sent_at, wait).max(now).min(self.rto_at);
+    }
+
+    /// Whether a tail loss probe may be scheduled (RFC 8985 section 7.2).
+    fn may_probe_tail(&self) -> bool {
+        self.sack
+            && self.tail_probe.as_ref().is_none_or(|probe| probe.end <= self.una)
+            && self.probing.is_none()
+            && !self.repair.is_repairing()
+            && self.flight.sacked() == 0
+            && self.flight.lost() == 0
+            && self.rtt.srtt() > 0
+    }
+
+    /// A tail loss probe leaves now, with the last segment; false if none may.
+    pub(in crate::native) fn probe_tail(&mut self, now: Instant) -> bool {
+        let may = !self.flight.is_empty() && self.may_probe_tail();
+        if may {
+            self.probe_at = NEVER;
+            self.probing = Some(Probing::Last);
+            self.rto_at = after(now, self.rtt.rto());
+        }
+        may
     }
 
     /// The retransmission timer has expired (RFC 6298 section 5.4 to 5.6).
@@ -169,7 +184,7 @@ impl Sender {
         }
         self.rtt.back_off();
         self.update_pace(now);
-        (self.probe_at, self.reorder_at, self.probing, self.tail_probe) = (NEVER, NEVER, false, None);
+        (self.probe_at, self.reorder_at, self.probing, self.tail_probe) = (NEVER, NEVER, None, None);
         self.duplicates = 0;
         self.rto_at = after(now, self.rtt.rto());
     }

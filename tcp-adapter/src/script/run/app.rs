@@ -26,7 +26,8 @@ impl Runner {
             | Command::Shutdown
             | Command::Abort(_)
             | Command::AckNow
-            | Command::Probe => {
+            | Command::Probe
+            | Command::ProbeTail => {
                 let conn = self.peer(index).conn.ok_or("there is no connection yet")?;
                 self.app_connected(index, conn, command)?
             }
@@ -96,6 +97,7 @@ impl Runner {
             }
             Command::AckNow => self.stack.ack_now(now, conn),
             Command::Probe => self.stack.probe(now, conn),
+            Command::ProbeTail => self.stack.probe_tail(now, conn),
             _ => {}
         }
         Ok(Ok(()))
