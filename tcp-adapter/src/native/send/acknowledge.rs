@@ -52,6 +52,7 @@ impl Sender {
             self.buffer.release(ack.una);
             self.rtt.progressed();
             self.persists = 0;
+            self.answered_timeouts = 0;
             self.duplicates = 0;
         }
         let duplicate = self.take_blocks(now, ack.sack, prior_una, &mut newly);

@@ -108,9 +108,11 @@ pub(super) struct Sender {
     reorder_at: Instant,
     persist_at: Instant,
     /// Probes of a closed window in a row.
-    persists: u32,
+    persists: u16,
     /// Since when nothing was acknowledged though something is outstanding.
     stalled_since: Option<Instant>,
+    /// How many timeouts in a row the peer has answered by saying that it has no room.
+    answered_timeouts: u16,
     last_sent_at: Instant,
     pub(super) delivery_rate: MeasuredRate,
     pub(super) stats: SendStats,
@@ -191,6 +193,7 @@ impl Sender {
             persist_at: NEVER,
             persists: 0,
             stalled_since: None,
+            answered_timeouts: 0,
             last_sent_at: Instant::ZERO,
             delivery_rate: MeasuredRate::default(),
             stats: SendStats::default(),
@@ -371,9 +374,14 @@ impl Sender {
         Some(head.segment.min(u32::try_from(head.end - head.start).unwrap_or(u32::MAX)))
     }
 
+    /// Timeouts in a row that nothing explains.
+    pub(super) fn unanswered_timeouts(&self) -> u32 {
+        self.rtt.timeouts().saturating_sub(self.answered_timeouts.into())
+    }
+
     /// Timeouts in a row.
     pub(super) fn timeouts(&self) -> u32 {
-        self.rtt.timeouts().max(self.persists)
+        self.rtt.timeouts().max(self.persists.into())
     }
 
     /// Gives back the memory of empty queues.

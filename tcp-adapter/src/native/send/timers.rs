@@ -91,6 +91,7 @@ impl Sender {
         }
         if self.window == 0 {
             self.stalled_since = Some(now);
+            self.answered_timeouts = u16::try_from(self.rtt.timeouts()).unwrap_or(u16::MAX);
         } else if was_shut && self.rtt.timeouts() > 0 {
             self.rto_at = self.rto_at.min(now);
         }
