@@ -219,6 +219,24 @@ script!(
 "
 );
 
+// What a probe repeated may have been on its way: the duplicate says that it was sent too early, and nothing of reordering.
+script!(
+    the_duplicate_of_a_probe_makes_nobody_patient,
+    "
+    0       open  mss 1012 sackOK ts rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1 ts 100/1001
+    +200ms  >>    .   9001:10001 ack 1 ts 300/1001
+    +10ms   <<    .   1:1        ack 10001 ts 1310/100
+    +90ms   <<    .   1:1        ack 10001 sack 9001:10001 ts 1400/100
+    +1s     app   send 5000
+    +0      >>    .   10001:15001 by 1000 ack 1
+    +100ms  <<    .   1:1        ack 10001 sack 11001:14001 ts 2500/1400
+    +0      >>    .   10001:11001 ack 1
+    +0      >>*   .   *          ack 1
+"
+);
+
 // Section 6.2, step 3 and 4: once the path is known to reorder, three segments are no proof, time is.
 script!(
     reordering_makes_patient,

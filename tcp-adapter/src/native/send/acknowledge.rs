@@ -134,7 +134,7 @@ impl Sender {
         let segments = (duplicate.end - duplicate.start).div_ceil(u64::from(self.mss));
         self.evidence.note_duplicate(u32::try_from(segments).unwrap_or(u32::MAX), duplicate.end);
         // A probe is sent on suspicion: its duplicate says nothing of reordering.
-        if !self.tail_probe.as_ref().is_some_and(|probe| probe.retransmission && probe.end <= self.una) {
+        if !self.tail_probe.as_ref().is_some_and(|probe| probe.retransmission && probe.end == duplicate.end) {
             self.rack.saw_duplicate(self.una, self.nxt);
         }
     }
@@ -152,10 +152,14 @@ impl Sender {
             (Some(sent), Some(echo)) if advanced => Some(!is_before(echo, sent)),
             _ => beyond.then_some(true),
         };
-        if !probe.retransmission || answered_twice || repaired.is_some() {
+        if !probe.retransmission || answered_twice || repaired == Some(true) {
             self.tail_probe = None;
+        } else if repaired == Some(false)
+            && let Some(probe) = &mut self.tail_probe
+        {
+            probe.needless = true;
         }
-        probe.retransmission && !answered_twice && repaired == Some(true)
+        probe.retransmission && !probe.needless && !answered_twice && repaired == Some(true)
     }
 
     /// F-RTO (RFC 5682 section 3.1): what arrives after a timeout without having been sent again was on its way.

@@ -57,6 +57,8 @@ struct TailProbe {
     retransmission: bool,
     /// Our timestamp on it.
     timestamp: Option<u32>,
+    /// What it repeats had arrived, so it will be reported as a duplicate.
+    needless: bool,
 }
 
 /// State of the sending side. Offsets are those of [`TcpStack`](crate::TcpStack).
@@ -312,7 +314,7 @@ impl Sender {
             self.fin = Fin::Sent;
         }
         if self.probing.take().is_some() {
-            self.tail_probe = Some(Box::new(TailProbe { end, retransmission, timestamp }));
+            self.tail_probe = Some(Box::new(TailProbe { end, retransmission, timestamp, needless: false }));
         }
         self.arm_after_sending(now);
     }
