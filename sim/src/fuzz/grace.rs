@@ -236,6 +236,8 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
             }
         }
         Behaviour::AlterPayload { .. } => Grace::NOTHING,
+        // What they have acknowledged, or joined, is too long for a link behind them, and the sender, which could cut it, never hears of that.
+        Behaviour::ProxyAck | Behaviour::Coalesce { .. } if narrows(scenario, traffic) => path_fails,
         // Who gets data without the MP_CAPABLE that belongs to it falls back, unheard: the proxy has acknowledged that data with the DATA_ACK of before.
         Behaviour::ProxyAck if multipath && takes_mp_capable_of_data(scenario, traffic) => Grace::BREAK,
         // What is lost behind a proxy only the proxy can repeat, on the only path. It does so segment by segment, each of which is cut into more pieces than a
@@ -277,6 +279,14 @@ fn floods(scenario: &Scenario, middlebox: &Middlebox, size: Size) -> bool {
     let sends_all_anew = scenario.hosts.iter().any(|host| host.stack == StackChoice::Smoltcp);
     let link = scenario.links.iter().find(|link| link.name == middlebox.link);
     sends_all_anew && link.is_some_and(|link| overflows(&link.up) || overflows(&link.down))
+}
+
+/// Whether, on a way over routers, one link takes less than another.
+fn narrows(scenario: &Scenario, traffic: &Traffic) -> bool {
+    let is_routed = |link: &&Link| scenario.routers.iter().any(|router| [&link.from, &link.to].contains(&&router.name));
+    let links = links(scenario, traffic).into_iter().map(|link| &scenario.links[link]).filter(is_routed);
+    let mtus: Vec<u16> = links.map(|link| link.mtu).collect();
+    mtus.iter().min() != mtus.iter().max()
 }
 
 fn splits(scenario: &Scenario, traffic: &Traffic) -> bool {
@@ -400,6 +410,21 @@ mod tests {
         let strip = middlebox("\"strip-option\"\noption = \"dss\"");
         assert_eq!(grace(network, &strip), Grace::NOTHING);
         assert_eq!(grace(network, &strip.replace("p1", "p2")), Grace::HANG);
+    }
+
+    #[test]
+    fn who_acknowledges_or_joins_for_others_cannot_cut() {
+        let network = |mtu: u16| {
+            format!(
+                "[hosts.client]\n[hosts.server]\n[routers.r]\n[links.p1]\nto = \"r\"\n[links.p2]\nfrom = \"r\"\nmtu = {mtu}\n\
+                 [[traffic]]\ntransport = \"tcp\"\nbytes = \"100kB\"\n"
+            )
+        };
+        for kind in ["\"proxy-ack\"", "\"coalesce\"\nsize = \"3kB\"\nhold = \"1ms\""] {
+            assert_eq!(grace(&network(1500), &middlebox(kind)), Grace::NOTHING, "{kind}");
+            assert_eq!(grace(&network(1400), &middlebox(kind)), Grace::HANG, "{kind}");
+        }
+        assert_eq!(grace(&network(1400), &middlebox("\"rewrite-sequence\"")), Grace::NOTHING);
     }
 
     /// A connection that still runs as plain TCP.
