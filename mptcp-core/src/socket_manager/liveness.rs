@@ -266,7 +266,8 @@ fn overdue_at(subflow: &Subflow, cx: &Cx<'_>) -> Option<Instant> {
 
 fn allowance(subflow: &Subflow, info: &TcpInfo) -> Option<Duration> {
     let variation = info.rttvar.unwrap_or(info.srtt? / 2) * 4;
-    let lone = info.in_flight <= FEW_SEGMENTS * info.mss as u64;
+    // What fills a gap is answered at once (RFC 5681 section 4.2).
+    let lone = info.in_flight <= FEW_SEGMENTS * info.mss as u64 && info.sacked == 0;
     let base = variation.max(LEAST_ALLOWANCE) + if lone { DELAYED_ACK } else { Duration::ZERO };
     Some(base * (1 << subflow.false_alarms))
 }

@@ -357,6 +357,7 @@ impl Connection {
             timeouts: send.timeouts(),
             snd_una: send.una,
             una_sent_at: send.flight.una_sent_at(),
+            sacked: send.flight.sacked(),
             rcv_nxt: self.receive.next(),
             out_of_order: Some(self.receive.out_of_order() as u64),
             last_received: (self.last_received > Instant::ZERO).then_some(self.last_received),

@@ -364,6 +364,7 @@ impl Connection {
             timeouts: send.timeouts,
             snd_una: send.una,
             una_sent_at: None,
+            sacked: 0,
             rcv_nxt: self.receive.next,
             out_of_order: Some(self.receive.early.bytes()),
             last_received: self.last_received,

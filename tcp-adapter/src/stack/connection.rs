@@ -153,6 +153,8 @@ pub struct TcpInfo {
     pub snd_una: u64,
     /// When the byte at that offset last left; `None` if it has not, is taken for lost, or the stack cannot tell.
     pub una_sent_at: Option<Instant>,
+    /// Bytes beyond that offset that the peer has acknowledged selectively (RFC 2018).
+    pub sacked: u64,
     /// Offset before which everything has been received in order.
     pub rcv_nxt: u64,
     /// Payload bytes received beyond [`rcv_nxt`](Self::rcv_nxt), which wait for others before them.
