@@ -51,6 +51,7 @@ mod controller;
 mod discovery;
 mod events;
 mod execute;
+mod fence;
 mod identify;
 mod io;
 mod logs;
