@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use nvme_tcp::target::{Backends, Connection, ConnectionSettings, ConnectionState, Store, Subscription, Target};
+use nvme_tcp::target::{
+    Backends, Completion, Connection, ConnectionSettings, ConnectionState, Store, Subscription, Target,
+};
 use uring::Ring;
 
 use crate::Stopper;
@@ -33,6 +35,8 @@ pub struct Server<N: Net> {
     /// Until it runs.
     ring: Option<Ring>,
     sessions: HashMap<LinkId, Session>,
+    /// Connections that have ended while storage works for them, for hosts that wait until it does not.
+    ended: HashMap<LinkId, Connection>,
     deadlines: BTreeSet<(Duration, LinkId)>,
     /// The target's, when it was last looked at.
     generation: u64,
@@ -129,6 +133,7 @@ impl<N: Net> Server<N> {
             generation: target.generation(),
             target,
             sessions: HashMap::new(),
+            ended: HashMap::new(),
             deadlines: BTreeSet::new(),
             ports: Vec::new(),
             dirty: Vec::new(),
@@ -286,6 +291,7 @@ impl<N: Net> Server<N> {
             session.connection.handle_change();
             mark(&mut self.dirty, session, *link);
         }
+        self.ended.values_mut().for_each(Connection::handle_change);
         // The order of a hash map is nobody's business. Those that were there before keep theirs: some had to wait until it was their turn.
         self.dirty[known..].sort_unstable();
     }
@@ -359,10 +365,21 @@ impl<N: Net> Server<N> {
     fn complete(&mut self, storage: &mut Storage) {
         while let Some(completion) = storage.backends.poll() {
             let link = LinkId(completion.token.connection);
-            // The connection may have ended meanwhile.
-            let Some(session) = self.sessions.get_mut(&link) else { continue };
-            session.connection.handle_completion(completion);
-            mark(&mut self.dirty, session, link);
+            match self.sessions.get_mut(&link) {
+                Some(session) => {
+                    session.connection.handle_completion(completion);
+                    mark(&mut self.dirty, session, link);
+                }
+                None => self.complete_ended(link, completion),
+            }
+        }
+    }
+
+    fn complete_ended(&mut self, link: LinkId, completion: Completion) {
+        let Some(connection) = self.ended.get_mut(&link) else { return };
+        connection.handle_completion(completion);
+        if !connection.has_operations() {
+            self.ended.remove(&link);
         }
     }
 
@@ -398,6 +415,9 @@ impl<N: Net> Server<N> {
             tracing::debug!(link = link.0, %reason, "a connection has ended");
         }
         self.net.close(link);
+        if session.connection.has_operations() {
+            self.ended.insert(link, session.connection);
+        }
     }
 }
 

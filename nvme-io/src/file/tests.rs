@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nvme_tcp::Blocks;
-use nvme_tcp::command::{BlockRange, IoCommand, Nqn, StatusCode};
+use nvme_tcp::command::{AcquireAction, BlockRange, IoCommand, Nqn, RegisterAction, ReservationType, StatusCode};
 use nvme_tcp::host::{ControllerConfig, HostIdentity, Request};
 use nvme_tcp::pdu::Payload;
 use nvme_tcp::target::{
@@ -561,9 +561,13 @@ impl SlowServer {
 }
 
 fn connect(address: SocketAddr) -> Host<KernelNet> {
+    connect_as([7; 16], address)
+}
+
+fn connect_as(host_id: [u8; 16], address: SocketAddr) -> Host<KernelNet> {
     let host = Nqn::new("nqn.2026-11.org.example:host").unwrap();
     let subsystem = Nqn::new("nqn.2026-11.org.example:slow").unwrap();
-    let config = ControllerConfig::new(HostIdentity { host_id: [7; 16], host, subsystem }, 1);
+    let config = ControllerConfig::new(HostIdentity { host_id, host, subsystem }, 1);
     Host::connect(KernelNet::new(Protocol::Tcp).unwrap(), HostConfig::new(address, config), PATIENCE).unwrap()
 }
 
@@ -639,6 +643,34 @@ fn what_a_host_has_not_waited_for_does_not_begin_once_it_is_gone() {
     drop(doomed);
     wait_for("the controller to go", || server.target.controllers() == 0);
     server.next_read_is_of_the_living();
+}
+
+#[test]
+fn what_the_kernel_still_does_for_a_host_that_is_gone_holds_up_who_shuts_it_out() {
+    let mut server = serve_slowly(1, Ring::new(4, Memory::new(1 << 20)).unwrap());
+    let mut doomed = connect(server.address);
+    let mut survivor = connect_as([8; 16], server.address);
+    let reserve = |command: IoCommand, keys: [u64; 2]| {
+        Request::new(command.to_sqe(1), 0).sending(Bytes::from(keys.map(u64::to_le_bytes).concat()))
+    };
+    let (action, persist) = (RegisterAction::Register, None);
+    let register = IoCommand::ReservationRegister { action, ignore_key: false, persist };
+    for (host, key) in [(&mut doomed, 7), (&mut survivor, 8)] {
+        assert!(host.execute(0, reserve(register, [0, key])).unwrap().outcome.is_success());
+    }
+    read_all(&mut doomed, 1);
+    drop(doomed);
+    wait_for("the controller to go", || server.target.controllers() == 1);
+    let (action, kind) = (AcquireAction::PreemptAndAbort, Some(ReservationType::WriteExclusive));
+    survivor.submit(0, reserve(IoCommand::ReservationAcquire { action, ignore_key: false, kind }, [8, 7])).unwrap();
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(200) {
+        survivor.turn(Some(Duration::from_millis(20))).unwrap();
+        assert!(survivor.poll_finished(0).is_none(), "it waits");
+    }
+    server.disks[0].writer.write_all(&[0xdd; 512]).unwrap();
+    next(&mut survivor);
+    server.stop();
 }
 
 /// Stands between hosts and a target. Tells the target's end of each connection, and the first byte of whatever comes from there.

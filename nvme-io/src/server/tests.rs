@@ -1,3 +1,5 @@
+mod fences;
+
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Mutex;

@@ -62,6 +62,7 @@ impl Connection {
                 return Err(StatusCode::CommandSequenceError.into());
             }
             self.decoder.set_in_capsule_limit(config.in_capsule_data.max(ADMIN_IN_CAPSULE_DATA));
+            self.membership = Some(self.target.join_fences(queue.association.host_id));
             Phase::Io(Box::new(queue))
         };
         self.queue.resize(connect.entries, flow_control);

@@ -11,8 +11,9 @@ use super::authentication::Authentication;
 use super::backend::Submission;
 use super::controller::Controller;
 use super::execute::Response;
+use super::fence::{Membership, Share};
 use super::io::IoQueue;
-use super::queue::{Queue, SlotId, Work};
+use super::queue::{Queue, SlotId, Stage, Work};
 use super::{SuccessPolicy, Target};
 use crate::auth::FailureReason;
 use crate::command::{Cqe, FabricsCommand};
@@ -43,6 +44,8 @@ pub struct ConnectionSettings {
 /// What it keeps is bounded: a queue full of commands with their data, each of at most
 /// [`max_transfer`](super::TargetConfig::max_transfer) bytes. While a host takes no completions, its commands count as outstanding; more than the
 /// queue has entries end the connection.
+///
+/// It is dropped when it has ended and has no [operations](Self::has_operations) any more.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) target: Arc<Target>,
@@ -59,6 +62,10 @@ pub struct Connection {
     /// Commands whose data is to be sent.
     pub(super) bulk: VecDeque<SlotId>,
     pub(super) submissions: VecDeque<Submission>,
+    /// How fences find it, if it is an I/O queue, or was one.
+    pub(super) membership: Option<Membership>,
+    /// Its shares of fences that have not passed.
+    pub(super) shares: Vec<Share>,
 }
 
 #[derive(Debug)]
@@ -158,6 +165,8 @@ impl Connection {
             urgent: VecDeque::new(),
             bulk: VecDeque::new(),
             submissions: VecDeque::new(),
+            membership: None,
+            shares: Vec::new(),
             target,
         }
     }
@@ -257,7 +266,21 @@ impl Connection {
         if !self.submissions.is_empty() {
             self.leave_if_outdated();
         }
-        self.submissions.pop_front()
+        let submission = self.submissions.pop_front()?;
+        let slot = self.queue.slot(submission.token.slot);
+        slot.stage = Stage::Executing;
+        if let Some(second) = slot.partner {
+            self.queue.slot(second).stage = Stage::Executing;
+        }
+        Some(submission)
+    }
+
+    /// Whether stores work on what came from [`poll_submission`](Self::poll_submission).
+    ///
+    /// A connection that has ended is kept as long as they do, and told of their completions and of changes: it may be what a Preempt and Abort of another
+    /// host waits for. To drop it is to say that nothing more of it will reach a store.
+    pub fn has_operations(&self) -> bool {
+        self.queue.has_operations()
     }
 
     /// Whether [`poll_submission`](Self::poll_submission) has something.
@@ -284,6 +307,8 @@ impl Connection {
             }
             _ => {}
         }
+        self.take_fences();
+        self.answer_fenced();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due, if it is.

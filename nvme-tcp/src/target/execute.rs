@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::backend::{Completion, Submission, Token};
 use super::connection::{CloseReason, Connection, Phase};
 use super::controller::Outcome;
-use super::io::{FirstHalf, IoWork};
+use super::io::{FirstHalf, IoWork, Reserved};
 use super::queue::{SlotId, Stage, Work};
 use crate::command::{AdminCommand, FABRICS, FabricsCommand, Fuse, IoCommand, Placement, Sqe, Status, StatusCode};
 use crate::pdu::{ADMIN_IN_CAPSULE_DATA, CapsuleCmd, Payload, Pdu, Violation};
@@ -43,11 +43,15 @@ impl Connection {
     /// An operation has ended.
     pub fn handle_completion(&mut self, completion: Completion) {
         let Completion { token, result, data } = completion;
-        // After a TermReq, or a Disconnect, nothing else is said.
-        if matches!(self.phase, Phase::Closing { .. } | Phase::Closed { .. }) {
-            return;
+        if !self.shares.is_empty() {
+            self.pass_fences(token.slot);
         }
         let Some(slot) = self.queue.executing(token.slot) else { return };
+        // After a TermReq, or a Disconnect, nothing else is said.
+        if matches!(self.phase, Phase::Closing { .. } | Phase::Closed { .. }) {
+            slot.stage = Stage::Responding;
+            return;
+        }
         let Work::Io(work) = &slot.work else { return };
         let work = *work;
         let (is_read, expected) = (matches!(work.command, IoCommand::Read { .. }), work.transfer as usize);
@@ -277,13 +281,12 @@ impl Connection {
         }
     }
 
-    /// A half of a fused operation cannot be done: it fails at once, or when its data is there.
-    fn abandon(&mut self, id: SlotId, status: StatusCode) {
+    /// A command that has not begun is not to be done: it fails at once, or when its data is there.
+    pub(super) fn abandon(&mut self, id: SlotId, status: StatusCode) {
         let slot = self.queue.slot(id);
-        if slot.stage == Stage::Waiting {
-            self.complete(id, Err(status));
-        } else {
-            slot.work = Work::Fail(status);
+        match slot.stage {
+            Stage::Waiting | Stage::Queued => self.complete(id, Err(status)),
+            _ => slot.work = Work::Fail(status),
         }
     }
 
@@ -307,8 +310,8 @@ impl Connection {
         let data = std::mem::take(&mut self.queue.slot(second).data);
         match work.fused_operation(expected, data) {
             Ok(operation) => {
-                self.queue.slot(first).stage = Stage::Executing;
-                self.queue.slot(second).stage = Stage::Executing;
+                self.queue.slot(first).stage = Stage::Queued;
+                self.queue.slot(second).stage = Stage::Queued;
                 let token = Token { connection: self.settings.id, slot: first };
                 self.submissions.push_back(Submission { token, store: work.store(), operation });
             }
@@ -324,14 +327,17 @@ impl Connection {
         let data = std::mem::take(&mut self.queue.slot(id).data);
         if work.is_about_reservations() {
             return match queue.reserve(work, &data) {
-                Ok(report) if report.is_empty() => self.complete(id, Ok(0)),
-                Ok(report) => self.respond_with_data(id, Payload::from(Bytes::from(report))),
+                Ok(Reserved::Report(report)) if !report.is_empty() => {
+                    self.respond_with_data(id, Payload::from(Bytes::from(report)));
+                }
+                Ok(Reserved::Report(_) | Reserved::Done) => self.complete(id, Ok(0)),
+                Ok(Reserved::ShutOut(hosts)) => self.fence_off(id, work.store(), &hosts),
                 Err(status) => self.complete(id, Err(status)),
             };
         }
         match work.operation(data) {
             Ok(Some(operation)) => {
-                self.queue.slot(id).stage = Stage::Executing;
+                self.queue.slot(id).stage = Stage::Queued;
                 let token = Token { connection: self.settings.id, slot: id };
                 self.submissions.push_back(Submission { token, store: work.store(), operation });
             }

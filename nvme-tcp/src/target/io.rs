@@ -1,18 +1,20 @@
 //! I/O commands: checked against their namespace when they come, made into operations once their data is there.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U64;
 
 use super::association::Association;
 use super::backend::{Extent, Operation, StoreId};
+use super::fence::Fence;
 use super::queue::SlotId;
-use super::reservations::Access;
+use super::reservations::{Access, HostId};
 use super::subsystem::{Attached, View};
 use super::usage::Usage;
 use crate::command::{
-    AcquireKeys, AnaState, BlockRange, CopyRange, DatasetRange, Fuse, IoCommand, RegisterKeys, Sqe, StatusCode,
+    AcquireAction, AcquireKeys, AnaState, BlockRange, CopyRange, DatasetRange, Fuse, IoCommand, RegisterKeys, Sqe,
+    StatusCode,
 };
 use crate::pdu::Payload;
 
@@ -32,6 +34,8 @@ pub(super) struct IoQueue {
     max_transfer: u32,
     namespaces: Vec<Reachable>,
     pub(super) fused: FirstHalf,
+    /// Each Preempt and Abort that waits, and what for.
+    pub(super) awaited: Vec<(SlotId, Weak<Fence>)>,
     usage: Arc<Usage>,
     /// When it was connected: see [`Association::epoch`].
     epoch: u32,
@@ -47,6 +51,16 @@ pub(super) enum FirstHalf {
     Here(SlotId),
     /// Yes, but the first has failed.
     Failed,
+}
+
+/// What a command about reservations has come to.
+pub(super) enum Reserved {
+    /// It is complete.
+    Done,
+    /// It is complete, with this data.
+    Report(Vec<u8>),
+    /// These hosts have lost their registration, and nothing of them may go on.
+    ShutOut(Vec<HostId>),
 }
 
 /// A namespace as this connection reaches it.
@@ -80,8 +94,9 @@ pub(super) struct IoWork {
 impl IoQueue {
     pub(super) fn new(association: Arc<Association>, id: u16, port: u16, max_transfer: u32, view: &View) -> Self {
         let epoch = association.epoch();
-        let (fused, usage) = (FirstHalf::None, Arc::clone(&view.usage));
-        let mut queue = Self { association, id, port, max_transfer, namespaces: Vec::new(), fused, usage, epoch };
+        let (fused, awaited, usage) = (FirstHalf::None, Vec::new(), Arc::clone(&view.usage));
+        let namespaces = Vec::new();
+        let mut queue = Self { association, id, port, max_transfer, namespaces, fused, awaited, usage, epoch };
         queue.refresh(view);
         queue
     }
@@ -184,8 +199,8 @@ impl IoQueue {
         if allowed { Ok(()) } else { Err(StatusCode::ReservationConflict) }
     }
 
-    /// Executes a command that is about reservations, and returns its data.
-    pub(super) fn reserve(&self, work: &IoWork, data: &Payload) -> Result<Vec<u8>, StatusCode> {
+    /// Executes a command that is about reservations.
+    pub(super) fn reserve(&self, work: &IoWork, data: &Payload) -> Result<Reserved, StatusCode> {
         let reservations = &self.namespaces[self.index_of(work.nsid)?].attached.reservations;
         let Association { host_id, controller, .. } = *self.association;
         let data = data.to_contiguous();
@@ -195,7 +210,10 @@ impl IoQueue {
                 reservations.register(host_id, controller, action, ignore_key, &keys(&data)?)?;
             }
             IoCommand::ReservationAcquire { action, ignore_key: false, kind: Some(kind) } => {
-                reservations.acquire(host_id, action, kind, &keys(&data)?)?;
+                let shut_out = reservations.acquire(host_id, action, kind, &keys(&data)?)?;
+                if action == AcquireAction::PreemptAndAbort {
+                    return Ok(Reserved::ShutOut(shut_out));
+                }
             }
             IoCommand::ReservationRelease { action, ignore_key: false, kind } => {
                 reservations.release(host_id, action, kind, keys::<U64>(&data)?.get())?;
@@ -204,11 +222,11 @@ impl IoQueue {
             IoCommand::ReservationReport { .. } => {
                 let mut report = reservations.report();
                 report.resize(work.transfer as usize, 0);
-                return Ok(report);
+                return Ok(Reserved::Report(report));
             }
             _ => return Err(StatusCode::InvalidField),
         }
-        Ok(Vec::new())
+        Ok(Reserved::Done)
     }
 
     /// Counts a command that a store has executed.

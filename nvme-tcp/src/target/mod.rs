@@ -39,7 +39,8 @@
 //! **What threads share.** The admin queue's connection owns its controller; nobody else touches it. What I/O queues need of the subsystem they
 //! keep themselves, as a view that never changes. Between them there are three words of memory: whether the controller is ready, which reset it has seen,
 //! and whether a command came lately, for the keep-alive timer. Commands take no lock. When something changes, the target's
-//! [generation](Target::generation) moves, and each connection is told to look again: [`Connection::handle_change`].
+//! [generation](Target::generation) moves, and each connection is told to look again: [`Connection::handle_change`]. A Preempt and Abort reaches the
+//! queues of the hosts that it shuts out, and is answered, in this way.
 
 mod association;
 mod authentication;
@@ -51,6 +52,7 @@ mod controller;
 mod discovery;
 mod events;
 mod execute;
+mod fence;
 mod identify;
 mod io;
 mod logs;

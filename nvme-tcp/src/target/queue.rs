@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
+use super::backend::StoreId;
 use super::io::IoWork;
-use crate::command::{AdminCommand, FabricsCommand, Sqe, Status, StatusCode};
+use crate::command::{AdminCommand, FabricsCommand, Fuse, Sqe, Status, StatusCode};
 use crate::pdu::{H2cData, Payload, PduType, R2t, Violation};
 
 /// R2Ts that may be outstanding for a command, whatever the host can have.
@@ -69,9 +70,11 @@ pub(super) enum Stage {
     Free,
     /// Its data is coming.
     Receiving,
-    /// It waits for the other half of a fused operation, or is an Asynchronous Event Request.
+    /// It waits for the other half of a fused operation, is an Asynchronous Event Request, or a Preempt and Abort that waits for commands of other hosts.
     Waiting,
-    /// A store, or this connection, works on it.
+    /// It is an operation that is to be handed to a store.
+    Queued,
+    /// A store works on it.
     Executing,
     /// It is done; data or a completion is to be sent.
     Responding,
@@ -152,6 +155,16 @@ impl Queue {
     /// The slot of a command that a store works on, if it is one.
     pub(super) fn executing(&mut self, id: SlotId) -> Option<&mut Slot> {
         self.slots.get_mut(id as usize).filter(|slot| slot.stage == Stage::Executing)
+    }
+
+    /// The commands of which this holds.
+    pub(super) fn find_all(&self, is_it: impl Fn(SlotId, &Slot) -> bool) -> Vec<SlotId> {
+        (0..).zip(&self.slots).filter(|(id, slot)| is_it(*id, slot)).map(|(id, _)| id).collect()
+    }
+
+    /// Whether stores work on any of the commands.
+    pub(super) fn has_operations(&self) -> bool {
+        self.slots.iter().any(Slot::is_operation)
     }
 
     /// The command is complete, and everything of it was sent.
@@ -338,6 +351,16 @@ impl Queue {
 }
 
 impl Slot {
+    /// Whether it is a command for the namespace with this store.
+    pub(super) fn is_for(&self, store: StoreId) -> bool {
+        matches!(&self.work, Work::Io(work) if work.store() == store)
+    }
+
+    /// Whether a store works on it; of a fused operation, the first half has its name.
+    pub(super) fn is_operation(&self) -> bool {
+        self.stage == Stage::Executing && !matches!(&self.work, Work::Io(work) if work.fuse == Fuse::Second)
+    }
+
     fn free() -> Self {
         Self {
             sqe: Sqe::new(0, 0),

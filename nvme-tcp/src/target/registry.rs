@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::association::Association;
 use super::backend::{Store, StoreId};
 use super::discovery::Catalogue;
+use super::fence::Mailboxes;
 use super::reservations::Reservations;
 use super::subscribers::{Subscribers, Subscription};
 use super::subsystem::{AllowedHosts, Attached, MAX_ANA_GROUPS, MAX_NAMESPACES, Namespace, Subsystem, View};
@@ -26,6 +27,7 @@ pub struct Target {
     generation: AtomicU64,
     state: Mutex<State>,
     subscribers: Subscribers,
+    mailboxes: Mailboxes,
 }
 
 /// A port: an address that hosts connect to.
@@ -95,6 +97,7 @@ impl Target {
             generation: AtomicU64::new(0),
             state: Mutex::default(),
             subscribers: Subscribers::default(),
+            mailboxes: Mailboxes::default(),
         }))
     }
 
@@ -103,7 +106,7 @@ impl Target {
         &self.config
     }
 
-    /// Changes when connections have to look at something: namespaces, ANA states, discovery, the end of controllers.
+    /// Changes when connections have to look at something: namespaces, ANA states, discovery, the end of controllers, hosts that were fenced off.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -276,6 +279,11 @@ impl Target {
     /// How many controllers there are.
     pub fn controllers(&self) -> usize {
         self.lock().controllers.len()
+    }
+
+    /// Where fences find I/O queues.
+    pub(super) fn mailboxes(&self) -> &Mailboxes {
+        &self.mailboxes
     }
 
     /// A store, unless it was removed.

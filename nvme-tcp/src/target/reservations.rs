@@ -127,44 +127,18 @@ impl Reservations {
         })
     }
 
-    /// Reservation Acquire.
+    /// Reservation Acquire. Returns the hosts that have lost their registration by it.
     pub(super) fn acquire(
         &self,
         host: HostId,
         action: AcquireAction,
         kind: ReservationType,
         keys: &AcquireKeys,
-    ) -> Result<(), StatusCode> {
-        let preempted = keys.preempt.get();
+    ) -> Result<Vec<HostId>, StatusCode> {
         self.change(|state| {
-            state.check_key(&host, keys.current.get())?;
-            match (action, state.held) {
-                (AcquireAction::Acquire, None) => {}
-                (AcquireAction::Acquire, Some(held)) => {
-                    let own = held.kind == kind && (held.host == host || held.is_of_all());
-                    return if own { Ok(()) } else { Err(StatusCode::ReservationConflict) };
-                }
-                (_, Some(held)) if state.holds_with(held, preempted) => {
-                    // The other holders lose their registration with the reservation.
-                    let everybody = held.is_of_all();
-                    state.registrants.retain(|one| one.host == host || (one.key != preempted && !everybody));
-                    state.generation = state.generation.wrapping_add(1);
-                }
-                // Not a holder: only the registrations of that key go.
-                (_, _) => {
-                    if preempted == 0 {
-                        return Err(StatusCode::InvalidField);
-                    }
-                    if !state.registrants.iter().any(|registrant| registrant.key == preempted) {
-                        return Err(StatusCode::ReservationConflict);
-                    }
-                    state.remove(|registrant| registrant.key == preempted);
-                    state.generation = state.generation.wrapping_add(1);
-                    return Ok(());
-                }
-            }
-            state.held = Some(Held { kind, host });
-            Ok(())
+            let before: Vec<_> = state.registrants.iter().map(|registrant| registrant.host).collect();
+            state.acquire(host, action, kind, keys)?;
+            Ok(before.into_iter().filter(|host| state.registrant(host).is_none()).collect())
         })
     }
 
@@ -210,7 +184,7 @@ impl Reservations {
         report
     }
 
-    fn change(&self, change: impl FnOnce(&mut State) -> Result<(), StatusCode>) -> Result<(), StatusCode> {
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T, StatusCode>) -> Result<T, StatusCode> {
         let mut state = self.lock();
         let result = change(&mut state);
         self.epoch.fetch_add(1, Ordering::AcqRel);
@@ -231,6 +205,44 @@ impl State {
     fn check_key(&self, host: &HostId, key: u64) -> Result<(), StatusCode> {
         let registered = self.registrant(host).is_some_and(|registrant| registrant.key == key);
         if registered { Ok(()) } else { Err(StatusCode::ReservationConflict) }
+    }
+
+    fn acquire(
+        &mut self,
+        host: HostId,
+        action: AcquireAction,
+        kind: ReservationType,
+        keys: &AcquireKeys,
+    ) -> Result<(), StatusCode> {
+        let preempted = keys.preempt.get();
+        self.check_key(&host, keys.current.get())?;
+        match (action, self.held) {
+            (AcquireAction::Acquire, None) => {}
+            (AcquireAction::Acquire, Some(held)) => {
+                let own = held.kind == kind && (held.host == host || held.is_of_all());
+                return if own { Ok(()) } else { Err(StatusCode::ReservationConflict) };
+            }
+            (_, Some(held)) if self.holds_with(held, preempted) => {
+                // The other holders lose their registration with the reservation.
+                let everybody = held.is_of_all();
+                self.registrants.retain(|one| one.host == host || (one.key != preempted && !everybody));
+                self.generation = self.generation.wrapping_add(1);
+            }
+            // Not a holder: only the registrations of that key go.
+            (_, _) => {
+                if preempted == 0 {
+                    return Err(StatusCode::InvalidField);
+                }
+                if !self.registrants.iter().any(|registrant| registrant.key == preempted) {
+                    return Err(StatusCode::ReservationConflict);
+                }
+                self.remove(|registrant| registrant.key == preempted);
+                self.generation = self.generation.wrapping_add(1);
+                return Ok(());
+            }
+        }
+        self.held = Some(Held { kind, host });
+        Ok(())
     }
 
     /// Whether the reservation is one that this key preempts.
@@ -289,7 +301,7 @@ mod tests {
         action: AcquireAction,
         kind: ReservationType,
         preempt: u64,
-    ) -> Result<(), StatusCode> {
+    ) -> Result<Vec<HostId>, StatusCode> {
         let keys = AcquireKeys { current: key_of(host).into(), preempt: preempt.into() };
         reservations.acquire(host, action, kind, &keys)
     }
@@ -331,7 +343,8 @@ mod tests {
     fn keys_are_checked() {
         let reservations = Reservations::default();
         let conflict = Err(StatusCode::ReservationConflict);
-        assert_eq!(acquire(&reservations, A, AcquireAction::Acquire, WriteExclusive, 0), conflict);
+        let acquired = acquire(&reservations, A, AcquireAction::Acquire, WriteExclusive, 0);
+        assert_eq!(acquired, Err(StatusCode::ReservationConflict));
         register(&reservations, A).unwrap();
         register(&reservations, A).unwrap();
         let with = |action, ignore, current: u64, new: u64| {
@@ -359,9 +372,9 @@ mod tests {
         assert_eq!(acquire(&reservations, B, AcquireAction::Acquire, WriteExclusive, 0), conflict);
         assert_eq!(acquire(&reservations, B, AcquireAction::Preempt, WriteExclusive, 0), Err(StatusCode::InvalidField));
         assert_eq!(acquire(&reservations, B, AcquireAction::Preempt, WriteExclusive, 77), conflict);
-        acquire(&reservations, B, AcquireAction::Preempt, ExclusiveAccess, 3).unwrap();
+        assert_eq!(acquire(&reservations, B, AcquireAction::Preempt, ExclusiveAccess, 3), Ok(vec![C]));
         assert_eq!(access(&reservations), "rw r- r-", "only the registration of C went");
-        acquire(&reservations, B, AcquireAction::PreemptAndAbort, ExclusiveAccess, 1).unwrap();
+        assert_eq!(acquire(&reservations, B, AcquireAction::PreemptAndAbort, ExclusiveAccess, 1), Ok(vec![A]));
         assert_eq!(access(&reservations), "-- rw --");
         assert_eq!(acquire(&reservations, A, AcquireAction::Preempt, ExclusiveAccess, 2), conflict, "not registered");
     }
@@ -377,7 +390,7 @@ mod tests {
         let reads = Access { read: true, write: false };
         assert_eq!([A, B, C].map(|host| reservations.access(&host)), [reads, Access::FULL, reads]);
         register(&reservations, C).unwrap();
-        acquire(&reservations, C, AcquireAction::Preempt, ExclusiveAccess, 0).unwrap();
+        assert_eq!(acquire(&reservations, C, AcquireAction::Preempt, ExclusiveAccess, 0), Ok(vec![B]));
         assert_eq!(access(&reservations), "-- -- rw");
     }
 

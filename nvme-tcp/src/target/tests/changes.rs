@@ -291,11 +291,11 @@ fn reservations_hold_between_hosts() {
     let report = IoCommand::ReservationReport { length: 64 * 3, extended: true };
     let data = two.run(report.to_sqe(1).with_sgl(Sgl::transport(192)), &[]).ok().data;
     assert_eq!((data[4], data[5], data[64 + 2], data[128 + 2]), (1, 2, 1, 0));
-    // A write that waits for its data is fenced off, too.
+    // A write that waits for its data is shut out, too.
     let range = BlockRange { start: 0, count: 1 };
     let write = IoCommand::Write { range, force_unit_access: false }.to_sqe(1).with_sgl(Sgl::transport(512));
     let waiting = one.submit(write, &[]);
-    let (sqe, keys) = acquire(AcquireAction::PreemptAndAbort, ReservationType::ExclusiveAccess, 22, 11);
+    let (sqe, keys) = acquire(AcquireAction::Preempt, ReservationType::ExclusiveAccess, 22, 11);
     two.run(sqe, keys.as_bytes()).ok();
     one.finish(waiting, &[9; BLOCK]).unwrap().expect(StatusCode::ReservationConflict);
     one.read(0, 1).expect(StatusCode::ReservationConflict);

@@ -3,6 +3,7 @@
 mod attach;
 mod authentication;
 mod changes;
+mod fences;
 mod fuzz;
 mod hostile;
 mod io;
