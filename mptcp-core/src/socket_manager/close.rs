@@ -18,6 +18,9 @@ use crate::wire::{AddAddr, AddAddrKind, MpFastclose, MptcpOption, ResetReason};
 /// closed on both sides.
 const FIN_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How often that begins anew at most: a peer that never answers, but goes on sending, shall not keep what is to be closed.
+const MOST_EXTENSIONS: u8 = 7;
+
 impl Connection {
     /// The application will write no more.
     pub(crate) fn shut(&mut self) {
@@ -96,7 +99,7 @@ impl Connection {
         if self.multipath().is_none() {
             return;
         }
-        if self.subflows.iter().any(|subflow| subflow.fin_received.is_some() && !subflow.fin_sent) {
+        if self.subflows.iter().any(|subflow| subflow.fin_received && !subflow.fin_sent) {
             self.answer_fins(cx);
         }
         if self.is_over() {
@@ -155,7 +158,7 @@ impl Connection {
         };
         let end = self.sender.queue.end();
         let Some(subflow) = self.subflow_mut(id) else { return };
-        subflow.fin_received = Some(end.into());
+        (subflow.fin_received, subflow.written_before_fin) = (true, end.into());
         if multipath {
             self.answer_fins(cx);
         }
@@ -164,13 +167,13 @@ impl Connection {
     /// Answers the FINs of single subflows. They carry nothing more from the peer; what this side has new goes over the others. Where
     /// there is no other that works, what was written by then goes over this one first (section 3.3.3).
     fn answer_fins(&mut self, cx: &mut Cx<'_>) {
-        let works = self.subflows.iter().any(|subflow| subflow.usable() && subflow.fin_received.is_none());
+        let works = self.subflows.iter().any(|subflow| subflow.usable() && !subflow.fin_received);
         let ending = matches!(self.sender.fin, Fin::Queued | Fin::Sent);
         let una = self.sender.queue.una();
         for index in 0..self.subflows.len() {
-            let Subflow { id, fin_received, fin_sent, .. } = self.subflows[index];
-            let due = fin_received.is_some_and(|written| works || (!written.is_after(una) && !ending));
-            if due && !fin_sent {
+            let Subflow { id, fin_received, written_before_fin, fin_sent, .. } = self.subflows[index];
+            let waits = fin_received && !fin_sent;
+            if waits && (works || (!written_before_fin.is_after(una) && !ending)) {
                 self.end_subflow(id, cx);
             }
         }
@@ -215,12 +218,14 @@ impl Connection {
         true
     }
 
-    /// Resets subflows whose FIN exchange takes too long. The peer may have much to send before it answers: as long as it does, it has time.
+    /// Resets subflows whose FIN exchange takes too long. The peer may have much to send before it answers: while it does, it has time, within reason.
     pub(crate) fn end_closing(&mut self, now: Instant) {
         for subflow in &mut self.subflows {
             let heard_until = subflow.heard_at + FIN_TIMEOUT;
-            if subflow.fin_received.is_none() && subflow.close_by.is_some_and(|at| at <= now) && heard_until > now {
+            let may_wait = !subflow.fin_received && subflow.extensions < MOST_EXTENSIONS;
+            if may_wait && subflow.close_by.is_some_and(|at| at <= now) && heard_until > now {
                 subflow.close_by = Some(heard_until);
+                subflow.extensions += 1;
             }
         }
         let late = |subflow: &&Subflow| subflow.close_by.is_some_and(|at| at <= now);

@@ -19,7 +19,7 @@ impl Connection {
                 let pending = |subflow: &Subflow| matches!(subflow.stage, Stage::PreEstablished { .. });
                 let alone = |subflow: &Subflow| !subflow.is_join() || !subflow.connected || pending(subflow);
                 let alone = self.subflows.iter().all(alone);
-                let open = self.subflows.first().is_none_or(|first| !first.fin_sent && first.fin_received.is_none());
+                let open = self.subflows.first().is_none_or(|first| !first.fin_sent && !first.fin_received);
                 state.single_path && alone && open && self.receiver.stream.out_of_order() == 0
             }
         }

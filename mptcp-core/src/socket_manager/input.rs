@@ -247,7 +247,7 @@ impl Connection {
         // Not by what came before any data: a peer whose options arrive may have seen none of ours on the data.
         subflow.confirmed |= options_pass && data_acknowledged;
         // A host in TIME-WAIT has no connection any more that could add options to its acknowledgements.
-        let may_be_time_wait = subflow.fin_received.is_some() && segment.len == 0;
+        let may_be_time_wait = subflow.fin_received && segment.len == 0;
         // The rest of a mapping that was declared once needs no options, and may overtake the segment that has them.
         let may_be_rest = segment.len > 0 && subflow.reader.offset() > 0;
         let stripped = !subflow.confirmed && data_acknowledged && !may_be_time_wait && !may_be_rest;

@@ -152,7 +152,7 @@ pub(crate) struct Subflow {
     pub(crate) signal_at: Option<Instant>,
     /// A hook wants a segment without payload to leave; only the socket manager can ask TCP for it.
     pub(crate) ack_wanted: bool,
-    /// It was stale since then and has answered.
+    /// It was stale, and has answered.
     pub(crate) recovered: Option<Box<Stale>>,
     /// The peer has removed its address.
     pub(crate) withdrawn: bool,
@@ -175,9 +175,12 @@ pub(crate) struct Subflow {
     pub(crate) remove_at: Option<Instant>,
     /// In its FIN exchange: reset at this time if that is not complete.
     pub(crate) close_by: Option<Instant>,
+    /// How often it was given more time.
+    pub(crate) extensions: u8,
     pub(crate) fin_sent: bool,
-    /// The peer has sent a FIN, when everything before this position of the stream had been written.
-    pub(crate) fin_received: Option<LowPosition>,
+    pub(crate) fin_received: bool,
+    /// Where that ended which had been written when the peer's FIN came.
+    pub(crate) written_before_fin: LowPosition,
     /// The peer has opened the same subflow at the same time.
     pub(crate) crossed: bool,
     /// MP_TCPRST of the peer's RST.
@@ -251,8 +254,10 @@ impl Subflow {
             watch: None,
             remove_at: None,
             close_by: None,
+            extensions: 0,
             fin_sent: false,
-            fin_received: None,
+            fin_received: false,
+            written_before_fin: LowPosition::default(),
             crossed: false,
             peer_reset: None,
             own_reset: None,

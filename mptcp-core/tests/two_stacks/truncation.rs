@@ -197,6 +197,31 @@ fn a_fin_is_waited_for_as_long_as_something_comes_before_it() {
     }
 }
 
+/// ... but not for ever.
+#[test]
+fn a_peer_that_never_answers_a_fin_does_not_keep_the_subflow() {
+    let mut world = World::simple(12, 2);
+    for link in &mut world.links {
+        link.rate = Some(1_000_000);
+    }
+    let conns = world.open_mesh();
+    world.run_for(Duration::from_secs(1));
+    world.middleboxes[1] = Some(on_packets(|host, mut packet| {
+        if host == 1 {
+            packet.flags &= !FIN;
+        }
+        vec![packet]
+    }));
+    world.send(0, conns[0], 60_000_000, false);
+    world.run_for(Duration::from_secs(1));
+    let now = world.now;
+    let second = SubflowId(1);
+    world.hosts[1].stack.close_subflow(now, conns[1], second).unwrap();
+    let gone = |world: &World| world.hosts[1].stack.subflows(conns[1]).iter().all(|subflow| subflow.id != second);
+    assert!(!world.run_until(20, gone), "the peer still sends: {:?}", world.hosts[1].events);
+    assert!(world.run_until(150, gone), "{:?}", world.hosts[1].events);
+}
+
 /// Its path works, as the FIN has shown: what is on its way there arrives.
 #[test]
 fn a_fin_of_the_peer_has_nothing_sent_twice() {

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use bytes::BytesMut;
+use mptcp_core::wire::ChecksumAccumulator;
 use tcp_adapter::{Frame, MacAddr};
 
 const ETHERNET: usize = 14;
@@ -97,12 +98,9 @@ fn solicited(head: &[u8], mac: MacAddr, addr: IpAddr) -> Option<Frame> {
 
 /// RFC 1071, over parts of even length; the last may be odd.
 pub(super) fn checksum(parts: &[&[u8]]) -> [u8; 2] {
-    let words = parts.iter().flat_map(|part| part.chunks(2));
-    let mut sum: u32 = words.map(|word| u32::from(word[0]) << 8 | u32::from(word.get(1).copied().unwrap_or(0))).sum();
-    while sum > 0xffff {
-        sum = (sum >> 16) + (sum & 0xffff);
-    }
-    (!(sum as u16)).to_be_bytes()
+    let mut accumulator = ChecksumAccumulator::new();
+    parts.iter().for_each(|part| accumulator.add(part));
+    (!accumulator.sum()).to_be_bytes()
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Event {
         all.take(self.times.map_or(usize::MAX, |times| usize::try_from(times).unwrap_or(usize::MAX)))
     }
 
-    /// How often it happens; never ends with [`u64::MAX`].
+    /// How often it happens; [`u64::MAX`] if to the end of the run.
     pub fn repetitions(&self) -> u64 {
         self.times.unwrap_or(if self.every.is_some() { u64::MAX } else { 1 })
     }
