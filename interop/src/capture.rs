@@ -53,7 +53,8 @@ impl Capture {
         command.arg("-w").arg(&file);
         let mut process = Process::spawn(command, "dumpcap", dir)?;
         process.wait_for_output("File: ", LIMIT)?;
-        let marks = interfaces.iter().map(|interface| Mark::new(netns, interface)).collect();
+        let marks =
+            interfaces.iter().enumerate().map(|(number, interface)| Mark::new(netns, number, interface)).collect();
         Ok(Self { process, file, marks })
     }
 
@@ -66,7 +67,7 @@ impl Capture {
             mark.send()?;
         }
         let begun = Instant::now();
-        while let Some(missing) = self.missing()? {
+        while let Some(missing) = self.find_marks()? {
             if begun.elapsed() > LIMIT {
                 let what = "an interface captured to its end".to_owned();
                 return Err(LabError::Unexpected {
@@ -87,13 +88,11 @@ impl Capture {
         Ok(sorted)
     }
 
-    /// A mark that has not been written yet.
-    fn missing(&self) -> Result<Option<&Mark>> {
+    /// Forgets the marks that have been written; one that has not been yet.
+    fn find_marks(&mut self) -> Result<Option<&Mark>> {
         let written = fs::read(&self.file).context(|| format!("reading {}", self.file.display()))?;
-        Ok(self
-            .marks
-            .iter()
-            .find(|mark| !written.windows(mark.text.len()).any(|window| window == mark.text.as_bytes())))
+        self.marks.retain(|mark| !written.windows(mark.text.len()).any(|window| window == mark.text.as_bytes()));
+        Ok(self.marks.first())
     }
 }
 
@@ -107,8 +106,9 @@ struct Mark {
 }
 
 impl Mark {
-    fn new(netns: &Netns, interface: &str) -> Self {
-        let text = format!("end of {interface}");
+    fn new(netns: &Netns, number: usize, interface: &str) -> Self {
+        // None is part of another one, and `ping` takes 16 bytes.
+        let text = format!("the end of {number:02}.");
         let pattern: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
         let mut sender = netns.command("ping");
         sender.args(["-q", "-b", "-c", "1", "-W", "0.1", "-I", interface, "-p", &pattern, "255.255.255.255"]);

@@ -3,11 +3,12 @@
 //! RFC 8684 lets no connection survive everything: where it does not, nothing is demanded. What is demanded regardless is
 //! told at [`Fault`](super::Fault).
 
-use crate::network::{links, middleboxes};
+use super::patience::writes;
+use crate::network::{all_ways, links, middleboxes};
 use crate::run::may_be_wrong;
 use crate::run::rest::FlowEnd;
 use crate::scenario::{
-    Action, Behaviour, CarrierLoss, Congestion, DirectionChoice, Endpoints, Event, Flow, Host, Link, LinkSpec,
+    Action, Behaviour, CarrierLoss, Congestion, DirectionChoice, Endpoints, Event, Flow, Hop, Host, Link, LinkSpec,
     Middlebox, OptionChoice, OptionMatch, Probability, Queue, Scenario, Segments, Size, StackChoice, Traffic,
     Transport, Work,
 };
@@ -144,7 +145,7 @@ pub(super) fn may_have_lost_its_first_path(scenario: &Scenario, traffic: &Traffi
 pub(super) fn only_listens(traffic: &Traffic) -> bool {
     match &traffic.work {
         Work::Bulk { direction, back, .. } => *direction == Flow::Down && back.0 == 0,
-        Work::Paced { direction, .. } => *direction == Flow::Down,
+        Work::Paced { direction, .. } | Work::Trace { direction, .. } => *direction == Flow::Down,
         _ => false,
     }
 }
@@ -201,6 +202,7 @@ fn ends_early(traffic: &Traffic) -> bool {
         Work::Bulk { bytes: Some(bytes), .. } => bytes.0,
         Work::Request { request, response, count: Some(count), .. } => (request.0 + response.0).saturating_mul(*count),
         Work::Message { size, count: Some(count), .. } => size.0.saturating_mul(*count),
+        Work::Trace { file, .. } => writes(file).iter().map(|(_, bytes)| bytes).sum(),
         // Their shares of the jobs may be anything.
         Work::Nvme(_) => return true,
         _ => return false,
@@ -215,6 +217,8 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
     // An address that was withdrawn cannot be announced again when the only other path has failed by then.
     let evades = has_refuge(scenario, traffic) && !ends_early(traffic) && !loses_an_address(scenario, traffic);
     let path_fails = if evades { Grace::hangs(When::PLAIN) } else { Grace::HANG };
+    // What a middlebox has acknowledged, or joined, is too long for a link behind it, and the sender, which could cut it, never hears of that.
+    let stranded = if narrows(scenario, traffic, middlebox) { path_fails } else { Grace::NOTHING };
     match middlebox.behaviour {
         Behaviour::StripOption(which) => of_stripping(which, middlebox.direction, multipath, path_fails),
         Behaviour::AlterOption(which) => of_altering(which, multipath, path_fails),
@@ -236,15 +240,14 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
             }
         }
         Behaviour::AlterPayload { .. } => Grace::NOTHING,
-        // What they have acknowledged, or joined, is too long for a link behind them, and the sender, which could cut it, never hears of that.
-        Behaviour::ProxyAck | Behaviour::Coalesce { .. } if narrows(scenario, traffic) => path_fails,
         // Who gets data without the MP_CAPABLE that belongs to it falls back, unheard: the proxy has acknowledged that data with the DATA_ACK of before.
-        Behaviour::ProxyAck if multipath && takes_mp_capable_of_data(scenario, traffic) => Grace::BREAK,
+        Behaviour::ProxyAck if multipath && takes_mp_capable_of_data(scenario, traffic) => stranded.or(Grace::BREAK),
         // What is lost behind a proxy only the proxy can repeat, on the only path. It does so segment by segment, each of which is cut into more pieces than a
         // queue takes: that can be slower than hosts are patient.
-        Behaviour::ProxyAck if multipath && splits(scenario, traffic) => Grace::BREAK,
+        Behaviour::ProxyAck if multipath && splits(scenario, traffic) => stranded.or(Grace::BREAK),
         // The mappings of the joined segments but the first are gone.
         Behaviour::Coalesce { .. } if multipath => path_fails,
+        Behaviour::ProxyAck | Behaviour::Coalesce { .. } => stranded,
         // A SYN that is refused ends a connection like any other.
         Behaviour::Reset { after: None } => Grace::BREAK,
         // Each new subflow is reset as well. By then a host must have been able to announce its other addresses.
@@ -252,12 +255,9 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         Behaviour::Reset { after: Some(_) } if multipath => Grace::HANG,
         Behaviour::Reset { after: Some(_) } => Grace::BREAK,
         Behaviour::Split { size } if floods(scenario, middlebox, size) => Grace::HANG,
-        Behaviour::RewriteSequence
-        | Behaviour::ProxyAck
-        | Behaviour::Split { .. }
-        | Behaviour::Coalesce { .. }
-        | Behaviour::DropSyn { .. }
-        | Behaviour::Replay { .. } => Grace::NOTHING,
+        Behaviour::RewriteSequence | Behaviour::Split { .. } | Behaviour::DropSyn { .. } | Behaviour::Replay { .. } => {
+            Grace::NOTHING
+        }
     }
 }
 
@@ -281,12 +281,20 @@ fn floods(scenario: &Scenario, middlebox: &Middlebox, size: Size) -> bool {
     sends_all_anew && link.is_some_and(|link| overflows(&link.up) || overflows(&link.down))
 }
 
-/// Whether, on a way over routers, one link takes less than another.
-fn narrows(scenario: &Scenario, traffic: &Traffic) -> bool {
-    let is_routed = |link: &&Link| scenario.routers.iter().any(|router| [&link.from, &link.to].contains(&&router.name));
-    let links = links(scenario, traffic).into_iter().map(|link| &scenario.links[link]).filter(is_routed);
-    let mtus: Vec<u16> = links.map(|link| link.mtu).collect();
-    mtus.iter().min() != mtus.iter().max()
+/// Whether a link behind a middlebox, which is at the `to` end of its own, takes less than who sends can know: from its own link, from the segment size that the other
+/// end announces for that end's link, and from what is said of the links before the middlebox.
+fn narrows(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -> bool {
+    let mtu = |hop: &Hop| scenario.links[hop.link].mtu;
+    let strands = |way: &[Hop], at: usize| {
+        let (before, behind) = way.split_at(if way[at].up { at + 1 } else { at });
+        let known = before.iter().chain(way.first()).chain(way.last()).map(mtu).min();
+        behind.iter().map(mtu).min().is_some_and(|least| known.is_some_and(|known| least < known))
+    };
+    let is_there = |hop: &Hop| scenario.links[hop.link].name == middlebox.link;
+    all_ways(scenario, traffic).iter().flatten().any(|way| {
+        let mut places = way.iter().enumerate().filter(|(_, hop)| is_there(hop));
+        places.any(|(at, _)| strands(way, at))
+    })
 }
 
 fn splits(scenario: &Scenario, traffic: &Traffic) -> bool {
@@ -412,19 +420,43 @@ mod tests {
         assert_eq!(grace(network, &strip.replace("p1", "p2")), Grace::HANG);
     }
 
+    /// Over three links in a row of this MTU each.
+    fn in_a_row(mtus: [u16; 3], transport: &str) -> String {
+        let [first, middle, last] = mtus;
+        format!(
+            "[hosts.client]\n[hosts.server]\n[routers.r]\n[routers.s]\n[links.p1]\nto = \"r\"\nmtu = {first}\n[links.p2]\n\
+             from = \"r\"\nto = \"s\"\nmtu = {middle}\n[links.p3]\nfrom = \"s\"\nmtu = {last}\n[links.p4]\n[[traffic]]\n\
+             transport = \"{transport}\"\npaths = [\"p1\"]\nbytes = \"100kB\"\n"
+        )
+    }
+
     #[test]
     fn who_acknowledges_or_joins_for_others_cannot_cut() {
-        let network = |mtu: u16| {
-            format!(
-                "[hosts.client]\n[hosts.server]\n[routers.r]\n[links.p1]\nto = \"r\"\n[links.p2]\nfrom = \"r\"\nmtu = {mtu}\n\
-                 [[traffic]]\ntransport = \"tcp\"\nbytes = \"100kB\"\n"
-            )
-        };
         for kind in ["\"proxy-ack\"", "\"coalesce\"\nsize = \"3kB\"\nhold = \"1ms\""] {
-            assert_eq!(grace(&network(1500), &middlebox(kind)), Grace::NOTHING, "{kind}");
-            assert_eq!(grace(&network(1400), &middlebox(kind)), Grace::HANG, "{kind}");
+            let on = |mtus, link: &str| grace(&in_a_row(mtus, "tcp"), &middlebox(kind).replace("p1", link));
+            assert_eq!(on([1500, 1500, 1500], "p1"), Grace::NOTHING, "{kind}");
+            assert_eq!(on([1500, 1400, 1500], "p1"), Grace::HANG, "{kind}");
+            // On the way back.
+            assert_eq!(on([1500, 1400, 1500], "p2"), Grace::HANG, "{kind}");
+            assert_eq!(on([1500, 1400, 1500], "p3"), Grace::HANG, "{kind}");
+            // The ends know how much their own links take, and tell each other.
+            assert_eq!(on([1400, 1500, 1500], "p1"), Grace::NOTHING, "{kind}");
+            assert_eq!(on([1500, 1500, 1400], "p1"), Grace::NOTHING, "{kind}");
+            assert_eq!(on([1500, 1400, 1500], "p4"), Grace::NOTHING, "{kind}: it is not on the way");
         }
-        assert_eq!(grace(&network(1400), &middlebox("\"rewrite-sequence\"")), Grace::NOTHING);
+        let rewriting = middlebox("\"rewrite-sequence\"");
+        assert_eq!(grace(&in_a_row([1500, 1400, 1500], "tcp"), &rewriting), Grace::NOTHING);
+        // A link from end to end has nothing behind it.
+        let direct = middlebox("\"proxy-ack\"").replace("p1", "p4");
+        assert_eq!(grace(&in_a_row([1500, 1400, 1500], "mptcp"), &direct), Grace::NOTHING);
+    }
+
+    #[test]
+    fn a_narrower_link_excuses_no_less() {
+        let boxes = middlebox("\"proxy-ack\"") + "[middlebox.m2]\nlink = \"p1\"\nkind = \"split\"\nsize = \"100B\"\n";
+        assert_eq!(grace(&in_a_row([1500, 1500, 1500], "mptcp"), &boxes), Grace::BREAK);
+        let both = grace(&in_a_row([1500, 1400, 1500], "mptcp"), &boxes);
+        assert_eq!(both, Grace::hangs(When::PLAIN).or(Grace::BREAK));
     }
 
     /// A connection that still runs as plain TCP.

@@ -2,15 +2,18 @@
 //!
 //! A bound, not an estimate: what holds packets up on the ways of some traffic adds up, each part at its worst.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mptcp_core::TrafficClass;
 
+use crate::link::{DelayTrace, MahimahiTrace};
 use crate::network;
 use crate::scenario::{
-    Action, Change, Draw, Event, Host, Jitter, Link, LinkSpec, Probability, Queue, RateSpec, Scenario, StackChoice,
-    Traffic, Transport, Work,
+    Action, Change, Distribution, Draw, Event, Host, Jitter, Link, LinkSpec, NamedFile, Probability, Queue, RateSpec,
+    Scenario, StackChoice, Traffic, Transport, Work,
 };
+use crate::traffic::parse_trace;
 
 /// Beyond it nothing holds up what waits for a timer.
 const SLACK: Duration = Duration::from_secs(1);
@@ -44,7 +47,9 @@ pub(super) fn patience(scenario: &Scenario, traffic: &Traffic) -> Duration {
     let load = scenario.traffic.iter().map(load).fold(0, u64::saturating_add);
     let trip: Duration = links.iter().map(|link| delay(link, &link.up) + delay(link, &link.down)).sum();
     let wait = drain(scenario, &links, load);
-    let is_clean = scenario.middleboxes.is_empty() && links.iter().all(|link| is_clean(link, load));
+    // What is too long for a link may be lost for some timeouts before a host learns that (RFC 8899 section 4.3).
+    let is_even = links.windows(2).all(|pair| pair[0].mtu == pair[1].mtu);
+    let is_clean = is_even && scenario.middleboxes.is_empty() && links.iter().all(|link| is_clean(link, load));
     let timers = if is_clean { Duration::ZERO } else { timeouts(trip + wait) * repetitions(scenario, traffic) };
     // A timeout that has grown during an outage is as long as that was.
     let outages = links.iter().flat_map(|link| &link.events).map(lasts);
@@ -67,7 +72,7 @@ fn load(traffic: &Traffic) -> u64 {
             (bits / 8 / size.0.max(1) + 1).saturating_mul(2 * pieces(size.0))
         }
         Work::Nvme(load) => load.count.unwrap_or(0).saturating_mul(2 * pieces(load.block.0)),
-        Work::Trace { .. } => 0,
+        Work::Trace { file, .. } => writes(file).iter().map(|(_, bytes)| 2 * pieces(*bytes)).sum(),
     };
     each.saturating_mul(traffic.connections)
 }
@@ -89,7 +94,8 @@ fn rates(link: &Link) -> Vec<u64> {
     let of = |rate: &RateSpec| match rate {
         RateSpec::Constant(rate) => vec![rate.0],
         RateSpec::Steps { steps, .. } => steps.iter().map(|(_, rate)| rate.0).collect(),
-        RateSpec::Unlimited | RateSpec::Trace(_) => Vec::new(),
+        RateSpec::Unlimited => Vec::new(),
+        RateSpec::Trace(_) => opportunities(rate).map(|trace| trace.average_rate()).into_iter().collect(),
     };
     let stepped = |spec: &LinkSpec| match spec.steps.as_ref().and_then(|steps| steps.rates.as_ref()) {
         Some(Draw::Between(least, _)) => vec![least.0],
@@ -101,8 +107,22 @@ fn rates(link: &Link) -> Vec<u64> {
     changed.chain(always).collect()
 }
 
+/// When a link of a trace may send.
+fn opportunities(rate: &RateSpec) -> Option<MahimahiTrace> {
+    let RateSpec::Trace(file) = rate else { return None };
+    // The run has read it.
+    file.read("trace of delivery opportunities", MahimahiTrace::parse).ok()
+}
+
+pub(super) fn writes(file: &NamedFile) -> Arc<[(Duration, u64)]> {
+    file.read("trace of writes", parse_trace).unwrap_or_default()
+}
+
 /// How long a direction does not send at all, now and then.
 fn pause(spec: &LinkSpec) -> Duration {
+    if let Some(trace) = opportunities(&spec.rate) {
+        return trace.period();
+    }
     let RateSpec::Steps { steps, .. } = &spec.rate else { return Duration::ZERO };
     steps.iter().filter(|(_, rate)| rate.0 == 0).map(|(lasts, _)| *lasts).sum()
 }
@@ -110,7 +130,12 @@ fn pause(spec: &LinkSpec) -> Duration {
 /// The longest that a packet is under way on an empty link.
 fn delay(link: &Link, spec: &LinkSpec) -> Duration {
     // Beyond that there is next to nothing of a distribution.
-    let varies = |jitter: &Jitter| 8 * jitter.amount;
+    let varies = |jitter: &Jitter| match &jitter.distribution {
+        Distribution::Trace(file) => {
+            file.read("trace of delays", DelayTrace::parse).map_or(Duration::ZERO, |trace| trace.longest())
+        }
+        _ => 8 * jitter.amount,
+    };
     let stepped = spec.steps.iter().filter_map(|steps| match steps.delays.as_ref()? {
         Draw::Between(_, most) => Some(*most),
         Draw::OneOf(all) => all.iter().max().copied(),
@@ -118,7 +143,9 @@ fn delay(link: &Link, spec: &LinkSpec) -> Duration {
     let changed = changes(link).filter_map(|change| change.delay);
     let jitters = changes(link).filter_map(|change| change.jitter.as_ref()?.as_ref()).chain(&spec.jitter);
     let longest = changed.chain(stepped).fold(spec.delay, Duration::max);
-    longest + jitters.map(varies).max().unwrap_or_default()
+    // Whatever comes alone waits for the next opportunity.
+    let waits = opportunities(&spec.rate).map_or(Duration::ZERO, |trace| trace.period());
+    longest + waits + jitters.map(varies).max().unwrap_or_default()
 }
 
 fn changes(link: &Link) -> impl Iterator<Item = &Change> {
@@ -128,9 +155,9 @@ fn changes(link: &Link) -> impl Iterator<Item = &Change> {
     })
 }
 
-/// How long an event has its way, in all.
+/// How long an event has its way, in all; once, if it comes again without end.
 fn lasts(event: &Event) -> Duration {
-    let times = u32::try_from(event.repetitions()).unwrap_or(u32::MAX);
+    let times = event.times.map_or(1, |times| u32::try_from(times).unwrap_or(u32::MAX));
     event.lasts.unwrap_or_default().saturating_mul(times)
 }
 
@@ -187,5 +214,42 @@ mod tests {
         let outage = patience_with("events = [{ at = \"1s\", for = \"2s\", action = \"down\" }]");
         assert_eq!(outage, lossy + Duration::from_secs(4));
         assert!(patience_with("queue = { packets = 10 }") > clean);
+        let repeated = |more: &str| {
+            patience_with(&format!(
+                "events = [{{ at = \"1s\", for = \"2s\", every = \"5s\"{more}, action = \"down\" }}]"
+            ))
+        };
+        assert_eq!(repeated(", times = 3"), lossy + Duration::from_secs(12));
+        assert_eq!(repeated(""), outage, "no more than until it is back");
+    }
+
+    #[test]
+    fn a_narrower_link_explains_timeouts() {
+        let over = |mtu: u16| {
+            let text = format!(
+                "[routers.r]\n[links.p1]\nto = \"r\"\n[links.p2]\nfrom = \"r\"\nmtu = {mtu}\n[[traffic]]\nbytes = \"50kB\"\n"
+            );
+            let scenario = Scenario::parse(&text, "test").unwrap();
+            patience(&scenario, &scenario.traffic[0])
+        };
+        assert!(over(1400) > over(1500) + Duration::from_secs(30));
+    }
+
+    #[test]
+    fn traces_are_read() {
+        let traffic = |lines: &str| {
+            let text = format!(
+                "[links.p1]\nrate = {{ trace = \"opportunities\" }}\njitter = {{ distribution = \"trace\", file = \"delays\" }}\n\
+                 [[traffic]]\nkind = \"trace\"\nfile = \"writes\"\n[files]\nwrites = {lines:?}\n\
+                 opportunities = \"1\\n500\\n\"\ndelays = \"0\\n2000\\n\"\n"
+            );
+            let scenario = Scenario::parse(&text, "test").unwrap();
+            patience(&scenario, &scenario.traffic[0])
+        };
+        let (short, long) = (traffic("0 100\n"), traffic("0 100\n1 60000\n"));
+        // Four times there and back.
+        assert!(short > 8 * Duration::from_millis(2500), "{short:?}");
+        // 48 kbit/s, three times over.
+        assert!(long - short > Duration::from_secs(60), "{long:?}");
     }
 }

@@ -167,7 +167,8 @@ impl DelayTrace {
         }
     }
 
-    fn longest(&self) -> Duration {
+    /// The longest of the delays.
+    pub(crate) fn longest(&self) -> Duration {
         match &self.kind {
             TraceKind::PerPacket(delays) => delays.iter().max().copied(),
             TraceKind::Steps { steps, .. } => steps.iter().map(|step| step.1).max(),
@@ -190,7 +191,7 @@ impl DelayTrace {
 }
 
 /// Milliseconds with up to six decimals, without a sign, exactly.
-fn parse_millis(text: &str) -> Option<Duration> {
+pub(crate) fn parse_millis(text: &str) -> Option<Duration> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(decimals) || decimals.len() > 6 {

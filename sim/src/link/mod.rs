@@ -27,6 +27,7 @@ pub(crate) use burst::Bursts;
 pub use burst::{GSO_MAX_BYTES, LossUnit};
 pub use chance::{Chance, Probability};
 pub use config::{Change, Composition, LinkState, PipeConfig, Reorder};
+pub(crate) use delay::parse_millis;
 pub use delay::{DelayModel, DelayTrace, DeliveryOrder, Jitter};
 pub use distribution::DistTable;
 pub use error::{LinkError, TraceError};

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use mptcp_core::wire::ChecksumAccumulator;
 use tcp_adapter::Frame;
 
+use super::Direction;
+use super::connections::Connection;
 use super::segment::{ETHERNET, PROTOCOL_TCP, address, address_range, sum, write_address};
 
 const IPV4_HEADER: usize = 20;
@@ -19,7 +21,7 @@ const FIRST_NO_ERROR_V6: u8 = 128;
 /// Bytes of a quoted segment that are there at least (RFC 792): the ports and the sequence number.
 const QUOTED: usize = 8;
 
-/// An error about a TCP segment.
+/// An undamaged error about a TCP segment.
 ///
 /// Translators change it as they change the segment (RFC 5508 section 4). The TCP checksum that it quotes is left as it is: mostly the segment is
 /// cut off, so nobody can verify it.
@@ -54,7 +56,9 @@ impl<'a> Quoting<'a> {
         let (len, _) = header(bytes.get(quoted..).filter(|_| is_error)?, ipv6)?;
         let protocol = bytes[quoted + if ipv6 { 6 } else { 9 }];
         let tcp = quoted + len;
-        (protocol == PROTOCOL_TCP && tcp + QUOTED <= bytes.len()).then_some(Self { bytes, ipv6, icmp, tcp })
+        // What is damaged stays so: nobody shall take it for what it is not (RFC 5508 section 4).
+        let is_whole = icmp_sum(bytes, icmp, ipv6) == u16::MAX && (ipv6 || sum(&bytes[ETHERNET..icmp]) == u16::MAX);
+        (is_whole && protocol == PROTOCOL_TCP && tcp + QUOTED <= bytes.len()).then_some(Self { bytes, ipv6, icmp, tcp })
     }
 
     /// Whom it is for.
@@ -71,6 +75,26 @@ impl<'a> Quoting<'a> {
             SocketAddr::new(address(self.bytes, quoted, self.ipv6, index), port)
         };
         (end(0), end(1))
+    }
+
+    /// The connection of the segment, which an error in this direction is about.
+    pub(super) fn connection(&self, direction: Direction) -> Connection {
+        let (source, destination) = self.segment();
+        match direction {
+            Direction::Up => Connection { from: destination, to: source },
+            Direction::Down => Connection { from: source, to: destination },
+        }
+    }
+
+    /// The first sequence number of the segment.
+    pub(super) fn seq(&self) -> u32 {
+        let at = self.tcp + 4;
+        u32::from_be_bytes([self.bytes[at], self.bytes[at + 1], self.bytes[at + 2], self.bytes[at + 3]])
+    }
+
+    pub(super) fn set_seq(&mut self, seq: u32) {
+        self.bytes[self.tcp + 4..self.tcp + 8].copy_from_slice(&seq.to_be_bytes());
+        self.seal();
     }
 
     /// It is for who has sent the segment from this address, of the same family.
@@ -106,18 +130,21 @@ impl<'a> Quoting<'a> {
             write_checksum(self.bytes, quoted + 10, |bytes| sum(&bytes[quoted..tcp]));
             write_checksum(self.bytes, ETHERNET + 10, |bytes| sum(&bytes[ETHERNET..icmp]));
         }
-        write_checksum(self.bytes, icmp + 2, |bytes| {
-            let mut accumulator = ChecksumAccumulator::new();
-            if ipv6 {
-                // The pseudo-header of RFC 8200 section 8.1. A packet is shorter than 2^16 bytes.
-                accumulator.add(&bytes[ETHERNET + 8..ETHERNET + IPV6_HEADER]);
-                accumulator.add(&((bytes.len() - icmp) as u32).to_be_bytes());
-                accumulator.add(&[0, ICMPV6]);
-            }
-            accumulator.add(&bytes[icmp..]);
-            accumulator.sum()
-        });
+        write_checksum(self.bytes, icmp + 2, |bytes| icmp_sum(bytes, icmp, ipv6));
     }
+}
+
+/// What the ICMP message that begins at `icmp` adds up to, its checksum included.
+fn icmp_sum(bytes: &[u8], icmp: usize, ipv6: bool) -> u16 {
+    let mut accumulator = ChecksumAccumulator::new();
+    if ipv6 {
+        // The pseudo-header of RFC 8200 section 8.1. A packet is shorter than 2^16 bytes.
+        accumulator.add(&bytes[ETHERNET + 8..ETHERNET + IPV6_HEADER]);
+        accumulator.add(&((bytes.len() - icmp) as u32).to_be_bytes());
+        accumulator.add(&[0, ICMPV6]);
+    }
+    accumulator.add(&bytes[icmp..]);
+    accumulator.sum()
 }
 
 /// Bytes of the IP header at the beginning, and of the whole packet. `None` if there is no such header, or the packet is a fragment.
@@ -164,9 +191,15 @@ pub(super) mod testing {
         }
         answer.extend_from_slice(if ipv6 { &[2, 0, 0, 0, 0, 0, 5, 0] } else { &[3, 4, 0, 0, 0, 0, 5, 0] });
         answer.extend_from_slice(&ip);
-        let mut frame = Frame::from(&answer[..]);
-        Quoting::open(&mut frame).unwrap().seal();
-        packet.clone().with_frame(frame)
+        let icmp = answer.len() - len;
+        let tcp = answer.len() - QUOTED;
+        Quoting { bytes: &mut answer, ipv6, icmp, tcp }.seal();
+        packet.clone().with_frame(Frame::from(&answer[..]))
+    }
+
+    /// The sequence number that an error quotes.
+    pub(in crate::middlebox) fn quoted(packet: &Packet) -> u32 {
+        Quoting::open(&mut packet.frame.clone()).unwrap().seq()
     }
 
     /// Whom an error is from and for, and the ends of its segment. Its checksums must be right.
@@ -179,5 +212,30 @@ pub(super) mod testing {
         quoting.seal();
         assert_eq!(frame.linearize()[..], before[..], "a checksum is wrong");
         (addresses, segment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::too_long;
+    use super::*;
+    use crate::middlebox::testing::{Family, tcp};
+
+    #[test]
+    fn what_is_damaged_is_none() {
+        for family in Family::BOTH {
+            let [_, router] = family.addresses();
+            let mut frame = too_long(&tcp(family).seq(7).up(), router).frame;
+            assert!(Quoting::open(&mut frame).is_some());
+            let len = frame.linearize().len();
+            // All bits but those of the Ethernet header, as IPv6 leaves its own to what it carries, and neither covers the traffic class, the flow and the hops.
+            let first = if family == Family::V4 { ETHERNET } else { ETHERNET + 8 };
+            for bit in 8 * first..8 * len {
+                let mut damaged = frame.clone();
+                let bytes = damaged.linearize();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert!(Quoting::open(&mut damaged).is_none(), "{family:?}: bit {bit}");
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use tcp_adapter::Instant;
 
 use super::connections::Connections;
 use super::options::{SACK, ranges};
+use super::quoted::Quoting;
 use super::segment::{ACK, Segment};
 use super::stats::Passage;
 use super::{Behave, Direction};
@@ -12,7 +13,7 @@ use crate::random::Stream;
 use crate::scenario::DirectionChoice;
 
 /// Adds a random number to the sequence numbers of each connection, as firewalls do that do not trust a host's initial
-/// ones, and takes it from what acknowledges them. A connection whose SYN it has not seen stays as it is.
+/// ones, and takes it from what acknowledges them, and from what errors quote. A connection whose SYN it has not seen stays as it is.
 #[derive(Debug)]
 pub(super) struct RewriteSequence {
     direction: DirectionChoice,
@@ -45,6 +46,11 @@ impl Behave for RewriteSequence {
                 let (own, other) = (offsets[direction as usize], offsets[direction.opposite() as usize]);
                 rewrite(&mut segment, own, other);
             }
+        } else if let Some(mut error) = Quoting::open(&mut packet.frame) {
+            let sent = direction.opposite();
+            if let Some(Some(offsets)) = self.connections.get_mut(&error.connection(direction)) {
+                error.set_seq(error.seq().wrapping_sub(offsets[sent as usize]));
+            }
         }
         passage.forward(packet, direction);
     }
@@ -73,6 +79,8 @@ fn rewrite(segment: &mut Segment<'_>, own: u32, other: u32) {
 
 #[cfg(test)]
 mod tests {
+    use crate::middlebox::Direction;
+    use crate::middlebox::quoted::testing::{quoted, read, too_long};
     use crate::middlebox::segment::{ACK, SYN, Segment};
     use crate::middlebox::testing::{Bench, Family, option_area, summary, tcp};
     use crate::packet::Packet;
@@ -106,6 +114,20 @@ mod tests {
         let passed = bench.pass_down(tcp(Family::V4).seq(5).ack(syn.wrapping_add(1)).options(&sack).down());
         assert_eq!(option_area(&passed), [1, 1, 5, 10, 0, 0, 0, 100, 0, 0, 0, 200]);
         assert_eq!(numbers(passed), (5, 1), "the other direction keeps its own");
+    }
+
+    #[test]
+    fn errors_quote_the_number_that_was_sent() {
+        for family in Family::BOTH {
+            let mut bench = Bench::new("kind = \"rewrite-sequence\"");
+            let [_, router] = family.addresses();
+            bench.pass(tcp(family).flags(SYN).seq(1000).up());
+            let passed = bench.pass(tcp(family).seq(1001).payload(b"x").up());
+            assert_ne!(quoted(&too_long(&passed, router)), 1001);
+            let told = bench.handle(too_long(&passed, router), Direction::Down).down.remove(0);
+            assert_eq!(quoted(&told), 1001);
+            read(&told);
+        }
     }
 
     #[test]

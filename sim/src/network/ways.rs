@@ -11,8 +11,8 @@ pub(crate) fn ways(scenario: &Scenario, traffic: &Traffic, path: usize) -> Optio
     between(scenario, ends(scenario, traffic, path)?)
 }
 
-/// All ways of the connections of some traffic. Subflows go from any address to any.
-fn all_ways(scenario: &Scenario, traffic: &Traffic) -> Vec<[Vec<Hop>; 2]> {
+/// All ways of the connections of some traffic, there and back. Subflows go from any address to any.
+pub(crate) fn all_ways(scenario: &Scenario, traffic: &Traffic) -> Vec<[Vec<Hop>; 2]> {
     if traffic.transport != Transport::Mptcp {
         let paths = scenario.paths_in_use(traffic).into_iter();
         return paths.filter_map(|path| ways(scenario, traffic, path)).collect();

@@ -841,3 +841,17 @@ fn an_nvme_host_has_patience_with_its_last_path() {
     assert_eq!(outcome.record.counters["connections failed"], 2);
     assert!(value(&outcome, Metric::LatencyMax, "disk") > 1.0);
 }
+
+#[test]
+fn commands_are_no_older_than_their_traffic() {
+    let mut scenario = dying("round-robin", "tcp", "100%", "300ms");
+    for (key, value) in [("run.time", "8s"), ("traffic.disk.time", "2s"), ("traffic.disk.count", "none")] {
+        scenario.set(key, value).unwrap();
+    }
+    let other = "[[traffic]]\nname = \"other\"\nkind = \"paced\"\nrate = \"8kbit\"\n";
+    let outcome = run(&self::scenario(&(scenario.explain() + other)), 3).unwrap();
+    assert_eq!(outcome.record.counters["connections failed"], 2);
+    // One in forty is under way when they are stopped, six seconds before the end.
+    let p99 = value(&outcome, Metric::LatencyP99, "disk");
+    assert!(p99 < 1.0, "{p99}");
+}

@@ -29,6 +29,7 @@
 //! | `[sweep.NAME]` | `keys` that are set together, `values` in turn, `labels` for them |
 //! | `[[expect]]` | [`Expectation`] |
 //! | `[[published]]` | [`Published`] figures of others, shown beside ours |
+//! | `[files]` | what files hold that the scenario names, by name; others are looked for beside it |
 //!
 //! A link takes over what it does not say itself from a `profile` ([`profiles`](crate::profiles)), or from an
 //! earlier link by `like = "NAME"` (all but the addresses). `"none"` stands for what is not there.
@@ -68,6 +69,7 @@ mod traffic;
 mod tree;
 mod units;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -149,7 +151,7 @@ impl PartialEq for Source {
 impl Eq for Source {}
 
 /// Sections, in the order in which they are printed.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "meta",
     "tcp",
     "hosts",
@@ -164,6 +166,7 @@ const SECTIONS: [&str; 14] = [
     "sweep",
     "expect",
     "published",
+    "files",
 ];
 
 impl Scenario {
@@ -212,6 +215,7 @@ impl Scenario {
             written.put("hosts", Node::default(Value::Table(hosts)));
         }
         let scenario = Self::read(written, name, dir)?;
+        file::check_files(&scenario.source.written, &context(name, dir))?;
         scenario.check_rows()?;
         Ok(scenario)
     }
@@ -302,6 +306,7 @@ impl Scenario {
         let mut complete = written.clone();
         let mut root = root(&mut cx, &mut complete);
         root.check_keys(&SECTIONS)?;
+        file::read_files(&mut root)?;
         let sweeps = sweep::read_sweeps(&mut root)?;
         for axis in &sweeps {
             root.cx.swept_keys.extend_from_slice(axis.keys());
@@ -340,6 +345,7 @@ fn context(file: &str, dir: &Path) -> Context {
     Context {
         file: file.to_owned(),
         dir: dir.to_owned(),
+        files: BTreeMap::new(),
         axes: Vec::new(),
         swept_keys: Vec::new(),
         hide_defaults: false,

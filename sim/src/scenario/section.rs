@@ -4,8 +4,9 @@
 //! scenario with all its defaults. A list where one value belongs is a sweep over its elements; the first
 //! is read.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::error::{At, Place, ScenarioError, nearest};
 use super::field::{Field, NONE, Text};
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) file: String,
     /// Where the files are that the scenario names.
     pub(crate) dir: PathBuf,
+    /// What those hold that it carries itself, by name.
+    pub(crate) files: BTreeMap<String, Arc<str>>,
     /// Sweeps, in the order in which they were met.
     pub(crate) axes: Vec<Axis>,
     /// Keys that a `[sweep.NAME]` sets.
@@ -235,16 +238,10 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A file that must be readable, relative to the scenario's own folder.
+    /// A file that the scenario carries, or that can be read.
     pub(crate) fn file(&mut self, key: &str) -> Result<NamedFile, ScenarioError> {
-        let Text(text) = self.require(key, "the name of a file")?;
-        let path = self.cx.dir.join(Path::new(&text));
-        let file = NamedFile::new(path, self.cx.at(&self.place_of(key)), self.key(key));
-        // A folder can be opened, but not read.
-        match std::fs::File::open(file.path()).and_then(|mut file| file.read(&mut [0])) {
-            Ok(_) => Ok(file),
-            Err(error) => Err(file.unreadable(&error)),
-        }
+        let Text(name) = self.require(key, "the name of a file")?;
+        NamedFile::find(self.cx, &name, self.cx.at(&self.place_of(key)), self.key(key))
     }
 }
 

@@ -373,6 +373,12 @@ fn mistakes_are_one_sentence_with_the_line() {
             "test.toml:6: links.p2.rate.trace names the file 'gone.trace', which cannot be read: there is no such file",
         ),
         (
+            "[[files]]\na = \"1\"",
+            "test.toml:5: files is [{ a = \"1\" }], but must be a table with the name and the text of each file",
+        ),
+        ("[files]\na = 1", "test.toml:6: files.a is 1, but must be the text of the file"),
+        ("[files]\na = \"1\"", "test.toml:6: files.a is named by nothing"),
+        (
             "[links.p2]\nto = \"servr\"",
             "test.toml:6: links.p2.to is 'servr', but there is no such host or router (did you mean 'server'?); there are client, server",
         ),
@@ -722,4 +728,33 @@ fn ipv6_has_a_least_mtu() {
         let mistake = mistake(&text(mtu, event, v6));
         assert!(mistake.contains(key) && mistake.contains("an MTU of at least 1280"), "{mistake}");
     }
+}
+
+#[test]
+fn a_scenario_can_carry_the_files_that_it_names() {
+    let scenario = parse(
+        r#"
+        [links.p1]
+        rate = [{ trace = "slow" }, { trace = "fast" }]
+        [[traffic]]
+        kind = "trace"
+        file = "writes"
+        [files]
+        slow = """
+2
+4
+"""
+        fast = "1\n"
+        writes = "0 100\n"
+        "#,
+    );
+    assert_fixed_point(&scenario);
+    let sweep = scenario.sweep();
+    let rates = sweep.points().map(|point| match &point.unwrap().scenario.links[0].up.rate {
+        RateSpec::Trace(file) => {
+            file.read("trace", |text| text.lines().map(str::parse).collect::<Result<Vec<u32>, _>>()).unwrap()
+        }
+        _ => Vec::new(),
+    });
+    assert_eq!(rates.collect::<Vec<_>>(), [vec![2, 4], vec![1]]);
 }

@@ -110,6 +110,16 @@ impl Node {
         }
     }
 
+    /// Whether this text is a value in it.
+    pub(crate) fn mentions(&self, text: &str) -> bool {
+        match &self.value {
+            Value::Text(found) => found == text,
+            Value::List(items) => items.iter().any(|item| item.mentions(text)),
+            Value::Table(table) => table.entries.iter().any(|entry| entry.node.mentions(text)),
+            Value::Integer(_) | Value::Bool(_) | Value::Other(_) => false,
+        }
+    }
+
     pub(crate) fn relocate(&mut self, place: &Place) {
         self.place = place.clone();
         match &mut self.value {

@@ -27,6 +27,7 @@ use flow::{DatagramPlan, Plan};
 use lane::Lane;
 use nvme::{Changed, Exchange, Jobs, Surroundings};
 use work::Worker;
+pub(crate) use work::parse_trace;
 
 /// All traffic of a run.
 pub(crate) struct TrafficSet {
@@ -140,7 +141,7 @@ impl TrafficSet {
             set.moments.push_back((start, Moment::Start(index)));
             set.moments.extend(traffic.time.map(|time| (start + time, Moment::Stop(index))));
             let writes = match &traffic.work {
-                Work::Trace { file, .. } => Some(file.read("trace of writes", work::parse_trace)?),
+                Work::Trace { file, .. } => Some(file.read("trace of writes", parse_trace)?),
                 _ => None,
             };
             let host = |name: &str| scenario.hosts.iter().position(|host| host.name == *name).unwrap_or(0);
@@ -367,8 +368,9 @@ impl TrafficSet {
         }
         for exchange in &self.exchanges {
             let flows = &self.flows[exchange.connections()];
-            let ends: Option<Vec<Instant>> = flows.iter().map(Flow::completed).collect();
-            let end = ends.into_iter().flatten().max().unwrap_or(now);
+            // One whose path was given up has not ended, and others went on for it.
+            let lasting = flows.iter().filter(|flow| flow.state() != State::Replaced);
+            let end = lasting.map(|flow| flow.completed().unwrap_or(now)).max().unwrap_or(now);
             let figures = &mut self.figures[flows[0].traffic];
             exchange.jobs().begun().for_each(|begun| figures.under_way(end, end - begun));
         }

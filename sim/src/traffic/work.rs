@@ -11,6 +11,7 @@ use super::figures::Figures;
 use super::lane::Lane;
 use super::nvme::IoQueue;
 use crate::host::Side;
+use crate::link::parse_millis;
 use crate::random::Stream;
 use crate::scenario::{BlockLoad, Flow as Direction, PhaseDistribution, Phases, Work};
 
@@ -384,13 +385,13 @@ fn cube_root(x: f64) -> f64 {
 ///
 /// # Errors
 /// The line that is not what it should be, in a few words.
-pub(super) fn parse_trace(text: &str) -> Result<Arc<[(Duration, u64)]>, String> {
+pub(crate) fn parse_trace(text: &str) -> Result<Arc<[(Duration, u64)]>, String> {
     let mut writes: Vec<(Duration, u64)> = Vec::new();
     for (number, line) in (1_usize..).zip(text.lines()) {
         let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
         let write = match words[..] {
             [] => continue,
-            [at, bytes] => millis(at).zip(bytes.parse().ok()),
+            [at, bytes] => parse_millis(at).zip(bytes.parse().ok()),
             _ => None,
         };
         let write = write.filter(|(at, _)| writes.last().is_none_or(|last| last.0 <= *at));
@@ -398,18 +399,6 @@ pub(super) fn parse_trace(text: &str) -> Result<Arc<[(Duration, u64)]>, String> 
         writes.push(write.ok_or_else(wrong)?);
     }
     if writes.is_empty() { Err("it has no writes".to_owned()) } else { Ok(writes.into()) }
-}
-
-/// Milliseconds with up to six decimals.
-fn millis(text: &str) -> Option<Duration> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > 6 {
-        return None;
-    }
-    let nanos: u64 = format!("{fraction:0<6}").parse().ok()?;
-    let millis: u64 = whole.parse().ok()?;
-    millis.checked_mul(1_000_000)?.checked_add(nanos).map(Duration::from_nanos)
 }
 
 #[cfg(test)]

@@ -3,46 +3,49 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::Drawn;
 use super::topology::Wire;
 use crate::fuzz::dice::{Dice, text_of};
 
-/// Conditions of both directions, or of each its own, and events. `dice` are as old as seeds are, `more` are of what has come later.
-pub(super) fn write(link: &Wire, dice: &mut Dice, more: &mut Dice, text: &mut String) {
+/// Conditions of both directions, or of each its own, and events.
+pub(super) fn write(link: &Wire, drawn: &mut Drawn<'_>, text: &mut String) {
     // Most scenarios have links that differ in a few things; where everything goes wrong, little is learnt.
-    let trouble = dice.pick(&[0, 10, 10, 30, 60]);
+    let trouble = drawn.dice.pick(&[0, 10, 10, 30, 60]);
     let mut both = String::new();
-    direction(link, trouble, dice, more, &mut both);
-    events(link, trouble, dice, &mut both);
-    if both.contains("action = \"down\"") && more.percent(50) {
+    direction(link, trouble, drawn, &mut both);
+    events(link, trouble, &mut drawn.dice, &mut both);
+    if both.contains("action = \"down\"") && drawn.more.percent(50) {
         both.push_str("carrier_loss = \"address\"\n");
     }
     // No event may change what a queue counts.
-    if !both.contains("queue = ") && more.percent(15) {
-        let _ = writeln!(both, "queue = {{ packets = {}, count_in_flight = true }}", more.scaled(64, 4000));
+    if !both.contains("queue = ") && drawn.more.percent(15) {
+        let _ = writeln!(both, "queue = {{ packets = {}, count_in_flight = true }}", drawn.more.scaled(64, 4000));
     }
     text.push_str(&both);
-    if dice.percent(20) {
+    if drawn.dice.percent(20) {
         let _ = writeln!(text, "[links.{}.down]", link.name);
-        direction(link, trouble, dice, more, text);
+        direction(link, trouble, drawn, text);
     }
 }
 
-fn direction(link: &Wire, trouble: u64, dice: &mut Dice, more: &mut Dice, text: &mut String) {
-    let _ = writeln!(text, "rate = {}", rate(dice));
+fn direction(link: &Wire, trouble: u64, drawn: &mut Drawn<'_>, text: &mut String) {
+    let Drawn { dice, more, traces } = drawn;
+    let rate = rate(dice);
+    let _ = writeln!(text, "rate = {}", traces.rate().unwrap_or(rate));
     let _ = writeln!(text, "delay = {}", dice.time(50, 100_000));
     if dice.percent(trouble) {
         let distribution = dice.pick(&["uniform", "normal", "pareto", "paretonormal"]);
         let order = dice.pick(&["as-netem", "free", "kept"]);
         let (amount, correlation) = (dice.time(50, 30_000), dice.probability(0, 50_000));
-        let _ = writeln!(
-            text,
-            "jitter = {{ amount = {amount}, distribution = \"{distribution}\", order = \"{order}\", \
+        let drawn = format!(
+            "{{ amount = {amount}, distribution = \"{distribution}\", order = \"{order}\", \
              correlation = {correlation} }}"
         );
+        let _ = writeln!(text, "jitter = {}", traces.jitter(order).unwrap_or(drawn));
     }
     if dice.percent(2 * trouble) {
         let (loss, marks) = (loss(dice), more.percent(25));
-        let _ = writeln!(text, "loss = {{ {loss}, ecn = {marks} }}");
+        let _ = writeln!(text, "loss = {{ {}, ecn = {marks} }}", traces.losses().unwrap_or(loss));
     }
     if dice.percent(trouble) {
         let _ = writeln!(text, "duplicate = {}", dice.probability(1, 5000));

@@ -8,6 +8,7 @@
 mod conditions;
 mod meddlers;
 mod topology;
+mod traces;
 mod work;
 
 use std::fmt::Write;
@@ -15,6 +16,18 @@ use std::fmt::Write;
 use super::dice::Dice;
 use crate::random::Streams;
 use topology::Topology;
+use traces::Traces;
+
+/// What a part is drawn from.
+#[derive(Debug)]
+struct Drawn<'a> {
+    /// As old as seeds are.
+    dice: Dice,
+    /// Of what has come later.
+    more: Dice,
+    /// Of what is in files.
+    traces: &'a mut Traces,
+}
 
 /// The text of the scenario of a seed.
 pub(super) fn draw(seed: u64) -> String {
@@ -25,11 +38,16 @@ pub(super) fn draw(seed: u64) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "[meta]\nname = \"random-{seed}\"\n\n[run]\nseed = {seed}\n");
     hosts(&topology, &mut dice("hosts"), &mut text);
-    topology.write(&mut dice("links"), &mut dice("links.more"), &mut dice("links.narrow"), &mut text);
+    let [mut on_links, mut of_writes] =
+        ["links", "traffic"].map(|part| Traces::new(part, dice(&format!("{part}.traces"))));
+    let mut drawn = Drawn { dice: dice("links"), more: dice("links.more"), traces: &mut on_links };
+    topology.write(&mut drawn, &mut dice("links.narrow"), &mut text);
     meddlers::write(&topology, &mut dice("middleboxes"), &mut text);
     mptcp(&topology, &mut dice("mptcp"), &mut dice("mptcp.more"), &mut text);
     let is_shared = qos(&mut dice("qos"), &mut text);
-    work::write(&topology, is_shared, &mut dice("traffic"), &mut dice("traffic.more"), &mut text);
+    let mut drawn = Drawn { dice: dice("traffic"), more: dice("traffic.more"), traces: &mut of_writes };
+    work::write(&topology, is_shared, &mut drawn, &mut text);
+    traces::write(&[on_links, of_writes], &mut text);
     text
 }
 

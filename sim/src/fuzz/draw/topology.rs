@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::conditions;
+use super::{Drawn, conditions};
 use crate::fuzz::dice::Dice;
 
 /// Hosts, routers and links without their conditions.
@@ -100,12 +100,12 @@ impl Topology {
         self.routers.is_empty()
     }
 
-    /// `dice` are those of conditions, `more` those of what has come to them later, and `narrow` those of links that take less than a host can know.
-    pub(super) fn write(&self, dice: &mut Dice, more: &mut Dice, narrow: &mut Dice, text: &mut String) {
+    /// `drawn` is for conditions; `narrow` are the dice of links that take less than a host can know.
+    pub(super) fn write(&self, drawn: &mut Drawn<'_>, narrow: &mut Dice, text: &mut String) {
         // One of the stacks does not look for the MTU of a path.
         let is_narrow = !text.contains("stack = \"smoltcp\"") && narrow.percent(25);
         for router in &self.routers {
-            let _ = writeln!(text, "[routers.{router}]\nforwarding = \"{}ns\"", dice.between(0, 20_000));
+            let _ = writeln!(text, "[routers.{router}]\nforwarding = \"{}ns\"", drawn.dice.between(0, 20_000));
             let _ = writeln!(text, "too_big = \"{}\"\n", if narrow.percent(75) { "report" } else { "silent" });
         }
         for (number, link) in (1..).zip(&self.links) {
@@ -116,7 +116,7 @@ impl Topology {
             if *ipv6 {
                 let _ = writeln!(text, "addresses = [\"fd00:{number}::1/64\", \"fd00:{number}::2/64\"]");
             }
-            conditions::write(link, dice, more, text);
+            conditions::write(link, drawn, text);
             text.push('\n');
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::Drawn;
 use super::topology::Topology;
 use crate::fuzz::dice::Dice;
 
@@ -11,9 +12,9 @@ const MOST_BYTES: u64 = 400_000;
 /// Writes of all paced connections of some traffic in a second, at most.
 const MOST_WRITES: u64 = 200;
 
-/// One to three kinds of traffic, the first of which is mostly Multipath TCP, and a disk now and then. `dice` are as old as seeds are, `more` are
-/// of what has come later.
-pub(super) fn write(topology: &Topology, is_shared: bool, dice: &mut Dice, more: &mut Dice, text: &mut String) {
+/// One to three kinds of traffic, the first of which is mostly Multipath TCP, and a disk now and then.
+pub(super) fn write(topology: &Topology, is_shared: bool, drawn: &mut Drawn<'_>, text: &mut String) {
+    let Drawn { dice, more, traces } = drawn;
     for index in 0..dice.pick(&[1, 1, 2, 3]) {
         let cross = index > 0 && topology.hosts.contains(&"other") && dice.percent(60);
         let _ = writeln!(text, "[[traffic]]\nname = \"t{index}\"");
@@ -46,7 +47,10 @@ pub(super) fn write(topology: &Topology, is_shared: bool, dice: &mut Dice, more:
         if paced {
             write_at_a_pace(connections, dice, text);
         } else {
-            work(MOST_BYTES / connections, dice, text);
+            let most = MOST_BYTES / connections;
+            let mut drawn = String::new();
+            work(most, dice, &mut drawn);
+            text.push_str(&traces.writes(most).unwrap_or(drawn));
         }
         text.push('\n');
     }
