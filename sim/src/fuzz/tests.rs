@@ -55,3 +55,17 @@ fn scenarios_come_from_their_seed_and_differ() {
     assert_eq!(texts.len(), 50);
     assert!(texts.contains(&scenario(7)));
 }
+
+#[test]
+fn whatever_a_file_can_hold_is_drawn() {
+    let texts: Vec<String> = (0..400).map(scenario).collect();
+    for kind in [
+        "rate = { trace = \"links-",
+        "distribution = \"trace\"",
+        "distribution = \"table\"",
+        "model = \"trace\"",
+        "kind = \"trace\"",
+    ] {
+        assert!(texts.iter().filter(|text| text.contains(kind)).count() > 3, "{kind}");
+    }
+}
