@@ -13,7 +13,7 @@ use super::controller::Controller;
 use super::execute::Response;
 use super::fence::{Membership, Share};
 use super::io::IoQueue;
-use super::queue::{Queue, SlotId, Stage, Work};
+use super::queue::{Queue, SlotId, Work};
 use super::{SuccessPolicy, Target};
 use crate::auth::FailureReason;
 use crate::command::{Cqe, FabricsCommand};
@@ -267,11 +267,7 @@ impl Connection {
             self.leave_if_outdated();
         }
         let submission = self.submissions.pop_front()?;
-        let slot = self.queue.slot(submission.token.slot);
-        slot.stage = Stage::Executing;
-        if let Some(second) = slot.partner {
-            self.queue.slot(second).stage = Stage::Executing;
-        }
+        self.queue.begin_operation(submission.token.slot);
         Some(submission)
     }
 

@@ -46,10 +46,9 @@ impl Connection {
         if !self.shares.is_empty() {
             self.pass_fences(token.slot);
         }
-        let Some(slot) = self.queue.executing(token.slot) else { return };
+        let Some(slot) = self.queue.end_operation(token.slot) else { return };
         // After a TermReq, or a Disconnect, nothing else is said.
         if matches!(self.phase, Phase::Closing { .. } | Phase::Closed { .. }) {
-            slot.stage = Stage::Responding;
             return;
         }
         let Work::Io(work) = &slot.work else { return };

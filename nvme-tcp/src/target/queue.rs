@@ -26,6 +26,8 @@ pub(super) struct Queue {
     head: Option<u16>,
     slots: Vec<Slot>,
     free: Vec<SlotId>,
+    /// Commands that stores work on; a fused operation is one.
+    operations: usize,
     cids: CidSet,
     transfers: Vec<Transfer>,
     idle: Vec<u16>,
@@ -114,6 +116,7 @@ impl Queue {
             head: flow_control.then_some(0),
             slots: Vec::new(),
             free: Vec::new(),
+            operations: 0,
             cids: CidSet::default(),
             transfers: Vec::new(),
             idle: Vec::new(),
@@ -153,9 +156,22 @@ impl Queue {
         &mut self.slots[id as usize]
     }
 
-    /// The slot of a command that a store works on, if it is one.
-    pub(super) fn executing(&mut self, id: SlotId) -> Option<&mut Slot> {
-        self.slots.get_mut(id as usize).filter(|slot| slot.stage == Stage::Executing)
+    /// A store begins with a command, and with the other half if it is the first one of a fused operation.
+    pub(super) fn begin_operation(&mut self, id: SlotId) {
+        self.operations += 1;
+        let slot = &mut self.slots[id as usize];
+        slot.stage = Stage::Executing;
+        if let Some(second) = slot.partner {
+            self.slots[second as usize].stage = Stage::Executing;
+        }
+    }
+
+    /// A store has done what was begun with this command. Returns the command, if it is one that a store worked on.
+    pub(super) fn end_operation(&mut self, id: SlotId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(id as usize).filter(|slot| slot.is_operation())?;
+        slot.stage = Stage::Responding;
+        self.operations -= 1;
+        Some(slot)
     }
 
     /// The commands of which this holds.
@@ -165,7 +181,8 @@ impl Queue {
 
     /// Whether stores work on any of the commands.
     pub(super) fn has_operations(&self) -> bool {
-        self.slots.iter().any(Slot::is_operation)
+        debug_assert_eq!(self.operations, self.slots.iter().filter(|slot| slot.is_operation()).count());
+        self.operations > 0
     }
 
     /// The command is complete, and everything of it was sent.

@@ -256,7 +256,9 @@ fn fused_operations_that_have_begun_count_once() {
     let fencing = preempt_and_abort(&mut two, 22, 11);
     world.look([&mut one, &mut two]);
     assert_waits(&mut two, fencing);
+    assert!(one.connection.has_operations());
     world.end_write(1, &mut one);
+    assert!(!one.connection.has_operations());
     world.look([&mut one, &mut two]);
     assert_ended(&mut two, fencing);
     [first, second].into_iter().for_each(|cid| assert_ended(&mut one, cid));
