@@ -191,8 +191,6 @@ impl Queue {
         let cid = slot.sqe.cid.get();
         if slot.inbound.requested > 0 {
             self.asked -= u64::from(slot.inbound.length);
-        } else if !self.unasked.is_empty() {
-            self.unasked.retain(|waiting| *waiting != id);
         }
         slot.stage = Stage::Free;
         (slot.partner, slot.sent, slot.result, slot.status) = (None, 0, 0, Status::SUCCESS);
@@ -264,6 +262,12 @@ impl Queue {
         }
         self.asked += length;
         self.unasked.pop_front()
+    }
+
+    /// Has a command not be asked for its data, if it is one that waits for that; whether it was.
+    pub(super) fn withdraw(&mut self, id: SlotId) -> bool {
+        let place = self.unasked.iter().position(|waiting| *waiting == id);
+        place.and_then(|place| self.unasked.remove(place)).is_some()
     }
 
     fn has_room_for(&self, length: u64) -> bool {
