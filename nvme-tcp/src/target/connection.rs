@@ -45,7 +45,8 @@ pub struct ConnectionSettings {
 /// [`max_transfer`](super::TargetConfig::max_transfer) bytes. While a host takes no completions, its commands count as outstanding; more than the
 /// queue has entries end the connection.
 ///
-/// It is dropped when it has ended and has no [operations](Self::has_operations) any more.
+/// Drop it when it is [closed](ConnectionState::Closed) and has no [operations](Self::has_operations) any more. Until then it keeps a record of each command,
+/// but no data: that of operations is with their stores.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) target: Arc<Target>,
@@ -361,6 +362,8 @@ impl Connection {
         if matches!(self.phase, Phase::Closed { .. }) {
             self.urgent.clear();
             self.bulk.clear();
+            // As long as stores work for it, it is kept, and its host may come again and again.
+            self.queue.drop_data();
         }
     }
 

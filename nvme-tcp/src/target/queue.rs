@@ -204,6 +204,14 @@ impl Queue {
         self.cids.remove(cid);
     }
 
+    /// Nothing is received, begun or sent any more. What stores work on they have already.
+    pub(super) fn drop_data(&mut self) {
+        (self.transfers, self.idle, self.spare, self.unasked) = Default::default();
+        for slot in &mut self.slots {
+            (slot.data, slot.inbound) = Default::default();
+        }
+    }
+
     /// Keeps the memory of a list for the next command.
     pub(super) fn recycle(&mut self, mut data: Payload) {
         if data.has_memory() && self.spare.len() < MAX_SPARE {
