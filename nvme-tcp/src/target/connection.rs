@@ -298,7 +298,7 @@ impl Connection {
             Phase::Io(queue) => {
                 let view = self.target.view(&queue.association.subsystem);
                 match view.filter(|_| queue.is_current()) {
-                    Some((_, view)) => queue.refresh(&view),
+                    Some((_, view)) => queue.refresh(view),
                     None => self.leave(Phase::Closed { reason: CloseReason::ControllerGone }),
                 }
             }
