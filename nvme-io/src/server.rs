@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use nvme_tcp::target::{
-    Backends, Completion, Connection, ConnectionSettings, ConnectionState, Store, Subscription, Target,
+    Backends, Completion, Connection, ConnectionSettings, ConnectionState, Store, Submission, Subscription, Target,
 };
 use uring::Ring;
 
@@ -74,10 +74,19 @@ impl Storage {
 
     /// Whether nothing will tell when there is something to do.
     fn must_be_polled(&self) -> bool {
-        match &self.ring {
-            Some(ring) => self.backends.pending() > ring.pending() || ring.is_behind(),
-            None => self.backends.pending() > 0,
-        }
+        self.backends.pending() > self.in_ring() || self.ring.as_ref().is_some_and(FileRing::is_behind)
+    }
+
+    /// Operations that are the ring's business.
+    fn in_ring(&self) -> usize {
+        self.ring.as_ref().map_or(0, FileRing::pending)
+    }
+
+    /// Has an operation begin. Whether that was for the thread itself to do, and may have taken any time.
+    fn submit(&mut self, submission: Submission) -> bool {
+        let before = self.in_ring();
+        self.backends.submit(submission);
+        self.in_ring() == before
     }
 
     /// Has the kernel begin with what was submitted, and takes what has ended.
@@ -333,10 +342,9 @@ impl<N: Net> Server<N> {
             let Some(session) = self.sessions.get_mut(&link) else { continue };
             let mut any = false;
             while let Some(submission) = session.connection.poll_submission() {
-                storage.backends.submit(submission);
                 any = true;
-                // With a ring nothing is done yet: the clock would cost more than what it measures.
-                if storage.ring.is_none() && self.net.now() >= end {
+                // What the ring has is still to be done: the clock would cost more than what it measures.
+                if storage.submit(submission) && self.net.now() >= end {
                     break;
                 }
             }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nvme_io::net::{KernelNet, Protocol};
-use nvme_io::{Host, HostConfig, HostError, PathChange, PathEvent, Server, Stopper};
+use nvme_io::{Host, HostConfig, HostError, Memory, PathChange, PathEvent, Ring, Server, Stopper};
 use nvme_tcp::command::{AnaState, BlockRange, IoCommand, Nqn};
 use nvme_tcp::host::{ControllerConfig, Finished, HostIdentity, Outcome, Policy, ReconnectPolicy, Request};
 use nvme_tcp::pdu::Payload;
@@ -50,7 +50,14 @@ struct Served {
 impl Served {
     /// Port 0 is any that is free.
     fn start(target: &Arc<Target>, port: u16, address: SocketAddr) -> Self {
+        Self::start_with(target, port, address, None)
+    }
+
+    fn start_with(target: &Arc<Target>, port: u16, address: SocketAddr, ring: Option<Ring>) -> Self {
         let mut server = Server::new(KernelNet::new(Protocol::Tcp).unwrap(), Arc::clone(target));
+        if let Some(ring) = ring {
+            server = server.with_ring(ring);
+        }
         let address = server.listen(port, address).unwrap();
         target.add_port(Port { id: port, address });
         let stopper = server.stopper();
@@ -359,28 +366,31 @@ impl Backend for SlowBackend {
 
 #[test]
 fn what_a_thread_was_too_slow_for_does_not_begin_once_the_host_is_gone() {
-    let (letter, let_go) = mpsc::channel();
-    let slow = Slow { begun: Arc::default(), let_go: Arc::new(Mutex::new(let_go)) };
-    let target = target_with(1, Arc::new(slow.clone()));
-    let served = Served::start(&target, 1, ANY.parse().unwrap());
-    let (mut host, _log) = connect(config(&[served.address]));
-    for token in 0..3 {
-        host.submit(0, Request::new(IoCommand::Flush.to_sqe(1), token)).unwrap();
+    // What is no file, the thread does itself even if it has a ring.
+    for ring in [None, Some(Ring::new(1, Memory::new(1)).unwrap())] {
+        let (letter, let_go) = mpsc::channel();
+        let slow = Slow { begun: Arc::default(), let_go: Arc::new(Mutex::new(let_go)) };
+        let target = target_with(1, Arc::new(slow.clone()));
+        let served = Served::start_with(&target, 1, ANY.parse().unwrap(), ring);
+        let (mut host, _log) = connect(config(&[served.address]));
+        for token in 0..3 {
+            host.submit(0, Request::new(IoCommand::Flush.to_sqe(1), token)).unwrap();
+        }
+        let started = Instant::now();
+        while slow.begun.load(Ordering::Relaxed) == 0 {
+            host.turn(Some(Duration::from_millis(10))).unwrap();
+            assert!(started.elapsed() < PATIENCE);
+        }
+        drop(host);
+        // Long enough for the thread to look around after a single operation.
+        std::thread::sleep(Duration::from_millis(200));
+        letter.send(()).unwrap();
+        while target.controllers() > 0 && started.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        drop(letter);
+        assert_eq!((slow.begun.load(Ordering::Relaxed), target.controllers()), (1, 0));
     }
-    let started = Instant::now();
-    while slow.begun.load(Ordering::Relaxed) == 0 {
-        host.turn(Some(Duration::from_millis(10))).unwrap();
-        assert!(started.elapsed() < PATIENCE);
-    }
-    drop(host);
-    // Long enough for the thread to look around after a single operation.
-    std::thread::sleep(Duration::from_millis(200));
-    letter.send(()).unwrap();
-    while target.controllers() > 0 && started.elapsed() < PATIENCE {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    drop(letter);
-    assert_eq!((slow.begun.load(Ordering::Relaxed), target.controllers()), (1, 0));
 }
 
 #[test]
