@@ -311,7 +311,6 @@ impl<N: Net> Server<N> {
         let end = self.net.now() + LONGEST_TURN;
         loop {
             let submitted = self.submit(storage, end);
-            self.forget_ended(storage);
             storage.turn()?;
             self.complete(storage);
             if submitted != Submitted::Some {
@@ -334,7 +333,7 @@ impl<N: Net> Server<N> {
         Ok(())
     }
 
-    /// Has storage begin with what connections want, until `end`.
+    /// Has storage begin with what connections want, until `end`, and with nothing more for those that have ended.
     fn submit(&mut self, storage: &mut Storage, end: Duration) -> Submitted {
         let mut submitted = Submitted::Nothing;
         for place in 0..self.dirty.len() {
@@ -348,26 +347,28 @@ impl<N: Net> Server<N> {
                     break;
                 }
             }
+            session.forget_if_ended(link, storage);
             if !any {
                 continue;
             }
             submitted = Submitted::Some;
             if self.net.now() >= end {
-                // The others come first then.
-                self.dirty.rotate_left(place + 1);
+                self.put_off(place + 1, storage);
                 return Submitted::InPart;
             }
         }
         submitted
     }
 
-    /// Has storage begin nothing more for connections that have ended, however far the others have come: before it is their turn, what waits may have begun.
-    fn forget_ended(&mut self, storage: &mut Storage) {
-        for link in &self.dirty {
+    /// Has those come first the next time that are behind the first `served` ones. For those of them that have ended, storage begins nothing more: before it is
+    /// their turn, what waits may have begun.
+    fn put_off(&mut self, served: usize, storage: &mut Storage) {
+        for link in &self.dirty[served..] {
             if let Some(session) = self.sessions.get_mut(link) {
                 session.forget_if_ended(*link, storage);
             }
         }
+        self.dirty.rotate_left(served);
     }
 
     fn complete(&mut self, storage: &mut Storage) {
