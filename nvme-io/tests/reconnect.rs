@@ -93,6 +93,11 @@ struct Meddled {
 
 impl Middle {
     fn start(target: SocketAddr) -> Self {
+        Self::changing(target, |_| ())
+    }
+
+    /// It changes what the target says, PDU by PDU.
+    fn changing(target: SocketAddr, change: fn(&mut [u8])) -> Self {
         let listener = TcpListener::bind(ANY).unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, connections) = mpsc::channel();
@@ -103,8 +108,8 @@ impl Middle {
                 let (from, to) = (host.try_clone().unwrap(), target.try_clone().unwrap());
                 let passes = Arc::clone(&gate);
                 std::thread::spawn(move || pass_on(from, to, &passes, &told));
-                let (to, nobody) = (host.try_clone().unwrap(), mpsc::channel().0);
-                std::thread::spawn(move || pass_on(target, to, &Mutex::new(()), &nobody));
+                let to = host.try_clone().unwrap();
+                std::thread::spawn(move || pass_back(target, to, change));
                 if sender.send(Meddled { host, gate, end }).is_err() {
                     break;
                 }
@@ -133,6 +138,33 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, gate: &Mutex<()>, end: &Sende
     };
     let _ = to.shutdown(std::net::Shutdown::Both);
     let _ = end.send(result);
+}
+
+/// Passes on what a target says.
+fn pass_back(mut from: TcpStream, mut to: TcpStream, change: fn(&mut [u8])) {
+    let mut header = [0; 8];
+    while from.read_exact(&mut header).is_ok() {
+        let mut pdu = header.to_vec();
+        // PLEN.
+        pdu.resize(u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize, 0);
+        if from.read_exact(&mut pdu[8..]).is_err() {
+            break;
+        }
+        change(&mut pdu);
+        let _ = to.write_all(&pdu);
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+/// Has Identify say of the first namespace that its blocks have metadata.
+fn with_metadata(pdu: &mut [u8]) {
+    // NGUID, EUI64 and a format without metadata, of blocks with 2^12 bytes.
+    let mut described = [0u8; 28];
+    described[..16].fill(1);
+    described[26] = 12;
+    if let Some(at) = pdu.windows(described.len()).position(|bytes| bytes == described) {
+        pdu[at + 24] = 8;
+    }
 }
 
 /// What the host told of its paths.
@@ -539,4 +571,27 @@ fn one_of_two_paths_is_enough_to_begin() {
     drop(served);
     load.run(&mut host, 100);
     load.settle(&mut host);
+}
+
+/// Nobody minds that a path is of no use for the namespace before a command is to take it.
+#[test]
+fn what_a_path_cannot_take_leaves_at_once_over_one_that_had_its_turn() {
+    let target = target(1);
+    let served = Served::start(&target, 1, ANY.parse().unwrap());
+    let middle = Middle::changing(served.address, with_metadata);
+    let mut config = config(&[served.address, middle.address]);
+    config.policy = Policy::RoundRobin;
+    // For long, nothing else happens.
+    config.controller.admin.keep_alive = 4 * PATIENCE;
+    let (mut host, log) = connect(config);
+    assert_eq!(host.controllers().count(), 2);
+    let flush = |token| Request::new(IoCommand::Flush.to_sqe(1), token);
+    assert!(host.execute(0, flush(0)).unwrap().outcome.is_success());
+    assert!(log.lock().unwrap().is_empty(), "the first path has taken it");
+    let started = Instant::now();
+    let finished = host.execute(0, flush(1)).unwrap();
+    assert!(finished.outcome.is_success() && started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    let told = log.lock().unwrap().pop().unwrap();
+    let is_given_up = matches!(&told.change, PathChange::GivenUp { reason } if reason.contains("metadata"));
+    assert!(told.address == middle.address && is_given_up, "{told:?}");
 }
