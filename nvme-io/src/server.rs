@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use nvme_tcp::target::{
-    Backends, Completion, Connection, ConnectionSettings, ConnectionState, Store, Subscription, Target,
+    Backends, Completion, Connection, ConnectionSettings, ConnectionState, Store, Submission, Subscription, Target,
 };
 use uring::Ring;
 
@@ -74,10 +74,19 @@ impl Storage {
 
     /// Whether nothing will tell when there is something to do.
     fn must_be_polled(&self) -> bool {
-        match &self.ring {
-            Some(ring) => self.backends.pending() > ring.pending() || ring.is_behind(),
-            None => self.backends.pending() > 0,
-        }
+        self.backends.pending() > self.in_ring() || self.ring.as_ref().is_some_and(FileRing::is_behind)
+    }
+
+    /// Operations that are the ring's business.
+    fn in_ring(&self) -> usize {
+        self.ring.as_ref().map_or(0, FileRing::pending)
+    }
+
+    /// Has an operation begin. Whether that was for the thread itself to do, and may have taken any time.
+    fn submit(&mut self, submission: Submission) -> bool {
+        let before = self.in_ring();
+        self.backends.submit(submission);
+        self.in_ring() == before
     }
 
     /// Has the kernel begin with what was submitted, and takes what has ended.
@@ -302,7 +311,6 @@ impl<N: Net> Server<N> {
         let end = self.net.now() + LONGEST_TURN;
         loop {
             let submitted = self.submit(storage, end);
-            self.forget_ended(storage);
             storage.turn()?;
             self.complete(storage);
             if submitted != Submitted::Some {
@@ -325,7 +333,7 @@ impl<N: Net> Server<N> {
         Ok(())
     }
 
-    /// Has storage begin with what connections want, until `end`.
+    /// Has storage begin with what connections want, until `end`, and with nothing more for those that have ended.
     fn submit(&mut self, storage: &mut Storage, end: Duration) -> Submitted {
         let mut submitted = Submitted::Nothing;
         for place in 0..self.dirty.len() {
@@ -333,33 +341,34 @@ impl<N: Net> Server<N> {
             let Some(session) = self.sessions.get_mut(&link) else { continue };
             let mut any = false;
             while let Some(submission) = session.connection.poll_submission() {
-                storage.backends.submit(submission);
                 any = true;
-                // With a ring nothing is done yet: the clock would cost more than what it measures.
-                if storage.ring.is_none() && self.net.now() >= end {
+                // What the ring has is still to be done: the clock would cost more than what it measures.
+                if storage.submit(submission) && self.net.now() >= end {
                     break;
                 }
             }
+            session.forget_if_ended(link, storage);
             if !any {
                 continue;
             }
             submitted = Submitted::Some;
             if self.net.now() >= end {
-                // The others come first then.
-                self.dirty.rotate_left(place + 1);
+                self.put_off(place + 1, storage);
                 return Submitted::InPart;
             }
         }
         submitted
     }
 
-    /// Has storage begin nothing more for connections that have ended, however far the others have come: before it is their turn, what waits may have begun.
-    fn forget_ended(&mut self, storage: &mut Storage) {
-        for link in &self.dirty {
+    /// Has those come first the next time that are behind the first `served` ones. For those of them that have ended, storage begins nothing more: before it is
+    /// their turn, what waits may have begun.
+    fn put_off(&mut self, served: usize, storage: &mut Storage) {
+        for link in &self.dirty[served..] {
             if let Some(session) = self.sessions.get_mut(link) {
                 session.forget_if_ended(*link, storage);
             }
         }
+        self.dirty.rotate_left(served);
     }
 
     fn complete(&mut self, storage: &mut Storage) {

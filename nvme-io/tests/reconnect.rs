@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nvme_io::net::{KernelNet, Protocol};
-use nvme_io::{Host, HostConfig, HostError, PathChange, PathEvent, Server, Stopper};
+use nvme_io::{Host, HostConfig, HostError, Memory, PathChange, PathEvent, Ring, Server, Stopper};
 use nvme_tcp::command::{AnaState, BlockRange, IoCommand, Nqn};
 use nvme_tcp::host::{ControllerConfig, Finished, HostIdentity, Outcome, Policy, ReconnectPolicy, Request};
 use nvme_tcp::pdu::Payload;
@@ -50,7 +50,14 @@ struct Served {
 impl Served {
     /// Port 0 is any that is free.
     fn start(target: &Arc<Target>, port: u16, address: SocketAddr) -> Self {
+        Self::start_with(target, port, address, None)
+    }
+
+    fn start_with(target: &Arc<Target>, port: u16, address: SocketAddr, ring: Option<Ring>) -> Self {
         let mut server = Server::new(KernelNet::new(Protocol::Tcp).unwrap(), Arc::clone(target));
+        if let Some(ring) = ring {
+            server = server.with_ring(ring);
+        }
         let address = server.listen(port, address).unwrap();
         target.add_port(Port { id: port, address });
         let stopper = server.stopper();
@@ -86,6 +93,11 @@ struct Meddled {
 
 impl Middle {
     fn start(target: SocketAddr) -> Self {
+        Self::changing(target, |_| ())
+    }
+
+    /// It changes what the target says, PDU by PDU.
+    fn changing(target: SocketAddr, change: fn(&mut [u8])) -> Self {
         let listener = TcpListener::bind(ANY).unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, connections) = mpsc::channel();
@@ -96,8 +108,8 @@ impl Middle {
                 let (from, to) = (host.try_clone().unwrap(), target.try_clone().unwrap());
                 let passes = Arc::clone(&gate);
                 std::thread::spawn(move || pass_on(from, to, &passes, &told));
-                let (to, nobody) = (host.try_clone().unwrap(), mpsc::channel().0);
-                std::thread::spawn(move || pass_on(target, to, &Mutex::new(()), &nobody));
+                let to = host.try_clone().unwrap();
+                std::thread::spawn(move || pass_back(target, to, change));
                 if sender.send(Meddled { host, gate, end }).is_err() {
                     break;
                 }
@@ -126,6 +138,33 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, gate: &Mutex<()>, end: &Sende
     };
     let _ = to.shutdown(std::net::Shutdown::Both);
     let _ = end.send(result);
+}
+
+/// Passes on what a target says.
+fn pass_back(mut from: TcpStream, mut to: TcpStream, change: fn(&mut [u8])) {
+    let mut header = [0; 8];
+    while from.read_exact(&mut header).is_ok() {
+        let mut pdu = header.to_vec();
+        // PLEN.
+        pdu.resize(u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize, 0);
+        if from.read_exact(&mut pdu[8..]).is_err() {
+            break;
+        }
+        change(&mut pdu);
+        let _ = to.write_all(&pdu);
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+/// Has Identify say of the first namespace that its blocks have metadata.
+fn with_metadata(pdu: &mut [u8]) {
+    // NGUID, EUI64 and a format without metadata, of blocks with 2^12 bytes.
+    let mut described = [0u8; 28];
+    described[..16].fill(1);
+    described[26] = 12;
+    if let Some(at) = pdu.windows(described.len()).position(|bytes| bytes == described) {
+        pdu[at + 24] = 8;
+    }
 }
 
 /// What the host told of its paths.
@@ -359,28 +398,31 @@ impl Backend for SlowBackend {
 
 #[test]
 fn what_a_thread_was_too_slow_for_does_not_begin_once_the_host_is_gone() {
-    let (letter, let_go) = mpsc::channel();
-    let slow = Slow { begun: Arc::default(), let_go: Arc::new(Mutex::new(let_go)) };
-    let target = target_with(1, Arc::new(slow.clone()));
-    let served = Served::start(&target, 1, ANY.parse().unwrap());
-    let (mut host, _log) = connect(config(&[served.address]));
-    for token in 0..3 {
-        host.submit(0, Request::new(IoCommand::Flush.to_sqe(1), token)).unwrap();
+    // What is no file, the thread does itself even if it has a ring.
+    for ring in [None, Some(Ring::new(1, Memory::new(1)).unwrap())] {
+        let (letter, let_go) = mpsc::channel();
+        let slow = Slow { begun: Arc::default(), let_go: Arc::new(Mutex::new(let_go)) };
+        let target = target_with(1, Arc::new(slow.clone()));
+        let served = Served::start_with(&target, 1, ANY.parse().unwrap(), ring);
+        let (mut host, _log) = connect(config(&[served.address]));
+        for token in 0..3 {
+            host.submit(0, Request::new(IoCommand::Flush.to_sqe(1), token)).unwrap();
+        }
+        let started = Instant::now();
+        while slow.begun.load(Ordering::Relaxed) == 0 {
+            host.turn(Some(Duration::from_millis(10))).unwrap();
+            assert!(started.elapsed() < PATIENCE);
+        }
+        drop(host);
+        // Long enough for the thread to look around after a single operation.
+        std::thread::sleep(Duration::from_millis(200));
+        letter.send(()).unwrap();
+        while target.controllers() > 0 && started.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        drop(letter);
+        assert_eq!((slow.begun.load(Ordering::Relaxed), target.controllers()), (1, 0));
     }
-    let started = Instant::now();
-    while slow.begun.load(Ordering::Relaxed) == 0 {
-        host.turn(Some(Duration::from_millis(10))).unwrap();
-        assert!(started.elapsed() < PATIENCE);
-    }
-    drop(host);
-    // Long enough for the thread to look around after a single operation.
-    std::thread::sleep(Duration::from_millis(200));
-    letter.send(()).unwrap();
-    while target.controllers() > 0 && started.elapsed() < PATIENCE {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    drop(letter);
-    assert_eq!((slow.begun.load(Ordering::Relaxed), target.controllers()), (1, 0));
 }
 
 #[test]
@@ -529,4 +571,27 @@ fn one_of_two_paths_is_enough_to_begin() {
     drop(served);
     load.run(&mut host, 100);
     load.settle(&mut host);
+}
+
+/// Nobody minds that a path is of no use for the namespace before a command is to take it.
+#[test]
+fn what_a_path_cannot_take_leaves_at_once_over_one_that_had_its_turn() {
+    let target = target(1);
+    let served = Served::start(&target, 1, ANY.parse().unwrap());
+    let middle = Middle::changing(served.address, with_metadata);
+    let mut config = config(&[served.address, middle.address]);
+    config.policy = Policy::RoundRobin;
+    // For long, nothing else happens.
+    config.controller.admin.keep_alive = 4 * PATIENCE;
+    let (mut host, log) = connect(config);
+    assert_eq!(host.controllers().count(), 2);
+    let flush = |token| Request::new(IoCommand::Flush.to_sqe(1), token);
+    assert!(host.execute(0, flush(0)).unwrap().outcome.is_success());
+    assert!(log.lock().unwrap().is_empty(), "the first path has taken it");
+    let started = Instant::now();
+    let finished = host.execute(0, flush(1)).unwrap();
+    assert!(finished.outcome.is_success() && started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    let told = log.lock().unwrap().pop().unwrap();
+    let is_given_up = matches!(&told.change, PathChange::GivenUp { reason } if reason.contains("metadata"));
+    assert!(told.address == middle.address && is_given_up, "{told:?}");
 }

@@ -236,7 +236,7 @@ impl Engine {
         Some(event)
     }
 
-    /// Sleeps until the descriptor is readable, for `timeout` or an hour at most.
+    /// Sleeps until the descriptor is readable: for `timeout` at most, or an hour if that is longer, and without limit if there is none.
     ///
     /// # Errors
     /// The operating system refuses to wait.

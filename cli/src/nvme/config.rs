@@ -183,7 +183,8 @@ impl SubsystemConfig {
                 Some(Uuid(uuid)) => uuid,
                 None => identity::of_store(&self.nqn, nsid, &namespace.store)?,
             };
-            if opened.iter().any(|other: &Namespace| other.uuid == uuid) {
+            // Two of one number the target refuses, and says why.
+            if opened.iter().any(|other: &Namespace| other.uuid == uuid && other.nsid != nsid) {
                 let text = format_uuid(&uuid);
                 return Err(Failure::Usage(format!("the UUID {text} is that of two namespaces of {}", self.nqn)));
             }

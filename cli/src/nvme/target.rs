@@ -222,3 +222,18 @@ impl TargetArgs {
         Ok(Config { listen, backend_io, setup_timeout, subsystems: vec![subsystem] })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_namespaces_of_one_number_are_told_by_it() {
+        // What is nowhere has the same UUID both times.
+        let namespace = "[[subsystem.namespace]]\nnsid = 1\nstore = \"null:1M\"\n";
+        let subsystem = "[[subsystem]]\nnqn = \"nqn.2026-11.org.example:disk\"\n";
+        let config: Config = toml::from_str(&format!("listen = []\n{subsystem}{namespace}{namespace}")).unwrap();
+        let Err(Failure::Usage(sentence)) = build(&config, &mut Vec::new()) else { panic!("accepted") };
+        assert_eq!(sentence, "the subsystem has a namespace 1 already");
+    }
+}

@@ -19,6 +19,10 @@ use crate::net::{LinkId, MOST_RECEIVED, Net, NetEvent, Outgoing, Received};
 /// Events that wait for the caller: of more, the last one is kept in place of the one before it.
 const MOST_CHANGES: usize = 64;
 
+/// Bytes after which it is too late for what is due, though there is more to read. Receive buffers hold fewer: what had come in time was among these bytes, however
+/// fast more comes.
+const MOST_EXCUSED: usize = 64 << 20;
+
 /// From the connection of the admin queue to the loss of any of them, or the shutdown.
 pub(super) struct Association {
     controller: Controller,
@@ -59,6 +63,8 @@ struct Connection {
     connected: bool,
     /// It was read as long as it was its turn.
     unread: bool,
+    /// When something was due that has not come, and the bytes that were read since this was found.
+    overdue: Option<(Duration, usize)>,
     outgoing: Outgoing,
 }
 
@@ -133,13 +139,13 @@ impl Association {
         }
     }
 
-    /// Where there is more to read than one turn allows, nothing is missed yet: the answer may be there.
+    /// Does what is due.
     pub(super) fn handle_timeout(&mut self, now: Duration) {
-        if !self.admin.unread && self.controller.poll_timeout().is_some_and(|deadline| deadline <= now) {
+        if self.admin.is_late(self.controller.poll_timeout(), now) {
             self.controller.handle_timeout(now);
         }
         for IoQueue { queue, connection } in &mut self.queues {
-            if !connection.unread && queue.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            if connection.is_late(queue.poll_timeout(), now) {
                 queue.handle_timeout(now);
             }
         }
@@ -333,7 +339,12 @@ impl Association {
                 }
             }
         }
-        self.connection_mut(end).unread = count >= MOST_RECEIVED && !self.has_ended(end);
+        let has_ended = self.has_ended(end);
+        let connection = self.connection_mut(end);
+        connection.unread = count >= MOST_RECEIVED && !has_ended;
+        if let Some((_, read)) = &mut connection.overdue {
+            *read += count;
+        }
     }
 
     fn has_ended(&self, end: End) -> bool {
@@ -353,7 +364,17 @@ impl Association {
 
 impl Connection {
     fn new(link: LinkId) -> Self {
-        Self { link, connected: false, unread: false, outgoing: Outgoing::default() }
+        Self { link, connected: false, unread: false, overdue: None, outgoing: Outgoing::default() }
+    }
+
+    /// Whether it is too late for what is due at `deadline`. Where there is more to read than one turn allows, it may be there, though not behind any number of
+    /// bytes.
+    fn is_late(&mut self, deadline: Option<Duration>, now: Duration) -> bool {
+        let due = deadline.filter(|deadline| *deadline <= now);
+        if self.overdue.map(|(deadline, _)| deadline) != due {
+            self.overdue = due.map(|deadline| (deadline, 0));
+        }
+        self.overdue.is_some_and(|(_, read)| !self.unread || read >= MOST_EXCUSED)
     }
 
     fn flush<N: Net>(
@@ -390,7 +411,8 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
 
     use nvme_tcp::command::Nqn;
     use nvme_tcp::host::{HostIdentity, QueueConfig};
@@ -398,24 +420,66 @@ mod tests {
     use super::*;
     use crate::net::{KernelNet, Protocol};
 
-    #[test]
-    fn what_is_there_but_not_read_is_not_missed() {
+    const MUCH_LATER: Duration = Duration::from_secs(3600);
+
+    /// An association with an I/O queue on connections that are there but were not used, and the peer's ends of these.
+    fn association(net: &mut KernelNet) -> (Association, [TcpStream; 2]) {
         let nqn = |name: &str| Nqn::new(&format!("nqn.2026-11.org.example:{name}")).unwrap();
         let identity = HostIdentity { host_id: [7; 16], host: nqn("host"), subsystem: nqn("disk") };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, mut net) = (listener.local_addr().unwrap(), KernelNet::new(Protocol::Tcp).unwrap());
+        let address = listener.local_addr().unwrap();
         let config = ControllerConfig::new(identity.clone(), 1);
-        let mut association = Association::connect(&mut net, address, config).unwrap();
+        let mut association = Association::connect(net, address, config).unwrap();
+        let admin = listener.accept().unwrap().0;
         let connection = Connection::new(net.connect(address).unwrap());
+        let io = listener.accept().unwrap().0;
         let queue = Queue::new(QueueConfig::io(identity, 1, 1), net.now());
         association.queues.push(IoQueue { queue, connection });
-        let much_later = net.now() + Duration::from_secs(3600);
-        for (unread, missed) in
-            [([true, true], [false, false]), ([true, false], [false, true]), ([false; 2], [true; 2])]
-        {
-            [association.admin.unread, association.queues[0].connection.unread] = unread;
-            association.handle_timeout(much_later);
-            assert_eq!([End::Admin, End::Io(0)].map(|end| association.has_ended(end)), missed);
+        (association, [admin, io])
+    }
+
+    #[test]
+    fn what_is_there_but_not_read_is_not_missed() {
+        let mut net = KernelNet::new(Protocol::Tcp).unwrap();
+        // In the end the admin queue has been read, or there was more to read than its answer can be behind.
+        for (unread, read) in [(false, 0), (true, 1)] {
+            let (mut association, _peers) = association(&mut net);
+            for (unread, read, missed) in [
+                ([true, true], 0, [false, false]),
+                ([true, true], MOST_EXCUSED - 1, [false, false]),
+                ([true, false], 0, [false, true]),
+                ([unread, false], read, [true, true]),
+            ] {
+                [association.admin.unread, association.queues[0].connection.unread] = unread;
+                if let Some((_, before)) = &mut association.admin.overdue {
+                    *before += read;
+                }
+                association.handle_timeout(MUCH_LATER);
+                assert_eq!([End::Admin, End::Io(0)].map(|end| association.has_ended(end)), missed);
+            }
         }
+    }
+
+    #[test]
+    fn what_is_read_counts_for_what_is_due() {
+        let mut net = KernelNet::new(Protocol::Tcp).unwrap();
+        let (mut association, mut peers) = association(&mut net);
+        association.admin.unread = true;
+        association.handle_timeout(Duration::ZERO);
+        assert_eq!(association.admin.overdue, None);
+        association.handle_timeout(MUCH_LATER);
+        let deadline = association.controller.poll_timeout().unwrap();
+        assert_eq!(association.admin.overdue, Some((deadline, 0)));
+        // The beginning of a header.
+        peers[0].write_all(&[1]).unwrap();
+        let started = net.now();
+        while association.admin.overdue == Some((deadline, 0)) {
+            association.receive(&mut net, End::Admin, started);
+            assert!(net.now() - started < Duration::from_secs(30), "nothing comes");
+        }
+        assert_eq!(association.admin.overdue, Some((deadline, 1)));
+        // What is due next is counted anew.
+        association.handle_timeout(deadline - Duration::from_nanos(1));
+        assert_eq!(association.admin.overdue, None);
     }
 }

@@ -267,8 +267,15 @@ impl<N: Net> Host<N> {
 
     fn send(&mut self) {
         let now = self.shared.net.now();
-        for path in &mut self.paths {
-            path.send(&mut self.shared, now);
+        loop {
+            let mut is_any_lost = false;
+            for path in &mut self.paths {
+                is_any_lost |= path.send(&mut self.shared, now);
+            }
+            // What it had may be for one that has sent already. With each time there is a live path less.
+            if !is_any_lost {
+                break;
+            }
         }
     }
 

@@ -143,16 +143,18 @@ impl Path {
         }
     }
 
-    /// Submits and sends what there is.
-    pub(super) fn send<N: Net>(&mut self, shared: &mut Shared<N>, now: Duration) {
+    /// Submits and sends what there is. Whether the path was lost by that, and its commands are for others now.
+    pub(super) fn send<N: Net>(&mut self, shared: &mut Shared<N>, now: Duration) -> bool {
         if let State::Live(association) = &mut self.state
             && let Err(error) = association.submit(&mut shared.multipath, self.id, &shared.namespaces, now)
         {
-            return self.lose(shared, error, now);
+            self.lose(shared, error, now);
+            return true;
         }
         if let State::Connecting(association) | State::Live(association) = &mut self.state {
             association.flush(&mut shared.net, &mut shared.pieces);
         }
+        false
     }
 
     /// Goes on with what has happened, and does what is due.

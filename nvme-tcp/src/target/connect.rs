@@ -55,7 +55,7 @@ impl Connection {
             let (port, local) = (self.settings.port, self.settings.local);
             Phase::Admin(Box::new(Controller::new(owned, &self.target, port, local, connect.keep_alive, now)))
         } else {
-            let queue = IoQueue::new(owned, connect.queue, self.settings.port, config.max_transfer, &view);
+            let queue = IoQueue::new(owned, connect.queue, self.settings.port, config.max_transfer, view);
             // Another thread may have reset the controller before the queue learnt which of its lives this is.
             if !association.is_ready() {
                 association.detach(connect.queue);

@@ -13,7 +13,7 @@ use super::controller::Controller;
 use super::execute::Response;
 use super::fence::{Membership, Share};
 use super::io::IoQueue;
-use super::queue::{Queue, SlotId, Stage, Work};
+use super::queue::{Queue, SlotId, Work};
 use super::{SuccessPolicy, Target};
 use crate::auth::FailureReason;
 use crate::command::{Cqe, FabricsCommand};
@@ -45,7 +45,8 @@ pub struct ConnectionSettings {
 /// [`max_transfer`](super::TargetConfig::max_transfer) bytes. While a host takes no completions, its commands count as outstanding; more than the
 /// queue has entries end the connection.
 ///
-/// It is dropped when it has ended and has no [operations](Self::has_operations) any more.
+/// Drop it when it is [closed](ConnectionState::Closed) and has no [operations](Self::has_operations) any more. Until then it keeps a record of each command,
+/// but no data: that of operations is with their stores.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) target: Arc<Target>,
@@ -267,11 +268,7 @@ impl Connection {
             self.leave_if_outdated();
         }
         let submission = self.submissions.pop_front()?;
-        let slot = self.queue.slot(submission.token.slot);
-        slot.stage = Stage::Executing;
-        if let Some(second) = slot.partner {
-            self.queue.slot(second).stage = Stage::Executing;
-        }
+        self.queue.begin_operation(submission.token.slot);
         Some(submission)
     }
 
@@ -301,7 +298,7 @@ impl Connection {
             Phase::Io(queue) => {
                 let view = self.target.view(&queue.association.subsystem);
                 match view.filter(|_| queue.is_current()) {
-                    Some((_, view)) => queue.refresh(&view),
+                    Some((_, view)) => queue.refresh(view),
                     None => self.leave(Phase::Closed { reason: CloseReason::ControllerGone }),
                 }
             }
@@ -365,6 +362,8 @@ impl Connection {
         if matches!(self.phase, Phase::Closed { .. }) {
             self.urgent.clear();
             self.bulk.clear();
+            // As long as stores work for it, it is kept, and its host may come again and again.
+            self.queue.drop_data();
         }
     }
 

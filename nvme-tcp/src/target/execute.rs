@@ -46,10 +46,9 @@ impl Connection {
         if !self.shares.is_empty() {
             self.pass_fences(token.slot);
         }
-        let Some(slot) = self.queue.executing(token.slot) else { return };
+        let Some(slot) = self.queue.end_operation(token.slot) else { return };
         // After a TermReq, or a Disconnect, nothing else is said.
         if matches!(self.phase, Phase::Closing { .. } | Phase::Closed { .. }) {
-            slot.stage = Stage::Responding;
             return;
         }
         let Work::Io(work) = &slot.work else { return };
@@ -281,12 +280,13 @@ impl Connection {
         }
     }
 
-    /// A command that has not begun is not to be done: it fails at once, or when its data is there.
+    /// A command that has not begun is not to be done: it fails at once, unless its data is coming and has to be out of the way first.
     pub(super) fn abandon(&mut self, id: SlotId, status: StatusCode) {
-        let slot = self.queue.slot(id);
-        match slot.stage {
-            Stage::Waiting | Stage::Queued => self.complete(id, Err(status)),
-            _ => slot.work = Work::Fail(status),
+        let has_data = matches!(self.queue.slot(id).stage, Stage::Waiting | Stage::Queued);
+        if has_data || self.queue.withdraw(id) {
+            self.complete(id, Err(status));
+        } else {
+            self.queue.slot(id).work = Work::Fail(status);
         }
     }
 

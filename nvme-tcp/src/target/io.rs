@@ -11,7 +11,6 @@ use super::fence::Fence;
 use super::queue::SlotId;
 use super::reservations::{Access, HostId};
 use super::subsystem::{Attached, View};
-use super::usage::Usage;
 use crate::command::{
     AcquireAction, AcquireKeys, AnaState, BlockRange, CopyRange, DatasetRange, Fuse, IoCommand, RegisterKeys, Sqe,
     StatusCode,
@@ -32,11 +31,12 @@ pub(super) struct IoQueue {
     pub(super) id: u16,
     port: u16,
     max_transfer: u32,
+    /// The subsystem, as it was when this last looked.
+    view: Arc<View>,
     namespaces: Vec<Reachable>,
     pub(super) fused: FirstHalf,
     /// Each Preempt and Abort that waits, and what for.
     pub(super) awaited: Vec<(SlotId, Weak<Fence>)>,
-    usage: Arc<Usage>,
     /// When it was connected: see [`Association::epoch`].
     epoch: u32,
 }
@@ -92,13 +92,11 @@ pub(super) struct IoWork {
 }
 
 impl IoQueue {
-    pub(super) fn new(association: Arc<Association>, id: u16, port: u16, max_transfer: u32, view: &View) -> Self {
+    pub(super) fn new(association: Arc<Association>, id: u16, port: u16, max_transfer: u32, view: Arc<View>) -> Self {
         let epoch = association.epoch();
-        let (fused, awaited, usage) = (FirstHalf::None, Vec::new(), Arc::clone(&view.usage));
-        let namespaces = Vec::new();
-        let mut queue = Self { association, id, port, max_transfer, namespaces, fused, awaited, usage, epoch };
-        queue.refresh(view);
-        queue
+        let namespaces = Reachable::all(&view, port);
+        let (fused, awaited) = (FirstHalf::None, Vec::new());
+        Self { association, id, port, max_transfer, view, namespaces, fused, awaited, epoch }
     }
 
     /// Whether the controller is still the one that it was connected to.
@@ -106,21 +104,12 @@ impl IoQueue {
         !self.association.has_ended() && self.association.epoch() == self.epoch
     }
 
-    /// Looks at the subsystem again.
-    pub(super) fn refresh(&mut self, view: &View) {
-        self.namespaces.clear();
-        self.namespaces.extend(view.namespaces.iter().map(|(nsid, attached)| Reachable {
-            nsid: *nsid,
-            attached: Arc::clone(attached),
-            barrier: match view.ana_state(self.port, attached.namespace.group) {
-                AnaState::Optimized | AnaState::NonOptimized => None,
-                AnaState::Inaccessible => Some(StatusCode::AnaInaccessible),
-                AnaState::PersistentLoss => Some(StatusCode::AnaPersistentLoss),
-                AnaState::Change => Some(StatusCode::AnaTransition),
-            },
-            access: Access::FULL,
-            epoch: 0,
-        }));
+    /// Looks at the subsystem again. Most of what has connections look is not about that.
+    pub(super) fn refresh(&mut self, view: Arc<View>) {
+        if !Arc::ptr_eq(&view, &self.view) {
+            self.namespaces = Reachable::all(&view, self.port);
+            self.view = view;
+        }
     }
 
     /// Checks a command; `length` is that of its SGL.
@@ -232,12 +221,31 @@ impl IoQueue {
     /// Counts a command that a store has executed.
     pub(super) fn note_executed(&self, work: &IoWork) {
         let bytes = range_of(&work.command).map_or(0, |range| work.extent(range).length);
-        self.usage.note(self.id, &work.command, bytes);
+        self.view.usage.note(self.id, &work.command, bytes);
     }
 
     fn index_of(&self, nsid: u32) -> Result<usize, StatusCode> {
         let index = self.namespaces.binary_search_by_key(&nsid, |reachable| reachable.nsid);
         index.map_err(|_| StatusCode::InvalidNamespace)
+    }
+}
+
+impl Reachable {
+    /// The namespaces of a subsystem, as connections at this port reach them.
+    fn all(view: &View, port: u16) -> Vec<Self> {
+        let reach = |(nsid, attached): (&u32, &Arc<Attached>)| Self {
+            nsid: *nsid,
+            attached: Arc::clone(attached),
+            barrier: match view.ana_state(port, attached.namespace.group) {
+                AnaState::Optimized | AnaState::NonOptimized => None,
+                AnaState::Inaccessible => Some(StatusCode::AnaInaccessible),
+                AnaState::PersistentLoss => Some(StatusCode::AnaPersistentLoss),
+                AnaState::Change => Some(StatusCode::AnaTransition),
+            },
+            access: Access::FULL,
+            epoch: 0,
+        };
+        view.namespaces.iter().map(reach).collect()
     }
 }
 
@@ -377,4 +385,26 @@ fn transfer_length(command: &IoCommand, shift: u8) -> Result<u64, StatusCode> {
         IoCommand::ReservationReport { length, .. } => *length,
         IoCommand::WriteUncorrectable { .. } => return Err(StatusCode::InvalidOpcode),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{nqn, target};
+    use super::*;
+
+    #[test]
+    fn what_has_not_changed_is_not_built_again() {
+        let target = target();
+        let view = || target.view(&nqn("disk")).unwrap().1;
+        let association = Association::new(1, nqn("disk"), nqn("host"), [1; 16], 1);
+        let mut queue = IoQueue::new(Arc::new(association), 1, 1, 4096, view());
+        // What is built anew has not asked yet what reservations let the host do.
+        queue.namespaces[0].epoch = 7;
+        target.announce();
+        queue.refresh(view());
+        assert_eq!((queue.namespaces[0].epoch, queue.namespaces[0].barrier), (7, None));
+        target.set_ana_state(&nqn("disk"), 1, 1, AnaState::Inaccessible).unwrap();
+        queue.refresh(view());
+        assert_eq!(queue.namespaces[0].barrier, Some(StatusCode::AnaInaccessible));
+    }
 }

@@ -26,6 +26,8 @@ pub(super) struct Queue {
     head: Option<u16>,
     slots: Vec<Slot>,
     free: Vec<SlotId>,
+    /// Commands that stores work on; a fused operation is one.
+    operations: usize,
     cids: CidSet,
     transfers: Vec<Transfer>,
     idle: Vec<u16>,
@@ -70,7 +72,8 @@ pub(super) enum Stage {
     Free,
     /// Its data is coming.
     Receiving,
-    /// It waits for the other half of a fused operation, is an Asynchronous Event Request, or a Preempt and Abort that waits for commands of other hosts.
+    /// It waits for the other half of a fused operation, is an Asynchronous Event Request, or a Preempt and Abort that waits for what stores have begun for the
+    /// hosts that it has shut out, of which its own may be one.
     Waiting,
     /// It is an operation that is to be handed to a store.
     Queued,
@@ -113,6 +116,7 @@ impl Queue {
             head: flow_control.then_some(0),
             slots: Vec::new(),
             free: Vec::new(),
+            operations: 0,
             cids: CidSet::default(),
             transfers: Vec::new(),
             idle: Vec::new(),
@@ -152,9 +156,22 @@ impl Queue {
         &mut self.slots[id as usize]
     }
 
-    /// The slot of a command that a store works on, if it is one.
-    pub(super) fn executing(&mut self, id: SlotId) -> Option<&mut Slot> {
-        self.slots.get_mut(id as usize).filter(|slot| slot.stage == Stage::Executing)
+    /// A store begins with a command, and with the other half if it is the first one of a fused operation.
+    pub(super) fn begin_operation(&mut self, id: SlotId) {
+        self.operations += 1;
+        let slot = &mut self.slots[id as usize];
+        slot.stage = Stage::Executing;
+        if let Some(second) = slot.partner {
+            self.slots[second as usize].stage = Stage::Executing;
+        }
+    }
+
+    /// A store has done what was begun with this command. Returns the command, if it is one that a store worked on.
+    pub(super) fn end_operation(&mut self, id: SlotId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(id as usize).filter(|slot| slot.is_operation())?;
+        slot.stage = Stage::Responding;
+        self.operations -= 1;
+        Some(slot)
     }
 
     /// The commands of which this holds.
@@ -164,7 +181,8 @@ impl Queue {
 
     /// Whether stores work on any of the commands.
     pub(super) fn has_operations(&self) -> bool {
-        self.slots.iter().any(Slot::is_operation)
+        debug_assert_eq!(self.operations, self.slots.iter().filter(|slot| slot.is_operation()).count());
+        self.operations > 0
     }
 
     /// The command is complete, and everything of it was sent.
@@ -173,8 +191,6 @@ impl Queue {
         let cid = slot.sqe.cid.get();
         if slot.inbound.requested > 0 {
             self.asked -= u64::from(slot.inbound.length);
-        } else if !self.unasked.is_empty() {
-            self.unasked.retain(|waiting| *waiting != id);
         }
         slot.stage = Stage::Free;
         (slot.partner, slot.sent, slot.result, slot.status) = (None, 0, 0, Status::SUCCESS);
@@ -186,6 +202,14 @@ impl Queue {
         self.free.push(id);
         // With two commands of one identifier the other one keeps it for now, which does no harm: the host is told.
         self.cids.remove(cid);
+    }
+
+    /// Nothing is received, begun or sent any more. What stores work on they have already.
+    pub(super) fn drop_data(&mut self) {
+        (self.transfers, self.idle, self.spare, self.unasked) = Default::default();
+        for slot in &mut self.slots {
+            (slot.data, slot.inbound) = Default::default();
+        }
     }
 
     /// Keeps the memory of a list for the next command.
@@ -246,6 +270,12 @@ impl Queue {
         }
         self.asked += length;
         self.unasked.pop_front()
+    }
+
+    /// Has a command not be asked for its data, if it is one that waits for that; whether it was.
+    pub(super) fn withdraw(&mut self, id: SlotId) -> bool {
+        let place = self.unasked.iter().position(|waiting| *waiting == id);
+        place.and_then(|place| self.unasked.remove(place)).is_some()
     }
 
     fn has_room_for(&self, length: u64) -> bool {

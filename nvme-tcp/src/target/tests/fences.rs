@@ -246,6 +246,31 @@ fn what_has_not_begun_is_aborted() {
 }
 
 #[test]
+fn what_was_not_asked_for_its_data_is_aborted_without() {
+    const LENGTH: usize = 1 << 20;
+    let mut world = World::new();
+    let (mut one, mut two) = (world.host(1, 11), world.host(2, 22));
+    let range = BlockRange { start: 0, count: (LENGTH / BLOCK) as u32 };
+    let write = IoCommand::Write { range, force_unit_access: false }.to_sqe(1).with_sgl(Sgl::transport(LENGTH as u32));
+    let most = world.target.config().max_inbound / LENGTH as u64;
+    let asked: Vec<_> = (0..most).map(|_| one.submit(write, &[])).collect();
+    let unasked = [one.submit(write, &[]), one.submit(write, &[])];
+    assert_eq!(one.received.len(), asked.len(), "an R2T each");
+    let fencing = preempt_and_abort(&mut two, 22, 11);
+    world.look([&mut one, &mut two]);
+    assert_ended(&mut two, fencing);
+    for cid in unasked {
+        one.finish(cid, &[]).expect("it has ended").expect(StatusCode::AbortedByPreempt);
+    }
+    let data = vec![1; LENGTH];
+    for cid in asked {
+        one.finish(cid, &data).expect("its data was out of the way").expect(StatusCode::AbortedByPreempt);
+    }
+    assert!(one.received.is_empty(), "{:?}", one.received);
+    assert_eq!((one.connection.outstanding(), world.begun()), (0, [0, 0]));
+}
+
+#[test]
 fn fused_operations_that_have_begun_count_once() {
     let mut world = World::new();
     let (mut one, mut two) = (world.host(1, 11), world.host(2, 22));
@@ -256,7 +281,9 @@ fn fused_operations_that_have_begun_count_once() {
     let fencing = preempt_and_abort(&mut two, 22, 11);
     world.look([&mut one, &mut two]);
     assert_waits(&mut two, fencing);
+    assert!(one.connection.has_operations());
     world.end_write(1, &mut one);
+    assert!(!one.connection.has_operations());
     world.look([&mut one, &mut two]);
     assert_ended(&mut two, fencing);
     [first, second].into_iter().for_each(|cid| assert_ended(&mut one, cid));

@@ -397,6 +397,41 @@ fn completions_after_the_end() {
 }
 
 #[test]
+fn who_waits_for_operations_after_the_end_keeps_no_data() {
+    let target = target_with(TargetConfig { max_r2t_length: 4096, ..TargetConfig::default() });
+    let (mut host, _admin) = io_queue(&target);
+    let mut kept = Vec::new();
+    host.submit(write(8192, Sgl::transport(8192)), &[]);
+    let Some((Pdu::R2t(first), ..)) = host.received.pop_front() else { panic!("no R2T") };
+    let pdu = host.encode(&Pdu::H2cData(H2cData { last: true, ..data_for(&first) }), &[1; 4096]);
+    kept.push(Bytes::from(pdu));
+    host.connection.receive(host.now, kept[0].clone());
+    host.take_output();
+    let Some((Pdu::R2t(second), ..)) = host.received.pop_front() else { panic!("no second R2T") };
+    let pdu = host.encode(&capsule(IoCommand::Flush.to_sqe(1), 0), &[]);
+    host.connection.receive(host.now, pdu.into());
+    let begun = host.connection.poll_submission().unwrap();
+    // What was read is there to be sent, and of the write there comes a bit more.
+    let read = IoCommand::Read { range: BlockRange { start: 0, count: 1 }, force_unit_access: false };
+    let mut sqe = read.to_sqe(1).with_sgl(Sgl::transport(512));
+    sqe.cid = 9.into();
+    let pdu = host.encode(&capsule(sqe, 0), &[]);
+    host.connection.receive(host.now, pdu.into());
+    let token = host.connection.poll_submission().unwrap().token;
+    kept.push(Bytes::from(vec![2; 512]));
+    let data = Payload::from(kept[1].clone());
+    host.connection.handle_completion(Completion { token, result: Ok(()), data });
+    let pdu = host.encode(&Pdu::H2cData(H2cData { offset: 4096, last: true, ..data_for(&second) }), &[1; 4096]);
+    kept.push(Bytes::from(pdu).slice(..1000));
+    host.connection.receive(host.now, kept[2].clone());
+    assert!(!kept.iter().any(Bytes::is_unique), "the data waits");
+    host.connection.close();
+    assert!(host.connection.has_operations() && kept.iter().all(Bytes::is_unique));
+    host.connection.handle_completion(Completion { token: begun.token, result: Ok(()), data: Payload::new() });
+    assert!(!host.connection.has_operations());
+}
+
+#[test]
 fn the_host_says_that_it_is_over() {
     let target = target();
     let (mut host, _admin) = io_queue(&target);
