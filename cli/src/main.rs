@@ -127,6 +127,44 @@ mod tests {
         <Cli as clap::CommandFactory>::command().debug_assert();
     }
 
+    /// The commands of a document, without what the shell does with them.
+    fn commands(text: &str) -> impl Iterator<Item = Vec<String>> {
+        let text = text.replace("\\\n", " ").replace("cargo run --release -- ", "mptcp ");
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.into_iter().filter_map(|line| {
+            let command = line.strip_prefix("$ ").unwrap_or(&line).strip_prefix("mptcp ")?;
+            let command = command.split(['#', '>', '|']).next().unwrap_or_default().trim_end_matches([' ', '&']);
+            // What is left out of an example.
+            let command = command.replace("--path …", "--path tap:t0,10.0.1.2/24").replace('…', "");
+            // Every other part stands between quotes.
+            let words = command.split('\'').enumerate().flat_map(|(number, part)| match number % 2 {
+                0 => part.split_whitespace().map(str::to_owned).collect(),
+                _ => vec![part.to_owned()],
+            });
+            Some(words.collect())
+        })
+    }
+
+    #[test]
+    fn what_documents_say_to_type_is_understood() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let folders = [root.clone(), root.join("docs"), root.join("benches")];
+        let files =
+            folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+        let mut found = 0;
+        for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "md")) {
+            for words in commands(&std::fs::read_to_string(&file).unwrap()) {
+                found += 1;
+                if let Err(error) =
+                    Cli::try_parse_from(std::iter::once("mptcp").chain(words.iter().map(String::as_str)))
+                {
+                    panic!("{}: mptcp {}: {error}", file.display(), words.join(" "));
+                }
+            }
+        }
+        assert!(found > 20, "{found} commands");
+    }
+
     #[test]
     fn mistakes_are_one_sentence() {
         let error = Cli::try_parse_from(["mptcp", "cat", "--listen", "x", "--kernel", "tcp"]).err().unwrap();
