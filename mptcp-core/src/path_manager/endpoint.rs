@@ -190,7 +190,8 @@ impl EndpointTable {
         if let Some((id, _)) = self.by_addr(addr) {
             return id;
         }
-        let down = (1..=u8::MAX).rev().cycle().skip_while(|id| self.last_implicit > 0 && *id >= self.last_implicit);
+        let passed = if self.last_implicit == 0 { 0 } else { 256 - usize::from(self.last_implicit) };
+        let down = (1..=u8::MAX).rev().cycle().skip(passed);
         let Some(free) = down.take(usize::from(u8::MAX)).map(EndpointId).find(|id| self.get(*id).is_none()) else {
             return EndpointId(u8::MAX);
         };
@@ -264,6 +265,22 @@ mod tests {
 
     fn endpoint(addr: &str, port: Option<u16>, flags: EndpointFlags) -> Endpoint {
         Endpoint { port, ..Endpoint::new(addr.parse().unwrap(), flags) }
+    }
+
+    #[test]
+    fn implicit_ids_go_round() {
+        let mut table = EndpointTable::default();
+        let addr = "10.0.0.1".parse().unwrap();
+        let ids = (0..600).map(|_| {
+            let id = table.id_of(addr);
+            table.forget_implicit(addr);
+            id.0
+        });
+        let ids: Vec<u8> = ids.collect();
+        assert_eq!(ids[..3], [255, 254, 253]);
+        assert_eq!(ids[253..257], [2, 1, 255, 254]);
+        let mut others = (0..300).map(|n: u16| table.id_of(IpAddr::from([10, 1, (n >> 8) as u8, n as u8])).0);
+        assert_eq!(others.nth(299), Some(255), "all are taken");
     }
 
     #[test]

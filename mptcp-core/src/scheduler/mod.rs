@@ -209,6 +209,14 @@ pub struct Decision {
     pub skip: u64,
 }
 
+impl Decision {
+    /// What of it can be done at all. A decision for no subflow that it was shown, or one that has no room, is none.
+    pub(crate) fn sound(self, subflows: &[SubflowView], most: usize) -> Option<Self> {
+        subflows.get(self.subflow).filter(|chosen| chosen.room > 0)?;
+        Some(Self { len: self.len.clamp(1, most), ..self })
+    }
+}
+
 /// Data that was sent and is not acknowledged at the connection level.
 #[derive(Clone)]
 pub struct OutstandingView<'a> {

@@ -55,6 +55,7 @@ impl Connection {
             self.early.sent = u32::try_from(sent).unwrap_or(u32::MAX);
             // What was not taken is sent like all that follows, with a mapping (appendix B.3, figures 20 and 21).
             self.sender.queue.skip(sent);
+            self.sender.messages.skip(sent);
         }
         let (sent, received) = (u64::from(self.early.sent), u64::from(self.early.received));
         let known = usize::try_from(received.saturating_sub(segment.offset)).unwrap_or(usize::MAX).min(segment.len);

@@ -49,13 +49,10 @@ impl Connection {
             reinjection: true,
             message: self.sender.messages.at(range.start),
         };
-        let Some(decision) = self.scheduler.pick(&others, &data) else { return false };
+        let decision = self.scheduler.pick(&others, &data).and_then(|decision| decision.sound(&others, MAX_MAPPING));
+        let Some(decision) = decision else { return false };
         let chosen = others[decision.subflow];
         let end = range.end.min(range.start + decision.len as u64);
-        if self.sender.queue.una() >= end {
-            self.sender.reinject.taken(range);
-            return true;
-        }
         self.send_again(chosen, range.start..end, views, cx) > 0
     }
 
@@ -171,7 +168,7 @@ impl Connection {
             sent: &|id, range| subflows.iter().find(|subflow| subflow.id == id)?.sent.first_held(range),
         };
         let Some(duplicate) = self.scheduler.duplicate(views, &outstanding) else { return false };
-        let chosen = views[duplicate.subflow];
+        let Some(chosen) = views.get(duplicate.subflow).copied() else { return false };
         let range = duplicate.range.start.max(una)..duplicate.range.end.min(end);
         if range.is_empty() || chosen.room == 0 {
             return false;

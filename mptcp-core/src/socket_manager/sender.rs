@@ -6,7 +6,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tcp_adapter::{Instant, SendLimits};
 
-use super::connection::{Connection, Protocol};
+use super::connection::{Connection, Doom, Protocol};
 use super::liveness::{INITIAL_DATA_RTO, MAX_DATA_RTO};
 use super::policy::{paced, send_room};
 use super::shared::Cx;
@@ -19,7 +19,7 @@ use crate::scheduler::{DataView, Decision, Message, Sent, SubflowView, TrafficCl
 use crate::seq::{DataSeq, LowPosition, SubflowSeq};
 use crate::stream::{Gathered, Messages, ReinjectQueue, SendQueue, SentMapping};
 use crate::wire::room::{self, Width};
-use crate::wire::{ChecksumAccumulator, dss_checksum};
+use crate::wire::{ChecksumAccumulator, ResetReason, dss_checksum};
 
 /// Bytes of one mapping at most: the Data-Level Length has 16 bits, and one of them is left for
 /// a DATA_FIN.
@@ -196,6 +196,10 @@ impl Connection {
             None => self.push_class(None, cx),
             Some(_) => self.push_in_turn(cx),
         }
+        if matches!(self.protocol, Protocol::Multipath(_)) {
+            // Whoever's turn it is.
+            self.arm_window_probe_if_shut(cx.now);
+        }
         if !matches!(self.protocol, Protocol::Negotiating(_)) {
             self.arm_data_rto(cx);
         }
@@ -239,7 +243,7 @@ impl Connection {
     fn push_mapped(&mut self, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
         // Most of the time there is nothing to give, or nothing can take more.
         if !self.has_work(cx) || !self.has_room(cx) {
-            return self.arm_window_probe_if_shut(cx.now);
+            return;
         }
         let mut views = Views::new();
         self.look(&mut views, cx);
@@ -257,7 +261,6 @@ impl Connection {
             self.unblock_window(&mut views, cx);
             while self.scheduler.duplicates() && self.push_duplicate(&mut views, cx) {}
         }
-        self.arm_window_probe_if_shut(cx.now);
     }
 
     /// Whether there is anything that a subflow might be given.
@@ -400,13 +403,16 @@ impl Connection {
             reinjection: false,
             message: self.sender.messages.at(position),
         };
-        let Some(decision) = self.scheduler.pick(views, &data).or_else(|| overrule(views)) else { return false };
+        let decision = self.scheduler.pick(views, &data).and_then(|decision| decision.sound(views, MAX_MAPPING));
+        // Bytes may only be left out where they may also be sent on two subflows: a fallback needs them in order (RFC 8684 section 3.7).
+        let left_out = |decision: &Decision| if in_order { 0 } else { whole_gap(decision, views) };
+        let decision = decision.filter(|decision| left_out(decision) < available).or_else(|| overrule(views));
+        let Some(decision) = decision else { return false };
         let chosen = &views[decision.subflow];
         if is_silly(queue, available, chosen.mss) {
             return false;
         }
-        // Bytes may only be left out where they may also be sent on two subflows: a fallback needs them in order (RFC 8684 section 3.7).
-        let stretch = queue.unsent_after(if in_order { 0 } else { whole_gap(&decision, views) });
+        let stretch = queue.unsent_after(left_out(&decision));
         // It may be of another class than what is sent again first, or than what is left out.
         let (share, until) = self.share(chosen, stretch.start, cx);
         if share == 0 {
@@ -492,13 +498,23 @@ impl Connection {
     fn arm_window_probe_if_shut(&mut self, now: Instant) {
         let shut = self.sender.queue.unsent() > 0 && self.sender.queue.nxt() >= self.sender.window_end;
         if shut && self.sender.window_probe_at.is_none() {
-            let wait = INITIAL_DATA_RTO.saturating_mul(1 << self.sender.window_probes.min(6)).min(MAX_DATA_RTO);
-            self.sender.window_probe_at = Some(now + wait);
+            self.sender.window_probe_at = Some(now + probe_interval(self.sender.window_probes));
         }
     }
 
-    /// The peer's window is closed and may have opened unheard: ask, as the update is not acknowledged.
+    /// The peer's window is closed and may have opened unheard: ask, as the update is not acknowledged. A subflow on which nobody answers for as long as one may hold data
+    /// without an answer is given up (RFC 9293 section 3.8.6.1 keeps only those for ever that answer).
     pub(crate) fn probe_window(&mut self, cx: &mut Cx<'_>) {
+        let timeout = cx.shared.config.subflow_timeout;
+        // Since the first one.
+        let asked: Duration = (1..=self.sender.window_probes).map(probe_interval).take(MOST_INTERVALS).sum();
+        if asked >= timeout {
+            let silent = |subflow: &&Subflow| subflow.usable() && subflow.heard_at + timeout <= cx.now;
+            let silent: Vec<SubflowId> = self.subflows.iter().filter(silent).map(|subflow| subflow.id).collect();
+            for id in silent {
+                self.doom(id, Doom::Reason(ResetReason::UnacceptablePerformance));
+            }
+        }
         self.sender.window_probe_at = None;
         self.sender.window_probes += 1;
         cx.shared.mib.bump(Counter::WinProbe);
@@ -510,6 +526,14 @@ impl Connection {
             cx.tcp.probe(cx.now, subflow.tcp);
         }
     }
+}
+
+/// Intervals that are added up at most: those of hours.
+const MOST_INTERVALS: usize = 1000;
+
+/// How long after so many probes of a window the next one follows.
+fn probe_interval(probes: u32) -> Duration {
+    INITIAL_DATA_RTO.saturating_mul(1 << probes.min(6)).min(MAX_DATA_RTO)
 }
 
 /// Bytes at the end of `len` that would make a very short segment. Where the window ends there, they leave later, with what follows them.

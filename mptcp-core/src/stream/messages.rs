@@ -53,6 +53,13 @@ impl Messages {
         (self.is_open, self.told_until) = (false, position);
     }
 
+    /// The first `count` bytes are not part of the stream after all, which begins behind them.
+    pub fn skip(&mut self, count: u64) {
+        self.acked(count);
+        self.ended.iter_mut().for_each(|message| message.end -= count);
+        self.told_until = self.told_until.saturating_sub(count);
+    }
+
     /// Everything before `position` is acknowledged.
     pub fn acked(&mut self, position: u64) {
         while self.ended.front().is_some_and(|message| message.end <= position) {
@@ -123,6 +130,27 @@ mod tests {
         assert_eq!(messages.at(64).left, Some(936));
         messages.acked(2000);
         assert_eq!((messages.at(2000), messages.ended.len()), (MessageView::default(), 0));
+    }
+
+    #[test]
+    fn what_left_with_the_syn_is_not_counted() {
+        let mut messages = Messages::default();
+        for (begin, end, class) in [(0, 1000, TrafficClass::Latency), (1000, 1500, TrafficClass::Background)] {
+            messages.begin(begin, class, None);
+            messages.end_at(end);
+        }
+        let mut all = messages.clone();
+        all.skip(1500);
+        all.begin(0, TrafficClass::Latency, None);
+        all.end_at(10);
+        all.begin(20, TrafficClass::Background, None);
+        all.end_at(30);
+        assert_eq!([0, 10, 20].map(|at| all.at(at).left), [Some(10), None, Some(10)]);
+        messages.skip(1200);
+        let view = messages.at(0);
+        assert_eq!((view.class, view.left), (TrafficClass::Background, Some(300)));
+        messages.begin(400, TrafficClass::Latency, None);
+        assert_eq!([300, 400].map(|at| messages.at(at).class), [TrafficClass::Bulk, TrafficClass::Latency]);
     }
 
     #[test]

@@ -50,6 +50,8 @@ impl ReceiveWindow {
     /// [is accepted](Self::accepted_edge).
     pub fn advertise(&mut self, rcv_nxt: u64, unread: usize, shift: u8) -> u32 {
         let unit = 1 << shift.min(14);
+        // Less could never be announced.
+        self.buffer = self.buffer.max(usize::try_from(unit).unwrap_or(usize::MAX)).min(self.max);
         self.right_edge = self.right_edge.max(self.possible_edge(rcv_nxt, unread));
         let exact = self.right_edge.saturating_sub(rcv_nxt);
         let shown = self.shown_edge.saturating_sub(rcv_nxt).next_multiple_of(unit);

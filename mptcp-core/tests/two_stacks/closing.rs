@@ -212,6 +212,20 @@ fn a_silent_peer_is_given_up_after_close() {
 }
 
 #[test]
+fn a_peer_that_vanishes_behind_its_closed_window_is_given_up() {
+    let mut world = World::simple(57, 1);
+    let conns = world.open();
+    world.hosts[1].lazy = true;
+    world.send(0, conns[0], 10 << 20, false);
+    // Whoever answers may take any time.
+    world.run_for(Duration::from_secs(3600));
+    assert!(world.mib(0, Counter::WinProbe) > 10);
+    assert_eq!(world.subflows_up(0, conns[0]), 1);
+    world.links[0].down = true;
+    assert!(world.run_until(1200, |world| world.subflows_up(0, conns[0]) == 0));
+}
+
+#[test]
 fn reading_after_the_end_keeps_saying_so() {
     let mut world = World::simple(10, 1);
     let conns = world.open();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use mptcp_core::{ConnId, SchedulerKind, StackConfig};
+use mptcp_core::scheduler::{DataView, Decision, Duplicate, OutstandingView, SubflowView};
+use mptcp_core::{ConnId, Scheduler, SchedulerKind, StackConfig};
 
 use super::TCPS;
 use super::world::{Link, World, config};
@@ -143,5 +144,83 @@ fn backup_uses_the_next_path_only_when_the_first_one_fails() {
     world.links[0].down = true;
     exchange(&mut world, conns, 400_000, false, "backup");
     assert!(second(&world) >= 400_000);
+    world.close_all();
+}
+
+/// Answers as no scheduler should.
+#[derive(Debug, Default)]
+struct Odd(usize);
+
+impl Scheduler for Odd {
+    fn name(&self) -> &'static str {
+        "odd"
+    }
+
+    fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision> {
+        self.0 += 1;
+        let last = subflows.len() - 1;
+        let (subflow, len, skip) = match self.0 % 8 {
+            0 => (last + 1, 1000, 0),
+            1 => (0, usize::MAX, 0),
+            2 => (last, 0, u64::MAX),
+            3 => (0, 1 << 20, data.available),
+            4 => (usize::MAX, usize::MAX, u64::MAX),
+            5 => (last, usize::MAX, 100_000),
+            6 => return None,
+            _ => (last, 0, 0),
+        };
+        Some(Decision { subflow, len, skip })
+    }
+
+    fn duplicates(&self) -> bool {
+        true
+    }
+
+    fn duplicate(&mut self, subflows: &[SubflowView], outstanding: &OutstandingView<'_>) -> Option<Duplicate> {
+        self.0 += 1;
+        let subflow = self.0 % (subflows.len() + 2);
+        Some(Duplicate { subflow, range: outstanding.range.start.saturating_sub(10)..u64::MAX })
+    }
+}
+
+#[test]
+fn what_a_scheduler_cannot_have_meant_harms_nobody() {
+    for dying in [0, 1] {
+        let mut world = unequal(SchedulerKind::RoundRobin, 16, Duration::from_millis(15));
+        let conns = world.open_mesh();
+        let now = world.now;
+        assert!(world.hosts[0].stack.set_scheduler(now, conns[0], Box::new(Odd::default())));
+        exchange(&mut world, conns, 10_000, false, "a little");
+        world.send(0, conns[0], 300_000, false);
+        world.run_for(Duration::from_millis(30));
+        world.links[dying].down = true;
+        exchange(&mut world, conns, 100_000, false, "a path is gone");
+        world.links[dying].down = false;
+        exchange(&mut world, conns, 100_000, true, "it is back");
+        world.close_all();
+    }
+}
+
+/// Waits for the end of what is at hand before it sends the beginning.
+#[derive(Debug)]
+struct Behind;
+
+impl Scheduler for Behind {
+    fn name(&self) -> &'static str {
+        "behind"
+    }
+
+    fn pick(&mut self, _: &[SubflowView], _: &DataView) -> Option<Decision> {
+        Some(Decision { subflow: 0, len: 1000, skip: 100_000 })
+    }
+}
+
+#[test]
+fn a_scheduler_that_leaves_out_all_there_is_is_overruled() {
+    let mut world = unequal(SchedulerKind::RoundRobin, 17, Duration::from_millis(15));
+    let conns = world.open_mesh();
+    let now = world.now;
+    assert!(world.hosts[0].stack.set_scheduler(now, conns[0], Box::new(Behind)));
+    exchange(&mut world, conns, 250_000, true, "behind");
     world.close_all();
 }
