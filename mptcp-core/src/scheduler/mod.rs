@@ -291,7 +291,8 @@ pub trait Scheduler: fmt::Debug + Send {
     /// Its name for people, as [`SchedulerKind`] prints it.
     fn name(&self) -> &'static str;
 
-    /// Chooses the subflow for the data at hand; `None` waits until something changes.
+    /// Chooses the subflow for the data at hand; `None` waits until something changes. So does a decision of which nothing can be done: for a subflow that is not there
+    /// or has no room, or one that leaves out all there is. While nothing is under way, nobody waits: the subflow with the lowest round-trip time is taken.
     ///
     /// `subflows` holds the usable ones, at least one, in the order of their ids: established, not
     /// stale, and for a re-injection those that do not already hold the data.
@@ -315,6 +316,7 @@ pub trait Scheduler: fmt::Debug + Send {
     }
 
     /// That time has come: [`duplicate`](Self::duplicate) is asked next, unless nothing is under way or no subflow has room.
+    /// Forget or move the time here: one that stays comes again at once, for ever.
     fn handle_timeout(&mut self, now: Instant) {
         let _ = now;
     }
