@@ -418,9 +418,12 @@ impl Connection {
             Report::Nothing => {}
             Report::Smaller => {
                 self.update_mss();
-                self.send.resend_mtu_probe();
+                // How much of a packet was options is not remembered. Few segments are in doubt, and to send one of them again for nothing
+                // costs less than a timeout.
+                let least = u64::from(self.segment_limit()).saturating_sub(OptionSpace::MAX as u64);
+                self.send.resend_too_big(least);
             }
-            Report::ProbeTooBig => self.send.resend_mtu_probe(),
+            Report::ProbeTooBig => self.send.resend_too_big(u64::from(self.send.mss)),
         }
     }
 }

@@ -364,12 +364,6 @@ impl Sender {
         (oldest..=self.nxt.cast_signed()).contains(&acked)
     }
 
-    /// Segments have become shorter since the path does not carry longer ones: those leave again at once. That is no congestion (RFC
-    /// 1191 section 6.5).
-    pub(super) fn resend_too_big(&mut self, mss: u64) {
-        self.flight.lose_longer_than(mss);
-    }
-
     /// Payload of the first packet that is not acknowledged.
     pub(super) fn first_unacknowledged(&self) -> Option<u32> {
         let head = self.flight.head()?;
