@@ -56,15 +56,17 @@ const OLDEST_ECHO: u32 = 300_000;
 impl Connection {
     /// Takes a segment that is addressed to this connection.
     pub(super) fn on_segment(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
+        // The window of a SYN is never scaled (RFC 7323 section 2.2).
+        let shift = if segment.flags.contains(Flags::SYN) { 0 } else { self.send.window_shift };
         match self.phase {
             Phase::SynSent(ref handshake) => self.on_syn_sent(cx, segment, **handshake),
             Phase::SynReceived(_) if self.answers_both_syns(segment) => {
                 // Both have opened at the same time: without its SYN, which we have, it is the acknowledgement of ours.
                 let flags = Flags(segment.flags.0 & !Flags::SYN.0);
                 let segment = Segment { flags, seq: segment.seq.wrapping_add(1), ..segment.clone() };
-                self.on_synchronized(cx, &segment)
+                self.on_synchronized(cx, &segment, shift)
             }
-            Phase::SynReceived(_) | Phase::FastOpen(_) | Phase::Open => self.on_synchronized(cx, segment),
+            Phase::SynReceived(_) | Phase::FastOpen(_) | Phase::Open => self.on_synchronized(cx, segment, shift),
         }
     }
 
@@ -198,8 +200,8 @@ impl Connection {
         }
     }
 
-    /// RFC 9293 section 3.10.7.4.
-    fn on_synchronized(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
+    /// RFC 9293 section 3.10.7.4. The window of the segment is scaled by `shift`.
+    fn on_synchronized(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>, shift: u8) -> Disposition {
         let flags = segment.flags;
         let (syn, rst) = (flags.contains(Flags::SYN), flags.contains(Flags::RST));
         if syn && !flags.contains(Flags::ACK) && self.repeats_the_syn(cx, segment) {
@@ -248,7 +250,6 @@ impl Connection {
             }
         }
         let acked = u64::try_from(acked).unwrap_or(0);
-        let shift = if syn { 0 } else { self.send.window_shift };
         let window = u32::from(segment.window) << shift;
         let seen = SegmentIn {
             flags: TcpFlags { fin, ..tcp_flags(flags) },
