@@ -342,11 +342,12 @@ impl Connection {
         signal: bool,
     ) {
         let Some(acked) = seen.acked else { return };
-        let was_shut = self.send.window == 0;
-        let window_changed = self.send.update_window(seen.offset, acked, u64::from(seen.window));
+        // An old one says nothing, nor does its window, however new the data beside it is (RFC 9293 section 3.10.7.4: SND.UNA =< SEG.ACK).
         if acked < self.send.una {
             return;
         }
+        let was_shut = self.send.window == 0;
+        let window_changed = self.send.update_window(seen.offset, acked, u64::from(seen.window));
         if acked == self.send.una {
             self.send.peer_without_progress(cx.now, was_shut);
         }
