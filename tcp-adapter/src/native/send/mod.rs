@@ -24,7 +24,7 @@ use mtu_probe::MtuProbe;
 pub(super) use mtu_probe::{MayProbe, ProbeFate};
 pub(super) use plan::{Limits, Plan};
 use rack::Rack;
-use recovery::{Evidence, Repair};
+use recovery::{Doubt, Evidence, Repair};
 pub(super) use timers::Expired;
 
 /// How far our FIN is.
@@ -296,6 +296,14 @@ impl Sender {
             repairs.bytes_retransmitted += payload;
             self.evidence.note_resent(u32::try_from(segments).unwrap_or(u32::MAX), timestamp);
             self.note_resent_mtu_probe(start, end);
+            if let Repair::Timeout { doubt, .. } = &mut self.repair
+                && !self.sack
+                && matches!(doubt, Doubt::Probing { .. })
+            {
+                // Without SACK an acknowledgement may be the answer to this, though what it acknowledges besides never left again: only new data
+                // could have told (RFC 5682 section 2.1 step 2b).
+                *doubt = Doubt::Settled;
+            }
         } else {
             self.flight.send(now, start, end, segment);
             self.nxt = end;
