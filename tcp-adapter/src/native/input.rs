@@ -118,6 +118,8 @@ impl Connection {
         self.take_peer_syn(cx, segment, &options);
         // RFC 3168 section 6.1.1: ECE alone answers a SYN with both.
         self.agreed.ecn = cx.config.ecn && flags.contains(Flags::ECE) && !flags.contains(Flags::CWR);
+        // The peer may mark what it sends and must be told of that, but a SYN of ours without ECN forbids us to.
+        self.send.not_capable = handshake.sent > 1;
         if ack {
             self.send.skip(early.into());
             self.open(cx, handshake);

@@ -101,6 +101,8 @@ pub(super) struct Sender {
     limited_until: u64,
     /// The next segment with new data tells the peer that the window was reduced (CWR, RFC 3168).
     pub(super) tell_reduced: bool,
+    /// Our segments do not say that routers may mark them, whatever was agreed on.
+    pub(super) not_capable: bool,
     /// A tail loss probe is to leave.
     probing: Option<Probing>,
     /// What fits into the window leaves, however little it is.
@@ -187,6 +189,7 @@ impl Sender {
             duplicates: 0,
             limited_until: 0,
             tell_reduced: false,
+            not_capable: false,
             probing: None,
             silly: false,
             rto_at: NEVER,
