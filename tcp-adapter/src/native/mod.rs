@@ -363,6 +363,7 @@ impl TcpStack for NativeStack {
             State::Live(live) => {
                 let received = live.receive.pop()?;
                 live.settle_memory(&mut self.memory);
+                live.receive.note_memory(self.memory.level());
                 if live.receive.window_has_opened(live.send.mss) {
                     live.ack_now = true;
                     self.wake(conn);
