@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tcp_adapter::conformance::packet::{ACK, Packet, SYN};
 use tcp_adapter::conformance::wire::{Link, Pump, Wire, assert_pattern};
 use tcp_adapter::native::{NativeConfig, NativeStack};
-use tcp_adapter::{TcpId, TcpStack};
+use tcp_adapter::{CloseReason, SendError, TcpEvent, TcpId, TcpStack};
 
 const MEMORY: usize = 1 << 20;
 
@@ -45,6 +46,26 @@ fn memory_of_all_connections_stays_within_the_limit() {
     for [_, second] in &ids {
         assert_pattern(wire.inbox(1, *second), TOTAL);
     }
+}
+
+/// A connection that was refused for what others hold hears of it once they have given it back, though nothing happens to itself.
+#[test]
+fn memory_that_is_free_again_is_announced() {
+    let mut wire = Wire::new(little_memory, 3);
+    wire.listen();
+    let [first, _] = wire.open(true);
+    let [second, _] = wire.open(true);
+    let now = wire.now;
+    let stack = &mut wire.ends[0].stack;
+    let piece = Bytes::from(vec![0; 1 << 10]);
+    while stack.send(now, first, piece.clone(), 0).is_ok() {}
+    assert_eq!(stack.send_room(second), 0);
+    assert_eq!(stack.send(now, second, piece, 0), Err(SendError::Full));
+    assert_eq!(stack.poll_event(), None);
+    stack.abort(now, first, &[]).unwrap();
+    let events: Vec<_> = std::iter::from_fn(|| stack.poll_event()).collect();
+    assert_eq!(events, [TcpEvent::Closed(first, CloseReason::Aborted), TcpEvent::Writable(second)]);
+    assert!(stack.send_room(second) > 0);
 }
 
 fn default(seed: u64) -> Box<dyn TcpStack> {

@@ -240,9 +240,10 @@ impl Connection {
         self.starved |= self.send_room(config) < self.starvation(config);
     }
 
-    /// Whether enough room has come about to say so.
-    pub(super) fn no_longer_starved(&mut self, config: &NativeConfig) -> bool {
-        let enough = self.starved && self.send_room(config) >= self.starvation(config);
+    /// Whether enough room has come about to say so. Without memory there is none, however empty the buffer is.
+    pub(super) fn no_longer_starved(&mut self, config: &NativeConfig, memory: &Memory) -> bool {
+        let room = self.starved && self.send_room(config) >= self.starvation(config);
+        let enough = room && memory.room_for(1) > 0;
         if enough {
             self.starved = false;
         }

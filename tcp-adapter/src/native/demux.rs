@@ -138,7 +138,7 @@ impl NativeStack {
             conn
         };
         // Here rather than when the connection is served, since events are taken before that.
-        if conn.no_longer_starved(&self.config) {
+        if conn.no_longer_starved(&self.config, &self.memory) {
             self.events.push_back(TcpEvent::Writable(id));
         }
         match disposition {

@@ -56,15 +56,17 @@ const OLDEST_ECHO: u32 = 300_000;
 impl Connection {
     /// Takes a segment that is addressed to this connection.
     pub(super) fn on_segment(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
+        // The window of a SYN is never scaled (RFC 7323 section 2.2).
+        let shift = if segment.flags.contains(Flags::SYN) { 0 } else { self.send.window_shift };
         match self.phase {
             Phase::SynSent(ref handshake) => self.on_syn_sent(cx, segment, **handshake),
             Phase::SynReceived(_) if self.answers_both_syns(segment) => {
                 // Both have opened at the same time: without its SYN, which we have, it is the acknowledgement of ours.
                 let flags = Flags(segment.flags.0 & !Flags::SYN.0);
                 let segment = Segment { flags, seq: segment.seq.wrapping_add(1), ..segment.clone() };
-                self.on_synchronized(cx, &segment)
+                self.on_synchronized(cx, &segment, shift)
             }
-            Phase::SynReceived(_) | Phase::FastOpen(_) | Phase::Open => self.on_synchronized(cx, segment),
+            Phase::SynReceived(_) | Phase::FastOpen(_) | Phase::Open => self.on_synchronized(cx, segment, shift),
         }
     }
 
@@ -116,6 +118,8 @@ impl Connection {
         self.take_peer_syn(cx, segment, &options);
         // RFC 3168 section 6.1.1: ECE alone answers a SYN with both.
         self.agreed.ecn = cx.config.ecn && flags.contains(Flags::ECE) && !flags.contains(Flags::CWR);
+        // The peer may mark what it sends and must be told of that, but a SYN of ours without ECN forbids us to.
+        self.send.not_capable = handshake.sent > 1;
         if ack {
             self.send.skip(early.into());
             self.open(cx, handshake);
@@ -198,8 +202,8 @@ impl Connection {
         }
     }
 
-    /// RFC 9293 section 3.10.7.4.
-    fn on_synchronized(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
+    /// RFC 9293 section 3.10.7.4. The window of the segment is scaled by `shift`.
+    fn on_synchronized(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>, shift: u8) -> Disposition {
         let flags = segment.flags;
         let (syn, rst) = (flags.contains(Flags::SYN), flags.contains(Flags::RST));
         if syn && !flags.contains(Flags::ACK) && self.repeats_the_syn(cx, segment) {
@@ -248,7 +252,6 @@ impl Connection {
             }
         }
         let acked = u64::try_from(acked).unwrap_or(0);
-        let shift = if syn { 0 } else { self.send.window_shift };
         let window = u32::from(segment.window) << shift;
         let seen = SegmentIn {
             flags: TcpFlags { fin, ..tcp_flags(flags) },
@@ -341,11 +344,12 @@ impl Connection {
         signal: bool,
     ) {
         let Some(acked) = seen.acked else { return };
-        let was_shut = self.send.window == 0;
-        let window_changed = self.send.update_window(seen.offset, acked, u64::from(seen.window));
+        // An old one says nothing, nor does its window, however new the data beside it is (RFC 9293 section 3.10.7.4: SND.UNA =< SEG.ACK).
         if acked < self.send.una {
             return;
         }
+        let was_shut = self.send.window == 0;
+        let window_changed = self.send.update_window(seen.offset, acked, u64::from(seen.window));
         if acked == self.send.una {
             self.send.peer_without_progress(cx.now, was_shut);
         }
@@ -418,9 +422,12 @@ impl Connection {
             Report::Nothing => {}
             Report::Smaller => {
                 self.update_mss();
-                self.send.resend_mtu_probe();
+                // How much of a packet was options is not remembered. Few segments are in doubt, and to send one of them again for nothing
+                // costs less than a timeout.
+                let least = u64::from(self.segment_limit()).saturating_sub(OptionSpace::MAX as u64);
+                self.send.resend_too_big(least);
             }
-            Report::ProbeTooBig => self.send.resend_mtu_probe(),
+            Report::ProbeTooBig => self.send.resend_too_big(u64::from(self.send.mss)),
         }
     }
 }

@@ -1,10 +1,14 @@
 //! Payload that the connections of a stack hold, and how much it may be.
 
+use std::cell::Cell;
+
 /// What all connections hold.
 #[derive(Debug)]
 pub(super) struct Memory {
     held: usize,
     limit: usize,
+    /// Somebody has got less than was wanted, and waits to hear that there is more. To ask how much there is changes nothing else.
+    awaited: Cell<bool>,
 }
 
 /// How much is left.
@@ -19,7 +23,7 @@ pub(super) enum Level {
 
 impl Memory {
     pub(super) fn new(limit: usize) -> Self {
-        Self { held: 0, limit }
+        Self { held: 0, limit, awaited: Cell::new(false) }
     }
 
     pub(super) fn level(&self) -> Level {
@@ -35,6 +39,31 @@ impl Memory {
     /// Bytes that may still be taken.
     pub(super) fn room(&self) -> usize {
         self.limit.saturating_sub(self.held)
+    }
+
+    /// Of `wanted` bytes those that may still be taken. If they are fewer, that there is plenty again is news, see
+    /// [`take_relief`](Self::take_relief).
+    pub(super) fn room_for(&self, wanted: usize) -> usize {
+        let room = self.room();
+        // While there is plenty, no news would come: what is too much even then must be asked for in smaller pieces.
+        if room < wanted && self.level() != Level::Plenty {
+            self.awaited.set(true);
+        }
+        room.min(wanted)
+    }
+
+    /// Whether there is plenty again, for which somebody waits.
+    pub(super) fn is_relieved(&self) -> bool {
+        self.awaited.get() && self.level() == Level::Plenty
+    }
+
+    /// The same, once.
+    pub(super) fn take_relief(&self) -> bool {
+        let relieved = self.is_relieved();
+        if relieved {
+            self.awaited.set(false);
+        }
+        relieved
     }
 
     /// A connection that was charged with `charged` bytes holds `holds` now.
@@ -66,5 +95,20 @@ mod tests {
         assert_eq!((memory.room(), memory.level()), (0, Level::Exhausted));
         memory.charge(&mut one, 0);
         assert_eq!((one, memory.held()), (0, 25));
+    }
+
+    #[test]
+    fn whoever_got_less_hears_once_that_there_is_plenty() {
+        let mut memory = Memory::new(100);
+        let mut charged = 0;
+        memory.charge(&mut charged, 70);
+        assert_eq!((memory.room_for(40), memory.is_relieved()), (30, false));
+        memory.charge(&mut charged, 90);
+        assert_eq!((memory.room_for(10), memory.room_for(40)), (10, 10));
+        memory.charge(&mut charged, 75);
+        assert!(!memory.take_relief());
+        memory.charge(&mut charged, 74);
+        assert!(memory.is_relieved());
+        assert_eq!((memory.take_relief(), memory.take_relief()), (true, false));
     }
 }

@@ -227,8 +227,9 @@ impl NativeStack {
         if !live.may_send() {
             return Err(SendError::Closed);
         }
-        let room = self.config.send_buffer.saturating_sub(live.send.buffer.held()).min(self.memory.room());
-        if bytes.len() > room || u32::try_from(bytes.len()).is_err() {
+        let len = bytes.len();
+        let room = self.config.send_buffer.saturating_sub(live.send.buffer.held());
+        if len > room || self.memory.room_for(len) < len || u32::try_from(len).is_err() {
             live.starved = true;
             return Err(SendError::Full);
         }
@@ -247,6 +248,21 @@ impl NativeStack {
             self.dirty.push_back(conn);
         }
         Ok(())
+    }
+
+    /// Memory was short and is not any more: nothing else happens to connections that could not take anything meanwhile.
+    fn tell_of_relief(&mut self) {
+        if !self.memory.take_relief() {
+            return;
+        }
+        let ids: Vec<TcpId> = self.connections.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            let Some(State::Live(conn)) = self.connections.get_mut(id) else { continue };
+            conn.starved |= conn.may_send();
+            if conn.no_longer_starved(&self.config, &self.memory) {
+                self.events.push_back(TcpEvent::Writable(id));
+            }
+        }
     }
 }
 
@@ -339,7 +355,7 @@ impl TcpStack for NativeStack {
     }
 
     fn send_room(&self, conn: TcpId) -> usize {
-        self.live(conn).map_or(0, |conn| conn.send_room(&self.config).min(self.memory.room()))
+        self.live(conn).map_or(0, |conn| self.memory.room_for(conn.send_room(&self.config)))
     }
 
     fn recv(&mut self, conn: TcpId) -> Option<Received> {
@@ -347,6 +363,7 @@ impl TcpStack for NativeStack {
             State::Live(live) => {
                 let received = live.receive.pop()?;
                 live.settle_memory(&mut self.memory);
+                live.receive.note_memory(self.memory.level());
                 if live.receive.window_has_opened(live.send.mss) {
                     live.ack_now = true;
                     self.wake(conn);
@@ -491,6 +508,7 @@ impl TcpStack for NativeStack {
     }
 
     fn poll_event(&mut self) -> Option<TcpEvent> {
+        self.tell_of_relief();
         self.events.pop_front()
     }
 }

@@ -34,6 +34,8 @@ struct Header<'a> {
 impl Connection {
     /// Sends everything that may leave now.
     pub(super) fn transmit(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>) {
+        // Every segment carries a window.
+        self.receive.note_memory(cx.memory);
         match self.phase {
             Phase::SynSent(ref handshake) => self.transmit_syn(cx, out, **handshake, false),
             Phase::SynReceived(ref handshake) => self.transmit_syn(cx, out, **handshake, true),
@@ -52,8 +54,11 @@ impl Connection {
                 Phase::SynSent(kept) | Phase::SynReceived(kept) | Phase::FastOpen(kept) => **kept = handshake,
                 Phase::Open => {}
             }
-            let fast = if handshake.sent == 1 { self.take_syn_data() } else { None };
-            self.emit_syn(cx, out, answer, fast);
+            let first = handshake.sent == 1;
+            let fast = if first { self.take_syn_data() } else { None };
+            // ECN too may be why the first SYN got no answer (RFC 3168 section 6.1.1.1).
+            let ecn = if answer { self.agreed.ecn } else { first && cx.config.ecn };
+            self.emit_syn(cx, out, answer, ecn, fast);
             (self.ack_now, self.bare_now) = (false, false);
         }
     }
@@ -74,7 +79,14 @@ impl Connection {
         Some(fast)
     }
 
-    fn emit_syn(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>, answer: bool, fast: Option<(Offer, Bytes)>) {
+    fn emit_syn(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut Output<'_>,
+        answer: bool,
+        ecn: bool,
+        fast: Option<(Offer, Bytes)>,
+    ) {
         let mut options = OptionWriter::default();
         // The true MSS of the interface: options do not count (RFC 6691).
         let headers = self.template.packet_overhead();
@@ -123,11 +135,9 @@ impl Connection {
         let mut flags = Flags::SYN;
         if answer {
             flags |= Flags::ACK;
-            if self.agreed.ecn {
-                flags |= Flags::ECE;
-            }
-        } else if cx.config.ecn {
-            flags |= Flags::ECE | Flags::CWR;
+        }
+        if ecn {
+            flags |= if answer { Flags::ECE } else { Flags::ECE | Flags::CWR };
         }
         let window = self.receive.window_field(cx.now, window, true, self.send.mss);
         let seq = self.send.iss;
@@ -227,7 +237,7 @@ impl Connection {
             flags |= Flags::CWR;
         }
         // Retransmissions are not marked (RFC 3168 section 6.1.5).
-        let ecn = if self.agreed.ecn && fresh { Ecn::Ect0 } else { Ecn::NotEct };
+        let ecn = if self.agreed.ecn && fresh && !self.send.not_capable { Ecn::Ect0 } else { Ecn::NotEct };
         let timestamp = self.agreed.timestamps.then(|| self.timestamp(cx.now));
         let end = end_of_data + u64::from(fin);
         self.send.on_sent(cx.now, plan, end, len as u64, size, timestamp);

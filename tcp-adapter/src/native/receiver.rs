@@ -43,7 +43,7 @@ pub(super) struct Receiver {
     before_mark: Option<NonZeroU64>,
     /// The window advertised last was the stack's own.
     own_window: bool,
-    /// The stack had little memory left when data arrived last.
+    /// The stack had little memory left when that was last looked at.
     pressure: bool,
     /// Window field of the last segment.
     field: u16,
@@ -213,6 +213,15 @@ impl Receiver {
         }
     }
 
+    /// Notes whether memory is short. Not only when data arrives: without a window none does.
+    pub(super) fn note_memory(&mut self, memory: Level) {
+        // Once: what comes under pressure is merged when its pieces have doubled, as ever.
+        let was_pressed = std::mem::replace(&mut self.pressure, memory != Level::Plenty);
+        if self.pressure && !was_pressed {
+            self.data.compact();
+        }
+    }
+
     /// Takes the payload of an acceptable segment.
     pub(super) fn take(
         &mut self,
@@ -222,11 +231,7 @@ impl Receiver {
         config: &NativeConfig,
         memory: Level,
     ) {
-        // Once: what comes under pressure is merged when its pieces have doubled, as ever.
-        let was_pressed = std::mem::replace(&mut self.pressure, memory != Level::Plenty);
-        if self.pressure && !was_pressed {
-            self.data.compact();
-        }
+        self.note_memory(memory);
         let before = self.next();
         let in_order = take.offset <= before;
         if memory == Level::Exhausted || (memory == Level::Scarce && !in_order) {
@@ -386,6 +391,17 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Nothing needs to arrive for that.
+    #[test]
+    fn memory_that_is_free_again_opens_the_window() {
+        let mut receiver = Receiver::new(Instant::ZERO, &NativeConfig::default());
+        let [short, plenty] = [Level::Scarce, Level::Plenty].map(|level| {
+            receiver.note_memory(level);
+            receiver.window_field(Instant::ZERO, None, false, 1460)
+        });
+        assert!(short < plenty, "{short} {plenty}");
+    }
 
     /// Next byte 100, window up to 200, with sequence numbers about to wrap.
     fn receiver() -> Receiver {

@@ -52,8 +52,8 @@ impl NativeStack {
 
     /// When something is due next.
     pub(super) fn next_deadline(&mut self) -> Option<Instant> {
-        // Whoever asks before all was sent is told to send it.
-        if !(self.dirty.is_empty() && self.ready.is_empty()) {
+        // Whoever asks before all was sent is told to send it, and to take the events that there are once memory is free again.
+        if !(self.dirty.is_empty() && self.ready.is_empty()) || self.memory.is_relieved() {
             return Some(self.now);
         }
         // Asked for after every burst, where a chain of iterators costs more than all that it goes through.
@@ -103,7 +103,7 @@ impl NativeStack {
             let mut out = Output { heads: &mut self.heads, sink, offload: interface.offload, ident: &mut self.ident };
             conn.transmit(&mut cx, &mut out);
         }
-        if conn.no_longer_starved(&self.config) {
+        if conn.no_longer_starved(&self.config, &self.memory) {
             self.events.push_back(TcpEvent::Writable(id));
         }
         if conn.is_over() {

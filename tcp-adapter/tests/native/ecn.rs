@@ -56,6 +56,24 @@ script!(
 "
 );
 
+// Section 6.1.1.1: it may be the question that gets no answer. Who has sent a SYN without it marks nothing (section 6.1.1), but echoes the
+// marks of a peer that has seen the first SYN.
+script!(
+    only_the_first_syn_asks,
+    "
+    stack ecn on
+    0       app   connect
+    +0      >>    SEW 0:0      notect
+    +1s     >>    S   0:0      notect
+    +10ms   <<    S.E 0:0      ack 1 win 65535 mss 1000
+    +0      >>    .   1:1      ack 1 notect
+    +0      app   send 1000
+    +0      >>    .   1:1001   ack 1 notect
+    +10ms   <<    .   1:1001   ack 1001 ce
+    +0..40ms >>   .E  1001:1001 ack 1001 notect
+"
+);
+
 // Section 6.1.3: ECE until CWR.
 script!(
     marks_are_told_until_the_sender_has_reduced,

@@ -69,6 +69,25 @@ script!(
 "
 );
 
+// RFC 7323 section 2.2: no window of a SYN is scaled, that of a SYN/ACK which ends a simultaneous open included.
+script!(
+    the_windows_of_a_simultaneous_open_are_not_scaled,
+    "
+    0       app   connect
+    +0      >>    S   0:0
+    +5ms    <<    S   0:0    win 4000 mss 1000 wscale 7
+    +0      >>    S.  0:0    ack 1
+    +5ms    <<    S.  0:0    ack 1 win 4000 mss 1000 wscale 7
+    +0      event established
+    +0      >>*   .   1:1    ack 1
+    +0      app   send 10000
+    +0      >>    .   1:4001 by 1000 ack 1
+    +0      none
+    +10ms   <<    .   1:1    ack 4001 win 12800
+    +0      >>    .   4001:10001 by 1000 ack 1
+"
+);
+
 // The peer's SYN/ACK may be lost in that case; any acknowledgement of the SYN opens.
 script!(
     an_acknowledgement_ends_a_simultaneous_open,

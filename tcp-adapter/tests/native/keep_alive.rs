@@ -104,3 +104,28 @@ script!(
     +0      info  established 1
 "
 );
+
+/// Who stood still for longer than the user timeout tries once more before the peer is given up.
+#[test]
+fn a_pause_of_this_side_is_no_silence_of_the_peer() {
+    use std::time::Duration;
+
+    use tcp_adapter::TcpStack;
+    use tcp_adapter::conformance::wire::{Pump, Wire};
+    use tcp_adapter::native::{NativeConfig, NativeStack};
+
+    fn native(seed: u64) -> Box<dyn TcpStack> {
+        // Without SACK there is no tail loss probe, which would postpone the timeout.
+        Box::new(NativeStack::new(NativeConfig { sack: false, ..NativeConfig::default() }, seed))
+    }
+    let mut wire = Wire::new(native, 1);
+    wire.listen();
+    let [first, second] = wire.open(true);
+    wire.ends[0].mangle = Some(Box::new(|_| Vec::new()));
+    wire.ends[0].pumps.insert(first, Pump::new(1000));
+    wire.settle();
+    wire.ends[0].mangle = None;
+    wire.now += Duration::from_secs(3600);
+    wire.run_for(Duration::from_secs(5));
+    assert_eq!((wire.closed(0, first), wire.inbox(1, second).len()), (None, 1000));
+}

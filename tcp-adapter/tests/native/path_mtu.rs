@@ -16,6 +16,24 @@ script!(
 "
 );
 
+// Options of the layer above are part of a packet: its payload may be less than what fits now, and the packet was too long all the same.
+script!(
+    packets_that_options_made_too_long_are_sent_again,
+    "
+    0       open  mss 1460
+    +0      app   option fd14aaaa.aaaaaaaa.aaaaaaaa.aaaaaaaa.aaaaaaaa
+    +0      app   send 4320
+    +0      >>    .   1:4321     by 1440 ack 1
+    +10ms   <<    icmp frag-needed mtu 1490 for 1:1441
+    +0      >>    .   1:1431     ack 1
+    +0      >>*   .   *          ack 1
+    +0      info  mss 1450
+    +10ms   <<    .   1:1        ack 4321
+    +0      <<    icmp frag-needed mtu 1490 for 1:1441
+    +0      none
+"
+);
+
 // RFC 5927 section 4.1: about what is not outstanding it is forged.
 script!(
     reports_about_other_segments_are_ignored,

@@ -104,3 +104,21 @@ script!(
     +0      info  ssthresh 5000
 "
 );
+
+// Section 2.1 step 3: an acknowledgement that fills a hole says nothing of what follows the hole, which had arrived before the timeout.
+script!(
+    what_is_sent_again_instead_of_new_data_settles_the_doubt,
+    "
+    stack congestion reno
+    0       open  mss 1000 rtt 100ms win 10500
+    +0      app   send 20000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +300ms  >>    .   1:1001     ack 1
+    +10ms   <<    .   1:1        ack 1001 win 9500
+    +0      >>    .   1001:2001  ack 1
+    +0      >>*   .   *          ack 1
+    +10ms   <<    .   1:1        ack 6001 win 4500
+    +0      >>*   .   *          ack 1
+    +0      info  ssthresh 5000
+"
+);

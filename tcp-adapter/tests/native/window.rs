@@ -72,6 +72,21 @@ script!(
 "
 );
 
+// The same section: the window is only updated if SND.UNA =< SEG.ACK, however new the data beside it is.
+script!(
+    old_acknowledgements_do_not_change_the_window,
+    "
+    0       open  mss 1000
+    +0      app   send 2000
+    +0      >>    .   1:2001     by 1000 ack 1
+    +10ms   <<    .   1:101      ack 2001 win 10000
+    +0      <<    .   101:201    ack 1001 win 500
+    +0      >>*   .   2001:2001
+    +0      app   send 4000
+    +0      >>    .   2001:6001  by 1000 ack 201
+"
+);
+
 // Section 3.8.6.2.1: a full segment or nothing, while more is to come.
 script!(
     small_windows_are_not_filled,

@@ -186,8 +186,10 @@ impl ReceiveWindow {
 
     /// Where the window may end now, if that is enough farther than before (RFC 9293 section 3.8.6.2.2).
     fn next_edge(&self, state: &ReceiveState) -> Option<u64> {
-        // Short of memory, a few segments at a time keep every connection going. What was permitted before stays so.
-        let buffer = if state.pressure { self.buffer.min(state.mss.saturating_mul(4)) } else { self.buffer };
+        // Short of memory, a few segments at a time keep every connection going, or one unit of the scale, as less than that would be none. What
+        // was permitted before stays so.
+        let few = state.mss.saturating_mul(4).max(1 << self.shift);
+        let buffer = if state.pressure { self.buffer.min(few) } else { self.buffer };
         let step = u64::from(state.mss.min(buffer / 2).max(1));
         let edge = state.read + u64::from(buffer);
         (edge >= self.edge + step).then_some(edge)

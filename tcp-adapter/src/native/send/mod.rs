@@ -24,7 +24,7 @@ use mtu_probe::MtuProbe;
 pub(super) use mtu_probe::{MayProbe, ProbeFate};
 pub(super) use plan::{Limits, Plan};
 use rack::Rack;
-use recovery::{Evidence, Repair};
+use recovery::{Doubt, Evidence, Repair};
 pub(super) use timers::Expired;
 
 /// How far our FIN is.
@@ -101,6 +101,8 @@ pub(super) struct Sender {
     limited_until: u64,
     /// The next segment with new data tells the peer that the window was reduced (CWR, RFC 3168).
     pub(super) tell_reduced: bool,
+    /// Our segments do not say that routers may mark them, whatever was agreed on.
+    pub(super) not_capable: bool,
     /// A tail loss probe is to leave.
     probing: Option<Probing>,
     /// What fits into the window leaves, however little it is.
@@ -187,6 +189,7 @@ impl Sender {
             duplicates: 0,
             limited_until: 0,
             tell_reduced: false,
+            not_capable: false,
             probing: None,
             silly: false,
             rto_at: NEVER,
@@ -296,6 +299,14 @@ impl Sender {
             repairs.bytes_retransmitted += payload;
             self.evidence.note_resent(u32::try_from(segments).unwrap_or(u32::MAX), timestamp);
             self.note_resent_mtu_probe(start, end);
+            if let Repair::Timeout { doubt, .. } = &mut self.repair
+                && !self.sack
+                && matches!(doubt, Doubt::Probing { .. })
+            {
+                // Without SACK an acknowledgement may be the answer to this, though what it acknowledges besides never left again: only new data
+                // could have told (RFC 5682 section 2.1 step 2b).
+                *doubt = Doubt::Settled;
+            }
         } else {
             self.flight.send(now, start, end, segment);
             self.nxt = end;
@@ -362,12 +373,6 @@ impl Sender {
     pub(super) fn acknowledgement_is_acceptable(&self, acked: i64) -> bool {
         let oldest = self.una.cast_signed() - self.max_window.cast_signed();
         (oldest..=self.nxt.cast_signed()).contains(&acked)
-    }
-
-    /// Segments have become shorter since the path does not carry longer ones: those leave again at once. That is no congestion (RFC
-    /// 1191 section 6.5).
-    pub(super) fn resend_too_big(&mut self, mss: u64) {
-        self.flight.lose_longer_than(mss);
     }
 
     /// Payload of the first packet that is not acknowledged.

@@ -74,10 +74,11 @@ impl Sender {
         Some((size, fate))
     }
 
-    /// A router has said that the probe was too big: what it carried leaves again in segments of the usual size.
-    pub(in crate::native) fn resend_mtu_probe(&mut self) {
+    /// A router has said that the path does not carry as much as a probe, or as segments so far, have needed: those with a payload of more
+    /// than `size` leave again at once, in segments of the usual size. That is no congestion (RFC 1191 section 6.5).
+    pub(in crate::native) fn resend_too_big(&mut self, size: u64) {
         self.mtu_probe = None;
-        self.resend_too_big(u64::from(self.mss));
+        self.flight.lose_longer_than(size);
     }
 
     /// After an acknowledgement: whether the probe has arrived. Once it was lost or sent again, it does not count any more.

@@ -46,14 +46,15 @@ impl Sender {
             self.rto_at = after(now, self.rtt.rto());
         }
         let given_up = self.stalled_since.is_some_and(|since| now.saturating_since(since) >= user_timeout);
+        // Time alone tells nothing of the peer if this process stood still: it must have been tried again.
         if self.rto_at <= now {
-            if given_up {
+            if given_up && self.rtt.timeouts() > 0 {
                 return Expired::GivenUp;
             }
             self.on_rto(now);
         }
         if self.persist_at <= now {
-            if given_up {
+            if given_up && self.persists > 0 {
                 return Expired::GivenUp;
             }
             self.stalled_since.get_or_insert(now);

@@ -90,6 +90,15 @@ fn pressure_closes_the_window_but_for_a_few_segments_and_takes_nothing_back() {
     assert_eq!(window.advertise(Instant::ZERO, &state(103_900, 103_900)), 100_000);
 }
 
+/// A few segments are less than one unit of the scale of a large buffer, and rounded down they would be nothing.
+#[test]
+fn pressure_leaves_a_window_that_the_scale_can_express() {
+    let mut window = window(1 << 20, 500 << 20);
+    assert_eq!((window.advertise(Instant::ZERO, &state(0, 0)), window.shift), (1 << 20, 13));
+    let pressed = ReceiveState { pressure: true, ..state(1 << 20, 1 << 20) };
+    assert_eq!(window.advertise(Instant::ZERO, &pressed), 1 << 13);
+}
+
 #[test]
 fn a_window_from_above_is_cut_and_remembered() {
     let mut window = window(128 << 10, 4 << 20);
