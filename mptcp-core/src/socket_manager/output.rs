@@ -170,7 +170,7 @@ impl Connection {
             }
             None => {
                 let fin = data_fin.map(|position| lone_fin(state, position));
-                let first = !state.has_acked && data_ack > 0;
+                let first = !state.has_acked && subflow.bytes_received > 0;
                 let acknowledging = WireSeq::Long(data_ack_seq);
                 if first {
                     first_acknowledgement(acknowledging, fin, space);
@@ -275,7 +275,8 @@ fn lone_fin(state: &Multipath, position: u64) -> DssMapping {
 }
 
 /// The first acknowledgement of data is a DATA_ACK, and signals wait: if a middlebox took the signal, the peer would get an acknowledgement
-/// without any option, and would have to fall back (RFC 8684 section 3.7).
+/// without any option, and would have to fall back (RFC 8684 section 3.7). That holds also while nothing of a mapping can be acknowledged as
+/// data yet, because its checksum needs all of it.
 fn first_acknowledgement(acknowledging: WireSeq, fin: Option<DssMapping>, space: &mut OptionSpace) {
     emit(&MptcpOption::Dss(Dss { data_ack: Some(acknowledging), mapping: fin, data_fin: fin.is_some() }), space);
 }
