@@ -68,6 +68,53 @@ fn memory_that_is_free_again_is_announced() {
     assert!(stack.send_room(second) > 0);
 }
 
+/// What the peer of a connection that is gone has sent counts until it is read: else who resets what is not read could fill any memory.
+#[test]
+fn what_a_connection_left_unread_counts_until_it_is_read() {
+    const UNREAD: u64 = 120_000;
+    let mut wire = Wire::new(little_memory, 4);
+    wire.listen();
+    let gone: Vec<_> = (0..7).map(|_| wire.open(true)).collect();
+    let [_, other] = wire.open(true);
+    wire.ends[1].reading = false;
+    for [first, _] in &gone {
+        wire.ends[0].pumps.insert(*first, Pump::new(UNREAD));
+    }
+    let arrived = |wire: &Wire, id| wire.ends[1].stack.info(id).is_some_and(|info| info.rcv_nxt == UNREAD);
+    let all = |wire: &mut Wire| gone.iter().all(|&[_, second]| arrived(wire, second));
+    assert!(wire.run_until(Duration::from_secs(60), all));
+    for [first, _] in &gone {
+        let now = wire.now;
+        wire.ends[0].stack.abort(now, *first, &[]).unwrap();
+    }
+    wire.run_for(Duration::from_millis(100));
+    let stack = &mut wire.ends[1].stack;
+    assert!(gone.iter().all(|[_, second]| stack.info(*second).is_none()), "they are gone");
+    assert_eq!(stack.send_room(other), 0);
+    for [_, second] in &gone {
+        let unread: usize = std::iter::from_fn(|| stack.recv(*second)).map(|received| received.bytes.len()).sum();
+        assert_eq!(unread as u64, UNREAD);
+    }
+    assert!(stack.send_room(other) > 0);
+    let events: Vec<_> = std::iter::from_fn(|| stack.poll_event()).collect();
+    assert!(events.contains(&TcpEvent::Writable(other)), "{events:?}");
+}
+
+/// Writers cannot take what is needed to receive: the other end reads only once it is answered, and that answer must come in.
+#[test]
+fn what_is_written_leaves_room_to_receive() {
+    let mut wire = Wire::new(little_memory, 5);
+    wire.listen();
+    let [first, second] = wire.open(true);
+    // The peer acknowledges nothing of it.
+    wire.ends[0].mangle = Some(Box::new(|_| vec![]));
+    let now = wire.now;
+    while wire.ends[0].stack.send(now, first, Bytes::from(vec![0; 1 << 10]), 0).is_ok() {}
+    wire.ends[1].pumps.insert(second, Pump::new(100_000));
+    let answered = |wire: &mut Wire| wire.inbox(0, first).len() as u64 >= 14_000;
+    assert!(wire.run_until(Duration::from_secs(10), answered), "{}", wire.inbox(0, first).len());
+}
+
 fn default(seed: u64) -> Box<dyn TcpStack> {
     Box::new(NativeStack::new(NativeConfig::default(), seed))
 }

@@ -5,7 +5,7 @@ use mptcp_core::Counter;
 use super::Fault;
 use crate::run::census::Sign;
 use crate::run::rest::HostRest;
-use crate::scenario::{Behaviour, Middlebox, OptionChoice, Scenario};
+use crate::scenario::{Behaviour, Link, LinkSpec, Middlebox, OptionChoice, Probability, Scenario};
 
 /// Counters of what only somebody on the way could cause.
 const NEVER: [Counter; 15] = [
@@ -96,7 +96,7 @@ pub(super) fn judge(scenario: &Scenario, host: &HostRest, faults: &mut Vec<Fault
 /// Whether what a middlebox does may lead to what a counter of [`NEVER`] counts.
 fn explains(scenario: &Scenario, middlebox: &Middlebox, counter: Counter) -> bool {
     match middlebox.behaviour {
-        Behaviour::StripOption(which) => is_missed(which.option, counter),
+        Behaviour::StripOption(which) => is_missed(scenario, which.option, counter),
         Behaviour::AlterOption(which) => is_garbled(which.option, counter),
         // Mappings of segments that were joined to others are gone.
         Behaviour::Coalesce { .. } => FALLBACK.contains(&counter) || counter == Counter::DSSNotMatching,
@@ -127,15 +127,26 @@ const FALLBACK: [Counter; 7] = [
 ];
 
 /// Whether it may count that an option is missing. What is there is as it was sent.
-fn is_missed(option: OptionChoice, counter: Counter) -> bool {
+fn is_missed(scenario: &Scenario, option: OptionChoice, counter: Counter) -> bool {
     let fallback = FALLBACK.contains(&counter);
     match option {
         OptionChoice::Mptcp | OptionChoice::MpCapable | OptionChoice::All => {
             fallback || matches!(counter, Counter::MPCapableFallbackSYNACK | Counter::DSSNotMatching)
         }
         OptionChoice::Dss => fallback || counter == Counter::DSSNotMatching,
+        // An announcement that leaves no room for a DATA_ACK may come before the first one of these, and then without anything.
+        OptionChoice::AddAddr => fallback && !scenario.links.iter().all(keeps_all_in_order),
         _ => false,
     }
+}
+
+/// Whether what a link takes arrives, as it was sent and after what was sent before.
+fn keeps_all_in_order(link: &Link) -> bool {
+    let is_even = |spec: &LinkSpec| {
+        let whole = spec.loss.is_none() && spec.corrupt.p == Probability::ZERO;
+        whole && spec.jitter.is_none() && spec.reorder.is_none() && spec.steps.is_none()
+    };
+    link.events.is_empty() && is_even(&link.up) && is_even(&link.down)
 }
 
 /// Whether it may count that a bit of an option is another.
@@ -169,8 +180,12 @@ mod tests {
     use super::*;
 
     fn is_explained(middlebox: &str, counter: Counter) -> bool {
+        is_explained_over("", middlebox, counter)
+    }
+
+    fn is_explained_over(link: &str, middlebox: &str, counter: Counter) -> bool {
         let text = format!(
-            "[links.p1]\n[mptcp]\nchecksum = true\n[middlebox.m]\nlink = \"p1\"\n{middlebox}\n\
+            "[links.p1]\n{link}[mptcp]\nchecksum = true\n[middlebox.m]\nlink = \"p1\"\n{middlebox}\n\
              [[traffic]]\nbytes = \"1B\"\n"
         );
         let scenario = Scenario::parse(&text, "test").unwrap();
@@ -197,5 +212,10 @@ mod tests {
         assert!(is_explained(strip, Counter::DssFallback) && !is_explained(strip, Counter::OptionMalformed));
         let payload = "kind = \"alter-payload\"\nevery = 9";
         assert!(is_explained(payload, Counter::DataCsumErr) && !is_explained(payload, Counter::AddAddrHMacFailure));
+        let announcements = "kind = \"strip-option\"\noption = \"add_addr\"";
+        assert!(!is_explained(announcements, Counter::DssFallback));
+        for uneven in ["loss = \"1%\"\n", "jitter = \"1ms\"\n", "reorder = { p = \"1%\", gap = 3 }\n"] {
+            assert!(is_explained_over(uneven, announcements, Counter::DssFallback), "{uneven}");
+        }
     }
 }

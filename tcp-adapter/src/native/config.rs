@@ -15,7 +15,8 @@ pub struct NativeConfig {
     pub recv_buffer: usize,
     /// Receive window that a connection starts with if the hook has none of its own, in bytes. Default 128 KiB.
     pub recv_buffer_initial: usize,
-    /// Bytes that all connections of the stack hold at most, received and to be sent. Default 1 GiB.
+    /// Bytes that all connections of the stack hold at most, received and to be sent, those that have ended but were not read to their end
+    /// included. What is to be sent takes three quarters of it at most. Default 1 GiB.
     pub memory_limit: usize,
     /// Bytes accepted by `send` but not yet sent, beyond which
     /// [`send_room`](crate::TcpStack::send_room) is zero. Default 128 KiB.

@@ -15,7 +15,18 @@ impl NativeStack {
         let mut seen = 0;
         for (id, state) in self.connections.iter() {
             seen += 1;
-            let State::Live(conn) = state else { continue };
+            let conn = match state {
+                State::Live(conn) => conn,
+                State::Ended(ended) => {
+                    let unread: usize = ended.received.iter().map(|received| received.bytes.len()).sum();
+                    assert_eq!(
+                        ended.charged, unread,
+                        "{id:?} has ended and is charged with something else than is unread"
+                    );
+                    held += unread;
+                    continue;
+                }
+            };
             let entry = self.pair(&conn.template.tuple());
             assert!(matches!(entry, Some(Entry::Connection(known)) if *known == id), "{id:?}");
             let send = &conn.send;

@@ -122,6 +122,8 @@ enum State {
 struct Ended {
     received: VecDeque<Received>,
     reason: CloseReason,
+    /// Bytes of it that count as held by the stack.
+    charged: usize,
 }
 
 /// What a connection needs to act.
@@ -372,7 +374,8 @@ impl TcpStack for NativeStack {
             }
             State::Ended(ended) => {
                 let received = ended.received.pop_front()?;
-                let reason = ended.reason;
+                let (reason, rest) = (ended.reason, ended.charged.saturating_sub(received.bytes.len()));
+                self.memory.charge(&mut ended.charged, rest);
                 if ended.received.is_empty() {
                     self.close(conn, reason);
                 }
@@ -392,10 +395,11 @@ impl TcpStack for NativeStack {
 
     fn abort(&mut self, now: Instant, conn: TcpId, options: &[u8]) -> Result<(), AbortError> {
         self.now = now;
-        match self.connections.get(conn) {
+        match self.connections.get_mut(conn) {
             None => return Err(AbortError::Closed),
-            Some(State::Ended(_)) => {
+            Some(State::Ended(ended)) => {
                 // Nobody is there any more to be told; what was not read is thrown away.
+                self.memory.charge(&mut ended.charged, 0);
                 self.close(conn, CloseReason::Aborted);
                 return Ok(());
             }

@@ -163,7 +163,10 @@ impl NativeStack {
         if received.is_empty() || reason == CloseReason::Aborted {
             self.close(id, reason);
         } else {
-            self.connections.put(id, State::Ended(Box::new(Ended { received, reason })));
+            let mut ended = Ended { reason, charged: 0, received };
+            let unread = ended.received.iter().map(|received| received.bytes.len()).sum();
+            self.memory.charge(&mut ended.charged, unread);
+            self.connections.put(id, State::Ended(Box::new(ended)));
         }
     }
 
