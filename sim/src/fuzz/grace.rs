@@ -282,19 +282,33 @@ fn floods(scenario: &Scenario, middlebox: &Middlebox, size: Size) -> bool {
 }
 
 /// Whether a link behind a middlebox, which is at the `to` end of its own, takes less than who sends can know: from its own link, from the segment size that the other
-/// end announces for that end's link, and from what is said of the links before the middlebox.
+/// end announces for that end's link, and from what is said of the links before the middlebox. A proxy may also have to repeat what was joined before it.
 fn narrows(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -> bool {
     let mtu = |hop: &Hop| scenario.links[hop.link].mtu;
+    // What is joined and too long is lost, and then repeated by who sends, one segment at a time.
+    let repeats = matches!(middlebox.behaviour, Behaviour::ProxyAck);
+    let joined = middleboxes(scenario, traffic).filter_map(|other| longest_joined(scenario, other)).max();
+    let joined = joined.filter(|_| repeats);
     let strands = |way: &[Hop], at: usize| {
         let (before, behind) = way.split_at(if way[at].up { at + 1 } else { at });
         let known = before.iter().chain(way.first()).chain(way.last()).map(mtu).min();
-        behind.iter().map(mtu).min().is_some_and(|least| known.is_some_and(|known| least < known))
+        let longest = known.max(joined);
+        behind.iter().map(mtu).min().is_some_and(|least| longest.is_some_and(|longest| least < longest))
     };
     let is_there = |hop: &Hop| scenario.links[hop.link].name == middlebox.link;
     all_ways(scenario, traffic).iter().flatten().any(|way| {
         let mut places = way.iter().enumerate().filter(|(_, hop)| is_there(hop));
         places.any(|(at, _)| strands(way, at))
     })
+}
+
+/// How long a packet of segments may be that a middlebox has joined, if it does that.
+fn longest_joined(scenario: &Scenario, middlebox: &Middlebox) -> Option<u16> {
+    // Of IPv6 and TCP, with all options.
+    const HEADERS: u64 = 40 + 60;
+    let Behaviour::Coalesce { size, .. } = middlebox.behaviour else { return None };
+    let link = scenario.links.iter().find(|link| link.name == middlebox.link)?;
+    Some(u16::try_from(size.0 + HEADERS).unwrap_or(u16::MAX).min(link.mtu))
 }
 
 fn splits(scenario: &Scenario, traffic: &Traffic) -> bool {
@@ -449,6 +463,22 @@ mod tests {
         // A link from end to end has nothing behind it.
         let direct = middlebox("\"proxy-ack\"").replace("p1", "p4");
         assert_eq!(grace(&in_a_row([1500, 1400, 1500], "mptcp"), &direct), Grace::NOTHING);
+    }
+
+    #[test]
+    fn a_proxy_may_repeat_what_was_joined_before_it() {
+        let boxes = |size: u16| {
+            let join =
+                format!("[middlebox.join]\nlink = \"p1\"\nkind = \"coalesce\"\nsize = \"{size}B\"\nhold = \"1ms\"\n");
+            middlebox("\"proxy-ack\"") + &join
+        };
+        let network = in_a_row([1500, 1500, 600], "tcp");
+        assert_eq!(grace(&network, &boxes(659)), Grace::HANG);
+        assert_eq!(grace(&network, &boxes(500)), Grace::NOTHING);
+        assert_eq!(
+            grace(&network, &boxes(659).replace("proxy-ack", "replay\"\nevery = 9\ndelay = \"1ms")),
+            Grace::NOTHING
+        );
     }
 
     #[test]
