@@ -25,8 +25,10 @@ enum Progress {
     Due { sent: u32 },
     /// Sent so often; to be sent again then.
     Waiting { sent: u32, again: Instant },
-    /// Echoed, or given up.
-    Done,
+    /// Echoed.
+    Known,
+    /// Never echoed, however often it was sent.
+    GivenUp,
 }
 
 /// The announcements of one connection.
@@ -67,16 +69,23 @@ impl Announcements {
                 Progress::Due { .. } if one_is_under_way => continue,
                 Progress::Due { sent } => sent,
                 Progress::Waiting { sent, again } if again <= now => sent,
-                Progress::Waiting { .. } | Progress::Done => continue,
+                Progress::Waiting { .. } | Progress::Known | Progress::GivenUp => continue,
             };
             if sent > MAX_RETRANSMISSIONS {
-                known.progress = Progress::Done;
+                known.progress = Progress::GivenUp;
                 continue;
             }
             known.progress = Progress::Waiting { sent: sent + 1, again: now + timeout * (1 << sent) };
             return Some(*known);
         }
         None
+    }
+
+    /// There is another way to the peer: what did not come through may do so now.
+    pub(crate) fn try_again(&mut self) {
+        for known in self.list.iter_mut().filter(|known| known.progress == Progress::GivenUp) {
+            known.progress = Progress::Due { sent: 0 };
+        }
     }
 
     /// What was taken to be sent has never left: it is due again, as if it had not been taken.
@@ -93,7 +102,7 @@ impl Announcements {
         let found = self.list.iter_mut().find(|known| known.id == id && known.addr == addr && known.port == port);
         match found {
             Some(known) => {
-                known.progress = Progress::Done;
+                known.progress = Progress::Known;
                 true
             }
             None => false,
@@ -109,14 +118,14 @@ impl Announcements {
                 Progress::Due { .. } if one_is_under_way => None,
                 Progress::Due { .. } => Some(Instant::ZERO),
                 Progress::Waiting { again, .. } => Some(again),
-                Progress::Done => None,
+                Progress::Known | Progress::GivenUp => None,
             })
             .min()
     }
 
     /// Whether nothing is to be sent, now or later.
     pub(crate) fn is_done(&self) -> bool {
-        self.list.iter().all(|known| matches!(known.progress, Progress::Done))
+        self.list.iter().all(|known| matches!(known.progress, Progress::Known | Progress::GivenUp))
     }
 
     /// Whether one was sent once and is neither echoed nor to be sent again at `now`.
@@ -167,6 +176,8 @@ mod tests {
         }
         assert_eq!(list.next_due(now, timeout), None, "given up");
         assert_eq!(list.deadline(), None);
+        list.try_again();
+        assert_eq!(list.next_due(now, timeout).map(|known| known.id), Some(AddrId(3)), "over another path");
 
         list.add(AddrId(3), addr, None);
         for _ in 0..10 {
@@ -176,6 +187,7 @@ mod tests {
         assert!(list.next_due(now, timeout).is_some());
         assert!(!list.echoed(AddrId(3), addr, Some(80)), "another port is another announcement");
         assert!(list.echoed(AddrId(3), addr, None));
+        list.try_again();
         assert_eq!(list.deadline(), None);
         assert!(list.remove(AddrId(3)));
         assert!(!list.remove(AddrId(3)));

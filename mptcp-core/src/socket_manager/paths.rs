@@ -444,6 +444,7 @@ impl Connection {
                 self.give_up_at = None;
             }
             self.paths.changed = true;
+            self.paths.announced.try_again();
             if let Some(multipath) = self.multipath_mut() {
                 multipath.single_path = false;
             }

@@ -100,6 +100,11 @@ impl Grace {
         self.breaks.is_now(flow, traffic)
     }
 
+    /// Whether a connection may wait until its only path is given up, before it has another one.
+    pub(super) fn forgives_waiting(self) -> bool {
+        self.hangs.alone
+    }
+
     /// Whether it is enough for a connection on which nothing arrived any more, or not for very long.
     pub(super) fn forgives_hanging(self, flow: &FlowEnd, traffic: &Traffic) -> bool {
         self.hangs.is_now(flow, traffic)

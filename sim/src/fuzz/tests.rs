@@ -42,6 +42,10 @@ fn what_has_failed_once_holds() {
         // The only address gone for a tenth of a second: the reset could not leave, and who only receives waited for ever.
         (11_003_759, include_str!("regressions/11003759.toml")),
         (11_003_396, include_str!("regressions/11003396.toml")),
+        // A reset behind a lost segment, the answer to which was used up by acknowledgements that came late.
+        (41_084_945, include_str!("regressions/41084945.toml")),
+        // Announcements given up on a path that ate them, and not made again on the next one.
+        (51_011_700, include_str!("regressions/51011700.toml")),
         // A signal beside the first acknowledgement, while the mapping was incomplete: taken away, it left none.
         (31_056_599, include_str!("regressions/31056599.toml")),
     ];

@@ -161,13 +161,18 @@ fn judge_flow(scenario: &Scenario, flow: &FlowEnd, faults: &mut Vec<Fault>) {
             }
         }
         State::Complete | State::Stopped | State::Replaced => {
-            let longest = patience(scenario, traffic);
+            let waits = if grace.forgives_waiting() { UNTIL_GIVEN_UP } else { Duration::ZERO };
+            let longest = patience(scenario, traffic) + waits;
             if flow.stall > longest && !grace.forgives_hanging(flow, traffic) {
                 faults.push(Fault::Held { flow: name, delivered, stall: flow.stall, longest });
             }
         }
     }
 }
+
+/// How long a subflow is kept on which nothing is acknowledged: three minutes, which are found to be over when the next repetition is due, a minute
+/// later at most.
+const UNTIL_GIVEN_UP: Duration = Duration::from_secs(4 * 60);
 
 fn judge_host(scenario: &Scenario, host: &HostRest, faults: &mut Vec<Fault>) {
     if (host.memory, host.tables) != (0, (0, 0, 0)) {
@@ -186,11 +191,15 @@ pub(super) const REST: Duration = Duration::from_secs(600);
 mod tests {
     use super::*;
 
-    /// What is said of the only connection of a scenario.
-    fn verdict(text: &str, state: State, delivered: u64, stall: Duration) -> Result<Effort, Vec<Fault>> {
+    /// How the only connection of a scenario ended.
+    fn end(state: State, delivered: u64, stall: u64) -> FlowEnd {
+        let (name, stall) = ("t".to_owned(), Duration::from_secs(stall));
+        FlowEnd { traffic: 0, name, state, delivered, stall, wrong: 0, fell_back: false, joined: false }
+    }
+
+    /// What is said of that.
+    fn verdict(text: &str, flow: FlowEnd) -> Result<Effort, Vec<Fault>> {
         let scenario = Scenario::parse(text, "test").unwrap();
-        let name = "t".to_owned();
-        let flow = FlowEnd { traffic: 0, name, state, delivered, stall, wrong: 0, fell_back: false, joined: false };
         let outcome =
             Outcome { flows: vec![flow], hosts: Vec::new(), unbalanced: None, under_way: 0, effort: Effort::default() };
         judge(&scenario, &outcome)
@@ -199,17 +208,26 @@ mod tests {
     #[test]
     fn who_is_stopped_must_have_got_ahead() {
         let text = "[links.p1]\n[[traffic]]\nkind = \"paced\"\nrate = \"50kbit\"\ntime = \"8s\"\n";
-        let stopped = |stall| verdict(text, State::Stopped, 0, Duration::from_secs(stall));
+        let stopped = |stall| verdict(text, end(State::Stopped, 0, stall));
         assert!(stopped(0).is_ok());
         assert!(matches!(stopped(8).unwrap_err()[..], [Fault::Held { delivered: 0, .. }]));
         let taken = format!("[middlebox.m]\nlink = \"p1\"\nkind = \"alter-option\"\noption = \"dss\"\n{text}");
-        assert!(verdict(&taken, State::Stopped, 0, Duration::from_secs(1000)).is_ok());
+        assert!(verdict(&taken, end(State::Stopped, 0, 1000)).is_ok());
+    }
+
+    #[test]
+    fn who_is_alone_on_a_path_that_fails_waits_until_it_is_given_up() {
+        let text = "[links.p1]\n[links.p2]\n[middlebox.m]\nlink = \"p1\"\nkind = \"alter-option\"\noption = \"timestamps\"\n\
+                    [[traffic]]\nbytes = \"100kB\"\n";
+        let joined = |stall| verdict(text, FlowEnd { joined: true, ..end(State::Complete, 100_000, stall) });
+        assert!(joined(215).is_ok());
+        assert!(matches!(joined(390).unwrap_err()[..], [Fault::Held { .. }]));
     }
 
     #[test]
     fn what_took_minutes_is_told_though_it_arrived() {
         let text = "[links.p1]\nloss = \"1%\"\n[[traffic]]\nbytes = \"10kB\"\n";
-        let complete = |stall| verdict(text, State::Complete, 10_000, Duration::from_secs(stall));
+        let complete = |stall| verdict(text, end(State::Complete, 10_000, stall));
         assert!(complete(30).is_ok());
         assert!(matches!(complete(300).unwrap_err()[..], [Fault::Held { .. }]));
     }

@@ -1,6 +1,7 @@
 //! Segments of a connection: what RFC 9293 section 3.10.7 has them do, with RFC 5961's answers to what may be forged.
 
 use super::Context;
+use super::challenge::Occasion;
 use super::connection::{Connection, Handshake, Phase};
 use super::fast_open::Attempt;
 use super::path_mtu::Report;
@@ -215,7 +216,7 @@ impl Connection {
             && self.receive.timestamps.is_old(cx.now, value)
         {
             // RFC 7323 section 5.3 step R1.
-            self.challenge(cx, has_data && !syn);
+            self.answer_stray(cx, has_data && !syn);
             return Disposition::Done;
         }
         let fin = flags.contains(Flags::FIN);
@@ -225,12 +226,12 @@ impl Connection {
                 if !syn {
                     self.receive.note_duplicate(segment.seq, segment.payload_len);
                 }
-                self.challenge(cx, has_data && !syn);
+                self.answer_stray(cx, has_data && !syn);
             }
             return Disposition::Done;
         };
-        if (rst && segment.seq != self.receive.seq(self.receive.next())) || (syn && !rst) {
-            self.challenge(cx, false);
+        if (rst && !self.receive.is_in_sequence(segment.seq)) || (syn && !rst) {
+            self.challenge(cx, Occasion::Signal);
             return Disposition::Done;
         }
         let acked = self.send.offset(segment.ack);
@@ -247,7 +248,7 @@ impl Connection {
                 return Disposition::Refuse;
             }
             if self.is_open() && !self.send.acknowledgement_is_acceptable(acked) {
-                self.challenge(cx, false);
+                self.challenge(cx, Occasion::Stray);
                 return Disposition::Done;
             }
         }
@@ -325,7 +326,9 @@ impl Connection {
             return false;
         }
         match &mut self.phase {
-            Phase::SynReceived(handshake) | Phase::FastOpen(handshake) if self.challenges.allow(cx.now) => {
+            Phase::SynReceived(handshake) | Phase::FastOpen(handshake)
+                if self.challenges.allow(cx.now, Occasion::Signal) =>
+            {
                 handshake.resend_at = cx.now;
                 true
             }
@@ -399,13 +402,20 @@ impl Connection {
         }
     }
 
-    /// Owes the peer an acknowledgement for a segment that is not acceptable, within limits.
-    fn challenge(&mut self, cx: &mut Context<'_>, has_data: bool) {
+    /// Owes the peer an acknowledgement for a segment outside the window.
+    fn answer_stray(&mut self, cx: &mut Context<'_>, has_data: bool) {
         // Data outside the window is a retransmission or a probe, paced by the peer's timers;
         // withholding the answer would strand it in backoff.
-        if has_data || self.challenges.allow(cx.now) {
+        if has_data {
             self.ack_now = true;
+        } else {
+            self.challenge(cx, Occasion::Stray);
         }
+    }
+
+    /// Owes the peer an acknowledgement, within limits.
+    fn challenge(&mut self, cx: &mut Context<'_>, occasion: Occasion) {
+        self.ack_now |= self.challenges.allow(cx.now, occasion);
     }
 
     /// A router says that a packet of ours was too big (RFC 1191, RFC 8201). `seq` is that of the packet: what is not

@@ -118,6 +118,12 @@ impl Receiver {
         self.data.rcv_nxt() + u64::from(self.finished)
     }
 
+    /// Whether a reset is where the peer can be: at the next byte that is missing, or, if some are missing in between, behind the last one that
+    /// has come. That is as hard to guess (RFC 5961 section 3.2 knows the former only), and whoever resets has nothing left to fill the gap with.
+    pub(super) fn is_in_sequence(&self, seq: u32) -> bool {
+        seq == self.seq(self.next()) || seq == self.seq(self.data.end_of_known())
+    }
+
     /// Everything before has been acknowledged.
     pub(super) fn acked(&self) -> u64 {
         self.acked

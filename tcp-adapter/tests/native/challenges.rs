@@ -80,6 +80,42 @@ script!(
 "
 );
 
+// What a path that reorders makes of acknowledgements does not use up the answer to a reset.
+script!(
+    old_acknowledgements_leave_room_for_the_answer_to_a_reset,
+    "
+    0       open
+    +0      <<    .   1:101     ack 1
+    +0      >>    .   1:1       ack 101
+    +0      app   recv 100
+    +0      <<    .   1:1       ack 1
+    +0      >>    .   1:1       ack 101
+    +0      <<    .   1:1       ack 1
+    +0      >>    .   1:1       ack 101
+    +0      <<    .   1:1       ack 1
+    +0      >>    .   1:1       ack 101
+    +0      <<    .   1:1       ack 1
+    +0      >>    .   1:1       ack 101
+    +0      <<    .   1:1       ack 1
+    +0      >>    .   1:1       ack 101
+    +0      <<    .   1:1       ack 1
+    +0      >>    .   1:1       ack 101
+    +0      <<    .   1:1       ack 1
+    +0      >>    .   1:1       ack 101
+    +0      <<    .   1:1       ack 1
+    +0      >>    .   1:1       ack 101
+    +0      <<    .   1:1       ack 1
+    +0      >>    .   1:1       ack 101
+    +0      <<    .   1:1       ack 1
+    +0      >>    .   1:1       ack 101
+    +0      <<    .   1:1       ack 1
+    +0      <<    R   500:500
+    +0      >>    .   1:1       ack 101
+    +0      <<    R   101:101
+    +0      event closed reset
+"
+);
+
 // RFC 9293 section 3.10.7.4, first: segments outside the window are answered, their content is not used.
 script!(
     segments_outside_the_window_are_answered,

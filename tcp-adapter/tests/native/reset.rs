@@ -34,6 +34,22 @@ script!(
 "
 );
 
+// What was lost before it never comes, as there is nobody any more to send it.
+script!(
+    a_reset_behind_all_that_has_come_ends_the_connection,
+    "
+    0       open
+    +0      <<    .   101:201  ack 1
+    +0      >>    .   1:1      ack 1
+    +0      <<    R.  150:150  ack 1
+    +0      >>    .   1:1      ack 1
+    +0      <<    R.  202:202  ack 1
+    +0      >>    .   1:1      ack 1
+    +0      <<    R.  201:201  ack 1
+    +0      event closed reset
+"
+);
+
 // RFC 9293 figure 10: the peer was restarted and knows nothing of the connection.
 script!(
     data_to_a_restarted_peer_is_reset,
