@@ -117,10 +117,21 @@ pub(super) fn loses_much(scenario: &Scenario, traffic: &Traffic) -> bool {
     let takes_all = |event: &Event| {
         matches!(event.action, Action::Down | Action::Blackhole) && event.over().is_none_or(|over| over > traffic.start)
     };
-    let loses = |spec: &LinkSpec| spec.loss.is_some() || spec.corrupt.p > Probability::ZERO;
     let links: Vec<&Link> = links(scenario, traffic).into_iter().map(|link| &scenario.links[link]).collect();
-    links.iter().any(|link| link.events.iter().any(takes_all))
-        && links.iter().any(|link| loses(&link.up) || loses(&link.down))
+    links.iter().any(|link| link.events.iter().any(takes_all)) && links.iter().any(|link| loses(link))
+}
+
+/// Whether packets get lost on a link, or are damaged.
+fn loses(link: &Link) -> bool {
+    let loses = |spec: &LinkSpec| spec.loss.is_some() || spec.corrupt.p > Probability::ZERO;
+    loses(&link.up) || loses(&link.down)
+}
+
+/// Whether a packet that is sent once may not arrive.
+fn may_lose_one(scenario: &Scenario, traffic: &Traffic) -> bool {
+    let fails = |event: &Event| matches!(event.action, Action::Down | Action::Blackhole);
+    let links = links(scenario, traffic).into_iter().map(|link| &scenario.links[link]);
+    links.into_iter().any(|link| loses(link) || link.events.iter().any(fails))
 }
 
 /// Whether the address that a connection is to begin from may be gone when it does: nobody can connect from it then.
@@ -258,6 +269,8 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         // Each new subflow is reset as well. By then a host must have been able to announce its other addresses.
         Behaviour::Reset { after: Some(after) } if multipath && after.0 >= ANNOUNCED_BY => path_fails,
         Behaviour::Reset { after: Some(_) } if multipath => Grace::HANG,
+        // Who only waits for an answer is told once.
+        Behaviour::Reset { after: Some(_) } if may_lose_one(scenario, traffic) => Grace::HANG,
         Behaviour::Reset { after: Some(_) } => Grace::BREAK,
         Behaviour::Split { size } if floods(scenario, middlebox, size) => Grace::HANG,
         Behaviour::RewriteSequence | Behaviour::Split { .. } | Behaviour::DropSyn { .. } | Behaviour::Replay { .. } => {
@@ -468,6 +481,20 @@ mod tests {
         // A link from end to end has nothing behind it.
         let direct = middlebox("\"proxy-ack\"").replace("p1", "p4");
         assert_eq!(grace(&in_a_row([1500, 1400, 1500], "mptcp"), &direct), Grace::NOTHING);
+    }
+
+    #[test]
+    fn who_misses_the_only_reset_waits() {
+        let reset = middlebox("\"reset\"\nafter = \"5kB\"");
+        let network = |link: &str| format!("[links.p1]\n{link}[[traffic]]\ntransport = \"tcp\"\nbytes = \"100kB\"\n");
+        assert_eq!(grace(&network(""), &reset), Grace::BREAK);
+        for link in [
+            "corrupt = \"1%\"\n",
+            "[links.p1.down]\nloss = \"1%\"\n",
+            "events = [{ at = \"1s\", for = \"1s\", action = \"down\" }]\n",
+        ] {
+            assert_eq!(grace(&network(link), &reset), Grace::HANG, "{link}");
+        }
     }
 
     #[test]

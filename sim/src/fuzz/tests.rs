@@ -46,6 +46,8 @@ fn what_has_failed_once_holds() {
         (41_084_945, include_str!("regressions/41084945.toml")),
         // Announcements given up on a path that ate them, and not made again on the next one.
         (51_011_700, include_str!("regressions/51011700.toml")),
+        // A mapping with a checksum that was longer than what any subflow brought before it was reset, again and again.
+        (61_080_109, include_str!("regressions/61080109.toml")),
         // A signal beside the first acknowledgement, while the mapping was incomplete: taken away, it left none.
         (31_056_599, include_str!("regressions/31056599.toml")),
     ];
