@@ -110,6 +110,14 @@ impl Retries {
         }
     }
 
+    /// There is a subflow on the pair again. Until it has been of use, it counts as one more attempt: something on the way may end each of them
+    /// as soon as it carries data.
+    pub(crate) fn made(&mut self, pair: Pair) {
+        if let Some(known) = self.find(pair) {
+            (known.at, known.failed, known.closed) = (None, None, false);
+        }
+    }
+
     /// Forgets a pair: it works again, or must not be used any more.
     pub(crate) fn forget(&mut self, pair: Pair) {
         self.lost.retain(|known| known.pair != pair);
@@ -194,6 +202,23 @@ mod tests {
         retries.forget(pair);
         assert_eq!(retries.deadline(), None);
     }
+
+    #[test]
+    fn an_attempt_that_led_to_a_subflow_of_no_use_is_one_as_well() {
+        let pair = pair();
+        let mut retries = Retries::default();
+        let now = Instant::from_millis(7);
+        retries.arm(now, pair, Some(1));
+        retries.made(pair);
+        assert_eq!(retries.deadline(), None);
+        retries.arm(now, pair, None);
+        assert_eq!(retries.deadline(), Some(now + FIRST * 2));
+        retries.made(pair);
+        retries.forget(pair);
+        retries.arm(now, pair, None);
+        assert_eq!(retries.deadline(), Some(now + FIRST));
+    }
+
     #[test]
     fn a_pair_with_a_bound_is_given_up_until_there_is_news() {
         let pair = pair();

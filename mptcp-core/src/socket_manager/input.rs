@@ -223,6 +223,9 @@ impl Connection {
             self.sender.open_window(position.saturating_add(u64::from(segment.window)));
         }
         let (conn, una) = (self.id, self.sender.queue.una());
+        if una > before {
+            self.note_use(id);
+        }
         if una > before
             && let Some(state) = self.multipath()
         {

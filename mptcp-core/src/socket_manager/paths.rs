@@ -435,7 +435,7 @@ impl Connection {
             if subflow.is_join() && subflow.connected && subflow.stage == Stage::Established && !subflow.announced {
                 subflow.announced = true;
                 joined = true;
-                self.paths.retries.forget(subflow.pair());
+                self.paths.retries.made(subflow.pair());
                 cx.shared.events.push_back(Event::SubflowEstablished(conn, subflow.id));
             }
         }
@@ -452,6 +452,16 @@ impl Connection {
                 // The first one after a time without any answers for itself only.
                 (self.sender.timeouts, self.sender.data_rto_at) = (0, None);
             }
+        }
+    }
+
+    /// Data has come on a subflow, or arrived: if it was lost before, it works again.
+    #[inline]
+    pub(crate) fn note_use(&mut self, id: SubflowId) {
+        if !self.paths.retries.is_empty()
+            && let Some(pair) = self.subflow(id).map(Subflow::pair)
+        {
+            self.paths.retries.forget(pair);
         }
     }
 

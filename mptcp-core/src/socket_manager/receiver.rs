@@ -117,6 +117,7 @@ impl Connection {
     pub(crate) fn pull(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
         let Some(subflow) = self.subflow(id) else { return };
         let tcp = subflow.tcp;
+        let before = self.receiver.stream.rcv_nxt();
         // Slices whose positions follow each other are put in order together.
         let (mut start, mut end) = (0, 0);
         while let Some(received) = cx.tcp.recv(tcp) {
@@ -151,6 +152,9 @@ impl Connection {
         }
         self.deliver_slices(start, cx);
         self.read_mapped(id, cx);
+        if self.receiver.stream.rcv_nxt() > before {
+            self.note_use(id);
+        }
     }
 
     /// Cuts the bytes of a subflow by their mappings and puts them in order.

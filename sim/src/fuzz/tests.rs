@@ -48,6 +48,8 @@ fn what_has_failed_once_holds() {
         (51_011_700, include_str!("regressions/51011700.toml")),
         // A mapping with a checksum that was longer than what any subflow brought before it was reset, again and again.
         (61_080_109, include_str!("regressions/61080109.toml")),
+        // Subflows that were made again as fast as something on the way reset them.
+        (71_007_211, include_str!("regressions/71007211.toml")),
         // A signal beside the first acknowledgement, while the mapping was incomplete: taken away, it left none.
         (31_056_599, include_str!("regressions/31056599.toml")),
     ];
