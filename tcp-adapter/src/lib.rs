@@ -15,6 +15,7 @@ mod frame;
 mod idle_queue;
 mod interface;
 mod listeners;
+mod mss;
 pub mod native;
 mod ranges;
 #[cfg(feature = "conformance")]

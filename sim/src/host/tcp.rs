@@ -30,8 +30,7 @@ fn native(scenario: &Scenario, host: &scenario::Host) -> NativeConfig {
             // No file asks this stack for none.
             Congestion::Cubic | Congestion::None => Algorithm::Cubic,
         },
-        // Without marks DCTCP is Reno.
-        ecn: host.ecn || host.congestion == Congestion::Dctcp,
+        ecn: host.ecn,
         ..NativeConfig::default()
     }
 }

@@ -31,7 +31,8 @@ pub struct NativeConfig {
     pub timestamps: bool,
     /// Offer and use window scaling (RFC 7323). Default true.
     pub window_scaling: bool,
-    /// Offer and use explicit congestion notification (RFC 3168). Default false, as the kernel's, which only answers.
+    /// Offer and use explicit congestion notification (RFC 3168). Default false, as the kernel's, which only answers; always on with DCTCP, which
+    /// is Reno without marks.
     pub ecn: bool,
     /// Send segments at the pace of the congestion window or of the congestion control. Default true.
     pub pacing: bool,
@@ -109,6 +110,7 @@ impl NativeConfig {
         self.notsent_lowat = self.notsent_lowat.max(1);
         // Handles index with 32 bits.
         self.max_connections = self.max_connections.min(1 << 24);
+        self.ecn |= self.congestion == Algorithm::Dctcp;
         self.min_rto = self.min_rto.clamp(Duration::from_millis(1), Duration::from_secs(60));
         self.max_rto = self.max_rto.max(Duration::from_secs(60));
         self.delayed_ack = self.delayed_ack.min(Duration::from_millis(500));

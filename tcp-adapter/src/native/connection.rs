@@ -284,7 +284,7 @@ impl Connection {
                 let acknowledge = if self.waits_for_neighbour { NEVER } else { self.receive.deadline() };
                 let idle = if self.trimmed { NEVER } else { self.last_active + TRIM_AFTER };
                 let asked = self.keep_alive.deadline(config, self.last_received, self.send.is_idle());
-                self.send.deadline().min(acknowledge).min(paced).min(idle).min(asked).min(answer)
+                self.send.deadline(config.user_timeout).min(acknowledge).min(paced).min(idle).min(asked).min(answer)
             }
         }
     }

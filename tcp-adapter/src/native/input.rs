@@ -9,6 +9,7 @@ use super::receiver::Arrival;
 use super::send::Acknowledgement;
 use super::wire::{Ecn, Flags, Options, Segment};
 use crate::congestion::EcnResponse;
+use crate::mss::default_mss;
 use crate::{CloseReason, OptionSpace, SegmentIn, TcpEvent, TcpFlags, Verdict};
 
 /// What is to be done about a segment.
@@ -161,9 +162,8 @@ impl Connection {
         self.routed = true;
         self.waits_for_neighbour = false;
         self.last_received = cx.now;
-        // RFC 9293 section 3.7.1: without the option 536, or 1220 over IPv6.
-        let default_mss = if self.template.is_ipv6() { 1220 } else { 536 };
-        self.peer_mss = options.mss.filter(|mss| *mss > 0).map_or(default_mss, u32::from);
+        let default_mss = default_mss(self.template.is_ipv6());
+        self.peer_mss = u32::from(options.mss.filter(|mss| *mss > 0).unwrap_or(default_mss));
         // Scaling is for both directions or for none (RFC 7323 section 2.2).
         self.agreed.window_scaling = config.window_scaling && options.window_shift.is_some();
         if let Some(shift) = options.window_shift.filter(|_| config.window_scaling) {

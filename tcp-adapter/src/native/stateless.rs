@@ -6,6 +6,7 @@ use super::cookies::stamp;
 use super::pairs::Entry;
 use super::wire::{ChecksumMode, Ecn, Flags, HeaderTemplate, OptionWriter, Options, Segment, SegmentFields};
 use super::{Context, NativeStack, State};
+use crate::mss::default_mss;
 use crate::table::FourTuple;
 use crate::{Frame, InterfaceId, ListenerId, OptionSpace, SegmentHook, SynSegment, SynVerdict};
 
@@ -70,7 +71,7 @@ impl NativeStack {
         }
         self.ident = self.ident.wrapping_add(1);
         let fields = SegmentFields {
-            seq: self.cookies.make(self.now, &self.keys, &tuple, segment, options.mss.unwrap_or(536)),
+            seq: self.cookies.make(self.now, &self.keys, &tuple, segment, options.mss.unwrap_or(default_mss(tuple.remote.is_ipv6()))),
             ack: segment.seq.wrapping_add(1),
             flags,
             window: u16::try_from(self.config.recv_buffer_initial).unwrap_or(u16::MAX),

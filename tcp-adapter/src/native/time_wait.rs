@@ -57,7 +57,8 @@ impl TimeWait {
             return if !flags.intersects(Flags::ACK | Flags::FIN) && self.is_beyond(segment) {
                 Answer::NewConnection
             } else {
-                Answer::Silence
+                // The peer learns where this end is, and resets it or waits (RFC 9293 section 3.10.7.4, RFC 5961 section 4.2).
+                Answer::Acknowledge
             };
         }
         if segment.sequence_len() == 0 && segment.seq == self.ack {

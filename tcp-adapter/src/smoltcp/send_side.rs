@@ -13,9 +13,6 @@ const DUPLICATE_THRESHOLD: u32 = 3;
 /// leave room for payload beside 40 bytes of options.
 const MIN_MSS: usize = 88;
 
-/// Segment sizes assumed of a peer that names none (RFC 9293 section 3.7.1).
-const DEFAULT_MSS_V4: u16 = 536;
-const DEFAULT_MSS_V6: u16 = 1220;
 
 /// Sending half of the mini transmission control block.
 #[derive(Debug, Default)]
@@ -111,7 +108,7 @@ impl SendSide {
         self.max_window = self.window;
         self.presented = window;
         self.window_shift = window_shift;
-        let default = if ipv4 { DEFAULT_MSS_V4 } else { DEFAULT_MSS_V6 };
+        let default = default_mss(!ipv4);
         // RFC 9293 leaves a size of 0 open; smoltcp and Linux take it for none.
         self.peer_mss = usize::from(mss.filter(|&mss| mss != 0).unwrap_or(default)).max(MIN_MSS);
     }

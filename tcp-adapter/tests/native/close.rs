@@ -216,8 +216,8 @@ script!(
     0       open
     +0      app   shutdown
     +0      >>    F.  1:1      ack 1
-    +5s     >>*   F.  1:1      ack 1
-    +0..5s  event closed timed-out
+    +4s     >>*   F.  1:1      ack 1
+    +0..1001ms event closed timed-out
     +0      >>*
     +60s    none
 "

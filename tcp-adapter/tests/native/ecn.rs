@@ -159,6 +159,20 @@ script!(
 "
 );
 
+// RFC 8257 section 3: without marks it is Reno, so it asks for them without being told to.
+script!(
+    proportional_control_asks_for_marks,
+    "
+    stack congestion dctcp
+    0       app   connect
+    +0      >>    SEW 0:0      notect
+    +10ms   <<    S.E 0:0      ack 1 win 65535 mss 1000
+    +0      >>    .   1:1      ack 1
+    +0      app   send 1000
+    +0      >>    .   1:1001   ack 1 ect0
+"
+);
+
 // RFC 8257 section 3.3: a receiver that knows RFC 3168 only goes on with ECE until it has heard of the reduction.
 script!(
     reductions_by_the_extent_of_marks_are_told_too,

@@ -79,7 +79,7 @@ script!(
     +0      app   send 100
     +0      >>    .   1:101    ack 1
     +2s     >>*   .   1:101    ack 1
-    +0..5s  event closed timed-out
+    +0..1001ms event closed timed-out
     +0      >>*
     +0      info  gone
     +60s    none

@@ -27,6 +27,30 @@ script!(
 "
 );
 
+// The receiver had only waited for a second segment: it is given the time that most take, and then any may.
+script!(
+    who_delays_its_answers_is_waited_for,
+    "
+    0       open  mss 1000 sackOK rtt 10ms
+    +0      app   send 500
+    +0      >>    .   1:501      ack 1
+    +20ms..30ms >> . 1:501       ack 1
+    +10ms   <<    .   1:1        ack 501 sack 1:501
+    +100ms  app   send 500
+    +0      >>    .   501:1001   ack 1
+    +40ms   <<    .   1:1        ack 1001
+    +100ms  app   send 500
+    +0      >>    .   1001:1501  ack 1
+    +65ms..120ms >> . 1001:1501  ack 1
+    +10ms   <<    .   1:1        ack 1501 sack 1001:1501
+    +100ms  app   send 500
+    +0      >>    .   1501:2001  ack 1
+    +150ms  <<    .   1:1        ack 2001
+    +0      info  retransmissions 2 timeouts 0
+    +60s    none
+"
+);
+
 // Who knows from elsewhere that the answer is overdue need not wait for the two round trips; then the last segment leaves again, before new data.
 script!(
     a_tail_is_probed_when_the_layer_above_says_so,

@@ -31,7 +31,7 @@ script!(
     0       open  mss 1000 rtt 100ms win 0
     +0      app   send 1000
     +5s     >>*   .   *          ack 1
-    +0..10s event closed timed-out
+    +0..301ms event closed timed-out
     +0      >>*
     +60s    none
 "

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Attempt, Cookie};
 use crate::Instant;
+use crate::mss::default_mss;
 use crate::table::FourTuple;
 
 /// Servers of either list that are remembered at most; beyond that the oldest are forgotten.
@@ -16,9 +17,6 @@ const REFUSED: Duration = Duration::from_secs(60);
 
 /// How long a path is left alone that seems to drop SYNs with data or the option (RFC 7413 section 4.1.3.1).
 const DROPPED: Duration = Duration::from_secs(3600);
-
-/// MSS of servers that do not tell: RFC 9293 section 3.7.1.
-const DEFAULT_MSS: [u16; 2] = [536, 1220];
 
 /// More may confuse what is in the way (RFC 7413 section 4.1.3).
 const MAX_MSS: [u16; 2] = [1460, 1440];
@@ -53,9 +51,9 @@ impl Servers {
         mss: Option<u16>,
         attempt: Attempt,
     ) {
-        let (hosts, service, ipv6) = (hosts(tuple), service(tuple), usize::from(tuple.local.is_ipv6()));
+        let (hosts, service, ipv6) = (hosts(tuple), service(tuple), tuple.local.is_ipv6());
         if let Some(cookie) = cookie {
-            let mss = mss.unwrap_or(DEFAULT_MSS[ipv6]).min(MAX_MSS[ipv6]);
+            let mss = mss.unwrap_or(default_mss(ipv6)).min(MAX_MSS[usize::from(ipv6)]);
             self.cookies.retain(|(known, ..)| *known != hosts);
             keep(&mut self.cookies, (hosts, cookie, mss));
             self.refused.retain(|(known, _)| *known != service);

@@ -152,6 +152,10 @@ impl Sender {
             (Some(sent), Some(echo)) if advanced => Some(!is_before(echo, sent)),
             _ => beyond.then_some(true),
         };
+        let was_needless = probe.retransmission && (answered_twice || repaired == Some(false));
+        if was_needless && probe.lone && !probe.needless {
+            self.probed_too_early();
+        }
         if !probe.retransmission || answered_twice || repaired == Some(true) {
             self.tail_probe = None;
         } else if repaired == Some(false)

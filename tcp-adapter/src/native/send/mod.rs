@@ -59,6 +59,8 @@ struct TailProbe {
     timestamp: Option<u32>,
     /// What it repeats had arrived, so it will be reported as a duplicate.
     needless: bool,
+    /// Nothing else was outstanding.
+    lone: bool,
 }
 
 /// State of the sending side. Offsets are those of [`TcpStack`](crate::TcpStack).
@@ -107,6 +109,8 @@ pub(super) struct Sender {
     probing: Option<Probing>,
     /// What fits into the window leaves, however little it is.
     silly: bool,
+    /// Lone segments that were probed although they had arrived.
+    needless_probes: u8,
     rto_at: Instant,
     probe_at: Instant,
     reorder_at: Instant,
@@ -192,6 +196,7 @@ impl Sender {
             not_capable: false,
             probing: None,
             silly: false,
+            needless_probes: 0,
             rto_at: NEVER,
             probe_at: NEVER,
             reorder_at: NEVER,
@@ -325,7 +330,8 @@ impl Sender {
             self.fin = Fin::Sent;
         }
         if self.probing.take().is_some() {
-            self.tail_probe = Some(Box::new(TailProbe { end, retransmission, timestamp, needless: false }));
+            let lone = end - self.una <= u64::from(self.mss);
+            self.tail_probe = Some(Box::new(TailProbe { end, retransmission, timestamp, needless: false, lone }));
         }
         self.arm_after_sending(now);
     }

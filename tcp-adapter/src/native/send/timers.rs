@@ -7,9 +7,10 @@ use super::{NEVER, Probing, Sender};
 use crate::Instant;
 use crate::congestion::Cause;
 
-/// How much longer a probe waits for the answer to a lone segment, which the receiver may delay (RFC 8985 section 7.2,
-/// `WCDelAckT`). Less than the delays of today's receivers: a probe too early costs one segment, one too late the tail.
-const DELAYED_ANSWER: u64 = 5_000_000;
+/// How much longer a probe waits for the answer to a lone segment, which the receiver may delay (RFC 8985 section 7.2, `TLP.max_ack_delay`), in
+/// nanoseconds: at first less than the delays of today's receivers, as a probe too early costs one segment, one too late the tail. Whoever turns out to delay
+/// answers is waited for longer: as most do, and then as any may.
+const DELAYED_ANSWERS: [u64; 3] = [5_000_000, 50_000_000, 200_000_000];
 
 /// Shortest time before a tail loss probe: that of two interrupts (as Linux has it).
 const MIN_PROBE_TIME: u64 = 2_000_000;
@@ -27,8 +28,29 @@ pub(in crate::native) enum Expired {
 
 impl Sender {
     /// The earliest deadline.
-    pub(in crate::native) fn deadline(&self) -> Instant {
-        self.rto_at.min(self.probe_at).min(self.reorder_at).min(self.persist_at)
+    pub(in crate::native) fn deadline(&self, user_timeout: Duration) -> Instant {
+        let retries = self.rto_at.min(self.persist_at);
+        let acts = retries.min(self.probe_at).min(self.reorder_at);
+        if retries == NEVER { acts } else { acts.min(self.give_up_at(user_timeout)) }
+    }
+
+    /// When the peer is given up, unless something is acknowledged before (R2 of RFC 9293 section 3.8.3).
+    ///
+    /// Time alone tells nothing of the peer if this process stood still: it must have been tried again, and have had the time to answer that.
+    fn give_up_at(&self, user_timeout: Duration) -> Instant {
+        let tried = self.rtt.timeouts() > 0 || self.persists > 0;
+        match self.stalled_since.filter(|_| tried) {
+            Some(since) => (since + user_timeout).max(after(self.last_sent_at, self.time_to_answer())),
+            None => NEVER,
+        }
+    }
+
+    /// Nanoseconds within which what has just been sent is answered, if at all.
+    fn time_to_answer(&self) -> u64 {
+        match self.rtt.srtt() {
+            0 => self.rtt.rto(),
+            srtt => 2 * srtt + DELAYED_ANSWERS[DELAYED_ANSWERS.len() - 1],
+        }
     }
 
     /// Does what is due.
@@ -45,18 +67,13 @@ impl Sender {
             self.probing = Some(Probing::NewOrLast);
             self.rto_at = after(now, self.rtt.rto());
         }
-        let given_up = self.stalled_since.is_some_and(|since| now.saturating_since(since) >= user_timeout);
-        // Time alone tells nothing of the peer if this process stood still: it must have been tried again.
+        if self.rto_at.min(self.persist_at) != NEVER && self.give_up_at(user_timeout) <= now {
+            return Expired::GivenUp;
+        }
         if self.rto_at <= now {
-            if given_up && self.rtt.timeouts() > 0 {
-                return Expired::GivenUp;
-            }
             self.on_rto(now);
         }
         if self.persist_at <= now {
-            if given_up && self.persists > 0 {
-                return Expired::GivenUp;
-            }
             self.stalled_since.get_or_insert(now);
             self.persists = self.persists.saturating_add(1);
             self.arm_persist(now);
@@ -132,9 +149,19 @@ impl Sender {
             return;
         }
         let lone = self.flight.in_flight() <= u64::from(self.mss);
-        let wait = (2 * self.rtt.srtt()).max(MIN_PROBE_TIME) + if lone { DELAYED_ANSWER } else { 0 };
+        let wait = (2 * self.rtt.srtt()).max(MIN_PROBE_TIME) + if lone { self.delayed_answer() } else { 0 };
         // On a long path the timeout may come first: the probe takes its place (RFC 8985 section 7.2).
         self.probe_at = after(self.last_sent_at, wait).max(now).min(self.rto_at);
+    }
+
+    /// How much longer the answer to a lone segment may take than a round trip, in nanoseconds.
+    fn delayed_answer(&self) -> u64 {
+        DELAYED_ANSWERS[usize::from(self.needless_probes).min(DELAYED_ANSWERS.len() - 1)]
+    }
+
+    /// A lone segment was probed, and had only not been answered yet.
+    pub(super) fn probed_too_early(&mut self) {
+        self.needless_probes = self.needless_probes.saturating_add(1);
     }
 
     /// Whether a tail loss probe may be scheduled (RFC 8985 section 7.2).
