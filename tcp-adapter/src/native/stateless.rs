@@ -71,7 +71,13 @@ impl NativeStack {
         }
         self.ident = self.ident.wrapping_add(1);
         let fields = SegmentFields {
-            seq: self.cookies.make(self.now, &self.keys, &tuple, segment, options.mss.unwrap_or(default_mss(tuple.remote.is_ipv6()))),
+            seq: self.cookies.make(
+                self.now,
+                &self.keys,
+                &tuple,
+                segment,
+                options.mss.unwrap_or(default_mss(tuple.remote.is_ipv6())),
+            ),
             ack: segment.seq.wrapping_add(1),
             flags,
             window: u16::try_from(self.config.recv_buffer_initial).unwrap_or(u16::MAX),

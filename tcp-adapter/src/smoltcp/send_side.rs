@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::rtt::RttEstimator;
+use crate::mss::default_mss;
 use crate::{Chunk, Instant};
 
 /// Duplicate acknowledgements after which smoltcp retransmits (RFC 5681 section 3.2).
@@ -12,7 +13,6 @@ const DUPLICATE_THRESHOLD: u32 = 3;
 /// Smallest segment size of the peer that is believed (Linux: `TCP_MIN_MSS`); less would not
 /// leave room for payload beside 40 bytes of options.
 const MIN_MSS: usize = 88;
-
 
 /// Sending half of the mini transmission control block.
 #[derive(Debug, Default)]
