@@ -62,8 +62,8 @@ pub(super) struct Receiver {
 }
 
 /// Bytes per allocation. A frame that somebody keeps holds its whole block, so a larger block would let a peer
-/// pin more memory with each small segment that it sends out of order.
-const BLOCK: usize = 32 * 1024;
+/// pin more memory with each small segment that nobody reads. TCPs that count the bytes they hold go by this size.
+const BLOCK: usize = 8 * 1024;
 
 impl Receiver {
     pub(super) fn new(mtu: usize) -> Self {

@@ -8,9 +8,9 @@ use smallvec::SmallVec;
 /// Contiguous bytes in slices, none empty.
 pub(super) type Pieces = VecDeque<Bytes>;
 
-/// Slices of at least this many bytes are never copied: in the buffer of an ordinary frame, of 2 KiB at most, they waste
-/// three times their length at worst.
-const SMALL: usize = 512;
+/// Slices of at least this many bytes are never copied. Devices receive several frames into one buffer of 8 KiB: at worst, with nothing else left
+/// in there, they hold eight times their length.
+const SMALL: usize = 1024;
 /// Small slices are copied into larger ones of at most this many bytes.
 const MERGED: usize = 4096;
 

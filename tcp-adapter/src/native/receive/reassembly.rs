@@ -20,7 +20,7 @@ const KEEP: usize = 64;
 ///
 /// # Memory
 ///
-/// A slice holds the whole buffer of its frame, however short it is. Slices of 512 bytes and more stay as they are. If
+/// A slice holds the whole buffer of its frame, however short it is. Slices of 1024 bytes and more stay as they are. If
 /// more than 64 pieces wait, in order or beyond gaps, and each time their number has doubled after that, smaller ones are copied,
 /// neighbours into one of up to 4 KiB, which frees the buffers. What is left of a segment that is mostly known already is copied at once
 /// if it is less than a quarter. There are at most 1024 blocks beyond gaps; the farthest is forgotten for a nearer one.

@@ -195,15 +195,15 @@ fn small_pieces_are_merged_where_many_wait() {
 #[test]
 fn compact_frees_small_pieces_and_leaves_large_ones() {
     let mut reassembly = Reassembly::new(true);
-    let frame = bytes(0..2000);
-    reassembly.insert(0, [frame.slice(..600), frame.slice(600..610), frame.slice(610..620)], 620);
-    reassembly.insert(700, [frame.slice(700..710)], 10);
-    reassembly.insert(800, [frame.slice(800..1500)], 700);
+    let frame = bytes(0..4000);
+    reassembly.insert(0, [frame.slice(..1200), frame.slice(1200..1210), frame.slice(1210..1220)], 1220);
+    reassembly.insert(1300, [frame.slice(1300..1310)], 10);
+    reassembly.insert(1400, [frame.slice(1400..2600)], 1200);
     reassembly.compact();
     let pop = |reassembly: &mut Reassembly| reassembly.pop().map(|piece| piece.bytes).expect("bytes");
     assert_eq!(pop(&mut reassembly).as_ptr(), frame.as_ptr());
-    assert_eq!(pop(&mut reassembly), frame[600..620]);
-    reassembly.insert(620, [frame.slice(620..800)], 180);
+    assert_eq!(pop(&mut reassembly), frame[1200..1220]);
+    reassembly.insert(1220, [frame.slice(1220..1400)], 180);
     let shared = |piece: &Bytes| frame.as_ptr_range().contains(&piece.as_ptr());
     let pieces: Vec<_> = std::iter::from_fn(|| reassembly.pop()).map(|piece| shared(&piece.bytes)).collect();
     assert_eq!(pieces, [true, false, true, true]);
