@@ -18,6 +18,9 @@ pub struct TargetConfig {
     pub max_r2t_length: u32,
     /// Bytes that R2Ts of one queue ask for at a time: further commands wait until others have ended. At least twice `max_transfer`.
     pub max_inbound: u64,
+    /// Bytes that commands of one queue may return at a time: further ones that return data wait until all data of others was handed to the transport. A command
+    /// that returns more than that waits until it is alone.
+    pub max_outbound: u64,
     /// Bytes that one C2HData carries at most.
     pub max_c2h_data: u32,
     /// Entries of the longest queue: 2 to 4096.
@@ -53,6 +56,7 @@ impl Default for TargetConfig {
             in_capsule_data: 16 * 1024,
             max_r2t_length: 1 << 20,
             max_inbound: 16 << 20,
+            max_outbound: 16 << 20,
             max_c2h_data: 128 * 1024,
             max_queue_entries: 128,
             max_io_queues: 128,

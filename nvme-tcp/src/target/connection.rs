@@ -41,9 +41,9 @@ pub struct ConnectionSettings {
 /// Getters tell its state; [`receive`](Self::receive), `handle_*` and the passing of time change it; `poll_*` say what it wants, and are called
 /// after each change until they return nothing. See the [module](super) for the order.
 ///
-/// What it keeps is bounded: a queue full of commands with their data, each of at most
-/// [`max_transfer`](super::TargetConfig::max_transfer) bytes. While a host takes no completions, its commands count as outstanding; more than the
-/// queue has entries end the connection.
+/// What it keeps is bounded: a queue full of commands, [`max_inbound`](super::TargetConfig::max_inbound) bytes that come for them when asked for and
+/// [`max_outbound`](super::TargetConfig::max_outbound) bytes that they return. While a host takes no completions, its commands count as outstanding; more than
+/// the queue has entries end the connection.
 ///
 /// Drop it when it is [closed](ConnectionState::Closed) and has no [operations](Self::has_operations) any more. Until then it keeps a record of each command,
 /// but no data: that of operations is with their stores.
@@ -161,7 +161,7 @@ impl Connection {
             phase: Phase::Initializing { deadline },
             authentication: None,
             // Until Connect says otherwise: for Connect itself, and the mistake of sending something else.
-            queue: Queue::new(2, true, target.config().max_inbound),
+            queue: Queue::new(2, true, target.config().max_inbound, target.config().max_outbound),
             receiving: Receiving::Nothing,
             urgent: VecDeque::new(),
             bulk: VecDeque::new(),
@@ -217,6 +217,8 @@ impl Connection {
     }
 
     /// Appends the next PDU to `out`. None if there is nothing to send.
+    ///
+    /// What leaves makes room for what other commands return: [`poll_submission`](Self::poll_submission) may have something afterwards.
     ///
     /// The caller bounds what it keeps: what it has not asked for stays here as commands, of which the host can have only so many.
     pub fn poll_transmit(&mut self, out: &mut Vec<Bytes>) -> Option<Transmit> {
@@ -359,6 +361,7 @@ impl Connection {
         }
         // Nobody will be told how they have ended.
         self.submissions.clear();
+        self.queue.drop_held(|_| true);
         if matches!(self.phase, Phase::Closed { .. }) {
             self.urgent.clear();
             self.bulk.clear();
@@ -448,6 +451,10 @@ impl Connection {
         self.queue.release(id);
         while let Some(waiting) = self.queue.next_unasked() {
             self.ask_for_data(waiting);
+        }
+        while let Some(held) = self.queue.next_held() {
+            let work = self.queue.slot(held).work.clone();
+            self.begin(held, &work);
         }
     }
 

@@ -138,10 +138,21 @@ impl Connection {
         }
         match slot.work.clone() {
             Work::Fail(status) => self.complete(id, Err(status)),
-            Work::Io(work) if work.fuse == Fuse::Normal => self.submit(id, &work),
-            Work::Io(_) => self.on_fused_ready(id),
-            Work::Admin(command) => self.execute_admin(id, &command),
             Work::Fabrics(command) => self.execute_fabrics(now, id, &command),
+            Work::Io(work) if work.fuse != Fuse::Normal => self.on_fused_ready(id),
+            work if self.queue.may_begin(id) => self.begin(id, &work),
+            // Its turn comes when enough of what others return has left.
+            _ => {}
+        }
+    }
+
+    /// There is room for what a command returns.
+    pub(super) fn begin(&mut self, id: SlotId, work: &Work) {
+        match work {
+            Work::Io(work) => self.submit(id, work),
+            Work::Admin(command) => self.execute_admin(id, command),
+            // These are not kept waiting.
+            Work::Fabrics(_) | Work::Fail(_) => {}
         }
     }
 

@@ -146,6 +146,7 @@ impl Connection {
             queue.fused = FirstHalf::Failed;
         }
         self.submissions.retain(|submission| submission.store != store);
+        self.queue.drop_held(|slot| slot.is_for(store));
         let has_begun = |id| queue.awaited.iter().any(|(awaiting, _)| *awaiting == id);
         let aborted = self.queue.find_all(|id, slot| {
             let is_unbegun = matches!(slot.stage, Stage::Receiving | Stage::Waiting | Stage::Queued);

@@ -270,6 +270,14 @@ impl IoWork {
         self.store
     }
 
+    /// Bytes of data that the host gets.
+    pub(super) fn returns(&self) -> u32 {
+        match self.command {
+            IoCommand::Read { .. } | IoCommand::ReservationReport { .. } => self.transfer,
+            _ => 0,
+        }
+    }
+
     /// Whether `second` goes with this first half of a fused operation.
     pub(super) fn goes_with(&self, second: &Self) -> bool {
         second.fuse == Fuse::Second && self.nsid == second.nsid && range_of(&self.command) == range_of(&second.command)

@@ -17,16 +17,22 @@
 //! for bytes in received {
 //!     connection.receive(now, bytes);
 //! }
-//! while let Some(submission) = connection.poll_submission() {
-//!     backends.submit(submission);
-//! }
-//! while let Some(completion) = backends.poll() {
-//!     // With several connections: the one that `completion.token` names.
-//!     connection.handle_completion(completion);
-//! }
 //! let mut pieces = Vec::new();
-//! while let Some(transmit) = connection.poll_transmit(&mut pieces) {
-//!     send(&mut pieces, transmit);
+//! loop {
+//!     while let Some(submission) = connection.poll_submission() {
+//!         backends.submit(submission);
+//!     }
+//!     while let Some(completion) = backends.poll() {
+//!         // With several connections: the one that `completion.token` names.
+//!         connection.handle_completion(completion);
+//!     }
+//!     while let Some(transmit) = connection.poll_transmit(&mut pieces) {
+//!         send(&mut pieces, transmit);
+//!     }
+//!     // What has left makes room for other commands.
+//!     if !connection.has_submissions() {
+//!         break;
+//!     }
 //! }
 //! if connection.poll_timeout().is_some_and(|deadline| deadline <= now) {
 //!     connection.handle_timeout(now);

@@ -37,6 +37,11 @@ pub(super) struct Queue {
     max_asked: u64,
     /// Commands that were not asked yet since there are so many.
     unasked: VecDeque<SlotId>,
+    /// Bytes that the commands return which were begun, of which there may be so many.
+    returned: u64,
+    max_returned: u64,
+    /// Commands that were not begun yet since there are so many.
+    held: VecDeque<SlotId>,
 }
 
 /// A command.
@@ -48,6 +53,8 @@ pub(super) struct Slot {
     /// The other half of a fused operation.
     pub(super) partner: Option<SlotId>,
     pub(super) inbound: Inbound,
+    /// Bytes that it returns, if it was begun.
+    outbound: u32,
     /// Data of the command, or for the host.
     pub(super) data: Payload,
     /// Bytes of `data` that were sent.
@@ -75,7 +82,7 @@ pub(super) enum Stage {
     /// It waits for the other half of a fused operation, is an Asynchronous Event Request, or a Preempt and Abort that waits for what stores have begun for the
     /// hosts that it has shut out, of which its own may be one.
     Waiting,
-    /// It is an operation that is to be handed to a store.
+    /// It is an operation that is to be handed to a store, or is to be begun once what others return has left.
     Queued,
     /// A store works on it.
     Executing,
@@ -110,7 +117,8 @@ struct Transfer {
 }
 
 impl Queue {
-    pub(super) fn new(entries: u32, flow_control: bool, max_asked: u64) -> Self {
+    /// A queue of so many entries, whose commands are asked for `max_asked` bytes at a time and return `max_returned`.
+    pub(super) fn new(entries: u32, flow_control: bool, max_asked: u64, max_returned: u64) -> Self {
         Self {
             entries,
             head: flow_control.then_some(0),
@@ -124,6 +132,9 @@ impl Queue {
             asked: 0,
             max_asked,
             unasked: VecDeque::new(),
+            returned: 0,
+            max_returned,
+            held: VecDeque::new(),
         }
     }
 
@@ -192,6 +203,7 @@ impl Queue {
         if slot.inbound.requested > 0 {
             self.asked -= u64::from(slot.inbound.length);
         }
+        self.returned -= u64::from(std::mem::take(&mut slot.outbound));
         slot.stage = Stage::Free;
         (slot.partner, slot.sent, slot.result, slot.status) = (None, 0, 0, Status::SUCCESS);
         let data = std::mem::take(&mut slot.data);
@@ -280,6 +292,46 @@ impl Queue {
 
     fn has_room_for(&self, length: u64) -> bool {
         self.asked == 0 || self.asked + length <= self.max_asked
+    }
+
+    /// Whether a command may be begun, as for what it returns. If not, it will be among those that [`next_held`](Self::next_held) returns. One that returns
+    /// nothing waits for none that does.
+    pub(super) fn may_begin(&mut self, id: SlotId) -> bool {
+        let length = self.slots[id as usize].returns();
+        let may = length == 0 || (self.held.is_empty() && self.may_return(length));
+        if may {
+            self.count_returned(id, length);
+        } else {
+            self.slots[id as usize].stage = Stage::Queued;
+            self.held.push_back(id);
+        }
+        may
+    }
+
+    /// A command that had to wait and may be begun now.
+    pub(super) fn next_held(&mut self) -> Option<SlotId> {
+        let id = *self.held.front()?;
+        let length = self.slots[id as usize].returns();
+        if !self.may_return(length) {
+            return None;
+        }
+        self.count_returned(id, length);
+        self.held.pop_front()
+    }
+
+    /// Has none of the commands begin that wait for others, if they are such.
+    pub(super) fn drop_held(&mut self, is_such: impl Fn(&Slot) -> bool) {
+        let slots = &self.slots;
+        self.held.retain(|id| !is_such(&slots[*id as usize]));
+    }
+
+    fn may_return(&self, length: u32) -> bool {
+        self.returned == 0 || self.returned + u64::from(length) <= self.max_returned
+    }
+
+    fn count_returned(&mut self, id: SlotId, length: u32) {
+        self.returned += u64::from(length);
+        self.slots[id as usize].outbound = length;
     }
 
     /// The next R2T for a command, as long as the host can have more and there is more to ask for.
@@ -386,6 +438,18 @@ impl Slot {
         matches!(&self.work, Work::Io(work) if work.store() == store)
     }
 
+    /// Bytes of data that it returns at most.
+    fn returns(&self) -> u32 {
+        match &self.work {
+            Work::Io(work) => work.returns(),
+            Work::Admin(
+                AdminCommand::Identify(_) | AdminCommand::GetLogPage(_) | AdminCommand::GetFeatures { .. },
+            ) => self.sqe.sgl.length.get(),
+            // A message of an authentication is short.
+            Work::Admin(_) | Work::Fabrics(_) | Work::Fail(_) => 0,
+        }
+    }
+
     /// Whether a store works on it; of a fused operation, the first half has its name.
     pub(super) fn is_operation(&self) -> bool {
         self.stage == Stage::Executing && !matches!(&self.work, Work::Io(work) if work.fuse == Fuse::Second)
@@ -398,6 +462,7 @@ impl Slot {
             stage: Stage::Free,
             partner: None,
             inbound: Inbound::default(),
+            outbound: 0,
             data: Payload::new(),
             sent: 0,
             status: Status::SUCCESS,

@@ -141,8 +141,9 @@ fn write(host: &mut Host, nsid: u32) -> u16 {
 fn submit_only(host: &mut Host, mut sqe: Sqe) -> u16 {
     host.cid = host.cid.wrapping_add(1);
     sqe.cid = host.cid.into();
-    let capsule = CapsuleCmd { sqe, data_len: BLOCK as u32 };
-    let bytes = host.encode(&Pdu::CapsuleCmd(capsule), &[1; BLOCK]);
+    let data: &[u8] = if sqe.sgl.placement() == Some(Placement::InCapsule) { &[1; BLOCK] } else { &[] };
+    let capsule = CapsuleCmd { sqe, data_len: data.len() as u32 };
+    let bytes = host.encode(&Pdu::CapsuleCmd(capsule), data);
     host.connection.receive(host.now, bytes.into());
     host.cid
 }
@@ -268,6 +269,25 @@ fn what_was_not_asked_for_its_data_is_aborted_without() {
     }
     assert!(one.received.is_empty(), "{:?}", one.received);
     assert_eq!((one.connection.outstanding(), world.begun()), (0, [0, 0]));
+}
+
+#[test]
+fn what_waits_until_data_has_left_is_aborted() {
+    const LENGTH: usize = 1 << 20;
+    let mut world = World::new();
+    let (mut one, mut two) = (world.host(1, 11), world.host(2, 22));
+    let range = BlockRange { start: 0, count: (LENGTH / BLOCK) as u32 };
+    let read = IoCommand::Read { range, force_unit_access: false }.to_sqe(1).with_sgl(Sgl::transport(LENGTH as u32));
+    let most = world.target.config().max_outbound / LENGTH as u64;
+    let reads: Vec<_> = (0..most + 2).map(|_| submit_only(&mut one, read)).collect();
+    let fencing = preempt_and_abort(&mut two, 22, 11);
+    world.look([&mut one, &mut two]);
+    assert_ended(&mut two, fencing);
+    for cid in reads {
+        one.finish(cid, &[]).expect("it has ended").expect(StatusCode::AbortedByPreempt);
+    }
+    assert!(one.received.is_empty(), "{:?}", one.received);
+    assert_eq!(one.connection.outstanding(), 0);
 }
 
 #[test]

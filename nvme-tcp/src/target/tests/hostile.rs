@@ -12,8 +12,33 @@ fn write(length: u32, sgl: Sgl) -> Sqe {
     IoCommand::Write { range, force_unit_access: false }.to_sqe(1).with_sgl(sgl)
 }
 
+fn read(length: u32) -> Sqe {
+    let range = BlockRange { start: 0, count: length / BLOCK as u32 };
+    IoCommand::Read { range, force_unit_access: false }.to_sqe(1).with_sgl(Sgl::transport(length))
+}
+
 fn capsule(sqe: Sqe, data_len: u32) -> Pdu {
     Pdu::CapsuleCmd(CapsuleCmd { sqe, data_len })
+}
+
+/// Sends a command, and takes nothing.
+fn send_only(host: &mut Host, cid: u16, mut sqe: Sqe, data: &[u8]) {
+    sqe.cid = cid.into();
+    let pdu = host.encode(&capsule(sqe, data.len() as u32), data);
+    host.connection.receive(host.now, pdu.into());
+}
+
+/// Has stores do all that they are given while the host takes nothing. Returns how many reads were among it.
+fn work_unseen(host: &mut Host) -> usize {
+    let mut reads = 0;
+    loop {
+        while let Some(submission) = host.connection.poll_submission() {
+            reads += usize::from(matches!(submission.operation, Operation::Read { .. }));
+            host.backends.submit(submission);
+        }
+        let Some(completion) = host.backends.poll() else { return reads };
+        host.connection.handle_completion(completion);
+    }
 }
 
 #[track_caller]
@@ -312,6 +337,79 @@ fn a_host_that_takes_no_completions() {
         }
     }
     assert_eq!(host.connection.state(), ConnectionState::Closing);
+}
+
+#[test]
+fn a_host_that_takes_no_data() {
+    let limits = TargetConfig { max_outbound: 65_536, max_c2h_data: 4096, ..TargetConfig::default() };
+    let target = target_with(limits);
+    let (mut host, _admin) = io_queue(&target);
+    let (count, length, most) = (100, 8192, 8);
+    (0..count).for_each(|cid| send_only(&mut host, cid, read(length), &[]));
+    assert_eq!(work_unseen(&mut host), most, "as much as a queue may return");
+    // A command counts until all of it has left: two C2HData and the completion.
+    let mut pieces = Vec::new();
+    for last in [false, false, true] {
+        assert!(host.connection.poll_transmit(&mut pieces).is_some());
+        assert_eq!(host.connection.has_submissions(), last);
+    }
+    assert_eq!(work_unseen(&mut host), 1);
+    // What returns nothing does not wait.
+    send_only(&mut host, count, IoCommand::Flush.to_sqe(1), &[]);
+    send_only(&mut host, count + 1, write(512, Sgl::in_capsule(512)), &[7; 512]);
+    for _ in 0..2 {
+        let submission = host.connection.poll_submission().expect("it goes on");
+        assert!(matches!(submission.operation, Operation::Flush | Operation::Write { .. }));
+        host.backends.submit(submission);
+    }
+    assert_eq!(work_unseen(&mut host), 0);
+    // The host goes on, and each gets its turn.
+    let mut begun = most + 1;
+    loop {
+        host.take_output();
+        let reads = work_unseen(&mut host);
+        begun += reads;
+        assert!(reads <= most);
+        if reads == 0 {
+            break;
+        }
+    }
+    assert_eq!((begun, host.connection.outstanding()), (count.into(), 0));
+    for cid in 1..count {
+        assert_eq!(host.finish(cid, &[]).expect("it has ended").ok().data.len(), length as usize);
+    }
+    for cid in [count, count + 1] {
+        host.finish(cid, &[]).expect("it has ended").ok();
+    }
+}
+
+#[test]
+fn a_command_that_returns_more_than_a_queue_may_is_alone() {
+    let target = target_with(TargetConfig { max_outbound: 4096, ..TargetConfig::default() });
+    let (mut host, _admin) = io_queue(&target);
+    let lengths = [1 << 20, 1 << 20, 512, 1 << 20];
+    (0..).zip(lengths).for_each(|(cid, length)| send_only(&mut host, cid, read(length), &[]));
+    for (cid, length) in (0..).zip(lengths) {
+        assert_eq!(work_unseen(&mut host), 1, "in their order");
+        host.take_output();
+        assert_eq!(host.finish(cid, &[]).expect("it has ended").ok().data.len(), length as usize);
+    }
+    assert_eq!(host.connection.outstanding(), 0);
+}
+
+#[test]
+fn log_pages_that_nobody_takes() {
+    let limits =
+        TargetConfig { max_transfer: 8192, in_capsule_data: 8192, max_outbound: 16_384, ..TargetConfig::default() };
+    let (mut admin, _) = Host::admin(&target_with(limits));
+    let get = GetLogPage { page: lid::SMART, specific: 0, retain_event: false, length: 8192, offset: 0 };
+    let sqe = AdminCommand::GetLogPage(get).to_sqe(0xffff_ffff).with_sgl(Sgl::transport(8192));
+    (0..20).for_each(|cid| send_only(&mut admin, cid, sqe, &[]));
+    assert_eq!((admin.connection.bulk.len(), admin.connection.outstanding()), (2, 20));
+    admin.take_output();
+    for cid in 0..20 {
+        assert_eq!(admin.finish(cid, &[]).expect("it has ended").ok().data.len(), 8192);
+    }
 }
 
 #[test]

@@ -302,10 +302,15 @@ impl Host {
             while let Some(submission) = self.connection.poll_submission() {
                 self.backends.submit(submission);
             }
-            let Some(completion) = self.backends.poll() else { break };
-            self.connection.handle_completion(completion);
+            if let Some(completion) = self.backends.poll() {
+                self.connection.handle_completion(completion);
+                continue;
+            }
+            self.take_output();
+            if !self.connection.has_submissions() {
+                break;
+            }
         }
-        self.take_output();
     }
 
     pub(super) fn take_output(&mut self) {
