@@ -442,9 +442,9 @@ impl Slot {
     fn returns(&self) -> u32 {
         match &self.work {
             Work::Io(work) => work.returns(),
-            Work::Admin(
-                AdminCommand::Identify(_) | AdminCommand::GetLogPage(_) | AdminCommand::GetFeatures { .. },
-            ) => self.sqe.sgl.length.get(),
+            Work::Admin(AdminCommand::Identify(_) | AdminCommand::GetLogPage(_) | AdminCommand::GetFeatures { .. }) => {
+                self.sqe.sgl.length.get()
+            }
             // A message of an authentication is short.
             Work::Admin(_) | Work::Fabrics(_) | Work::Fail(_) => 0,
         }

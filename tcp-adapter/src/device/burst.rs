@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use bytes::BytesMut;
 use rustix::net::sockopt;
 
 use super::DeviceStats;
@@ -54,20 +55,46 @@ pub(super) fn transmit_each(
     Ok(count)
 }
 
-/// Memory for received frames: one allocation serves many of them.
+/// Memory for received frames: one block serves several of them, and is used again once nobody keeps any of these.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    block: bytes::BytesMut,
+    block: BytesMut,
+    /// Blocks that are full, the oldest in front.
+    spent: VecDeque<BytesMut>,
     mtu: usize,
 }
 
 /// Bytes per allocation. A frame that somebody keeps holds its whole block, so a larger block would let a peer
 /// pin more memory with each small segment that nobody reads. TCPs that count the bytes they hold go by this size.
 const BLOCK: usize = 8 * 1024;
+/// Full blocks that are remembered at most.
+const SPENT: usize = 32;
+/// Of these are looked at when a block is needed.
+const LOOKED_AT: usize = 4;
 
 impl Receiver {
     pub(super) fn new(mtu: usize) -> Self {
-        Self { block: bytes::BytesMut::new(), mtu }
+        Self { block: BytesMut::new(), spent: VecDeque::new(), mtu }
+    }
+
+    /// Goes on with another block, of at least so many bytes.
+    fn change_block(&mut self, least: usize) {
+        let len = BLOCK.max(least);
+        let mut full = std::mem::take(&mut self.block);
+        full.clear();
+        self.spent.push_back(full);
+        for _ in 0..self.spent.len().min(LOOKED_AT) {
+            let Some(mut oldest) = self.spent.pop_front() else { break };
+            if oldest.try_reclaim(len) {
+                oldest.resize(len, 0);
+                self.block = oldest;
+                return;
+            }
+            if self.spent.len() < SPENT {
+                self.spent.push_back(oldest);
+            }
+        }
+        self.block = BytesMut::zeroed(len);
     }
 
     /// Calls `read` at most `budget` times, until it returns `None`.
@@ -86,7 +113,7 @@ impl Receiver {
         // Dropped frames use up the budget too, or a flood of them would keep the caller here.
         for _ in 0..budget {
             if self.block.len() <= longest {
-                self.block = bytes::BytesMut::zeroed(BLOCK.max(longest + 1));
+                self.change_block(longest + 1);
             }
             let len = match read(&mut self.block[..=longest]) {
                 Ok(Some(len)) => len,
@@ -135,6 +162,28 @@ pub(super) fn enlarge_buffers(socket: &OwnedFd) {
 mod tests {
     use super::*;
     use crate::{ChecksumState, FrameMeta};
+
+    #[test]
+    fn a_block_is_used_again_once_nobody_keeps_its_frames() {
+        let mut receiver = Receiver::new(1500);
+        let mut stats = DeviceStats::default();
+        let mut burst = |count| {
+            let mut frames = Vec::new();
+            let full = |_: &mut [u8]| Ok(Some(1514));
+            receiver.receive_each(count, &mut frames, &mut stats, full).unwrap();
+            frames
+        };
+        let address = |frames: &[Frame]| frames[0].head.as_ptr();
+        let kept = burst(5);
+        let other = burst(5);
+        assert_ne!(address(&kept), address(&other));
+        let (first, second) = (address(&kept), address(&other));
+        drop(kept);
+        let third = burst(5);
+        assert_eq!(address(&third), first);
+        drop(other);
+        assert_eq!(address(&burst(5)), second);
+    }
 
     #[test]
     fn received_frames_share_a_block_and_bad_lengths_are_counted() {
