@@ -16,6 +16,7 @@ use nvme_io::{FileOptions, FileStore, Host, HostConfig, HostError, Memory, Ring}
 use nvme_tcp::command::{BlockRange, IoCommand, Nqn, Sqe, StatusCode};
 use nvme_tcp::host::{Finished, Outcome, Request};
 use nvme_tcp::pdu::Digests;
+use nvme_tcp::target::TargetConfig;
 
 /// Reads and writes of all lengths up to the limit, on all queues at a time, against a model of what the disk holds.
 fn random_io<N: Net>(host: &mut Host<N>, count: usize) {
@@ -95,6 +96,16 @@ fn what_is_written_over_kernel_tcp_is_read() {
         drop(host);
         wait_for("the controller to go", || running.target.controllers() == 0);
     }
+}
+
+/// Most reads wait until others have left, and begin without anything having come.
+#[test]
+fn reads_go_on_when_others_have_left() {
+    let running = Running::with_config(TargetConfig { max_outbound: 4096, ..TargetConfig::default() });
+    let net = KernelNet::new(Protocol::Tcp).unwrap();
+    let mut host = Host::connect(net, HostConfig::new(running.address, config(2, Digests::NONE)), PATIENCE).unwrap();
+    random_io(&mut host, 500);
+    host.shutdown(PATIENCE).unwrap();
 }
 
 #[test]
@@ -223,7 +234,7 @@ fn a_host_that_is_gone_leaves_nothing_behind() {
     )
     .unwrap();
     assert_eq!(running.target.controllers(), 1);
-    // As if it had been killed: no shutdown.
+    // As if it had been killed: no shutdown, but connections end. (What becomes of a host whose connections do not is up to keep-alive.)
     drop(host);
     wait_for("the controller to go", || running.target.controllers() == 0);
 }

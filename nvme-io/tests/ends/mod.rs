@@ -73,7 +73,12 @@ impl Running {
     /// The same, for tests of how long a connection may take to begin and to end.
     #[allow(dead_code, reason = "not every test is about that")]
     pub(crate) fn with_timeout(timeout: Duration) -> Self {
-        let config = TargetConfig { setup_timeout: timeout, close_timeout: timeout, ..TargetConfig::default() };
+        Self::with_config(TargetConfig { setup_timeout: timeout, close_timeout: timeout, ..TargetConfig::default() })
+    }
+
+    /// The same, with other limits.
+    #[allow(dead_code, reason = "not every test is about limits")]
+    pub(crate) fn with_config(config: TargetConfig) -> Self {
         let target = target(Arc::new(MemoryStore::new(SIZE)), config);
         Self::serve(KernelNet::new(Protocol::Tcp).unwrap(), "127.0.0.1:0", target, None)
     }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::errors::ErrorLog;
 use crate::command::Nqn;
 
 /// The epoch of a controller that is gone. So many resets do not happen.
@@ -10,7 +11,7 @@ const ENDED: u32 = u32::MAX;
 
 /// A controller as all of its connections see it, from any thread.
 ///
-/// I/O queues read two flags and set a third, without locks; the lock is for connecting and disconnecting queues.
+/// I/O queues read two flags and set a third, without locks; locks are for connecting and disconnecting queues, and for commands that fail.
 #[derive(Debug)]
 pub(super) struct Association {
     /// CNTLID.
@@ -28,6 +29,7 @@ pub(super) struct Association {
     granted: AtomicU32,
     /// Those that are connected.
     queues: Mutex<Vec<u16>>,
+    pub(super) errors: ErrorLog,
 }
 
 impl Association {
@@ -42,6 +44,7 @@ impl Association {
             active: AtomicBool::new(false),
             granted: AtomicU32::new(granted),
             queues: Mutex::new(Vec::new()),
+            errors: ErrorLog::default(),
         }
     }
 
@@ -72,7 +75,8 @@ impl Association {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Notes that a command or data came, or is taken. It writes only the first time, so that queues on different cores do not disturb each other.
+    /// Notes that a command or data came, or that data or a completion is taken. It writes only the first time, so that queues on different cores do not
+    /// disturb each other.
     pub(super) fn note_activity(&self) {
         if !self.active.load(Ordering::Relaxed) {
             self.active.store(true, Ordering::Relaxed);

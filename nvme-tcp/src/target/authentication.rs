@@ -37,6 +37,11 @@ impl Connection {
         Some(authentication.deadline)
     }
 
+    /// Whether it is the host that it says it is, as far as it has to show that. Before, what it does tells nothing of the controller's host.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.authentication.as_ref().is_none_or(|authentication| authentication.is_passed())
+    }
+
     /// Whether a command may come, given what the host has proven; `length` is that of its data.
     pub(super) fn check_authentication(&self, command: Option<&FabricsCommand>, length: u32) -> Result<(), StatusCode> {
         match (command, &self.authentication) {

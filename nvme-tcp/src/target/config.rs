@@ -1,9 +1,13 @@
 //! What a target is made with.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::queue::MAX_ENTRIES;
 use crate::pdu::ControllerOffer;
+
+/// The identifiers that controllers may have: fff0h and above are reserved (NVMe base specification, CNTLID).
+pub(super) const CONTROLLER_IDS: RangeInclusive<u16> = 1..=0xffef;
 
 /// Limits and offers of a target. The default is for hosts as they are.
 #[derive(Clone, Debug)]
@@ -18,8 +22,8 @@ pub struct TargetConfig {
     pub max_r2t_length: u32,
     /// Bytes that R2Ts of one queue ask for at a time: further commands wait until others have ended. At least twice `max_transfer`.
     pub max_inbound: u64,
-    /// Bytes that commands of one queue may return at a time: further ones that return data wait until all data of others was handed to the transport. A command
-    /// that returns more than that waits until it is alone.
+    /// Bytes that commands of one queue may return at a time, from when they are begun until all of it was handed to the transport: further ones that return
+    /// data wait. A command that returns more than that waits until it is alone.
     pub max_outbound: u64,
     /// Bytes that one C2HData carries at most.
     pub max_c2h_data: u32,
@@ -27,8 +31,13 @@ pub struct TargetConfig {
     pub max_queue_entries: u32,
     /// I/O queues of a controller: 1 to 65535.
     pub max_io_queues: u16,
-    /// Controllers of all subsystems together: 1 to 65519.
+    /// Controllers of all subsystems together, those for discovery not counted: 1 to 65519.
     pub max_controllers: u16,
+    /// Discovery controllers, which anybody may have: 1 to 65519.
+    pub max_discovery_controllers: u16,
+    /// Identifiers of the controllers of subsystems, CNTLID: within 1 to 65519. There are no more controllers than identifiers. Of targets that export the
+    /// same subsystem each needs its own, since hosts take two controllers of one identifier for a mistake. Discovery controllers have others.
+    pub controller_ids: RangeInclusive<u16>,
     /// What C2HData may stand for its command's completion.
     pub success: SuccessPolicy,
     /// How long a host may take from the beginning of a connection to the end of Connect, and of its authentication if it has to.
@@ -61,6 +70,8 @@ impl Default for TargetConfig {
             max_queue_entries: 128,
             max_io_queues: 128,
             max_controllers: 1024,
+            max_discovery_controllers: 256,
+            controller_ids: CONTROLLER_IDS,
             success: SuccessPolicy::WithoutFlowControl,
             setup_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(30),
@@ -81,6 +92,14 @@ pub enum TargetError {
         value: u64,
         /// What it may be.
         allowed: &'static str,
+    },
+    /// Identifiers that controllers cannot have.
+    #[error("controller_ids cannot be {first} to {last}: they are within 1 to 65519, and there is at least one")]
+    ControllerIds {
+        /// The first.
+        first: u16,
+        /// The last.
+        last: u16,
     },
     /// There is a subsystem of this name.
     #[error("there is a subsystem {0} already")]
@@ -135,7 +154,12 @@ impl TargetConfig {
         check("max_queue_entries", entries.into(), (2..=MAX_ENTRIES).contains(&entries), "2 to 4096")?;
         check("max_io_queues", self.max_io_queues.into(), self.max_io_queues > 0, "1 to 65535")?;
         let controllers = self.max_controllers;
-        check("max_controllers", controllers.into(), (1..=0xffef).contains(&controllers), "1 to 65519")
+        check("max_controllers", controllers.into(), CONTROLLER_IDS.contains(&controllers), "1 to 65519")?;
+        let discovery = self.max_discovery_controllers;
+        check("max_discovery_controllers", discovery.into(), CONTROLLER_IDS.contains(&discovery), "1 to 65519")?;
+        let (first, last) = (*self.controller_ids.start(), *self.controller_ids.end());
+        let possible = first <= last && CONTROLLER_IDS.contains(&first) && CONTROLLER_IDS.contains(&last);
+        if possible { Ok(()) } else { Err(TargetError::ControllerIds { first, last }) }
     }
 
     /// MDTS: transfers have at most 2^this pages of 4096 bytes.

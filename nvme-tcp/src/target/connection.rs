@@ -42,8 +42,8 @@ pub struct ConnectionSettings {
 /// after each change until they return nothing. See the [module](super) for the order.
 ///
 /// What it keeps is bounded: a queue full of commands, [`max_inbound`](super::TargetConfig::max_inbound) bytes that come for them when asked for and
-/// [`max_outbound`](super::TargetConfig::max_outbound) bytes that they return. While a host takes no completions, its commands count as outstanding; more than
-/// the queue has entries end the connection.
+/// [`max_outbound`](super::TargetConfig::max_outbound) bytes that they return. While a host takes no completions, its commands count as outstanding;
+/// more than the queue has entries end the connection.
 ///
 /// Drop it when it is [closed](ConnectionState::Closed) and has no [operations](Self::has_operations) any more. Until then it keeps a record of each command,
 /// but no data: that of operations is with their stores.
@@ -229,6 +229,7 @@ impl Connection {
         match self.urgent.pop_front() {
             Some(Response::Pdu(pdu)) => return Some(latency(self.encoder.encode(&pdu, out))),
             Some(Response::Completion(id)) => {
+                self.note_transfer();
                 let cqe = self.completion(id);
                 self.release(id);
                 let pdu = Pdu::CapsuleResp(CapsuleResp { cqe });
@@ -458,9 +459,12 @@ impl Connection {
         }
     }
 
-    /// Data goes to the host or comes from it, which shows that it lives, though its commands may have come long before.
+    /// Data goes to the host or comes from it, or a completion goes to it, which shows that it lives, though its commands may have come long before. As
+    /// long as it sees completions it may send no Keep Alive (TBKAS).
     fn note_transfer(&self) {
-        if let Phase::Io(queue) = &self.phase {
+        if let Phase::Io(queue) = &self.phase
+            && self.is_admitted()
+        {
             queue.association.note_activity();
         }
     }

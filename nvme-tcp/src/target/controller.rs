@@ -6,23 +6,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use zerocopy::FromZeros;
 
 use super::Target;
 use super::association::Association;
 use super::events::{self, Events};
 use super::identify::identify;
-use super::logs::{MAX_ERRORS, log_page};
+use super::logs::log_page;
 use super::queue::SlotId;
 use super::subsystem::{Subsystem, View};
 use crate::command::{
-    AdminCommand, AsyncEvent, Capabilities, Configuration, ControllerStatus, ErrorEntry, EventMask, Property,
-    QueueCounts, Shutdown, ShutdownStatus, Sqe, StatusCode, TRANSPORT_TCP, Version, fid,
+    AdminCommand, AsyncEvent, Capabilities, Configuration, ControllerStatus, EventMask, Property, QueueCounts,
+    Shutdown, ShutdownStatus, Sqe, StatusCode, Version, fid,
 };
 use crate::pdu::Payload;
 
 /// The version of the specification that controllers claim.
 pub(super) const VERSION: Version = Version { major: 1, minor: 4, tertiary: 0 };
+/// A keep-alive timeout has so many parts. Once in each it is looked whether something came on I/O queues, which leaves a mark and no time, and it runs for one
+/// part longer than the host asked for; so who is silent is given up after 9/8 of it at most. The host has all of it, and some time for the way, from the last
+/// completion that it saw (TBKAS): Linux looks every half of it whether there were any, sends Keep Alive if not, and may have seen one just after a look.
+const KEEP_ALIVE_PARTS: u32 = 16;
+/// However short a timeout is, the marks are not looked for more often.
+const SHORTEST_LOOK: Duration = Duration::from_millis(50);
+/// The timeout of discovery controllers whose host asks for none: their activity timeout (NVMe base specification, Discovery Controller).
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(120);
 /// KAS: keep-alive timeouts are rounded up to multiples of this, in units of 100 ms.
 pub(super) const KEEP_ALIVE_UNITS: u16 = 1;
 /// CAP.TO: becoming ready takes no time, but hosts wait that long for answers, in units of 500 ms.
@@ -42,13 +49,13 @@ pub(super) struct Controller {
     pub(super) events: Events,
     /// Namespaces that changed since the host last asked.
     pub(super) changed: BTreeSet<u32>,
-    pub(super) errors: VecDeque<ErrorEntry>,
-    pub(super) error_count: u64,
     configuration: Configuration,
     status: ControllerStatus,
     keep_alive: Option<Duration>,
     /// When the host was last heard of.
     heard: Duration,
+    /// When the mark of the I/O queues was last looked for.
+    looked: Duration,
     /// The generation of the discovery log that the host was told of, or could have read.
     catalogue: u64,
     host_behavior: Option<Box<[u8; HOST_BEHAVIOR_LEN]>>,
@@ -81,6 +88,7 @@ impl Controller {
             None => (None, Arc::default()),
         };
         let catalogue = target.catalogue(&association.host).generation;
+        let keep_alive = keep_alive_timeout(keep_alive, association.subsystem.is_discovery());
         Self {
             association,
             subsystem,
@@ -89,12 +97,11 @@ impl Controller {
             local,
             events: Events::default(),
             changed: BTreeSet::new(),
-            errors: VecDeque::new(),
-            error_count: 0,
             configuration: Configuration::default(),
             status: ControllerStatus::default(),
-            keep_alive: keep_alive_timeout(keep_alive),
+            keep_alive,
             heard: now,
+            looked: now,
             catalogue,
             host_behavior: None,
         }
@@ -109,22 +116,22 @@ impl Controller {
         self.heard = now;
     }
 
-    /// When the host will have been silent for too long.
+    /// When it is to be asked whether the host [has been silent](Self::keep_alive_expired) for too long.
     pub(super) fn keep_alive_deadline(&self) -> Option<Duration> {
-        self.keep_alive.map(|timeout| self.heard + timeout)
+        let timeout = self.keep_alive?;
+        let part = keep_alive_part(timeout);
+        Some((self.heard + timeout + part).min(self.looked + part))
     }
 
     /// Whether the host has been silent for too long, on all queues.
     pub(super) fn keep_alive_expired(&mut self, now: Duration) -> bool {
-        if self.keep_alive_deadline().is_none_or(|deadline| now < deadline) {
-            return false;
-        }
-        // Traffic-based keep-alive: commands on I/O queues count. They leave a mark, and no time, so the timeout begins anew.
-        let active = self.association.take_activity();
-        if active {
+        let Some(timeout) = self.keep_alive else { return false };
+        // Traffic-based keep-alive: commands on I/O queues count.
+        if self.association.take_activity() {
             self.heard = now;
         }
-        !active
+        self.looked = now;
+        now >= self.heard + timeout + keep_alive_part(timeout)
     }
 
     /// Looks at the target again, and raises events. False if the subsystem is gone.
@@ -223,7 +230,7 @@ impl Controller {
             return Outcome::Done(Err(StatusCode::CommandSequenceError));
         }
         let result = match command {
-            AdminCommand::Identify(which) => match identify(self, target.config(), which, sqe.nsid.get()) {
+            AdminCommand::Identify(which) => match identify(self, target, which, sqe.nsid.get()) {
                 Ok(data) => return Outcome::Data(data.into()),
                 Err(status) => Err(status),
             },
@@ -253,25 +260,9 @@ impl Controller {
         Outcome::Done(result)
     }
 
-    /// Notes a command that failed in the error log.
-    pub(super) fn note_error(&mut self, sqe: &Sqe, status: u16) {
-        let mut entry = ErrorEntry::new_zeroed();
-        self.error_count += 1;
-        entry.error_count = self.error_count.into();
-        entry.cid = sqe.cid;
-        entry.status = status.into();
-        entry.parameter = u16::MAX.into();
-        entry.nsid = sqe.nsid;
-        entry.transport = TRANSPORT_TCP;
-        if self.errors.len() == MAX_ERRORS {
-            self.errors.pop_front();
-        }
-        self.errors.push_back(entry);
-    }
-
     fn set_feature(&mut self, target: &Target, feature: u8, value: u32, data: &Payload) -> Result<u64, StatusCode> {
         match feature {
-            fid::KEEP_ALIVE_TIMER => self.keep_alive = keep_alive_timeout(value),
+            fid::KEEP_ALIVE_TIMER => self.keep_alive = keep_alive_timeout(value, self.is_discovery()),
             fid::ASYNC_EVENTS => self.events.mask = EventMask(value & events::available(self.is_discovery()).0),
             _ if self.is_discovery() => return Err(StatusCode::InvalidField),
             fid::NUMBER_OF_QUEUES => {
@@ -342,7 +333,15 @@ impl Controller {
     }
 }
 
-fn keep_alive_timeout(milliseconds: u32) -> Option<Duration> {
+/// The timeout that a host asks for. Discovery controllers always have one: nobody has to show who he is to get one.
+fn keep_alive_timeout(milliseconds: u32, is_discovery: bool) -> Option<Duration> {
+    if milliseconds == 0 {
+        return is_discovery.then_some(DISCOVERY_TIMEOUT);
+    }
     let unit = u32::from(KEEP_ALIVE_UNITS) * 100;
-    (milliseconds > 0).then(|| Duration::from_millis(u64::from(milliseconds.div_ceil(unit)) * u64::from(unit)))
+    Some(Duration::from_millis(u64::from(milliseconds.div_ceil(unit)) * u64::from(unit)))
+}
+
+fn keep_alive_part(timeout: Duration) -> Duration {
+    (timeout / KEEP_ALIVE_PARTS).max(SHORTEST_LOOK)
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::backend::{Completion, Submission, Token};
 use super::connection::{CloseReason, Connection, Phase};
 use super::controller::Outcome;
-use super::io::{FirstHalf, IoWork, Reserved};
+use super::io::{FirstHalf, IoWork, Reserved, first_block};
 use super::queue::{SlotId, Stage, Work};
 use crate::command::{AdminCommand, FABRICS, FabricsCommand, Fuse, IoCommand, Placement, Sqe, Status, StatusCode};
 use crate::pdu::{ADMIN_IN_CAPSULE_DATA, CapsuleCmd, Payload, Pdu, Violation};
@@ -90,9 +90,9 @@ impl Connection {
     /// A command has come. Returns it if its data follows in the capsule.
     pub(super) fn on_command(&mut self, now: Duration, capsule: &CapsuleCmd) -> Result<Option<SlotId>, Violation> {
         let CapsuleCmd { sqe, data_len } = *capsule;
+        let is_admitted = self.is_admitted();
         match &mut self.phase {
-            // Whoever this is has not yet shown that he is the one that is to be kept alive.
-            _ if self.authentication.as_ref().is_some_and(|authentication| !authentication.is_passed()) => {}
+            _ if !is_admitted => {}
             Phase::Admin(controller) => controller.note_activity(now),
             Phase::Io(queue) => queue.association.note_activity(),
             _ => {}
@@ -171,9 +171,17 @@ impl Connection {
         slot.data.clear();
         let (sqe, partner) = (slot.sqe, slot.partner.take());
         if !status.is_success() {
+            let is_admitted = self.is_admitted();
             match &mut self.phase {
-                Phase::Admin(controller) => controller.note_error(&sqe, status.to_wire()),
-                Phase::Io(queue) if queue.fused == FirstHalf::Here(id) => queue.fused = FirstHalf::Failed,
+                Phase::Admin(controller) if is_admitted => controller.association.errors.note(0, &sqe, status, 0),
+                Phase::Io(queue) => {
+                    if queue.fused == FirstHalf::Here(id) {
+                        queue.fused = FirstHalf::Failed;
+                    }
+                    if is_admitted {
+                        queue.association.errors.note(queue.id, &sqe, status, first_block(&sqe));
+                    }
+                }
                 _ => {}
             }
         }

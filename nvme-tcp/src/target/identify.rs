@@ -3,11 +3,11 @@
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::controller::Controller;
+use super::errors::MAX_ERRORS;
 use super::events::{self, MAX_REQUESTS};
 use super::io::{MAX_COPY_RANGES, MAX_FUSED_BLOCKS};
-use super::logs::MAX_ERRORS;
 use super::subsystem::{Attached, MAX_ANA_GROUPS, MAX_NAMESPACES};
-use super::{TargetConfig, controller};
+use super::{Target, TargetConfig, controller};
 use crate::command::{
     AnaState, Cqe, IDENTIFY_LEN, Identify, IdentifyController, IdentifyIndependentNamespace, IdentifyNamespace,
     IdentifyNvmController, NamespaceId, Sqe, StatusCode, cmic, cns, ctratt, lpa, oncs, padded, sgls,
@@ -17,17 +17,20 @@ use crate::command::{
 const ALL_NAMESPACES: u32 = 0xffff_ffff;
 /// A list of namespaces cannot begin after these reserved identifiers.
 const LAST_LIST_START: u32 = 0xffff_fffe;
+/// Controllers that a list has room for behind their number.
+const MAX_LISTED: usize = IDENTIFY_LEN / 2 - 1;
 
 /// The structure that is asked for.
 pub(super) fn identify(
     controller: &Controller,
-    config: &TargetConfig,
+    target: &Target,
     identify: &Identify,
     nsid: u32,
 ) -> Result<Vec<u8>, StatusCode> {
+    let config = target.config();
     let namespaces = &controller.view.namespaces;
     let active = || {
-        if nsid == 0 || nsid == ALL_NAMESPACES {
+        if nsid == 0 || nsid > MAX_NAMESPACES {
             return Err(StatusCode::InvalidNamespace);
         }
         Ok(namespaces.get(&nsid))
@@ -48,8 +51,7 @@ pub(super) fn identify(
         cns::NAMESPACE | cns::ALLOCATED_NAMESPACE => match active()? {
             Some(attached) => namespace_data(config, attached).as_bytes().to_vec(),
             // Not active: all zeroes.
-            None if nsid <= MAX_NAMESPACES => Vec::new(),
-            None => return Err(StatusCode::InvalidNamespace),
+            None => Vec::new(),
         },
         cns::ACTIVE_NAMESPACES | cns::COMMAND_SET_ACTIVE_NAMESPACES | cns::ALLOCATED_NAMESPACES => {
             if nsid >= LAST_LIST_START {
@@ -82,10 +84,12 @@ pub(super) fn identify(
             data.nstat = 1;
             data.as_bytes().to_vec()
         }
+        // What is not active is attached to none.
+        cns::ATTACHED_CONTROLLERS if active()?.is_none() => Vec::new(),
         cns::ATTACHED_CONTROLLERS | cns::CONTROLLERS => {
-            let own = controller.association.controller;
-            let listed = own >= identify.controller;
-            [u16::from(listed), if listed { own } else { 0 }].into_iter().flat_map(u16::to_le_bytes).collect()
+            let mut listed = target.controllers_of(&controller.association.subsystem, identify.controller);
+            listed.truncate(MAX_LISTED);
+            [listed.len() as u16].into_iter().chain(listed).flat_map(u16::to_le_bytes).collect()
         }
         // One combination: the NVM command set.
         cns::COMMAND_SETS => 1u64.to_le_bytes().to_vec(),

@@ -355,6 +355,11 @@ impl IoWork {
     }
 }
 
+/// The first of the blocks that a command is for; 0 if it is for none, or cannot be read.
+pub(super) fn first_block(sqe: &Sqe) -> u64 {
+    IoCommand::parse(sqe).ok().and_then(|command| range_of(&command)).map_or(0, |range| range.start)
+}
+
 fn range_of(command: &IoCommand) -> Option<BlockRange> {
     match command {
         IoCommand::Read { range, .. }

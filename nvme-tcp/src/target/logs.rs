@@ -4,15 +4,14 @@ use bytes::Bytes;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::controller::Controller;
+use super::errors::ErrorCounts;
 use super::subsystem::{MAX_ANA_GROUPS, MAX_NAMESPACES};
 use super::{Target, TargetConfig};
 use crate::command::{
-    ANA_GROUPS_ONLY, AdminOpcode, AnaGroup, AnaHeader, EffectsLog, ErrorEntry, FirmwareLog, GetLogPage, IoOpcode,
-    SmartLog, StatusCode, TOO_MANY_CHANGED, effects, lid, padded,
+    ANA_GROUPS_ONLY, AdminOpcode, AnaGroup, AnaHeader, EffectsLog, FirmwareLog, GetLogPage, IoOpcode, SmartLog,
+    StatusCode, TOO_MANY_CHANGED, effects, lid, padded,
 };
 
-/// Entries of the error log: ELPE + 1.
-pub(super) const MAX_ERRORS: usize = 64;
 /// Namespaces that the log of changes can name.
 const MAX_CHANGED: usize = 1024;
 /// Bytes of the ANA log when every namespace and every group is in it.
@@ -29,7 +28,7 @@ pub(super) fn log_page(controller: &mut Controller, target: &Target, get: &GetLo
     }
     let page = match (controller.is_discovery(), get.page) {
         (_, lid::SUPPORTED) => supported_pages(controller.is_discovery()),
-        (_, lid::ERROR) => errors(controller),
+        (_, lid::ERROR) => controller.association.errors.page(),
         (true, lid::DISCOVERY) => target.catalogue(&controller.association.host).log(controller.local),
         (false, lid::SMART) => smart(controller),
         (false, lid::FIRMWARE) => firmware(),
@@ -70,12 +69,6 @@ fn supported_pages(discovery: bool) -> Vec<u8> {
     page
 }
 
-fn errors(controller: &Controller) -> Vec<u8> {
-    let mut page: Vec<u8> = controller.errors.iter().rev().flat_map(|entry| entry.as_bytes().iter().copied()).collect();
-    page.resize(MAX_ERRORS * size_of::<ErrorEntry>(), 0);
-    page
-}
-
 fn smart(controller: &Controller) -> Vec<u8> {
     let mut log = SmartLog::new_zeroed();
     log.temperature = TEMPERATURE.into();
@@ -86,7 +79,9 @@ fn smart(controller: &Controller) -> Vec<u8> {
     log.data_units_written = written.thousands().into();
     log.host_reads = u128::from(read.commands).into();
     log.host_writes = u128::from(written.commands).into();
-    log.error_entries = u128::from(controller.error_count).into();
+    let ErrorCounts { entries, media } = controller.association.errors.counts();
+    log.media_errors = u128::from(media).into();
+    log.error_entries = u128::from(entries).into();
     log.as_bytes().to_vec()
 }
 

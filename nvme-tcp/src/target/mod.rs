@@ -44,7 +44,7 @@
 //!
 //! **What threads share.** The admin queue's connection owns its controller; nobody else touches it. What I/O queues need of the subsystem they
 //! keep themselves, as a view that never changes. Between them there are three words of memory: whether the controller is ready, which reset it has seen,
-//! and whether a command came lately, for the keep-alive timer. Commands take no lock. When something changes, the target's
+//! and whether a command came lately, for the keep-alive timer; and the error log. Only commands that fail take its lock. When something changes, the target's
 //! [generation](Target::generation) moves, and each connection is told to look again: [`Connection::handle_change`]. A Preempt and Abort reaches the
 //! queues of the hosts that it shuts out, and is answered, in this way.
 
@@ -56,12 +56,14 @@ mod connect;
 mod connection;
 mod controller;
 mod discovery;
+mod errors;
 mod events;
 mod execute;
 mod fence;
 mod identify;
 mod io;
 mod logs;
+mod pool;
 mod queue;
 mod registry;
 mod reservations;

@@ -294,8 +294,8 @@ impl Queue {
         self.asked == 0 || self.asked + length <= self.max_asked
     }
 
-    /// Whether a command may be begun, as for what it returns. If not, it will be among those that [`next_held`](Self::next_held) returns. One that returns
-    /// nothing waits for none that does.
+    /// Whether a command may be begun, as for what it returns. If not, it will be among those that [`next_held`](Self::next_held) returns. One that
+    /// returns nothing waits for none that does.
     pub(super) fn may_begin(&mut self, id: SlotId) -> bool {
         let length = self.slots[id as usize].returns();
         let may = length == 0 || (self.held.is_empty() && self.may_return(length));

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::association::Association;
 use super::backend::{Store, StoreId};
+use super::config::CONTROLLER_IDS;
 use super::discovery::Catalogue;
 use super::fence::Mailboxes;
+use super::pool::Pool;
 use super::reservations::Reservations;
 use super::subscribers::{Subscribers, Subscription};
 use super::subsystem::{AllowedHosts, Attached, MAX_ANA_GROUPS, MAX_NAMESPACES, Namespace, Subsystem, View};
@@ -55,8 +57,10 @@ struct State {
     referrals: Vec<Referral>,
     /// Changes with every change of what discovery says.
     discovery_generation: u64,
-    controllers: BTreeMap<u16, Arc<Association>>,
-    last_controller: u16,
+    /// The controllers of subsystems.
+    controllers: Pool,
+    /// Those of the discovery service, of which none takes the place of another.
+    discovery: Pool,
     stores: Vec<Option<Arc<dyn Store>>>,
     attached: u64,
 }
@@ -145,7 +149,7 @@ impl Target {
             for attached in entry.view.namespaces.values() {
                 state.stores[attached.store.0 as usize] = None;
             }
-            state.controllers.values().filter(|association| association.subsystem == *nqn).for_each(|one| one.end());
+            state.controllers.all().filter(|association| association.subsystem == *nqn).for_each(|one| one.end());
             state.discovery_generation += 1;
             Ok(())
         })
@@ -161,7 +165,7 @@ impl Target {
             let entry = state.subsystems.get_mut(nqn).ok_or_else(|| TargetError::NoSubsystem(nqn.clone()))?;
             let forbidden =
                 |association: &&Arc<Association>| association.subsystem == *nqn && !hosts.contains(&association.host);
-            state.controllers.values().filter(forbidden).for_each(|association| association.end());
+            state.controllers.all().filter(forbidden).for_each(|association| association.end());
             Arc::make_mut(&mut entry.subsystem).hosts = hosts;
             state.discovery_generation += 1;
             Ok(())
@@ -276,9 +280,17 @@ impl Target {
         self.lock().subsystems.keys().cloned().collect()
     }
 
-    /// How many controllers there are.
+    /// How many controllers there are, those for discovery among them.
     pub fn controllers(&self) -> usize {
-        self.lock().controllers.len()
+        let state = self.lock();
+        state.controllers.count() + state.discovery.count()
+    }
+
+    /// The controllers of a subsystem whose identifiers are `first` or above, in their order.
+    pub(super) fn controllers_of(&self, nqn: &Nqn, first: u16) -> Vec<u16> {
+        let state = self.lock();
+        let is_listed = |one: &&Arc<Association>| one.subsystem == *nqn && one.controller >= first && !one.has_ended();
+        state.controllers.all().filter(is_listed).map(|one| one.controller).collect()
     }
 
     /// Where fences find I/O queues.
@@ -317,29 +329,22 @@ impl Target {
         if data.controller.get() != crate::command::ANY_CONTROLLER {
             return Err(InvalidParameter::CONTROLLER.into());
         }
+        let is_discovery = subsystem.is_discovery();
         let mut state = self.lock();
-        if !subsystem.is_discovery() {
+        if !is_discovery {
             let entry = state.subsystems.get(&subsystem).ok_or(InvalidParameter::SUBSYSTEM)?;
             if !entry.subsystem.hosts.contains(&host) {
                 return Err(StatusCode::ConnectInvalidHost.into());
             }
         }
-        if state.controllers.len() >= usize::from(self.config.max_controllers) {
-            return Err(StatusCode::ControllerBusy.into());
-        }
-        // The next one that is free, so that a number is not soon given to another host.
-        let mut controller = state.last_controller;
-        loop {
-            controller = if controller >= 0xffef { 1 } else { controller + 1 };
-            if !state.controllers.contains_key(&controller) {
-                break;
+        let (ids, most, granted) = match is_discovery {
+            true => (CONTROLLER_IDS, self.config.max_discovery_controllers, 0),
+            false => {
+                (self.config.controller_ids.clone(), self.config.max_controllers, self.config.max_io_queues.into())
             }
-        }
-        state.last_controller = controller;
-        let granted = if subsystem.is_discovery() { 0 } else { self.config.max_io_queues.into() };
-        let association = Arc::new(Association::new(controller, subsystem, host, data.host_id, granted));
-        state.controllers.insert(controller, Arc::clone(&association));
-        Ok(association)
+        };
+        let make = |controller| Association::new(controller, subsystem.clone(), host, data.host_id, granted);
+        state.pool(&subsystem).add(&ids, most, make).ok_or_else(|| StatusCode::ControllerBusy.into())
     }
 
     /// Finds the controller that an I/O queue is for, and takes the queue.
@@ -347,8 +352,8 @@ impl Target {
         let host = data.host().map_err(|_| InvalidParameter::HOST)?;
         let subsystem = data.subsystem().map_err(|_| InvalidParameter::SUBSYSTEM)?;
         let association = {
-            let state = self.lock();
-            let found = state.controllers.get(&data.controller.get()).filter(|one| !one.has_ended());
+            let mut state = self.lock();
+            let found = state.pool(&subsystem).get(data.controller.get()).filter(|one| !one.has_ended());
             Arc::clone(found.ok_or(InvalidParameter::CONTROLLER)?)
         };
         if association.subsystem != subsystem {
@@ -387,7 +392,7 @@ impl Target {
     /// The admin queue of a controller is gone, and the controller with it.
     pub(super) fn disconnect(&self, association: &Association) {
         association.end();
-        self.change(|state| state.controllers.remove(&association.controller));
+        self.change(|state| state.pool(&association.subsystem).remove(association.controller));
     }
 
     /// Has all connections look again.
@@ -405,6 +410,13 @@ impl Target {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic leaves the maps as they were before or after one insertion or removal.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Where the controllers of a subsystem, or of the discovery service, are.
+    fn pool(&mut self, subsystem: &Nqn) -> &mut Pool {
+        if subsystem.is_discovery() { &mut self.discovery } else { &mut self.controllers }
     }
 }
 

@@ -82,7 +82,10 @@ fn the_sequence_of_linux() {
     assert_eq!(QueueCounts::from_bits(granted), QueueCounts::pairs(4));
     host.identify(cns::INDEPENDENT_NAMESPACE, 1).ok();
     host.identify(cns::COMMAND_SET_NAMESPACE, 1).ok();
-    assert_eq!(host.connection.poll_timeout(), Some(Duration::from_secs(5)));
+    host.wait(Duration::from_secs(5));
+    assert_eq!(host.connection.state(), ConnectionState::Admin);
+    host.wait(Duration::from_secs(5) / 8);
+    assert_eq!(host.connection.close_reason(), Some(&CloseReason::KeepAlive));
 }
 
 #[test]
@@ -209,6 +212,41 @@ fn transfers_shorter_and_longer_than_the_structure() {
     host.run(sqe.with_sgl(Sgl::transport(256)), &[]).expect(StatusCode::InvalidDataSglLength);
     let huge = AdminCommand::GetLogPage(GetLogPage { length: 4 << 32, ..get }).to_sqe(0);
     host.run(huge.with_sgl(Sgl::transport(512)), &[]).expect(StatusCode::InvalidField);
+}
+
+/// What the controllers' lists of Identify say from this identifier on.
+fn listed(host: &mut Host, cns: u8, first: u16, nsid: u32) -> Vec<u16> {
+    let identify = AdminCommand::Identify(Identify { cns, controller: first, command_set: 0 });
+    let data = host.run(identify.to_sqe(nsid).with_sgl(Sgl::transport(4096)), &[]).ok().data;
+    let mut words = data.chunks_exact(2).map(|word| u16::from_le_bytes([word[0], word[1]]));
+    let count = words.next().unwrap();
+    let (listed, rest): (Vec<_>, Vec<_>) = words.enumerate().partition(|(index, _)| *index < usize::from(count));
+    assert!(rest.into_iter().all(|(_, word)| word == 0));
+    listed.into_iter().map(|(_, word)| word).collect()
+}
+
+#[test]
+fn controllers_of_the_subsystem() {
+    let target = target_with(TargetConfig { max_controllers: 3000, ..TargetConfig::default() });
+    target.add_subsystem(subsystem("other")).unwrap();
+    let (mut host, first) = Host::admin(&target);
+    let _elsewhere = [Host::admin_of(&target, &nqn("other")), Host::admin_of(&target, &Nqn::discovery())];
+    let (another, second) = Host::admin(&target);
+    for (cns, nsid) in [(cns::CONTROLLERS, 0), (cns::ATTACHED_CONTROLLERS, 1)] {
+        assert_eq!(listed(&mut host, cns, 0, nsid), [first, second]);
+        assert_eq!(listed(&mut host, cns, first + 1, nsid), [second]);
+        assert!(listed(&mut host, cns, second + 1, nsid).is_empty());
+    }
+    assert!(listed(&mut host, cns::ATTACHED_CONTROLLERS, 0, 9).is_empty(), "no such namespace");
+    host.identify(cns::ATTACHED_CONTROLLERS, u32::MAX).expect(StatusCode::InvalidNamespace);
+    drop(another);
+    assert_eq!(listed(&mut host, cns::CONTROLLERS, 0, 0), [first]);
+    // No more than there is room for.
+    let data = ConnectData::new([1; 16], ANY_CONTROLLER, &nqn("disk"), &nqn("host"));
+    let many: Vec<_> = (0..2100).map(|_| target.connect_admin(&data).unwrap()).collect();
+    let all = listed(&mut host, cns::CONTROLLERS, 0, 0);
+    assert_eq!((all.len(), all[1]), (2047, many[0].controller));
+    assert!(all.is_sorted());
 }
 
 #[test]

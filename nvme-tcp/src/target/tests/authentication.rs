@@ -79,6 +79,7 @@ fn nothing_else_is_done_before() {
     assert!(result.authenticate);
     io.read(0, 1).expect(StatusCode::AuthenticationRequired);
     io.write(0, &[0; BLOCK]).expect(StatusCode::AuthenticationRequired);
+    assert_eq!(host.log(lid::ERROR, 0, 64).ok().data, [0; 64][..], "whoever that is");
     authenticate(&mut io, &mut initiator(1)).unwrap();
     io.read(0, 1).ok();
     // Again, in between.
@@ -87,6 +88,23 @@ fn nothing_else_is_done_before() {
     assert_eq!(authenticate(&mut io, &mut initiator(2)).map_err(drop), Err(()));
     assert_eq!(io.connection.state(), ConnectionState::Closing);
     host.identify(1, 0).ok();
+}
+
+#[test]
+fn who_has_not_authenticated_keeps_nothing_alive() {
+    let target = guarded();
+    let (mut host, result) = connect(&target, 0, ANY_CONTROLLER);
+    authenticate(&mut host, &mut initiator(1)).unwrap();
+    host.set(Property::Configuration, 0x46_0001).ok();
+    let (mut io, _) = connect(&target, 1, result.controller);
+    host.set_feature(fid::KEEP_ALIVE_TIMER, 2000).ok();
+    for _ in 0..2 {
+        host.wait(Duration::from_millis(750));
+        io.read(0, 1).expect(StatusCode::AuthenticationRequired);
+        receive(&mut io, 0).expect(StatusCode::InvalidField);
+    }
+    host.wait(Duration::from_millis(750));
+    assert_eq!(host.connection.close_reason(), Some(&CloseReason::KeepAlive));
 }
 
 #[test]

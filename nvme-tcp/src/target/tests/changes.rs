@@ -1,5 +1,7 @@
 //! What changes while hosts are connected.
 
+use std::ops::RangeInclusive;
+
 use super::*;
 
 fn request_event(host: &mut Host) -> u16 {
@@ -131,41 +133,147 @@ fn a_reset_ends_io_queues_even_if_nobody_looks() {
     Host::io(&target, controller, 1, HostOffer::default()).read(0, 1).ok();
 }
 
+const KATO: Duration = Duration::from_secs(2);
+/// How much longer than KATO who is silent may be there.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// The admin queue of a controller with a keep-alive timeout, and an I/O queue. Only the first one's time counts.
+fn kept_alive(target: &Arc<Target>) -> (Host, Host) {
+    let mut host = Host::initialized(target, HostOffer::default());
+    let data = ConnectData::new([1; 16], ANY_CONTROLLER, &nqn("disk"), &nqn("host"));
+    // Rounded up to KATO.
+    let connect = Connect { queue: 0, entries: 32, attributes: ConnectAttributes::default(), keep_alive: 1950 };
+    let controller = host.run(FabricsCommand::Connect(connect).to_sqe(), data.as_bytes()).ok().result as u16;
+    host.set(Property::Configuration, 0x46_0001).ok();
+    let io = Host::io(target, controller, 1, HostOffer::default());
+    (host, io)
+}
+
+/// The host is silent from now on: it has its timeout, and little more.
+#[track_caller]
+fn assert_given_up_in_time(target: &Target, mut host: Host, mut io: Host) {
+    host.wait(KATO);
+    assert_eq!(host.connection.state(), ConnectionState::Admin, "too early");
+    host.wait(GRACE);
+    assert_eq!(host.connection.close_reason(), Some(&CloseReason::KeepAlive));
+    io.look(target);
+    assert_eq!(io.connection.close_reason(), Some(&CloseReason::ControllerGone));
+    assert_eq!(target.controllers(), 0);
+}
+
 #[test]
 fn keep_alive() {
     let target = target();
-    let connect = |queue, keep_alive| {
-        let attributes = ConnectAttributes::default();
-        FabricsCommand::Connect(Connect { queue, entries: 32, attributes, keep_alive }).to_sqe()
-    };
-    let mut host = Host::initialized(&target, HostOffer::default());
-    let data = ConnectData::new([1; 16], ANY_CONTROLLER, &nqn("disk"), &nqn("host"));
-    let controller = host.run(connect(0, 1950), data.as_bytes()).ok().result as u16;
-    host.set(Property::Configuration, 0x46_0001).ok();
-    let mut io = Host::io(&target, controller, 1, HostOffer::default());
+    let (mut host, mut io) = kept_alive(&target);
+    let half = Duration::from_millis(1500);
+    host.wait(half);
     io.read(0, 1).ok();
-    let seconds = Duration::from_secs;
-    host.wait(seconds(3));
+    host.wait(half);
     assert_eq!(host.connection.state(), ConnectionState::Admin, "I/O counts");
     let range = BlockRange { start: 0, count: 8192 / BLOCK as u32 };
     let write = IoCommand::Write { range, force_unit_access: false };
     io.submit(write.to_sqe(1).with_sgl(Sgl::transport(8192)), &[]);
     let Some((Pdu::R2t(r2t), ..)) = io.received.pop_front() else { panic!("no R2T") };
     for offset in [0, 4096] {
-        host.wait(Duration::from_millis(1500));
+        host.wait(half);
         let R2t { cccid, ttag, .. } = r2t;
         io.send(&Pdu::H2cData(H2cData { cccid, ttag, offset, length: 4096, last: offset > 0 }), &[0; 4096]);
-        host.wait(Duration::from_millis(1500));
+        host.wait(half);
         assert_eq!(host.connection.state(), ConnectionState::Admin, "data counts");
     }
+    io.read(0, 1).ok();
+    let flush = io.encode(&Pdu::CapsuleCmd(CapsuleCmd { sqe: IoCommand::Flush.to_sqe(1), data_len: 0 }), &[]);
+    io.connection.receive(io.now, flush.into());
+    host.wait(half);
+    io.pump();
+    host.wait(half);
+    assert_eq!(host.connection.state(), ConnectionState::Admin, "completions count");
     host.run(AdminCommand::KeepAlive.to_sqe(0), &[]).ok();
-    host.wait(Duration::from_millis(1999));
-    assert_eq!(host.connection.state(), ConnectionState::Admin, "rounded up to 2 s");
-    host.wait(Duration::from_millis(1));
+    assert_given_up_in_time(&target, host, io);
+}
+
+#[test]
+fn a_silent_host_is_given_up_in_time_whenever_its_last_command_came() {
+    for after in [0, 1, 60, 124, 125, 126, 700, 1000, 1999] {
+        let target = target();
+        let (mut host, mut io) = kept_alive(&target);
+        host.wait(Duration::from_millis(after));
+        io.read(0, 1).ok();
+        assert_given_up_in_time(&target, host, io);
+    }
+}
+
+/// It looks every half of KATO, and sends Keep Alive if nothing was completed since it last looked.
+#[test]
+fn a_host_that_does_as_linux_is_never_given_up() {
+    let target = target();
+    let (mut host, mut io) = kept_alive(&target);
+    for round in 0..100 {
+        // Just after it has looked. A Keep Alive comes a bit later than it is sent.
+        let (after, way) = (Duration::from_millis(1 + round % 7), Duration::from_millis(50 + round % 50));
+        host.wait(after);
+        io.read(0, 1).ok();
+        host.wait(KATO - after + way);
+        assert_eq!(host.connection.state(), ConnectionState::Admin, "round {round}");
+        host.run(AdminCommand::KeepAlive.to_sqe(0), &[]).ok();
+    }
+}
+
+#[test]
+fn discovery_controllers_do_not_stay_for_ever() {
+    let target = target();
+    let timeout = Duration::from_secs(120);
+    let (mut host, _) = Host::admin_of(&target, &Nqn::discovery());
+    host.wait(timeout);
+    host.log(lid::DISCOVERY, 0, 1024).ok();
+    // It cannot be turned off.
+    host.set_feature(fid::KEEP_ALIVE_TIMER, 0).ok();
+    host.wait(timeout);
+    assert_eq!(host.connection.state(), ConnectionState::Admin);
+    host.wait(timeout / 8);
     assert_eq!(host.connection.close_reason(), Some(&CloseReason::KeepAlive));
-    io.look(&target);
-    assert_eq!(io.connection.state(), ConnectionState::Closed);
-    assert_eq!(target.controllers(), 0);
+    // Who asks for more has more, and who has a disk need not ask.
+    let (mut persistent, _) = Host::admin_of(&target, &Nqn::discovery());
+    persistent.set_feature(fid::KEEP_ALIVE_TIMER, 600_000).ok();
+    let (mut disk, _) = Host::admin(&target);
+    for host in [&mut persistent, &mut disk] {
+        host.wait(4 * timeout);
+        assert_eq!(host.connection.state(), ConnectionState::Admin);
+    }
+}
+
+fn connect_in_vain(target: &Arc<Target>, subsystem: &Nqn) {
+    let mut host = Host::initialized(target, HostOffer::default());
+    let data = ConnectData::new([1; 16], ANY_CONTROLLER, subsystem, &nqn("host"));
+    host.connect(0, 32, &data).expect(StatusCode::ControllerBusy);
+}
+
+#[test]
+fn discovery_controllers_keep_nobody_from_disks() {
+    let config = TargetConfig { max_controllers: 2, max_discovery_controllers: 3, ..TargetConfig::default() };
+    let target = target_with(config);
+    let explorers: Vec<_> = (0..3).map(|_| Host::admin_of(&target, &Nqn::discovery())).collect();
+    connect_in_vain(&target, &Nqn::discovery());
+    let _disks = [Host::admin(&target), Host::admin(&target)];
+    connect_in_vain(&target, &nqn("disk"));
+    assert_eq!(target.controllers(), 5);
+    drop(explorers);
+    assert_eq!(target.controllers(), 2);
+    Host::admin_of(&target, &Nqn::discovery());
+}
+
+#[test]
+fn controllers_have_identifiers_from_the_range_of_the_target() {
+    let target = target_with(TargetConfig { controller_ids: 0xffed..=0xffef, ..TargetConfig::default() });
+    let mut hosts: Vec<_> = (0..3).map(|_| Host::admin(&target)).collect();
+    assert_eq!(hosts.iter().map(|(_, id)| *id).collect::<Vec<_>>(), [0xffed, 0xffee, 0xffef]);
+    connect_in_vain(&target, &nqn("disk"));
+    Host::admin_of(&target, &Nqn::discovery());
+    drop(hosts.remove(1));
+    assert_eq!(Host::admin(&target).1, 0xffee);
+    hosts.clear();
+    // In turn, so that nobody takes a controller for an earlier one.
+    assert_eq!([(); 4].map(|()| Host::admin(&target).1), [0xffef, 0xffed, 0xffee, 0xffef]);
 }
 
 #[test]
@@ -232,6 +340,16 @@ fn what_cannot_be_configured() {
     let wrong = TargetConfig { max_transfer: 5000, ..TargetConfig::default() };
     let error = Target::new(wrong).unwrap_err().to_string();
     assert_eq!(error, "max_transfer cannot be 5000: a power of two, 4096 to 128 MiB");
+    for (first, last) in [(0, 5), (1, 0xfff0), (0xfff0, 0xffff), (5, 4)] {
+        let wrong = TargetConfig { controller_ids: RangeInclusive::new(first, last), ..TargetConfig::default() };
+        assert_eq!(Target::new(wrong).err(), Some(TargetError::ControllerIds { first, last }));
+    }
+    let error = TargetError::ControllerIds { first: 5, last: 4 }.to_string();
+    assert_eq!(error, "controller_ids cannot be 5 to 4: they are within 1 to 65519, and there is at least one");
+    for most in [0, 0xfff0] {
+        let wrong = TargetConfig { max_discovery_controllers: most, ..TargetConfig::default() };
+        assert!(matches!(Target::new(wrong), Err(TargetError::Limit { name: "max_discovery_controllers", .. })));
+    }
 }
 
 #[test]

@@ -374,7 +374,7 @@ fn a_host_that_takes_no_data() {
             break;
         }
     }
-    assert_eq!((begun, host.connection.outstanding()), (count.into(), 0));
+    assert_eq!((begun, host.connection.outstanding()), (usize::from(count), 0));
     for cid in 1..count {
         assert_eq!(host.finish(cid, &[]).expect("it has ended").ok().data.len(), length as usize);
     }

@@ -107,6 +107,96 @@ fn what_was_read_and_written_is_in_the_health_log() {
     assert_eq!(smart(&mut elsewhere), [0; 4]);
 }
 
+/// A medium that can be neither read nor written, and is not what anybody takes it for.
+struct Broken;
+
+#[derive(Default)]
+struct BrokenBackend(Vec<Completion>);
+
+impl Store for Broken {
+    fn size(&self) -> u64 {
+        BLOCKS * BLOCK as u64
+    }
+
+    fn open(&self) -> Box<dyn Backend> {
+        Box::new(BrokenBackend::default())
+    }
+}
+
+impl Backend for BrokenBackend {
+    fn submit(&mut self, token: Token, operation: Operation) {
+        let result = match operation {
+            Operation::Read { .. } => Err(StatusCode::UnrecoveredRead),
+            Operation::Write { .. } => Err(StatusCode::WriteFault),
+            Operation::Compare { .. } => Err(StatusCode::CompareFailure),
+            _ => Ok(()),
+        };
+        self.0.push(Completion { token, result, data: Payload::new() });
+    }
+
+    fn poll(&mut self) -> Option<Completion> {
+        self.0.pop()
+    }
+}
+
+#[test]
+fn what_fails_is_in_the_error_log_of_the_controller() {
+    let target = target();
+    target.add_namespace(&nqn("disk"), Namespace { store: Arc::new(Broken), ..namespace(2) }).unwrap();
+    let (mut admin, controller) = Host::admin(&target);
+    let [mut one, mut two] = [1, 2].map(|queue| Host::io(&target, controller, queue, HostOffer::default()));
+    let entries = |admin: &mut Host| {
+        let log = admin.log(lid::ERROR, 0, 64 * 64).ok().data;
+        let entries = log.chunks(64).map(|entry| ErrorEntry::read_from_bytes(entry).unwrap());
+        entries.take_while(|entry| entry.error_count.get() > 0).collect::<Vec<_>>()
+    };
+    let counts = |admin: &mut Host| {
+        let log = SmartLog::read_from_bytes(&admin.log(lid::SMART, 0, 512).ok().data).unwrap();
+        (log.media_errors.get(), log.error_entries.get())
+    };
+    let read = |start| {
+        let command = IoCommand::Read { range: range(start, 1), force_unit_access: false };
+        command.to_sqe(2).with_sgl(Sgl::transport(512))
+    };
+    let write = IoCommand::Write { range: range(9, 1), force_unit_access: false };
+    let write = write.to_sqe(2).with_sgl(Sgl::in_capsule(512));
+    let cids = [one.submit(read(7), &[]), two.submit(read(BLOCKS), &[]), one.submit(write, &[0; 512])];
+    one.finish(cids[0], &[]).unwrap().expect(StatusCode::UnrecoveredRead);
+    two.finish(cids[1], &[]).unwrap().expect(StatusCode::LbaOutOfRange);
+    one.finish(cids[2], &[]).unwrap().expect(StatusCode::WriteFault);
+    // What succeeds, and what is found out or wanted, is no error.
+    one.read(0, 1).ok();
+    one.run(IoCommand::Flush.to_sqe(2), &[]).ok();
+    let compare = IoCommand::Compare { range: range(0, 1) }.to_sqe(2).with_sgl(Sgl::in_capsule(512));
+    one.run(compare, &[0; 512]).expect(StatusCode::CompareFailure);
+    target.set_ana_state(&nqn("disk"), 1, 1, AnaState::Inaccessible).unwrap();
+    two.look(&target);
+    two.read(0, 1).expect(StatusCode::AnaInaccessible);
+    admin.log(0x42, 0, 512).expect(StatusCode::InvalidLogPage);
+    let found = entries(&mut admin).into_iter().map(|entry| {
+        let code = Status::from_wire(entry.status.get()).code;
+        (entry.error_count.get(), entry.sqid.get(), entry.lba.get(), entry.nsid.get(), code)
+    });
+    let expected = [
+        (4, 0, 0, u32::MAX, StatusCode::InvalidLogPage),
+        (3, 1, 9, 2, StatusCode::WriteFault),
+        (2, 2, BLOCKS, 2, StatusCode::LbaOutOfRange),
+        (1, 1, 7, 2, StatusCode::UnrecoveredRead),
+    ];
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+    let of_io: Vec<_> = entries(&mut admin)[1..].iter().map(|entry| entry.cid.get()).collect();
+    assert_eq!(of_io, [cids[2], cids[1], cids[0]]);
+    assert_eq!(counts(&mut admin), (2, 4));
+    // The newest ones are kept, and a controller has its own.
+    for _ in 0..100 {
+        one.run(read(0), &[]).expect(StatusCode::UnrecoveredRead);
+    }
+    let kept = entries(&mut admin);
+    assert_eq!((kept.len(), kept[0].error_count.get(), kept[63].error_count.get()), (64, 104, 41));
+    assert_eq!(counts(&mut admin), (102, 104));
+    assert_eq!(counts(&mut Host::admin(&target).0), (0, 0));
+}
+
 #[test]
 fn the_other_commands() {
     let target = target();
