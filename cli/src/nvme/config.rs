@@ -10,8 +10,8 @@ use nvme_tcp::auth::{HostSecrets, UnknownGroup, UnknownHash};
 use nvme_tcp::target::{AllowedHosts, Credentials, Namespace, Subsystem};
 use serde::Deserialize;
 
-use super::host::{format_uuid, parse_nqn, uuid};
-use super::identity::{self, Uuid};
+use super::identity;
+use super::names::{Uuid, format_uuid, parse_nqn, uuid};
 use super::secrets;
 use super::store::StoreSpec;
 use crate::failure::Failure;

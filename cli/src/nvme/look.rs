@@ -5,7 +5,8 @@ use nvme_tcp::command::{NamespaceId, SubsystemType, TRANSPORT_TCP, trimmed};
 use nvme_tcp::host::{DiscoveryLog, DiscoveryRecord, Namespace};
 use serde::Serialize;
 
-use super::host::{AnyHost, HostOptions, SubsystemOptions, format_uuid, leave};
+use super::host::{AnyHost, HostOptions, SubsystemOptions, leave};
+use super::names::format_uuid;
 use crate::failure::Failure;
 use crate::human::bytes;
 use crate::say;

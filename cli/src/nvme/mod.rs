@@ -7,6 +7,8 @@ mod crew;
 mod host;
 mod identity;
 mod look;
+mod machine;
+mod names;
 mod nbd;
 mod perf;
 mod persistence;
