@@ -1,5 +1,6 @@
 //! `mptcp nvme`: NVMe/TCP over paths in user space or the kernel's sockets.
 
+mod ana;
 mod config;
 mod connect;
 mod copy;
