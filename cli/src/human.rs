@@ -49,6 +49,13 @@ pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
     count.checked_mul(1 << shift).filter(|count| *count > 0).ok_or_else(mistake)
 }
 
+/// The bytes of which these are the hexadecimal digits.
+pub(crate) fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text.chars().map(|digit| Some(digit.to_digit(16)? as u8)).collect();
+    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
+    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
 /// Reads an address with a port. Names are not looked up: a user-space stack has no resolver.
 pub(crate) fn parse_remote(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<SocketAddr>() {
@@ -116,6 +123,14 @@ mod tests {
         assert_eq!(parse_count("1g"), Ok(1 << 30));
         for wrong in ["", "0", "K", "1T", "-1", "99999999999G"] {
             assert!(parse_count(wrong).unwrap_err().contains("is not a count of bytes"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn hexadecimal_digits_come_in_pairs() {
+        assert_eq!(parse_hex("00fF5d"), Some(vec![0, 0xff, 0x5d]));
+        for wrong in ["0", "0x", "+1", "é0"] {
+            assert_eq!(parse_hex(wrong), None, "{wrong}");
         }
     }
 

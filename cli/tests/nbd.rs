@@ -89,6 +89,11 @@ fn fio_finds_what_it_wrote() {
     // Several clients, each with a part.
     let parts = ["--rw=randwrite", "--bs=4k", "--numjobs=4", "--offset_increment=16M", "--end_fsync=1"];
     fio(&disk.uri(), &[&verified[..], &parts].concat());
+    // As many as the walk-through has.
+    let many = ["--bs=4k", "--iodepth=32", "--numjobs=16", "--size=4M", "--offset_increment=4M", "--group_reporting"];
+    for pattern in ["--rw=randread", "--rw=randwrite"] {
+        fio(&disk.uri(), &[&[pattern][..], &many].concat());
+    }
 }
 
 #[test]

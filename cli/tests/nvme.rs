@@ -10,21 +10,19 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::nvme::{NQN, PROGRAM, Target};
-use common::{Background, Lines, TempFile, assert_success, free_port, mptcp, run};
+use common::{Background, Lines, TempFile, assert_success, free_port, last_json, mptcp, run};
 
 #[test]
 fn a_disk_is_found_and_shown() {
     let target = Target::start(&["--namespace", "memory:8M", "--namespace", "null:1G"]);
-    let log = target.succeed(&["discover"]);
+    let log = target.succeed(&["discover", "-t", "tcp"]);
     assert!(log.starts_with("Discovery Log Number of Records 1,") && log.contains(&format!("subnqn:  {NQN}")), "{log}");
-    let log: serde_json::Value = serde_json::from_str(&target.succeed(&["discover", "--json"])).unwrap();
+    for line in ["treq:    not specified, sq flow control disable supported", "eflags:  none", "sectype: none"] {
+        assert!(log.lines().any(|one| one == line), "{log}");
+    }
+    let log = last_json(target.succeed(&["discover", "--json"]).as_bytes());
     assert_eq!(log["records"][0]["trsvcid"], target.port.as_str());
-    let list: serde_json::Value = serde_json::from_str(&target.succeed(&["list", "-n", NQN, "--json"])).unwrap();
-    let sizes: Vec<u64> =
-        list["namespaces"].as_array().unwrap().iter().map(|one| one["bytes"].as_u64().unwrap()).collect();
-    assert_eq!(sizes, [8 << 20, 1 << 30]);
-    let identity = target.succeed(&["identify", "-n", NQN]);
-    assert!(identity.lines().any(|line| line == format!("subnqn: {NQN}")), "{identity}");
+    assert_eq!(log["records"][0]["sectype"], "none");
     let figures: serde_json::Value =
         serde_json::from_str(&target.succeed(&["perf", "-n", NQN, "--rw", "randrw", "--runtime", "1", "--json"]))
             .unwrap();
@@ -32,6 +30,124 @@ fn a_disk_is_found_and_shown() {
         figures["read"]["total_ios"].as_u64() > Some(0) && figures["write"]["total_ios"].as_u64() > Some(0),
         "{figures}"
     );
+}
+
+#[test]
+fn disks_are_described_in_the_words_of_nvme_cli() {
+    let target = Target::start(&["--namespace", "memory:8M", "--namespace", "null:1G", "--block-size", "512"]);
+    let list = target.succeed(&["list", "--transport", "tcp", "-n", NQN]);
+    let lines: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["Node", "SN", "Model", "Namespace", "Usage", "Format", "FW", "Rev"]);
+    let node = format!("127.0.0.1:{}", target.port);
+    assert_eq!((lines.len(), lines[2][0], lines[2][2], lines[2][3]), (4, node.as_str(), "mptcp", "0x1"), "{list}");
+    assert_eq!(lines[3][3..12], ["0x2", "-", "/", "1.00", "GiB", "512", "B", "+", "0"], "{list}");
+    let list = last_json(target.succeed(&["list", "-n", NQN, "--json"]).as_bytes());
+    let devices = list["Devices"].as_array().unwrap();
+    let numbers = |key: &str| devices.iter().map(|one| one[key].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!((numbers("NameSpace"), numbers("PhysicalSize")), (vec![1, 2], vec![8 << 20, 1 << 30]));
+    assert_eq!((numbers("SectorSize"), numbers("MaximumLBA")), (vec![512, 512], vec![16_384, 2 << 20]));
+    assert_eq!(devices[0]["Address"], format!("traddr=127.0.0.1,trsvcid={}", target.port));
+
+    let identity = target.succeed(&["identify", "-t", "tcp", "-n", NQN]);
+    let expected = ["NVME Identify Controller:", "vid       : 0", "mn        : mptcp", "ver       : 0x10400"];
+    let expected =
+        expected.into_iter().chain(["nn        : 1024", "NVME Identify Namespace 2:", "nsze      : 0x200000"]);
+    for line in expected.chain([format!("subnqn    : {NQN}").as_str()]) {
+        assert!(identity.lines().any(|one| one == line), "{line}: {identity}");
+    }
+    assert!(!identity.contains(['[', '{', '"']), "nothing is left of JSON: {identity}");
+    let identity = last_json(target.succeed(&["identify", "-n", NQN, "--json"]).as_bytes());
+    assert_eq!((identity["subnqn"].as_str(), identity["cntrltype"].as_u64()), (Some(NQN), Some(1)));
+    let namespace = &identity["namespaces"][1];
+    assert_eq!(["nsid", "lbads", "nsze"].map(|key| namespace[key].as_u64()), [Some(2), Some(9), Some(0x20_0000)]);
+    assert_eq!(namespace["uuid"], devices[1]["UUID"]);
+}
+
+#[test]
+fn a_file_says_how_disks_are_reached_and_who_else_knows_some() {
+    let text = format!(
+        "listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\ncntlid-min = 300\ncntlid-max = 310\n\
+         referrals = [{{ address = \"127.0.0.9:8009\", portid = 7 }}]\n\
+         [[subsystem]]\nnqn = \"{NQN}\"\nserial = \"S-1\"\n\
+         [[subsystem.namespace]]\nstore = \"null:1M\"\n\
+         [[subsystem.namespace]]\nstore = \"null:1M\"\nana-group = 2\n\
+         [[subsystem.ana]]\nport = 1\ngroup = 2\nstate = \"non-optimized\"\n\
+         [[subsystem.ana]]\nport = 2\ngroup = 2\nstate = \"inaccessible\"\n"
+    );
+    let target = Target::of_file("nvme-ways", &text);
+    let log = last_json(target.succeed(&["discover", "--json"]).as_bytes());
+    let entries: Vec<(u64, &str)> = log["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["portid"].as_u64().unwrap(), one["subtype"].as_str().unwrap()))
+        .collect();
+    assert_eq!(entries, [(1, "nvme subsystem"), (2, "nvme subsystem"), (7, "discovery subsystem referral")]);
+    let referral = &log["records"][2];
+    assert_eq!((referral["traddr"].as_str(), referral["trsvcid"].as_str()), (Some("127.0.0.9"), Some("8009")));
+    for (record, state) in [(0, "non-optimized"), (1, "inaccessible")] {
+        let port = log["records"][record]["trsvcid"].as_str().unwrap();
+        let arguments = ["nvme", "identify", "--kernel", "tcp", "-a", "127.0.0.1", "-s", port, "-n", NQN, "--json"];
+        let output = run(&mut mptcp(arguments));
+        assert_success(&output);
+        let known = last_json(&output.stdout);
+        assert_eq!(known["sn"], "S-1");
+        assert!((300..=310).contains(&known["cntlid"].as_u64().unwrap()), "{known}");
+        let groups: Vec<(u64, &str)> = known["namespaces"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (one["anagrpid"].as_u64().unwrap(), one["ana_state"].as_str().unwrap()))
+            .collect();
+        assert_eq!(groups, [(1, "optimized"), (2, state)]);
+    }
+}
+
+#[test]
+fn mistakes_in_a_file_and_beside_it_get_a_sentence() {
+    let target = |arguments: &[&str]| {
+        let output = run(mptcp(["nvme", "target", "--kernel", "tcp"]).args(arguments));
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let replaced: [&[&str]; 5] = [
+        &["--block-size", "512"],
+        &["--buffered"],
+        &["--nqn", NQN],
+        &["--namespace", "null:1M"],
+        &["--listen", "127.0.0.1:0"],
+    ];
+    for option in replaced {
+        let (code, sentence) = target(&[&["--config", "/nowhere"], option].concat());
+        assert_eq!((code, sentence.lines().count()), (Some(2), 1), "{sentence}");
+        assert!(
+            ["--config", "cannot be used with", option[0]].iter().all(|part| sentence.contains(part)),
+            "{sentence}"
+        );
+    }
+    let subsystem = format!("[[subsystem]]\nnqn = \"{NQN}\"\n[[subsystem.namespace]]\nstore = \"null:1M\"\n");
+    let ana = "[[subsystem.ana]]\nport = 1\ngroup = 1\nstate = \"optimized\"\n";
+    let mistakes = [
+        ("subsystem = []\n".to_owned(), "FILE: there is nothing to export: no [[subsystem]]".to_owned()),
+        (format!("{subsystem}ana-grp = 1\n"), "FILE:6: unknown field `ana-grp`".to_owned()),
+        (format!("{subsystem}{}", ana.replace("optimized", "good")), "FILE:9: 'good' is no ANA state: say ".to_owned()),
+        (
+            format!("{subsystem}{}", ana.replace("group = 1", "group = 2")),
+            format!("[[subsystem.ana]] of {NQN}: there is no group 2: no namespace has it as ana-group"),
+        ),
+        (
+            subsystem.replace("[[subsystem.n", "serial = \"ninety-nine bottles\\t\"\n[[subsystem.n"),
+            format!("the serial of {NQN} cannot be "),
+        ),
+        (format!("cntlid-min = 0\n{subsystem}"), "cntlid-min cannot be 0: 1 to 65519".to_owned()),
+    ];
+    let file = TempFile::named("nvme-mistakes");
+    for (text, expected) in mistakes {
+        std::fs::write(file.path(), format!("listen = [\"127.0.0.1:0\"]\n{text}")).unwrap();
+        let (code, sentence) = target(&["--config", file.path()]);
+        assert_eq!((code, sentence.lines().count()), (Some(2), 1), "{sentence}");
+        let expected = format!("mptcp: {}", expected.replace("FILE", file.path()));
+        assert!(sentence.starts_with(&expected), "{sentence} instead of {expected}");
+    }
 }
 
 #[test]
@@ -134,7 +250,12 @@ fn a_host_stays_connected_until_it_is_told_to_go() {
 #[test]
 fn mistakes_get_a_sentence() {
     let target = Target::start(&["--namespace", "null:1M"]);
-    let mistakes: [(&[&str], i32, &str); 5] = [
+    let mistakes: [(&[&str], i32, &str); 6] = [
+        (
+            &["list", "-t", "rdma", "-n", NQN],
+            2,
+            "mptcp: invalid value 'rdma' for '--transport <TRTYPE>' [possible values: tcp]",
+        ),
         (&["list", "-n", "disk"], 2, "mptcp: 'disk' is not the name of a subsystem or host: "),
         (&["list", "-n", "nqn.2026-11.org.example:none"], 1, "mptcp: cannot connect to 127.0.0.1:"),
         (&["read", "-n", NQN, "--namespace-id", "3"], 2, "mptcp: there is no namespace 3; there are 1"),

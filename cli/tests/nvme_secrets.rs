@@ -5,50 +5,28 @@
 mod common;
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use common::TempFile;
-use common::nvme::{NQN, PROGRAM};
+use common::nvme::{NQN, PROGRAM, Target};
 
 const HOST: &str = "nqn.2026-11.org.example:host";
 
-struct Guarded {
-    process: Child,
-    port: String,
+/// A target that wants HOST to know the first secret, and knows the second.
+fn guarded(own: &str, controller: &str) -> Target {
+    let text = format!(
+        "listen = [\"127.0.0.1:0\"]\n[[subsystem]]\nnqn = \"{NQN}\"\n[[subsystem.host]]\nnqn = \"{HOST}\"\n\
+         dhchap-secret = \"{own}\"\ndhchap_ctrl_secret = \"{controller}\"\ndhchap-hash = \"hmac(sha384)\"\n\
+         [[subsystem.namespace]]\nstore = \"memory:1M\"\n"
+    );
+    Target::of_file("nvme-guarded", &text)
 }
 
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Guarded {
-    fn start(own: &str, controller: &str) -> Self {
-        let text = format!(
-            "listen = [\"127.0.0.1:0\"]\n[[subsystem]]\nnqn = \"{NQN}\"\n[[subsystem.host]]\nnqn = \"{HOST}\"\n\
-             dhchap-secret = \"{own}\"\ndhchap_ctrl_secret = \"{controller}\"\ndhchap-hash = \"hmac(sha384)\"\n\
-             [[subsystem.namespace]]\nstore = \"memory:1M\"\n"
-        );
-        let file = TempFile::named("nvme-guarded");
-        std::fs::write(file.path(), text).unwrap();
-        let mut command = Command::new(PROGRAM);
-        command.args(["nvme", "target", "--kernel", "tcp", "--config", file.path()]);
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().strip_prefix("listening on 127.0.0.1:").unwrap().to_owned();
-        Self { process, port }
-    }
-
-    fn list(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-        let mut command = Command::new(PROGRAM);
-        command.args(["nvme", "list", "--kernel", "tcp", "-a", "127.0.0.1", "-s", &self.port, "-n", NQN, "-q", HOST]);
-        command.args(arguments).envs(environment.iter().copied()).output().unwrap()
-    }
+fn list(target: &Target, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(["nvme", "list", "--kernel", "tcp", "-a", "127.0.0.1", "-s", &target.port, "-n", NQN, "-q", HOST]);
+    command.args(arguments).envs(environment.iter().copied()).output().unwrap()
 }
 
 fn generate(arguments: &[&str]) -> String {
@@ -64,7 +42,7 @@ type Way<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
 fn a_disk_is_for_those_who_know_the_secret() {
     let (own, controller, other) = (generate(&["-m", "1"]), generate(&[]), generate(&["-l", "64"]));
     assert!(own.starts_with("DHHC-1:01:") && controller.starts_with("DHHC-1:00:") && own != generate(&["-m", "1"]));
-    let target = Guarded::start(&own, &controller);
+    let target = guarded(&own, &controller);
     let file = TempFile::named("nvme-secret");
     std::fs::write(file.path(), format!("{own}\n")).unwrap();
     let at_file = format!("@{}", file.path());
@@ -75,7 +53,7 @@ fn a_disk_is_for_those_who_know_the_secret() {
         (&[], &[("NVME_DHCHAP_SECRET", &own), ("NVME_DHCHAP_CTRL_SECRET", &controller)]),
     ];
     for (arguments, environment) in good {
-        let output = target.list(arguments, environment);
+        let output = list(&target, arguments, environment);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     let bad: [(&[&str], i32, &str); 6] = [
@@ -87,7 +65,7 @@ fn a_disk_is_for_those_who_know_the_secret() {
         (&["-S", "@/nowhere"], 2, "cannot read /nowhere"),
     ];
     for (arguments, code, sentence) in bad {
-        let output = target.list(arguments, &[]);
+        let output = list(&target, arguments, &[]);
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), message.lines().count()), (Some(code), 1), "{message}");
         assert!(message.contains(sentence), "{message}");

@@ -3,14 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use nvme_io::net::{KernelNet, Net, StackNet};
 use nvme_io::{Host, HostConfig, HostError};
 use nvme_tcp::command::Nqn;
-use nvme_tcp::host::{ControllerConfig, HostIdentity, Policy, ReconnectPolicy};
+use nvme_tcp::host::{ControllerConfig, Policy, ReconnectPolicy};
 use nvme_tcp::pdu::Digests;
-use sha2::{Digest, Sha256};
 
+use super::machine;
+use super::names::parse_nqn;
 use super::secrets::SecretOptions;
 use crate::failure::Failure;
 use crate::network::{Carrier, KernelSockets, NetworkOptions, Role};
@@ -35,16 +36,25 @@ const BRIEF: ReconnectPolicy = ReconnectPolicy {
 /// A subsystem over any transport.
 pub(super) type AnyHost = Host<Box<dyn Net>>;
 
+/// What lies beneath NVMe over Fabrics. There are others; whoever asks for one is not to get this instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Transport {
+    Tcp,
+}
+
 /// Where a controller is. The names are those of nvme-cli.
 #[derive(Args)]
 pub(super) struct HostOptions {
+    /// Transport, which nvme-cli wants to be told; here there is one
+    #[arg(short = 't', long, value_name = "TRTYPE", default_value = "tcp")]
+    transport: Transport,
     /// Address of the controller; may be given several times, for as many paths to one subsystem
     #[arg(short = 'a', long, value_name = "ADDR", required = true)]
     traddr: Vec<IpAddr>,
     /// Its port
     #[arg(short = 's', long, value_name = "PORT", default_value = "4420")]
     trsvcid: u16,
-    /// Name of this host [default: made from the machine's name]
+    /// Name of this host [default: what /etc/nvme/hostnqn says, or one made from /etc/machine-id]
     #[arg(short = 'q', long, value_name = "NQN")]
     hostnqn: Option<String>,
     /// Ask for digests of PDU headers
@@ -91,7 +101,8 @@ impl HostOptions {
         if self.traddr.len() > 1 {
             return Err(Failure::Usage("one discovery service is asked at a time: say --traddr once".to_owned()));
         }
-        self.connect(ControllerConfig::discovery(self.identity(Nqn::discovery())?), BRIEF, Policy::default())
+        let identity = machine::identity(self.hostnqn.as_deref(), Nqn::discovery())?;
+        self.connect(ControllerConfig::discovery(identity), BRIEF, Policy::default())
     }
 
     fn connect(
@@ -100,6 +111,8 @@ impl HostOptions {
         reconnect: ReconnectPolicy,
         policy: Policy,
     ) -> Result<AnyHost, Failure> {
+        // All that follows is about this one.
+        let Transport::Tcp = self.transport;
         controller.admin.connect_timeout = Duration::from_secs(self.connect_timeout);
         controller.admin.offer.digests = Digests { header: self.hdr_digest, data: self.data_digest };
         let net: Box<dyn Net> = match self.network.carrier(Role::Client)? {
@@ -115,15 +128,6 @@ impl HostOptions {
             HostError::Io(error) => Failure::io(format_args!("cannot connect to {}", names.join(", ")), &error),
             error => Failure::Runtime(format!("cannot connect to {}: {error}", names.join(", "))),
         })
-    }
-
-    fn identity(&self, subsystem: Nqn) -> Result<HostIdentity, Failure> {
-        let name = match &self.hostnqn {
-            Some(name) => name.clone(),
-            None => local_nqn(),
-        };
-        let host = parse_nqn(&name)?;
-        Ok(HostIdentity { host_id: uuid(name.as_bytes()), host, subsystem })
     }
 }
 
@@ -149,7 +153,7 @@ impl SubsystemOptions {
         reconnect: ReconnectPolicy,
         policy: Policy,
     ) -> Result<AnyHost, Failure> {
-        let identity = self.host.identity(parse_nqn(&self.nqn)?)?;
+        let identity = machine::identity(self.host.hostnqn.as_deref(), parse_nqn(&self.nqn)?)?;
         let mut config = ControllerConfig::new(identity, self.nr_io_queues);
         config.io_entries = self.queue_size;
         config.admin.authentication = self.secrets.authentication()?;
@@ -168,16 +172,6 @@ pub(super) fn kernel_net(sockets: KernelSockets) -> Result<KernelNet, Failure> {
     })
 }
 
-/// The name of this host, made from that of the machine.
-pub(super) fn local_nqn() -> String {
-    let machine = rustix::system::uname();
-    format!("nqn.2014-08.org.nvmexpress:uuid:{}", format_uuid(&uuid(machine.nodename().to_bytes())))
-}
-
-pub(super) fn parse_nqn(name: &str) -> Result<Nqn, Failure> {
-    Nqn::new(name).map_err(|error| Failure::Usage(format!("'{name}' is not the name of a subsystem or host: {error}")))
-}
-
 /// Shuts down; what does not come of it is worth no failure.
 pub(super) fn leave(mut host: AnyHost) {
     let _ = host.shutdown(FAREWELL);
@@ -186,34 +180,4 @@ pub(super) fn leave(mut host: AnyHost) {
 /// What went wrong with a controller.
 pub(super) fn failed(error: &HostError) -> Failure {
     Failure::Runtime(format!("the controller is lost: {error}"))
-}
-
-/// A UUID made of a name, the same each time (RFC 9562 section 5.8).
-pub(super) fn uuid(name: &[u8]) -> [u8; 16] {
-    let digest: [u8; 32] = Sha256::digest(name).into();
-    let mut uuid = [0; 16];
-    uuid.copy_from_slice(&digest[..16]);
-    uuid[6] = 0x80 | (uuid[6] & 0x0f);
-    uuid[8] = 0x80 | (uuid[8] & 0x3f);
-    uuid
-}
-
-/// A UUID as it is written.
-pub(super) fn format_uuid(uuid: &[u8; 16]) -> String {
-    let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uuids_are_of_version_8_and_stay() {
-        let text = format_uuid(&uuid(b"a host"));
-        assert_eq!(text.len(), 36);
-        assert_eq!((&text[14..15], text[19..20].contains(['8', '9', 'a', 'b'])), ("8", true));
-        assert_eq!(uuid(b"a host"), uuid(b"a host"));
-        assert_ne!(uuid(b"a host"), uuid(b"another"));
-    }
 }

@@ -1,31 +1,12 @@
-//! What a namespace is called everywhere, by which hosts tell one disk from another.
+//! The UUID of a namespace that was given none, by which hosts tell one disk from another.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use serde::Deserialize;
-
-use super::host::uuid;
-use super::secrets::{draw, parse_hex};
+use super::names::uuid;
+use super::secrets::draw;
 use super::store::StoreSpec;
 use crate::failure::Failure;
-
-/// A UUID as people write it, but not the one of nothing but zeroes, which stands for none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct Uuid(pub(super) [u8; 16]);
-
-impl TryFrom<String> for Uuid {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let mistake = || format!("'{text}' is no UUID, such as 5d0d5e6f-5a94-4c42-8d6d-5b8b6a8f7c11");
-        let has_form = text.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
-        let bytes = parse_hex(&text.replace('-', "")).filter(|_| has_form).ok_or_else(mistake)?;
-        let uuid = bytes.try_into().map_err(|_| mistake())?;
-        if uuid == [0; 16] { Err(mistake()) } else { Ok(Self(uuid)) }
-    }
-}
 
 /// The UUID of a namespace that was given none. It goes with the data: a host that sends commands again after it has lost the target must find the disk that
 /// they were meant for, and not another one, or none of what it has written.
@@ -71,20 +52,7 @@ fn name_of_device(description: &Path, path: &Path) -> std::io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::host::format_uuid;
     use super::*;
-
-    #[test]
-    fn uuids_are_read_from_text() {
-        let text = "5d0d5e6f-5a94-4c42-8d6d-5b8b6a8f7c11";
-        let uuid = Uuid::try_from(text.to_owned()).unwrap();
-        assert_eq!((uuid.0[0], uuid.0[15], format_uuid(&uuid.0)), (0x5d, 0x11, text.to_owned()));
-        for mistake in
-            ["", "5d0d5e6f", &text.replace('d', "x"), &text.replace('-', ""), &text.replace(|c| c != '-', "0")]
-        {
-            assert!(Uuid::try_from(mistake.to_owned()).is_err(), "{mistake}");
-        }
-    }
 
     #[test]
     fn what_holds_the_data_is_what_is_recognised() {

@@ -1,12 +1,17 @@
 //! `mptcp nvme`: NVMe/TCP over paths in user space or the kernel's sockets.
 
+mod ana;
 mod config;
 mod connect;
 mod copy;
 mod crew;
+mod discover;
 mod host;
+mod identify;
 mod identity;
-mod look;
+mod list;
+mod machine;
+mod names;
 mod nbd;
 mod perf;
 mod persistence;
@@ -28,10 +33,10 @@ pub(crate) struct NvmeArgs {
 #[derive(Subcommand)]
 enum NvmeCommand {
     Target(target::TargetArgs),
-    Discover(look::DiscoverArgs),
+    Discover(discover::DiscoverArgs),
     Connect(connect::ConnectArgs),
-    List(look::ListArgs),
-    Identify(look::IdentifyArgs),
+    List(list::ListArgs),
+    Identify(identify::IdentifyArgs),
     Read(copy::ReadArgs),
     Write(copy::WriteArgs),
     Perf(perf::PerfArgs),
@@ -42,10 +47,10 @@ enum NvmeCommand {
 pub(crate) fn run(args: &NvmeArgs) -> Result<(), Failure> {
     match &args.command {
         NvmeCommand::Target(args) => target::run(args),
-        NvmeCommand::Discover(args) => look::discover(args),
+        NvmeCommand::Discover(args) => discover::run(args),
         NvmeCommand::Connect(args) => connect::run(args),
-        NvmeCommand::List(args) => look::list(args),
-        NvmeCommand::Identify(args) => look::identify(args),
+        NvmeCommand::List(args) => list::run(args),
+        NvmeCommand::Identify(args) => identify::run(args),
         NvmeCommand::Read(args) => copy::read(args),
         NvmeCommand::Write(args) => copy::write(args),
         NvmeCommand::Perf(args) => perf::run(args),

@@ -135,8 +135,8 @@ fn print(name: &str, figures: &Figures) {
     let latency = &figures.clat_ns;
     let micro = |nanos: u64| nanos as f64 / 1e3;
     say(&format!(
-        "{name:>6}: IOPS={:.1}k, BW={}/s, {} commands",
-        figures.iops / 1e3,
+        "{name:>6}: IOPS={}, BW={}/s, {} commands",
+        iops(figures.iops),
         bytes(figures.bw_bytes as u64),
         figures.total_ios
     ));
@@ -153,6 +153,16 @@ fn print(name: &str, figures: &Figures) {
         micro(latency.p99),
         micro(latency.p999)
     ));
+}
+
+/// Commands per second, in thousands where there are so many.
+fn iops(rate: f64) -> String {
+    if rate >= 1e3 {
+        format!("{:.1}k", rate / 1e3)
+    } else {
+        let digits = usize::from(rate < 10.0);
+        format!("{rate:.digits$}")
+    }
 }
 
 /// A load on all queues of a host.
@@ -287,5 +297,16 @@ impl Load {
                 max: latencies.max(),
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_commands_are_not_none() {
+        let shown = [0.3, 40.0, 999.0, 1000.0, 123_456.0].map(iops);
+        assert_eq!(shown, ["0.3", "40", "999", "1.0k", "123.5k"]);
     }
 }

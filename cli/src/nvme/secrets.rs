@@ -7,8 +7,10 @@ use std::path::Path;
 use clap::Args;
 use nvme_tcp::auth::{Entropy, Hash, HostAuthentication, Secret, SecretError};
 
-use super::host::{local_nqn, parse_nqn};
+use super::machine::local_nqn;
+use super::names::parse_nqn;
 use crate::failure::Failure;
+use crate::human::parse_hex;
 use crate::say;
 
 /// What a host authenticates with. The names are those of nvme-cli.
@@ -79,8 +81,8 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<(), Failure> {
     let secret = match hash {
         None => Secret::new(None, &bytes).map_err(|error| Failure::Usage(error.to_string()))?,
         Some(hash) => {
-            let name = args.nqn.clone().unwrap_or_else(local_nqn);
-            Secret::derive(hash, &bytes, &parse_nqn(&name)?)
+            let host = args.nqn.as_deref().map_or_else(local_nqn, parse_nqn)?;
+            Secret::derive(hash, &bytes, &host)
         }
     };
     say(&secret.to_text());
@@ -120,11 +122,4 @@ fn find(said: Option<&str>, variable: &str, option: &str) -> Result<Option<Secre
 pub(super) fn draw(bytes: &mut [u8]) -> Result<(), Failure> {
     let drawn = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(bytes));
     drawn.map_err(|error| Failure::io("cannot draw random numbers", &error))
-}
-
-/// The bytes of which these are the hexadecimal digits.
-pub(super) fn parse_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text.chars().map(|digit| Some(digit.to_digit(16)? as u8)).collect();
-    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
-    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }

@@ -10,7 +10,7 @@ use nvme_io::net::{Net, StackNet};
 use nvme_io::{Memory, Ring, Server};
 use nvme_tcp::target::{Port, Target, TargetConfig};
 
-use super::config::{BackendIo, Config, NamespaceConfig, SubsystemConfig, default_block_size};
+use super::config::{BackendIo, Config, NamespaceConfig, SubsystemConfig, default_ana_group, default_block_size};
 use super::crew::Crew;
 use super::host::kernel_net;
 use super::store::StoreSpec;
@@ -26,7 +26,7 @@ use crate::{complain, say};
 #[derive(Args)]
 pub(crate) struct TargetArgs {
     /// What to export, as a file; see the README
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["nqn", "namespaces", "listen"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nqn", "namespaces", "listen", "block_size", "buffered"])]
     config: Option<PathBuf>,
     /// Name of the subsystem
     #[arg(long, value_name = "NQN", default_value = "nqn.2026-11.org.example:mptcp")]
@@ -47,7 +47,7 @@ pub(crate) struct TargetArgs {
     #[arg(long, value_name = "HOW")]
     backend_io: Option<BackendIo>,
     /// Read and write files through the page cache, even where there is O_DIRECT
-    #[arg(long, conflicts_with = "config")]
+    #[arg(long)]
     buffered: bool,
     /// Seconds that a host may take to connect a queue and to authenticate, which takes long on a slow machine with a large group [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(SETUP_TIMEOUTS))]
@@ -178,13 +178,24 @@ fn build(config: &Config, told: &mut Vec<String>) -> Result<Arc<Target>, Failure
         }
         limits.setup_timeout = Duration::from_secs(seconds);
     }
+    limits.controller_ids = config.controller_ids()?;
+    // There cannot be more than have a number.
+    let numbers = limits.controller_ids.end() - limits.controller_ids.start() + 1;
+    limits.max_controllers = limits.max_controllers.min(numbers);
     let target = Target::new(limits).map_err(mistake)?;
+    target.set_referrals(config.referrals()?);
     for entry in &config.subsystems {
         let subsystem = entry.subsystem()?;
         let nqn = subsystem.nqn.clone();
         target.add_subsystem(subsystem).map_err(mistake)?;
+        let states = entry.ana_states(config.listen.len())?;
         for namespace in entry.namespaces(told)? {
-            target.add_namespace(&nqn, namespace).map_err(mistake)?;
+            let place = format!("namespace {} of {nqn}", namespace.nsid);
+            let added = target.add_namespace(&nqn, namespace);
+            added.map_err(|error| Failure::Usage(format!("{place}: {error}")))?;
+        }
+        for ((port, group), state) in states {
+            target.set_ana_state(&nqn, port, group, state).map_err(mistake)?;
         }
     }
     Ok(target)
@@ -209,6 +220,7 @@ impl TargetArgs {
             block_size: self.block_size,
             read_only: false,
             buffered: self.buffered,
+            ana_group: default_ana_group(),
         });
         let subsystem = SubsystemConfig {
             nqn: self.nqn.clone(),
@@ -216,10 +228,18 @@ impl TargetArgs {
             allowed_hosts: None,
             hosts: Vec::new(),
             namespaces: namespaces.collect(),
+            ana: Vec::new(),
         };
         let backend_io = self.backend_io.unwrap_or_default();
-        let (listen, setup_timeout) = (self.listen.clone(), self.setup_timeout);
-        Ok(Config { listen, backend_io, setup_timeout, subsystems: vec![subsystem] })
+        Ok(Config {
+            listen: self.listen.clone(),
+            backend_io,
+            setup_timeout: self.setup_timeout,
+            cntlid_min: None,
+            cntlid_max: None,
+            referrals: Vec::new(),
+            subsystems: vec![subsystem],
+        })
     }
 }
 
@@ -228,12 +248,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_namespaces_of_one_number_are_told_by_it() {
+    fn what_is_wrong_with_a_namespace_is_told_by_its_number() {
         // What is nowhere has the same UUID both times.
         let namespace = "[[subsystem.namespace]]\nnsid = 1\nstore = \"null:1M\"\n";
         let subsystem = "[[subsystem]]\nnqn = \"nqn.2026-11.org.example:disk\"\n";
         let config: Config = toml::from_str(&format!("listen = []\n{subsystem}{namespace}{namespace}")).unwrap();
         let Err(Failure::Usage(sentence)) = build(&config, &mut Vec::new()) else { panic!("accepted") };
-        assert_eq!(sentence, "the subsystem has a namespace 1 already");
+        let start = "namespace 1 of nqn.2026-11.org.example:disk:";
+        assert_eq!(sentence, format!("{start} the subsystem has a namespace 1 already"));
+        let group = namespace.replace("nsid = 1", "ana-group = 129");
+        let config: Config = toml::from_str(&format!("listen = []\n{subsystem}{group}")).unwrap();
+        let Err(Failure::Usage(sentence)) = build(&config, &mut Vec::new()) else { panic!("accepted") };
+        assert_eq!(sentence, format!("{start} group cannot be 129: 1 to 128"));
     }
 }

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
+use super::TempFile;
+
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mptcp");
 pub(crate) const NQN: &str = "nqn.2026-11.org.example:mptcp";
 
@@ -23,8 +25,20 @@ impl Target {
     }
 
     pub(crate) fn start_at(address: &str, port: &str, arguments: &[&str]) -> Self {
+        let listen = format!("{address}:{port}");
+        Self::spawn(address, &[&["--listen", &listen], arguments].concat())
+    }
+
+    /// As a file says, of which the first address to listen on is 127.0.0.1.
+    pub(crate) fn of_file(name: &str, text: &str) -> Self {
+        let file = TempFile::named(name);
+        std::fs::write(file.path(), text).unwrap();
+        Self::spawn("127.0.0.1", &["--config", file.path()])
+    }
+
+    fn spawn(address: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
-        command.args(["nvme", "target", "--kernel", "tcp", "--listen", &format!("{address}:{port}")]).args(arguments);
+        command.args(["nvme", "target", "--kernel", "tcp"]).args(arguments);
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
