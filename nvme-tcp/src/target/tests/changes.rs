@@ -175,7 +175,6 @@ fn keep_alive() {
     io.submit(write.to_sqe(1).with_sgl(Sgl::transport(8192)), &[]);
     let Some((Pdu::R2t(r2t), ..)) = io.received.pop_front() else { panic!("no R2T") };
     for offset in [0, 4096] {
-        host.wait(half);
         let R2t { cccid, ttag, .. } = r2t;
         io.send(&Pdu::H2cData(H2cData { cccid, ttag, offset, length: 4096, last: offset > 0 }), &[0; 4096]);
         host.wait(half);

@@ -177,6 +177,8 @@ fn target(options: &StorageOptions) -> Result<Arc<Target>, String> {
         max_queue_entries: nvme_tcp::host::MAX_ENTRIES,
         max_io_queues: options.queues,
         setup_timeout: FOREVER,
+        // Nothing but the transport holds commands up.
+        max_outbound: u64::MAX,
         ..TargetConfig::default()
     };
     let target = Target::new(config).map_err(|error| error.to_string())?;
