@@ -201,7 +201,9 @@ impl NetworkOptions {
         config.stack.qos = self.qos.map(Option::unwrap_or_default);
         if let Some(path) = &self.weights {
             if self.scheduler != Some(SchedulerKind::Peekaboo) {
-                return Err(Failure::Usage("--weights is for --scheduler peekaboo: no other one has weights".to_owned()));
+                return Err(Failure::Usage(
+                    "--weights is for --scheduler peekaboo: no other one has weights".to_owned(),
+                ));
             }
             config.stack.learning.model = read_weights(path)?;
         }

@@ -65,7 +65,8 @@ impl Ordered {
                     };
                     let link = begun.as_mut().or(pairs.last_mut());
                     if said.contains(&name) {
-                        let link = link.map_or("all links".to_owned(), |pair| format!("the link of '{}'", pair.taps[0]));
+                        let link =
+                            link.map_or("all links".to_owned(), |pair| format!("the link of '{}'", pair.taps[0]));
                         return Err(format!("{name} is given twice for {link}"));
                     }
                     said.push(name);
@@ -172,14 +173,8 @@ mod tests {
     #[test]
     fn a_condition_is_said_once_for_a_link() {
         let twice = |line: &str| pairs(line).unwrap_err();
-        assert_eq!(
-            twice("--tap a --tap b --rate 1Mbit --rate 2Mbit"),
-            "--rate is given twice for the link of 'a'"
-        );
-        assert_eq!(
-            twice("--tap a --delay 1ms --tap b --delay 1ms"),
-            "--delay is given twice for the link of 'a'"
-        );
+        assert_eq!(twice("--tap a --tap b --rate 1Mbit --rate 2Mbit"), "--rate is given twice for the link of 'a'");
+        assert_eq!(twice("--tap a --delay 1ms --tap b --delay 1ms"), "--delay is given twice for the link of 'a'");
         assert_eq!(twice("--loss 1% --loss 2% --tap a --tap b"), "--loss is given twice for all links");
         let key = twice("--tap a --tap b --set queue.packets=9 --set up.rate=1Mbit --set queue.packets=8");
         assert_eq!(key, "--set queue.packets is given twice for the link of 'a'");
