@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mptcp_benches::quick;
-use mptcp_core::scheduler::{DataView, MessageView, SubflowView};
+use mptcp_core::scheduler::{Acknowledged, DataView, MessageView, SubflowView};
 use mptcp_core::{SchedulerKind, SubflowId};
 use tcp_adapter::Instant;
 
@@ -34,12 +34,26 @@ fn views(count: u32) -> Vec<SubflowView> {
     (0..count).map(view).collect()
 }
 
-/// `scheduler/{name}/{subflows}`: one decision among so many subflows, all of which have room. A decision covers up
-/// to ten segments.
-fn decision(c: &mut Criterion) {
-    let mut group = c.benchmark_group("scheduler");
-    group.throughput(Throughput::Elements(1));
-    let data = DataView {
+/// The subflow with the lowest round-trip time, which is the first one, has no room: whether to wait for it is what schedulers differ in.
+fn fast_full(mut views: Vec<SubflowView>) -> Vec<SubflowView> {
+    let fast = &mut views[0];
+    fast.room = 0;
+    fast.in_flight = fast.cwnd.unwrap_or_default();
+    views
+}
+
+/// The same, and all windows double each round trip.
+fn slow_start(views: Vec<SubflowView>) -> Vec<SubflowView> {
+    let mut views = fast_full(views);
+    for view in &mut views {
+        view.slow_start = true;
+        view.ssthresh = None;
+    }
+    views
+}
+
+fn data() -> DataView {
+    DataView {
         now: Instant::ZERO,
         position: 0,
         una: 0,
@@ -48,19 +62,63 @@ fn decision(c: &mut Criterion) {
         window: 1 << 20,
         reinjection: false,
         message: MessageView::default(),
-    };
+    }
+}
+
+/// `scheduler/{name}/{subflows}`: one decision among so many subflows, all of which have room. A decision covers up
+/// to ten segments. `scheduler/{name}/fast-full/{subflows}` and `scheduler/{name}/slow-start/{subflows}`: the same where the
+/// fastest one has no room, and where all are in slow start besides.
+fn decision(c: &mut Criterion) {
+    let mut group = c.benchmark_group("scheduler");
+    group.throughput(Throughput::Elements(1));
+    let data = data();
     for kind in SchedulerKind::ALL {
         for count in [4, 16] {
-            let views = views(count);
-            let mut scheduler = kind.build();
-            assert!(scheduler.pick(&views, &data).is_some(), "{kind} chooses none");
-            group.bench_function(format!("{kind}/{count}"), |b| {
-                b.iter(|| scheduler.pick(black_box(&views), black_box(&data)));
+            let free = views(count);
+            assert!(kind.build().pick(&free, &data).is_some(), "{kind} chooses none");
+            let cases =
+                [("", free), ("fast-full/", fast_full(views(count))), ("slow-start/", slow_start(views(count)))];
+            for (case, views) in cases {
+                let mut scheduler = kind.build();
+                group.bench_function(format!("{kind}/{case}{count}"), |b| {
+                    b.iter(|| scheduler.pick(black_box(&views), black_box(&data)));
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
+/// Longer than two round trips of any of the [`views`]: so long holds what `peekaboo` has chosen.
+const EPOCH: Duration = Duration::from_millis(1);
+
+/// `scheduler/peekaboo/inference/{subflows}`: a decision of `fast-full` for which the model is asked, as each comes after the end of the last
+/// choice. `scheduler/peekaboo/learning/{subflows}`: the same, and the acknowledgement that the model learns from.
+fn learning(c: &mut Criterion) {
+    let mut group = c.benchmark_group("scheduler");
+    group.throughput(Throughput::Elements(1));
+    let kind = SchedulerKind::Peekaboo;
+    for count in [4, 16] {
+        let views = fast_full(views(count));
+        for (case, learns) in [("inference", false), ("learning", true)] {
+            let (mut scheduler, mut data) = (kind.build(), data());
+            group.bench_function(format!("{kind}/{case}/{count}"), |b| {
+                b.iter(|| {
+                    data.now += EPOCH;
+                    if learns {
+                        data.una += 100_000;
+                        data.position = data.una;
+                        let answer =
+                            Acknowledged { now: data.now, subflow: SubflowId(0), delivered: None, una: data.una };
+                        scheduler.on_acknowledged(black_box(&answer));
+                    }
+                    scheduler.pick(black_box(&views), black_box(&data))
+                });
             });
         }
     }
     group.finish();
 }
 
-criterion_group! { name = benches; config = quick(); targets = decision }
+criterion_group! { name = benches; config = quick(); targets = decision, learning }
 criterion_main!(benches);

@@ -63,6 +63,7 @@ impl Controlled {
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply, Failure> {
         self.client.request(request).map_err(|error| match error {
             ControlError::Io(error) => Failure::io(format_args!("no answer on {}", self.path.display()), &error),
+            ControlError::Mistake(sentence) => Failure::Usage(sentence),
             refused => Failure::Runtime(refused.to_string()),
         })
     }

@@ -329,6 +329,8 @@ fn a_relay_names_what_is_wrong_before_it_needs_anything() {
     assert_eq!(twice, "the interface 'mptcp-none0' is named twice, but has one other end");
     let rate = pair(&["--rate", "10Mbut,1Mbit"]);
     assert!(rate.contains("links.mptcp-none0-mptcp-none1.up.rate") && rate.contains("10Mbut"), "{rate}");
+    let twice = pair(&["--rate", "1Mbit", "--rate", "2Mbit"]);
+    assert_eq!(twice, "--rate is given twice for the link of 'mptcp-none0'");
     let profile = pair(&["--profile", "lta"]);
     assert!(profile.contains("did you mean 'lte'?"), "{profile}");
     let sweep = pair(&["--set", "delay=1ms..9ms step 1ms"]);

@@ -216,7 +216,21 @@ fn a_running_transfer_is_shown_and_its_paths_are_changed() {
     assert_eq!(text(&["path", "policy"]), format!("0    {rule}\n"));
     assert_success(&ask(&["path", "policy", "flush"]));
     assert_eq!(text(&["path", "policy", "list"]), "");
-    assert_mistake_about(&ask(&["path", "policy", "add", "cheap"]), 1, "'cheap' is not known");
+    for (mistake, part) in [
+        ("path policy add cheap", "'cheap' is not known"),
+        ("path policy add regular,never", "'never' says otherwise or again"),
+        ("path policy add dev=none,never", "there is no interface 'none'"),
+        ("path add 10.0.2.2 --fullmesh --signal", "'fullmesh' needs the flag 'subflow' and excludes 'signal'"),
+        ("path add 10.0.2.2 --port 77", "a port needs the flag 'signal'"),
+        ("path add 10.0.2.2 --dev none", "there is no interface 'none'"),
+        ("path del abc", "write its address, or its number from 1 to 255"),
+        ("path scheduler x blest", "as 'mptcp ss' does"),
+        ("path weight 0.0 0 0", "0 is not in 1.."),
+        ("path link none down", "there is no interface 'none'"),
+        ("path attach tap:none,10.0.9.1/24,mtu=99", "mtu is 99, but must be 576 to 65535"),
+    ] {
+        assert_mistake_about(&ask(&mistake.split(' ').collect::<Vec<_>>()), 2, part);
+    }
     assert_success(&ask(&["path", "strategy", "nic-pairs"]));
     assert_eq!(text(&["path", "strategy"]), "nic-pairs\n");
     assert_mistake_about(&ask(&["path", "strategy", "mesh"]), 2, "there is no path strategy 'mesh'");
@@ -244,6 +258,84 @@ fn a_running_transfer_is_shown_and_its_paths_are_changed() {
     assert_success(&monitor.output());
     let told = [first].into_iter().chain(lines).collect::<Vec<_>>().join("\n");
     assert!(told.contains("established") && told.contains("link-down interface"), "{told}");
+}
+
+#[test]
+fn classes_have_no_more_than_they_may() {
+    let wires = Wires::new("classes");
+    let up = TempFile::with_len("classes-up", 300_000);
+    let at_server = wires.file("at-server");
+    let server = wires.serve(&["cat", "--listen", "7000", "--input", "/dev/null", "--output", &at_server]);
+    let started = std::time::Instant::now();
+    // What nothing is said of is bulk, which has 100,000 bytes a second here.
+    let limited = ["cat", "--connect", "10.0.0.1:7000", "--input", up.path(), "--qos", "bulk=8:800kbit"];
+    assert_success(&run(&mut wires.command(2, &limited)));
+    // Less a burst of 16 KiB: it cannot be faster, whatever the machine does.
+    assert!(started.elapsed().as_secs_f64() > (300_000.0 - 16_384.0) / 100_000.0, "{:?}", started.elapsed());
+    assert_success(&server.output());
+    assert!(std::fs::read(at_server).unwrap() == up.bytes(), "the server received other bytes");
+}
+
+#[test]
+fn mistakes_are_told_without_a_process_too() {
+    let wires = Wires::new("nobody");
+    let nobody = wires.dir.to_str().unwrap();
+    let ask = |line: &str| run(mptcp(line.split(' ')).env("XDG_RUNTIME_DIR", nobody));
+    assert_mistake(&ask("path list"), 1, &format!("no running process has a control socket in {nobody}"));
+    for (mistake, part) in [
+        ("path policy add dev=eth0,meterd", "'meterd' is not known"),
+        ("path add 10.0.0.1 --subflow --fullmesh --signal", "'fullmesh' needs"),
+        ("path add 10.0.0.1 --port 77", "a port needs the flag 'signal'"),
+        ("path scheduler x blest", "as 'mptcp ss' does"),
+        ("path strategy fullmesh --connection x", "as 'mptcp ss' does"),
+        ("path backup abc on", "write its address, or its number"),
+        ("path del 0", "write its address, or its number"),
+    ] {
+        assert_mistake_about(&ask(mistake), 2, part);
+    }
+    assert_mistake_about(&ask("path policy add dev=eth0,metered"), 1, "no running process");
+}
+
+/// What each subflow of the first connection has been given, by its number.
+fn given(control: &str) -> Vec<u64> {
+    let shown = last_json(&run(&mut mptcp(["ss", "--json", "--control", control])).stdout);
+    let subflows = shown["connections"][0]["subflows"].as_array().cloned().unwrap_or_default();
+    subflows.iter().map(|subflow| subflow["bytes_sent"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn the_weight_of_a_subflow_changes_its_share() {
+    let wires = Wires::new("weight");
+    let control = wires.file("client.sock");
+    let at_server = wires.file("at-server");
+    let _server = wires.serve(&["cat", "--listen", "7000", "--output", &at_server]);
+    let args = ["cat", "--connect", "10.0.0.1:7000", "--control", &control, "--scheduler", "round-robin"];
+    let mut client = Background::start(wires.command(2, &args).stdin(Stdio::piped()));
+    let mut input = client.stdin();
+    let shown = || {
+        let shown = run(&mut mptcp(["ss", "--json", "--control", &control]));
+        if shown.status.success() { last_json(&shown.stdout)["connections"][0].clone() } else { Value::Null }
+    };
+    let established = || {
+        let subflows = shown()["subflows"].as_array().cloned().unwrap_or_default();
+        subflows.iter().filter(|subflow| subflow["state"] == "established").count()
+    };
+    wait_until("all subflows are there", || established() == PATHS);
+    let id = shown()["id"].as_str().unwrap().to_owned();
+    let numbers: Vec<u64> =
+        shown()["subflows"].as_array().unwrap().iter().map(|subflow| subflow["id"].as_u64().unwrap()).collect();
+    let heavy = numbers[1].to_string();
+    assert_success(&run(&mut mptcp(["path", "weight", &id, &heavy, "6", "--control", &control])));
+    // In portions that every path has room for: one that is full loses its turn.
+    let mut total = 0;
+    for _ in 0..60 {
+        input.write_all(&[7; 60_000]).unwrap();
+        total += 60_000;
+        let arrived = || std::fs::metadata(&at_server).is_ok_and(|file| file.len() == total);
+        wait_until("a portion is there", arrived);
+    }
+    let given = given(&control);
+    assert!(given[1] > 2 * given[0] && given[1] > 2 * given[2], "{given:?}");
 }
 
 #[test]
@@ -319,6 +411,15 @@ fn mistakes_in_paths_are_told_in_one_sentence() {
         1,
         &format!("cannot connect to 192.0.2.1:1: no route from 10.0.0.2 to 192.0.2.1:1: {advice}"),
     );
+    for (options, part) in [
+        ("--congestion bbr --coupling lia", "so --congestion bbr would have no effect"),
+        ("--weights /no/such --scheduler ecf", "--weights is for --scheduler peekaboo"),
+        ("--qos video=3", "there is no class 'video': choose latency, bulk or background"),
+        ("--qos background=9", "class 'background' has more weight than 'bulk'"),
+    ] {
+        let options: Vec<&str> = options.split(' ').collect();
+        assert_mistake_about(&cat(&[&path[..], &options[..]].concat()), 2, part);
+    }
     let scheduler = cat(&["--path", "x", "--scheduler", "fast"]);
     assert_eq!(scheduler.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&scheduler.stderr).contains("there is no scheduler 'fast'"), "{scheduler:?}");

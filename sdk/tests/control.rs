@@ -34,6 +34,14 @@ fn refusal(client: &mut ControlClient, request: &Request) -> String {
     }
 }
 
+/// The same of what is wrong in itself, which the refusals above are not.
+fn mistake(client: &mut ControlClient, request: &Request) -> String {
+    match client.request(request) {
+        Err(ControlError::Mistake(sentence)) => sentence,
+        other => panic!("{other:?} is no mistake"),
+    }
+}
+
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !condition() {
@@ -77,6 +85,20 @@ fn paths_are_shown_and_changed() {
     };
     let Reply::EndpointAdded(id) = ask.request(&add(true)).unwrap() else { panic!() };
     assert!(refusal(&mut ask, &add(true)).contains("exists already"));
+    let Request::AddEndpoint { addr, .. } = add(true) else { panic!() };
+    let wrong = |signal, fullmesh, port| Request::AddEndpoint {
+        addr,
+        port,
+        signal,
+        subflow: true,
+        backup: false,
+        fullmesh,
+        laminar: false,
+        interface: None,
+        ndiffports: None,
+    };
+    assert!(mistake(&mut ask, &wrong(true, true, None)).contains("'fullmesh'"));
+    assert!(mistake(&mut ask, &wrong(false, false, Some(77))).contains("a port needs the flag 'signal'"));
     ask.request(&Request::SetBackup { id, backup: true }).unwrap();
     let Reply::Endpoints(endpoints) = ask.request(&Request::Endpoints).unwrap() else { panic!() };
     assert_eq!(endpoints.iter().map(|e| (e.id, e.backup, e.subflow)).collect::<Vec<_>>(), [(id, true, true)]);
@@ -105,7 +127,12 @@ fn paths_are_shown_and_changed() {
     let schedule = |name: &str| Request::SetScheduler { connection: shown.id.clone(), scheduler: name.to_owned() };
     assert_eq!(ask.request(&schedule("blest")).unwrap(), Reply::Done);
     assert_eq!(connection(&mut ask).scheduler, "blest");
-    assert!(refusal(&mut ask, &schedule("fast")).contains("there is no scheduler 'fast': choose round-robin, "));
+    assert!(mistake(&mut ask, &schedule("fast")).contains("there is no scheduler 'fast': choose round-robin, "));
+
+    let weigh = |subflow, weight| Request::SetWeight { connection: shown.id.clone(), subflow, weight };
+    assert_eq!(ask.request(&weigh(0, 3)).unwrap(), Reply::Done);
+    assert_eq!(mistake(&mut ask, &weigh(0, 0)), "weight is 0, but must be 1 to 4294967295");
+    assert!(refusal(&mut ask, &weigh(9, 3)).contains("no such subflow"));
 
     let Reply::Counters(counters) = ask.request(&Request::Counters).unwrap() else { panic!() };
     assert_eq!(counters["MPTcpExtMPCapableSYNTX"], 1);
@@ -124,7 +151,7 @@ fn limits_links_policy_and_strategy_are_shown_and_changed() {
     ask.request(&Request::SetLimits { subflows: Some(7), add_addr_accepted: None }).unwrap();
     assert_eq!(ask.request(&Request::Limits).unwrap(), Reply::Limits { subflows: 7, add_addr_accepted: 0 });
     let too_many = Request::SetLimits { subflows: Some(65), add_addr_accepted: None };
-    assert_eq!(refusal(&mut ask, &too_many), "subflows is 65, but must be 0 to 64");
+    assert_eq!(mistake(&mut ask, &too_many), "subflows is 65, but must be 0 to 64");
 
     let links = |ask: &mut ControlClient| match ask.request(&Request::Links).unwrap() {
         Reply::Links(links) => links.into_iter().map(|link| (link.interface, link.up)).collect::<Vec<_>>(),
@@ -135,7 +162,7 @@ fn limits_links_policy_and_strategy_are_shown_and_changed() {
     ask.request(&Request::SetLink { interface: "wire1".to_owned(), up: false }).unwrap();
     assert_eq!(links(&mut ask), wires(false));
     let unknown = Request::SetLink { interface: "wire9".to_owned(), up: false };
-    assert_eq!(refusal(&mut ask, &unknown), "there is no interface 'wire9': choose one of wire0, wire1");
+    assert_eq!(mistake(&mut ask, &unknown), "there is no interface 'wire9': choose one of wire0, wire1");
     let events = |ask: &mut ControlClient, after| match ask.request(&Request::Events { after }).unwrap() {
         Reply::Events { last, events } => (last, events),
         other => panic!("{other:?}"),
@@ -158,7 +185,7 @@ fn limits_links_policy_and_strategy_are_shown_and_changed() {
     }
     let expected = [("dev=wire1,metered", None), ("src=10.0.1.0/24,max-bytes=5000", Some(0))];
     assert_eq!(rules(&mut ask), expected.map(|(rule, used)| (rule.to_owned(), used)));
-    assert!(refusal(&mut ask, &Request::AddRule { rule: "dev=wire1".to_owned() }).contains("says nothing"));
+    assert!(mistake(&mut ask, &Request::AddRule { rule: "dev=wire1".to_owned() }).contains("says nothing"));
     ask.request(&Request::RemoveRule { rule: Some(0) }).unwrap();
     assert_eq!(rules(&mut ask).len(), 1);
     assert_eq!(refusal(&mut ask, &Request::RemoveRule { rule: Some(1) }), "there is no rule 1");
@@ -171,7 +198,7 @@ fn limits_links_policy_and_strategy_are_shown_and_changed() {
     let choose = |name: &str| Request::SetStrategy { strategy: name.to_owned(), connection: None };
     ask.request(&choose("ndiffports:3")).unwrap();
     assert_eq!(ask.request(&Request::Strategy).unwrap(), Reply::Strategy("ndiffports:3".to_owned()));
-    assert!(refusal(&mut ask, &choose("mesh")).contains("'mesh'"));
+    assert!(mistake(&mut ask, &choose("mesh")).contains("'mesh'"));
     assert_eq!(ask.request(&Request::Blackholes).unwrap(), Reply::Blackholes(Vec::new()));
     ask.request(&Request::ForgetBlackholes).unwrap();
 }
@@ -187,9 +214,11 @@ fn paths_are_added_while_the_process_runs() {
     let spec = |addr: &str| format!("unix:{0},{addr},peer={0}.peer,subflow,ndiffports=3", wire.display());
     let add = |interface: String| Request::AddInterface { interface };
     assert!(refusal(&mut ask, &add(spec("10.0.1.2/24"))).contains("addresses that no other interface has"));
-    assert!(refusal(&mut ask, &add("unix:fd=0,10.0.9.1/24".to_owned())).contains("descriptor"));
-    assert!(refusal(&mut ask, &add("tap:x".to_owned())).contains("has no address"));
-    assert!(refusal(&mut ask, &add(format!("{},fullmesh,signal", spec("10.0.9.1/24")))).contains("'fullmesh'"));
+    assert!(mistake(&mut ask, &add("unix:fd=0,10.0.9.1/24".to_owned())).contains("descriptor"));
+    assert!(mistake(&mut ask, &add("tap:x".to_owned())).contains("has no address"));
+    assert!(mistake(&mut ask, &add(format!("{},fullmesh,signal", spec("10.0.9.1/24")))).contains("'fullmesh'"));
+    let short = mistake(&mut ask, &add(format!("{},mtu=99", spec("10.0.9.1/24"))));
+    assert_eq!(short, "interface.mtu is 99, but must be 576 to 65535");
     let Reply::Links(before) = ask.request(&Request::Links).unwrap() else { panic!() };
     assert_eq!(before.len(), 2, "a mistake opens nothing");
     ask.request(&add(spec("10.0.9.1/24"))).unwrap();

@@ -1,5 +1,6 @@
 //! What carries the bytes: one face for the kernel's sockets and for user-space paths.
 
+mod classes;
 mod kernel;
 mod kernel_info;
 mod options;

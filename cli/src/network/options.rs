@@ -8,11 +8,12 @@ use mptcp_sdk::adapter::congestion::Algorithm;
 use mptcp_sdk::control::rule_from_text;
 use mptcp_sdk::core::scheduler::{InvalidWeights, Model};
 use mptcp_sdk::{
-    Config, Coupling, Engine, InterfaceSpec, KeepAlive, PathStrategyKind, Runtime, SchedulerKind, StartError,
+    Config, Coupling, Engine, InterfaceSpec, KeepAlive, PathStrategyKind, Qos, Runtime, SchedulerKind, StartError,
     TcpPlugIn, UnknownTcp,
 };
 use nvme_io::net::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 
+use super::classes::parse_qos;
 use super::user_space::UserSpace;
 use super::{KernelProtocol, KernelSockets, Network};
 use crate::failure::Failure;
@@ -25,6 +26,14 @@ KIND:NAME,ADDR/PREFIX[,ADDR/PREFIX...][,gw=ADDR][,mac=MAC][,mtu=N][,signal][,sub
 of the kernel), unix:PATH with peer=PATH, or unix:fd=NUMBER. For eth:NAME, 'auto' in place of addresses takes those
 that the kernel's interface has, as they come and go. A connection starts on the first path that reaches the peer. On
 the other paths of a client, addresses without a flag are given 'subflow'; those of a server stay as they are.";
+
+const QOS_HELP: &str = "\
+Have connections share by the class of what they send
+
+CLASS=WEIGHT[:LIMIT],... for the classes latency, bulk and background, of which the first are served first. A class gets no more
+beside a more important one that has more to send than its weight is of that one's, and never more than its limit, a
+rate such as 10Mbit, of all connections together. Without a list, and for classes that it does not name, weights are
+64, 8 and 1, and there are no limits. What nothing is said of is bulk; of NVMe, data is bulk and the rest latency.";
 
 /// What carries the bytes.
 #[derive(Args, Debug, Clone)]
@@ -45,9 +54,12 @@ pub(crate) struct NetworkOptions {
     /// How data is spread over the paths [default: completion-time]
     #[arg(long, value_name = "NAME", long_help = scheduler_help(), conflicts_with = "kernel")]
     scheduler: Option<SchedulerKind>,
-    /// Weights of the scheduler 'peekaboo', made by 'mptcp sim train' [default: those that come with the program]
+    /// Weights of --scheduler peekaboo, made by 'mptcp sim train' [default: those that come with the program]
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     weights: Option<PathBuf>,
+    /// Have connections share by the class of what they send, such as latency=16,bulk=4,background=1:10Mbit
+    #[arg(long, value_name = "SHARES", value_parser = parse_qos, num_args = 0..=1, long_help = QOS_HELP, conflicts_with = "kernel")]
+    qos: Option<Option<Qos>>,
     /// Subflows of a connection besides the first, at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=64), default_value = "8", conflicts_with = "kernel")]
     subflows: u8,
@@ -71,14 +83,15 @@ pub(crate) struct NetworkOptions {
     #[arg(long, value_name = "NAME", default_value = "native", conflicts_with = "kernel")]
     stack: String,
     /// Congestion control of each subflow: cubic (the default), reno, dctcp or bbr; smoltcp has the first two; with --kernel, the
-    /// kernel's of that name
+    /// kernel's of that name; a --coupling has its own
     #[arg(long, value_name = "NAME", value_parser = parse_congestion)]
     congestion: Option<Algorithm>,
     /// Offer explicit congestion notification; smoltcp does not have it
     #[arg(long, conflicts_with = "kernel")]
     ecn: bool,
     /// How the congestion windows of a connection's subflows depend on each other: uncoupled (the default), lia, olia,
-    /// balia, wvegas, coupled-cubic, or auto, which couples those that share a bottleneck; needs --stack native
+    /// balia, wvegas, coupled-cubic, or auto, which couples those that share a bottleneck; needs --stack native, and replaces
+    /// the congestion control: by reno's with lia, olia and balia, by cubic's with the last two
     #[arg(long, value_name = "NAME", value_parser = parse_coupling, conflicts_with = "kernel")]
     coupling: Option<Coupling>,
     /// Write the frames of all paths into this pcapng file
@@ -149,6 +162,14 @@ impl NetworkOptions {
     fn config(&self, role: Role) -> Result<Config, Failure> {
         let mistake = |error: &dyn std::error::Error| Failure::Usage(error.to_string());
         let mut tcp: TcpPlugIn = self.stack.parse().map_err(|error: UnknownTcp| mistake(&error))?;
+        if let Some((algorithm, coupling)) = self.congestion.zip(self.coupling)
+            && !is_made_after(coupling, algorithm)
+        {
+            return Err(Failure::Usage(format!(
+                "--coupling {coupling} replaces the congestion control, so --congestion {algorithm} would have no effect: \
+                 leave one of them out"
+            )));
+        }
         if let Some(algorithm) = self.congestion {
             tcp = tcp.with_congestion_control(algorithm).map_err(|error| mistake(&error))?;
         }
@@ -177,7 +198,13 @@ impl NetworkOptions {
         config.stack.mptcp = !self.no_mptcp;
         config.stack.scheduler = self.scheduler.unwrap_or_default();
         config.stack.coupling = self.coupling.unwrap_or_default();
+        config.stack.qos = self.qos.map(Option::unwrap_or_default);
         if let Some(path) = &self.weights {
+            if self.scheduler != Some(SchedulerKind::Peekaboo) {
+                return Err(Failure::Usage(
+                    "--weights is for --scheduler peekaboo: no other one has weights".to_owned(),
+                ));
+            }
             config.stack.learning.model = read_weights(path)?;
         }
         config.stack.limits.subflows = self.subflows;
@@ -188,6 +215,16 @@ impl NetworkOptions {
             std::fs::File::create(path).map_err(|error: io::Error| Failure::file("write", path, &error))?;
         }
         Ok(config)
+    }
+}
+
+/// Whether subflows have this congestion control, or one that goes by it when it is alone, with this coupling too.
+fn is_made_after(coupling: Coupling, algorithm: Algorithm) -> bool {
+    match coupling {
+        Coupling::Uncoupled => true,
+        Coupling::Lia | Coupling::Olia | Coupling::Balia => algorithm == Algorithm::Reno,
+        Coupling::CoupledCubic | Coupling::Auto => algorithm == Algorithm::Cubic,
+        Coupling::Wvegas => false,
     }
 }
 
@@ -217,4 +254,60 @@ fn asking(mut config: Config, role: Role) -> Config {
     let ask = KeepAlive { idle: KEEPALIVE_IDLE, interval: KEEPALIVE_INTERVAL, probes: KEEPALIVE_PROBES };
     config.stack.keepalive = (role == Role::Server).then_some(ask);
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        network: NetworkOptions,
+    }
+
+    fn config(options: &str) -> Result<Config, String> {
+        let words = format!("mptcp --path unix:/tmp/a,10.0.0.1/24,peer=/tmp/b {options}");
+        let line = Line::try_parse_from(words.split_whitespace()).map_err(|error| error.to_string())?;
+        line.network.config(Role::Client).map_err(|failure| {
+            assert_eq!(failure.exit_code(), 2, "{failure}");
+            failure.to_string()
+        })
+    }
+
+    #[test]
+    fn classes_share_only_where_they_are_told_to() {
+        let shares = |options| config(options).unwrap().stack.qos;
+        assert_eq!(shares(""), None);
+        assert_eq!(shares("--qos"), Some(Qos::default()));
+        assert_eq!(shares("--qos --no-watch"), Some(Qos::default()));
+        let limited = shares("--qos latency=16,bulk=4,background=1:10Mbit").unwrap();
+        assert_eq!((limited.latency.weight, limited.background.limit), (16, Some(1_250_000)));
+        assert!(config("--qos video=1").err().unwrap().contains("there is no class 'video'"));
+    }
+
+    #[test]
+    fn a_coupling_and_another_congestion_control_contradict() {
+        let refused = config("--congestion bbr --coupling lia").err().unwrap();
+        assert!(refused.contains("so --congestion bbr would have no effect"), "{refused}");
+        for wrong in ["cubic --coupling olia", "reno --coupling auto", "reno --coupling wvegas"] {
+            assert!(config(&format!("--congestion {wrong}")).is_err(), "{wrong}");
+        }
+        for right in ["bbr --coupling uncoupled", "reno --coupling balia", "cubic --coupling coupled-cubic"] {
+            assert!(config(&format!("--congestion {right}")).is_ok(), "{right}");
+        }
+        assert!(config("--coupling lia").is_ok() && config("--congestion bbr").is_ok());
+    }
+
+    #[test]
+    fn weights_are_of_the_one_scheduler_that_has_them() {
+        for other in ["", "--scheduler blest"] {
+            let refused = config(&format!("--weights /no/such {other}")).err().unwrap();
+            assert!(refused.starts_with("--weights is for --scheduler peekaboo"), "{refused}");
+        }
+        let missing = config("--weights /no/such --scheduler peekaboo").err().unwrap();
+        assert_eq!(missing, "cannot read /no/such: no such file");
+    }
 }

@@ -4,12 +4,13 @@
 mod show;
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use mptcp_sdk::control::{EndpointEntry, Reply, Request};
-use mptcp_sdk::{InterfaceSpec, PathStrategyKind, SchedulerKind};
+use mptcp_sdk::control::{EndpointEntry, Reply, Request, check_rule};
+use mptcp_sdk::{Endpoint, EndpointFlags, InterfaceSpec, PathStrategyKind, SchedulerKind};
 
 use crate::controlled::Controlled;
 use crate::failure::Failure;
@@ -37,12 +38,14 @@ enum Action {
     /// Remove an endpoint and close its subflows
     Del {
         /// Address or number of the endpoint
-        endpoint: String,
+        #[arg(value_parser = parse_endpoint)]
+        endpoint: EndpointName,
     },
     /// Make an endpoint and its subflows a backup, or a regular one again
     Backup {
         /// Address or number of the endpoint
-        endpoint: String,
+        #[arg(value_parser = parse_endpoint)]
+        endpoint: EndpointName,
         /// 'on' or 'off'
         #[arg(value_parser = ["on", "off"])]
         state: String,
@@ -50,7 +53,8 @@ enum Action {
     /// Have an endpoint open subflows to every address of the peers, or only to their first
     Fullmesh {
         /// Address or number of the endpoint
-        endpoint: String,
+        #[arg(value_parser = parse_endpoint)]
+        endpoint: EndpointName,
         /// 'on' or 'off'
         #[arg(value_parser = ["on", "off"])]
         state: String,
@@ -58,6 +62,7 @@ enum Action {
     /// Open a subflow
     Join {
         /// The connection, as 'mptcp ss' numbers it
+        #[arg(value_parser = parse_connection)]
         connection: String,
         /// Source address
         local: IpAddr,
@@ -71,13 +76,26 @@ enum Action {
     /// Have another scheduler spread the data of a connection over its paths
     Scheduler {
         /// The connection, as 'mptcp ss' numbers it
+        #[arg(value_parser = parse_connection)]
         connection: String,
         /// Its name; 'mptcp cat --help' lists them
         name: SchedulerKind,
     },
+    /// Have weighted schedulers (round-robin) give a subflow another share of a connection's data
+    Weight {
+        /// The connection, as 'mptcp ss' numbers it
+        #[arg(value_parser = parse_connection)]
+        connection: String,
+        /// The subflow, as 'mptcp ss' numbers it
+        subflow: u32,
+        /// Bursts for each one of a subflow of weight 1, which all have at first
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        weight: u32,
+    },
     /// Close a subflow
     Close {
         /// The connection, as 'mptcp ss' numbers it
+        #[arg(value_parser = parse_connection)]
         connection: String,
         /// The subflow, as 'mptcp ss' numbers it
         subflow: u32,
@@ -111,7 +129,7 @@ enum Action {
         /// endpoints, fullmesh, signal, nic-pairs or ndiffports:N
         name: Option<PathStrategyKind>,
         /// Choose that of this connection, as 'mptcp ss' numbers it
-        #[arg(long, requires = "name")]
+        #[arg(long, requires = "name", value_parser = parse_connection)]
         connection: Option<String>,
     },
     /// List the destinations that MPTCP is not offered to, as SYNs with it vanish
@@ -148,8 +166,8 @@ struct AddArgs {
     /// Answer one announcement of a peer with a subflow
     #[arg(long)]
     laminar: bool,
-    /// Port to announce
-    #[arg(long)]
+    /// Port to announce, with --signal
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// Interface that its subflows leave by, if several have the address
     #[arg(long, value_name = "NAME")]
@@ -159,12 +177,23 @@ struct AddArgs {
     ndiffports: Option<u8>,
 }
 
+impl AddArgs {
+    /// What is asked for, but for its interface.
+    fn endpoint(&self) -> Endpoint {
+        let Self { addr, signal, subflow, backup, fullmesh, laminar, port, .. } = *self;
+        let flags = EndpointFlags { signal, subflow, backup, fullmesh, laminar, implicit: false };
+        let ndiffports = self.ndiffports.and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MIN);
+        Endpoint { port, ndiffports, ..Endpoint::new(addr, flags) }
+    }
+}
+
 const RULE_HELP: &str = "\
 Add a rule at the end; of each setting, the first rule that fits a path counts
 
 A rule is a list of words with commas: dev=NAME, src=ADDR/PREFIX and dst=ADDR/PREFIX say which paths are meant; regular,
 backup, metered (opened only while no other path works) or never what they are for; cost=N which are opened first where
-not all can be had; max-rate=N (bits per second) and max-bytes=N what they may carry, with k, M or G.";
+not all can be had; max-rate=N (bits per second) and max-bytes=N what they may carry, with k, M or G.
+Nothing is said twice.";
 
 const ATTACH_HELP: &str = "\
 Open one more path
@@ -215,12 +244,34 @@ fn parse_node(text: &str) -> Result<Node, String> {
     }
 }
 
+/// How an endpoint is named.
+#[derive(Clone, Copy, Debug)]
+enum EndpointName {
+    /// By its number.
+    Id(u8),
+    /// By its address.
+    Addr(IpAddr),
+}
+
+fn parse_endpoint(text: &str) -> Result<EndpointName, String> {
+    let id = text.parse::<NonZeroU8>().map(|id| EndpointName::Id(id.get()));
+    let name = id.or_else(|_| text.parse::<IpAddr>().map(EndpointName::Addr));
+    name.map_err(|_| "write its address, or its number from 1 to 255".to_owned())
+}
+
+/// Takes what can be the handle of a connection, whether there is one or not.
+fn parse_connection(text: &str) -> Result<String, String> {
+    let is_number = |part: &str| part.parse::<u32>().is_ok();
+    match text.split_once('.') {
+        Some((index, generation)) if is_number(index) && is_number(generation) => Ok(text.to_owned()),
+        _ => Err("write two numbers with a point between them, such as 0.0, as 'mptcp ss' does".to_owned()),
+    }
+}
+
 /// Runs the subcommand.
 pub(crate) fn run(args: &PathArgs) -> Result<(), Failure> {
     // A mistake is told before a process is looked for.
-    if let Action::Attach { path } = &args.action {
-        path.parse::<InterfaceSpec>().map_err(|error| Failure::Usage(error.to_string()))?;
-    }
+    check(&args.action)?;
     let mut process = Controlled::only(args.control.as_deref())?;
     if let Action::Monitor { all } = &args.action {
         return monitor(process, args.json, *all);
@@ -232,6 +283,19 @@ pub(crate) fn run(args: &PathArgs) -> Result<(), Failure> {
         say(&line);
     }
     Ok(())
+}
+
+/// Finds the mistakes that need no process to be found.
+fn check(action: &Action) -> Result<(), Failure> {
+    let checked = match action {
+        Action::Add(add) => add.endpoint().validate().map_err(|error| error.to_string()),
+        Action::Attach { path } => path.parse::<InterfaceSpec>().map(drop).map_err(|error| error.to_string()),
+        Action::Policy(PolicyArgs { action: Some(PolicyAction::Add { rule }) }) => {
+            check_rule(rule).map_err(|error| error.to_string())
+        }
+        _ => Ok(()),
+    };
+    checked.map_err(Failure::Usage)
 }
 
 /// What to ask the process for.
@@ -250,18 +314,21 @@ fn request(process: &mut Controlled, action: &Action) -> Result<Request, Failure
             interface: add.dev.clone(),
             ndiffports: add.ndiffports,
         },
-        Action::Del { endpoint } => Request::RemoveEndpoint { id: find(process, endpoint)? },
+        Action::Del { endpoint } => Request::RemoveEndpoint { id: find(process, *endpoint)? },
         Action::Backup { endpoint, state } => {
-            Request::SetBackup { id: find(process, endpoint)?, backup: state == "on" }
+            Request::SetBackup { id: find(process, *endpoint)?, backup: state == "on" }
         }
         Action::Fullmesh { endpoint, state } => {
-            Request::SetFullmesh { id: find(process, endpoint)?, fullmesh: state == "on" }
+            Request::SetFullmesh { id: find(process, *endpoint)?, fullmesh: state == "on" }
         }
         Action::Join { connection, local, remote, backup } => {
             Request::CreateSubflow { connection: connection.clone(), local: *local, remote: *remote, backup: *backup }
         }
         Action::Scheduler { connection, name } => {
             Request::SetScheduler { connection: connection.clone(), scheduler: name.to_string() }
+        }
+        Action::Weight { connection, subflow, weight } => {
+            Request::SetWeight { connection: connection.clone(), subflow: *subflow, weight: *weight }
         }
         Action::Close { connection, subflow } => {
             Request::CloseSubflow { connection: connection.clone(), subflow: *subflow }
@@ -323,14 +390,10 @@ fn endpoints(process: &mut Controlled) -> Result<Vec<EndpointEntry>, Failure> {
 }
 
 /// The number of the endpoint that is meant.
-fn find(process: &mut Controlled, endpoint: &str) -> Result<u8, Failure> {
-    if let Ok(id) = endpoint.parse::<u8>() {
-        return Ok(id);
-    }
-    let Ok(addr) = endpoint.parse::<IpAddr>() else {
-        return Err(Failure::Usage(format!(
-            "'{endpoint}' is neither an address nor the number of an endpoint (1 to 255)"
-        )));
+fn find(process: &mut Controlled, endpoint: EndpointName) -> Result<u8, Failure> {
+    let addr = match endpoint {
+        EndpointName::Id(id) => return Ok(id),
+        EndpointName::Addr(addr) => addr,
     };
     let known = endpoints(process)?.into_iter().find(|known| known.addr == addr);
     known.map(|known| known.id).ok_or_else(|| Failure::Runtime(format!("there is no endpoint {addr}")))

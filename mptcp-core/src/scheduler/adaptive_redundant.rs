@@ -13,7 +13,8 @@ use super::{
 /// [`CompletionTime`], and a second chance on another subflow for the few bytes that others wait for:
 ///
 /// * the *tail* of what there is, or of a message whose end is known: no later bytes follow that would show its loss soon (XLINK, Zheng et al., SIGCOMM 2021, section 5.2,
-///   sends again what is outstanding once nothing is left to be sent);
+///   sends again what is outstanding once nothing is left to be sent). All that has left of a message is its tail while its [deadline](super::MessageView::deadline) is
+///   ahead and less than two round trips of the subflow that holds its first outstanding byte away: what is lost from then on would be late, even with later bytes to show it;
 /// * the *head* that blocks everything behind it: the first segments, once their answer is later than their subflow's round-trip times let expect (RAVEN, Lee,
 ///   Flinn, Tonshal, MobiCom 2018, is redundant where confidence in the expected latency is low). Nothing need happen until then: there is a timer.
 ///
@@ -49,6 +50,10 @@ const HEAD_SEGMENTS: u64 = 4;
 /// before that, half a round trip of its subflow from now.
 const USEFUL_RTT_RATIO: u32 = 5;
 
+/// A byte that is lost has arrived again after so many round trips: one until its loss shows by what was sent after it, a half on its way, and
+/// as much for what varies.
+const REPAIR_RTTS: u32 = 2;
+
 /// Stretches of the tail that are looked at for one decision.
 const MOST_STRETCHES: usize = 16;
 
@@ -82,7 +87,7 @@ impl Scheduler for AdaptiveRedundant {
         let tail_end = match outstanding.message.left {
             _ if outstanding.unsent == 0 => Some(end),
             Some(left) if left <= end - una => Some(una + left),
-            _ => None,
+            _ => is_pressed(subflows, outstanding).then_some(end),
         };
         let tail = tail_end.map(|end| una.max(end.saturating_sub(budget))..end);
         [head, tail].into_iter().flatten().find_map(|range| copy(subflows, outstanding, range))
@@ -121,9 +126,7 @@ impl AdaptiveRedundant {
     /// The end of the head, if that should have been acknowledged.
     fn blocking_head(&mut self, subflows: &[SubflowView], outstanding: &OutstandingView<'_>) -> Option<u64> {
         self.head_due = None;
-        let first = outstanding.range.start..outstanding.range.start + 1;
-        let carries = |subflow: &&SubflowView| outstanding.carried(subflow.id, first.clone()).is_some();
-        let holder = subflows.iter().find(carries)?;
+        let holder = holder_of_first(subflows, outstanding)?;
         let srtt = holder.srtt?;
         let expected = self.una_since + srtt + holder.rttvar.unwrap_or(srtt / 2) * 2;
         if outstanding.range.start != self.una {
@@ -136,6 +139,22 @@ impl AdaptiveRedundant {
         let held = outstanding.carried(holder.id, outstanding.range.clone())?;
         Some(held.end.min(self.una + HEAD_SEGMENTS * holder.mss as u64))
     }
+}
+
+/// The subflow that carries the first byte that is outstanding.
+fn holder_of_first<'a>(subflows: &'a [SubflowView], outstanding: &OutstandingView<'_>) -> Option<&'a SubflowView> {
+    let first = outstanding.range.start..outstanding.range.start + 1;
+    subflows.iter().find(|subflow| outstanding.carried(subflow.id, first.clone()).is_some())
+}
+
+/// Whether the message that is outstanding can still be in time, but not if what has left of it is lost and its holder has to send it again. What is late
+/// anyway is not worth a copy for that.
+fn is_pressed(subflows: &[SubflowView], outstanding: &OutstandingView<'_>) -> bool {
+    let Some(deadline) = outstanding.message.deadline.filter(|deadline| *deadline > outstanding.now) else {
+        return false;
+    };
+    let srtt = holder_of_first(subflows, outstanding).and_then(|holder| holder.srtt);
+    srtt.is_some_and(|srtt| deadline - outstanding.now < srtt * REPAIR_RTTS)
 }
 
 /// A copy of the first stretch of `range` that a single subflow carries.
@@ -232,6 +251,29 @@ mod tests {
         assert_eq!(copy, Some(Duplicate { subflow: 1, range: 47_000..50_000 }));
         let slow = [view(0, 9000, 20), view(1, 9000, 100)];
         assert_eq!(scheduler.duplicate(&slow, &left(50_000)), None, "a copy that arrives too late is none");
+    }
+
+    #[test]
+    fn so_is_what_would_miss_its_deadline_if_it_were_lost() {
+        let mut scheduler = AdaptiveRedundant::default();
+        sent(&mut scheduler, 0..63_000, false);
+        sent(&mut scheduler, 0..63_000, false);
+        // More of the message is to come. Its holder's round trips take 20 ms.
+        let due = |now, deadline| OutstandingView {
+            now: Instant::from_millis(now),
+            message: MessageView { deadline, ..MessageView::default() },
+            ..outstanding(0..63_000, 1 << 20, &held)
+        };
+        let mut ask = |now, deadline: Option<u64>| {
+            scheduler.duplicate(&subflows(), &due(now, deadline.map(Instant::from_millis)))
+        };
+        // The first byte has not been waited for so long that it would be a head.
+        assert_eq!(ask(10, None), None);
+        assert_eq!(ask(10, Some(50)), None, "two round trips are enough");
+        assert_eq!(ask(11, Some(50)), Some(Duplicate { subflow: 1, range: 60_000..63_000 }));
+        assert_eq!(ask(11, Some(11)), None, "it is late already");
+        let unknown = [view(0, 9000, 0), view(1, 9000, 10)];
+        assert_eq!(scheduler.duplicate(&unknown, &due(11, Some(Instant::from_millis(50)))), None);
     }
 
     #[test]

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
 use super::{
-    DataView, Decision, LONGEST_BURST, Scheduler, SubflowView, backups_allowed, burst_len, has_room, whole_segments,
+    DataView, Decision, EachSubflow, LONGEST_BURST, Scheduler, SubflowView, backups_allowed, burst_len, has_room,
+    whole_segments,
 };
 
 /// Sends where data arrives first, and on slower subflows only what will be next by the time it arrives there.
@@ -45,7 +44,8 @@ impl Scheduler for CompletionTime {
             has_room(&subflows[index], data) && !trial_runs
         };
         // Of most subflows no more is asked.
-        let arrivals: SmallVec<[f64; FEW]> = subflows.iter().map(|subflow| Course::of(subflow).arrival).collect();
+        let mut arrivals = EachSubflow::<f64>::new();
+        arrivals.extend(subflows.iter().map(|subflow| Course::of(subflow).arrival));
         let with_room = candidates().filter(|index| free(*index));
         let index = with_room.min_by(|one, two| arrivals[*one].total_cmp(&arrivals[*two]))?;
         let (chosen, arrival) = (&subflows[index], arrivals[index]);
@@ -76,9 +76,6 @@ impl Scheduler for CompletionTime {
         (fits(data.unsent) && fits(data.available)).then_some(Decision { subflow: index, len, skip })
     }
 }
-
-/// As many subflows are looked at without an allocation.
-const FEW: usize = 16;
 
 /// What a subflow gets at a time whose data does not arrive first passes its bottleneck in so many seconds: the estimate is for the
 /// first segment.

@@ -27,6 +27,7 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tcp_adapter::{Instant, SendLimits};
 
 pub use adaptive_redundant::AdaptiveRedundant;
@@ -150,7 +151,7 @@ pub struct MessageView {
     pub class: TrafficClass,
     /// Bytes until its end, from the first byte of the [`DataView`] on; `None` if no end is known.
     pub left: Option<u64>,
-    /// When it should have been delivered.
+    /// When it should have been delivered. Of the schedulers here [`AdaptiveRedundant`] reads it.
     pub deadline: Option<Instant>,
 }
 
@@ -159,7 +160,8 @@ pub struct MessageView {
 pub struct Message {
     /// How urgent the message is.
     pub class: TrafficClass,
-    /// When it should be delivered; later, it still is.
+    /// When it should be delivered; later, it still is. [`AdaptiveRedundant`] sends what would be late after a loss twice, as far as its
+    /// budget goes; to the other schedulers here it means nothing.
     pub deadline: Option<Instant>,
     /// The message ends with these bytes: it is complete for the peer once they have arrived.
     pub ends: bool,
@@ -341,6 +343,15 @@ pub trait Scheduler: fmt::Debug + Send {
         true
     }
 }
+
+/// What a decision works out for every subflow that it is shown, without an allocation, however many there are. The place is on the stack
+/// and is written as far as it is used, so that few subflows cost no more for it; a scheduler that kept it would cost
+/// memory for every connection.
+type EachSubflow<T> = SmallVec<[T; MOST_SUBFLOWS]>;
+
+/// A connection has its first one and 64 more at most ([`Limits::MAX_SUBFLOWS`](crate::Limits::MAX_SUBFLOWS)); this is the next length that
+/// `SmallVec` knows.
+const MOST_SUBFLOWS: usize = 96;
 
 /// Segments that one decision may always span: long enough to amortise a decision, short enough that data bound to a
 /// path that turns bad is little.

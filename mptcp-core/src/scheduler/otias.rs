@@ -1,8 +1,6 @@
 //! OTIAS: out of order on their way, in order when they arrive.
 
-use smallvec::SmallVec;
-
-use super::{DataView, Decision, Scheduler, SubflowView, backups_allowed, burst_len, has_room};
+use super::{DataView, Decision, EachSubflow, Scheduler, SubflowView, backups_allowed, burst_len, has_room};
 
 /// Out-of-order transmission for in-order arrival (Yang, Wang, Amer: "Out-of-Order Transmission for In-Order Arrival Scheduling for Multipath TCP",
 /// AINA workshops 2014).
@@ -18,9 +16,6 @@ use super::{DataView, Decision, Scheduler, SubflowView, backups_allowed, burst_l
 /// such a plan is out of date as soon as one of them changes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Otias;
-
-/// As many subflows are looked at without an allocation.
-const FEW: usize = 16;
 
 /// Bytes that a sum of products may come out short of a whole number.
 const ROUNDING: f64 = 0.5;
@@ -49,7 +44,8 @@ impl Scheduler for Otias {
 
     fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision> {
         let backups = backups_allowed(subflows);
-        let expected: SmallVec<[Expected; FEW]> = subflows.iter().map(Expected::of).collect();
+        let mut expected = EachSubflow::<Expected>::new();
+        expected.extend(subflows.iter().map(Expected::of));
         let candidates = || (0..subflows.len()).filter(|index| backups || !subflows[*index].backup);
         let with_room = candidates().filter(|index| has_room(&subflows[*index], data));
         let index = with_room.min_by(|one, two| expected[*one].arrival.total_cmp(&expected[*two].arrival))?;

@@ -1,11 +1,11 @@
 //! From a request to its reply.
 
-use std::num::NonZeroU8;
+use std::fmt::Display;
+use std::num::{NonZeroU8, NonZeroU32};
 
 use crate::{
-    Blackhole, ConnId, ConnReport, Endpoint, EndpointFlags, EndpointId, Engine, InterfaceId, InterfaceSpec,
-    InvalidInterface, Limits, Link, PathPolicy, PathStrategyKind, SchedulerKind, SubflowId, UnknownScheduler,
-    UnknownStrategy,
+    Blackhole, ConnId, ConnReport, Endpoint, EndpointFlags, EndpointId, Engine, InterfaceId, InterfaceSpec, Limits,
+    Link, PathPolicy, PathStrategyKind, SchedulerKind, SubflowId,
 };
 
 use super::entry::{BlackholeEntry, Connection, EndpointEntry, LinkEntry, RuleEntry};
@@ -15,10 +15,31 @@ use super::rule::{rule_from_text, rule_to_text};
 
 /// Does what is asked of an engine.
 pub(super) fn answer(engine: &mut Engine, request: Request) -> Reply {
-    answered(engine, request).unwrap_or_else(Reply::Error)
+    answered(engine, request).unwrap_or_else(|refusal| match refusal {
+        Refusal::Mistake(sentence) => Reply::Mistake(sentence),
+        Refusal::Now(sentence) => Reply::Error(sentence),
+    })
 }
 
-fn answered(engine: &mut Engine, request: Request) -> Result<Reply, String> {
+/// Why something is not done.
+enum Refusal {
+    /// What is asked for is wrong, whatever connections, subflows and endpoints there are.
+    Mistake(String),
+    /// It cannot be done as things are now.
+    Now(String),
+}
+
+impl From<String> for Refusal {
+    fn from(sentence: String) -> Self {
+        Self::Now(sentence)
+    }
+}
+
+fn mistake(error: impl Display) -> Refusal {
+    Refusal::Mistake(error.to_string())
+}
+
+fn answered(engine: &mut Engine, request: Request) -> Result<Reply, Refusal> {
     Ok(match request {
         Request::Connections => {
             let reports = crate::runtime::all_connections(engine);
@@ -36,9 +57,11 @@ fn answered(engine: &mut Engine, request: Request) -> Result<Reply, String> {
         Request::AddEndpoint { addr, port, signal, subflow, backup, fullmesh, laminar, interface, ndiffports } => {
             let flags = EndpointFlags { signal, subflow, backup, fullmesh, laminar, implicit: false };
             let interface = interface.map(|name| find_interface(engine, &name)).transpose()?;
-            let ndiffports = NonZeroU8::new(ndiffports.unwrap_or(1)).ok_or("ndiffports is 0, but must be 1 to 64")?;
-            let added = engine.add_endpoint(Endpoint { port, interface, ndiffports, ..Endpoint::new(addr, flags) });
-            Reply::EndpointAdded(added.map_err(|error| error.to_string())?.0)
+            let ndiffports = NonZeroU8::new(ndiffports.unwrap_or(1));
+            let ndiffports = ndiffports.ok_or_else(|| mistake("ndiffports is 0, but must be 1 to 64"))?;
+            let endpoint = Endpoint { port, interface, ndiffports, ..Endpoint::new(addr, flags) };
+            endpoint.validate().map_err(mistake)?;
+            Reply::EndpointAdded(engine.add_endpoint(endpoint).map_err(|error| error.to_string())?.0)
         }
         Request::RemoveEndpoint { id } => {
             engine.remove_endpoint(EndpointId(id)).map_err(|error| error.to_string())?;
@@ -59,8 +82,14 @@ fn answered(engine: &mut Engine, request: Request) -> Result<Reply, String> {
         }
         Request::SetScheduler { connection, scheduler } => {
             let conn = find(engine, &connection)?;
-            let kind: SchedulerKind = scheduler.parse().map_err(|error: UnknownScheduler| error.to_string())?;
+            let kind: SchedulerKind = scheduler.parse().map_err(mistake)?;
             engine.set_scheduler(conn, kind);
+            Reply::Done
+        }
+        Request::SetWeight { connection, subflow, weight } => {
+            let conn = find(engine, &connection)?;
+            let weight = NonZeroU32::new(weight).ok_or_else(|| mistake("weight is 0, but must be 1 to 4294967295"))?;
+            engine.set_weight(conn, SubflowId(subflow), weight).map_err(|error| error.to_string())?;
             Reply::Done
         }
         Request::CloseSubflow { connection, subflow } => {
@@ -83,13 +112,13 @@ fn answered(engine: &mut Engine, request: Request) -> Result<Reply, String> {
         Request::SetNode { node } => change_policy(engine, |policy| policy.node = node)?,
         Request::AddInterface { interface } => add_interface(engine, &interface)?,
         Request::AddRule { rule } => {
-            let rule = rule_from_text(&rule, &interface_names(engine)).map_err(|error| error.to_string())?;
+            let rule = rule_from_text(&rule, &interface_names(engine)).map_err(mistake)?;
             change_policy(engine, |policy| policy.rules.push(rule))?
         }
         Request::RemoveRule { rule: None } => change_policy(engine, |policy| policy.rules.clear())?,
         Request::RemoveRule { rule: Some(index) } => {
             if index >= engine.stack().policy().rules.len() {
-                return Err(format!("there is no rule {index}"));
+                return Err(format!("there is no rule {index}").into());
             }
             change_policy(engine, |policy| {
                 policy.rules.remove(index);
@@ -112,11 +141,11 @@ fn answered(engine: &mut Engine, request: Request) -> Result<Reply, String> {
     })
 }
 
-fn set_limits(engine: &mut Engine, subflows: Option<u8>, add_addr_accepted: Option<u8>) -> Result<Reply, String> {
+fn set_limits(engine: &mut Engine, subflows: Option<u8>, add_addr_accepted: Option<u8>) -> Result<Reply, Refusal> {
     let before = engine.stack().limits();
     let subflows = subflows.unwrap_or(before.subflows);
     if subflows > Limits::MAX_SUBFLOWS {
-        return Err(format!("subflows is {subflows}, but must be 0 to {}", Limits::MAX_SUBFLOWS));
+        return Err(mistake(format_args!("subflows is {subflows}, but must be 0 to {}", Limits::MAX_SUBFLOWS)));
     }
     let add_addr_accepted = add_addr_accepted.unwrap_or(before.add_addr_accepted);
     engine.set_limits(Limits { subflows, add_addr_accepted });
@@ -138,17 +167,19 @@ fn change_policy(engine: &mut Engine, change: impl FnOnce(&mut PathPolicy)) -> R
     Ok(Reply::Done)
 }
 
-fn add_interface(engine: &mut Engine, interface: &str) -> Result<Reply, String> {
-    let spec: InterfaceSpec = interface.parse().map_err(|error: InvalidInterface| error.to_string())?;
+fn add_interface(engine: &mut Engine, interface: &str) -> Result<Reply, Refusal> {
+    let spec: InterfaceSpec = interface.parse().map_err(mistake)?;
     if spec.device.is_descriptor() {
-        return Err(format!("'{interface}' names a descriptor, which only the start of a process can hand over"));
+        let why = "names a descriptor, which only the start of a process can hand over";
+        return Err(mistake(format_args!("'{interface}' {why}")));
     }
+    spec.validate("interface").map_err(mistake)?;
     engine.add_interface(spec).map_err(|error| error.to_string())?;
     Ok(Reply::Done)
 }
 
-fn set_strategy(engine: &mut Engine, strategy: &str, connection: Option<&str>) -> Result<Reply, String> {
-    let kind: PathStrategyKind = strategy.parse().map_err(|error: UnknownStrategy| error.to_string())?;
+fn set_strategy(engine: &mut Engine, strategy: &str, connection: Option<&str>) -> Result<Reply, Refusal> {
+    let kind: PathStrategyKind = strategy.parse().map_err(mistake)?;
     match connection {
         None => engine.set_path_strategy(&kind),
         Some(handle) => {
@@ -187,10 +218,11 @@ fn interface_names(engine: &Engine) -> Vec<&str> {
     (0..).map_while(|index| engine.interface(InterfaceId(index))).map(|(name, _)| name).collect()
 }
 
-fn find_interface(engine: &Engine, name: &str) -> Result<InterfaceId, String> {
+/// Not to know its name is a mistake: unlike connections and endpoints, interfaces do not go away.
+fn find_interface(engine: &Engine, name: &str) -> Result<InterfaceId, Refusal> {
     let choices = || interface_names(engine).join(", ");
     let found = engine.interface_by_name(name);
-    found.ok_or_else(|| format!("there is no interface '{name}': choose one of {}", choices()))
+    found.ok_or_else(|| mistake(format_args!("there is no interface '{name}': choose one of {}", choices())))
 }
 
 fn find(engine: &mut Engine, handle: &str) -> Result<ConnId, String> {

@@ -21,9 +21,12 @@ pub enum ControlError {
     /// The socket cannot be used.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The server could not do it, and says why.
+    /// The server could not do it as things are now, and says why.
     #[error("{0}")]
     Refused(String),
+    /// What was asked for is wrong, and the server says why.
+    #[error("{0}")]
+    Mistake(String),
 }
 
 /// How long a server may take. It answers between two turns of its driver, or is stuck.
@@ -41,7 +44,7 @@ impl ControlClient {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
-    /// Asks, and waits for the reply, which is never [`Reply::Error`].
+    /// Asks, and waits for the reply, which is never [`Reply::Error`] or [`Reply::Mistake`].
     ///
     /// # Errors
     /// See [`ControlError`].
@@ -55,6 +58,7 @@ impl ControlClient {
         }
         match serde_json::from_str(&reply).map_err(io::Error::from)? {
             Reply::Error(sentence) => Err(ControlError::Refused(sentence)),
+            Reply::Mistake(sentence) => Err(ControlError::Mistake(sentence)),
             reply => Ok(reply),
         }
     }

@@ -146,6 +146,15 @@ pub enum Request {
         /// Name of the scheduler.
         scheduler: String,
     },
+    /// Set the share of a connection's data that weighted schedulers give a subflow.
+    SetWeight {
+        /// Handle of the connection.
+        connection: String,
+        /// Number of the subflow.
+        subflow: u32,
+        /// Bursts for each one of a subflow of weight 1, from 1.
+        weight: u32,
+    },
     /// Close a subflow.
     CloseSubflow {
         /// Handle of the connection.
@@ -161,8 +170,11 @@ pub enum Request {
 pub enum Reply {
     /// It is done.
     Done,
-    /// It is not done, for this reason.
+    /// It is not done, for this reason: things are not so now that it could be.
     Error(String),
+    /// It is not done, for this reason: what is asked for is wrong, and would be another time too. Servers from before there was this say
+    /// [`Error`](Self::Error) instead.
+    Mistake(String),
     /// To [`Request::Connections`].
     Connections(Vec<Connection>),
     /// To [`Request::Endpoints`].

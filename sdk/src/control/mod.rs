@@ -15,7 +15,7 @@ pub use client::{ControlClient, ControlError};
 pub use entry::{BlackholeEntry, Connection, EndpointEntry, LinkEntry, RuleEntry, Subflow};
 pub use event::EventEntry;
 pub use message::{Reply, Request};
-pub use rule::{InvalidRule, rule_from_text, rule_to_text};
+pub use rule::{InvalidRule, check_rule, rule_from_text, rule_to_text};
 pub use server::{ControlServer, default_directory, default_path};
 
 /// Longest line that either side reads, in bytes. A thousand connections fit.

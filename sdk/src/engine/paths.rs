@@ -1,6 +1,7 @@
 //! Paths at run time: endpoints, limits, links, strategies, policy, subflows, and what has happened to them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 
 use mptcp_core::{
     ConnId, Endpoint, EndpointError, EndpointId, Limits, PathPolicy, PathStrategyKind, PolicyError, SubflowError,
@@ -114,6 +115,15 @@ impl Engine {
     /// There is no such connection or subflow.
     pub fn set_backup(&mut self, conn: ConnId, subflow: SubflowId, backup: bool) -> Result<(), SubflowError> {
         self.stack.set_backup(self.now(), conn, subflow, backup)
+    }
+
+    /// Sets the share of a connection's data that weighted schedulers, such as `round-robin`, give a subflow: `weight` bursts for each one of a
+    /// subflow of weight 1, which all have at first; see [`Stack::set_weight`](mptcp_core::Stack::set_weight).
+    ///
+    /// # Errors
+    /// There is no such connection or subflow.
+    pub fn set_weight(&mut self, conn: ConnId, subflow: SubflowId, weight: NonZeroU32) -> Result<(), SubflowError> {
+        self.stack.set_weight(self.now(), conn, subflow, weight)
     }
 
     /// What has happened to paths since the entry with this number, the oldest first; 0 for all of the last 1024. Events of the

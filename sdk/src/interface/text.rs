@@ -65,19 +65,19 @@ impl<'a> Rest<'a> {
                 Ok(gateway) => self.gateways.push(gateway),
                 Err(_) => return invalid(format!("{key} is '{value}', which is not an address, such as 10.0.1.1")),
             },
-            Some(("mac", value)) => {
+            Some((key @ "mac", value)) => {
                 let mac = value.parse::<MacAddr>();
-                self.mac = Some(mac.map_err(|error| InvalidInterface(format!("mac: {error}")))?);
+                set(&mut self.mac, mac.map_err(|error| InvalidInterface(format!("mac: {error}")))?, key)?;
             }
-            Some((key @ "mtu", value)) => self.mtu = Some(usize::from(number(key, value)?)),
-            Some((key @ "port", value)) => self.port = Some(number(key, value)?),
-            Some(("ndiffports", value)) => {
+            Some((key @ "mtu", value)) => set(&mut self.mtu, usize::from(number(key, value)?), key)?,
+            Some((key @ "port", value)) => set(&mut self.port, number(key, value)?, key)?,
+            Some((key @ "ndiffports", value)) => {
                 let count = value.parse().map_err(|_| {
                     InvalidInterface(format!("ndiffports is '{value}', which is not a number from 1 to 64"))
                 });
-                self.ndiffports = Some(count?);
+                set(&mut self.ndiffports, count?, key)?;
             }
-            Some(("peer", value)) => self.peer = Some(value),
+            Some((key @ "peer", value)) => set(&mut self.peer, value, key)?,
             None if field == "signal" => self.flags.signal = true,
             None if field == "subflow" => self.flags.subflow = true,
             None if field == "backup" => self.flags.backup = true,
@@ -96,6 +96,14 @@ impl<'a> Rest<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Gives an interface what only one field may say of it.
+fn set<T>(setting: &mut Option<T>, value: T, key: &str) -> Result<(), InvalidInterface> {
+    match setting.replace(value) {
+        None => Ok(()),
+        Some(_) => invalid(format!("{key}= is given twice, but an interface has one")),
     }
 }
 
@@ -182,6 +190,11 @@ mod tests {
             ("tap:t0,10.0.1.2/24,weight=3", "'weight=3' is not known"),
             ("tap:t0,10.0.1.2/24,ndiffports=0", "ndiffports is '0', which is not a number from 1 to 64"),
             ("tap:t0,10.0.1.2/24,fast", "'fast' is not known"),
+            ("tap:t0,10.0.1.2/24,mtu=1400,mtu=1500", "mtu= is given twice, but an interface has one"),
+            ("tap:t0,10.0.1.2/24,port=1,port=1", "port= is given twice"),
+            ("tap:t0,10.0.1.2/24,mac=02:00:00:00:00:07,mac=02:00:00:00:00:08", "mac= is given twice"),
+            ("tap:t0,10.0.1.2/24,ndiffports=2,ndiffports=3", "ndiffports= is given twice"),
+            ("unix:/run/a,10.0.1.2/24,peer=/run/b,peer=/run/c", "peer= is given twice"),
             ("tap:t0,10.0.1.2/24,peer=/a", "tap:t0 has no peer="),
             ("unix:/run/a,10.0.1.2/24", "unix:/run/a needs the other end's socket: peer=PATH"),
             ("unix:fd=987654,10.0.1.2/24", "'987654' is not the number of an open descriptor"),

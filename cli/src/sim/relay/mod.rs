@@ -23,7 +23,7 @@ Connect TAP interfaces by links that are as slow and lossy as in the simulator, 
 
 Two --tap make a link: what the kernel sends into the one comes out of the other, after its delay, at its rate, if it is not lost.
 Conditions hold for the link whose --tap they follow; those before the first --tap hold for all links. Where two values are given, the first is
-for packets from the first interface to the second, the other for those back. An interface that does not exist is made, and vanishes in the end.
+for packets from the first interface to the second, the other for those back. Each is said once for a link. An interface that does not exist is made, and vanishes in the end.
 
   mptcp sim relay --tap a0 --tap b0 --profile lte --tap a1 --tap b1 --rate 10Mbit --delay 5ms,20ms --loss 1%
 

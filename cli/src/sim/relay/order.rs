@@ -45,9 +45,12 @@ impl Ordered {
     /// The links. An error is a sentence for whoever typed the command line.
     pub(super) fn pairs(&self) -> Result<Vec<Pair>, String> {
         let (mut common, mut pairs, mut waiting) = (Vec::new(), Vec::<Pair>::new(), None::<Pair>);
+        // Of the link at hand. A link may say otherwise than what is said for all.
+        let mut said = Vec::new();
         for (option, value) in &self.0 {
             match (*option, waiting.take()) {
                 ("tap", None) => {
+                    said.clear();
                     waiting = Some(Pair { taps: [value.clone(), String::new()], settings: common.clone() });
                 }
                 ("tap", Some(mut pair)) => {
@@ -55,8 +58,19 @@ impl Ordered {
                     pairs.push(pair);
                 }
                 (option, mut begun) => {
-                    let said = begun.as_mut().or(pairs.last_mut()).map_or(&mut common, |pair| &mut pair.settings);
-                    said.extend(settings(option, value)?);
+                    let found = settings(option, value)?;
+                    let name = match &found[..] {
+                        [(key, _)] if option == "set" => format!("--set {key}"),
+                        _ => format!("--{option}"),
+                    };
+                    let link = begun.as_mut().or(pairs.last_mut());
+                    if said.contains(&name) {
+                        let link =
+                            link.map_or("all links".to_owned(), |pair| format!("the link of '{}'", pair.taps[0]));
+                        return Err(format!("{name} is given twice for {link}"));
+                    }
+                    said.push(name);
+                    link.map_or(&mut common, |pair| &mut pair.settings).extend(found);
                     waiting = begun;
                 }
             }
@@ -154,6 +168,19 @@ mod tests {
         let twice = pairs("--tap a --tap b --tap c --tap a").unwrap_err();
         assert_eq!(twice, "the interface 'a' is named twice, but has one other end");
         assert!(pairs("--tap a --tap b --set delay").unwrap_err().contains("is not KEY=VALUE"));
+    }
+
+    #[test]
+    fn a_condition_is_said_once_for_a_link() {
+        let twice = |line: &str| pairs(line).unwrap_err();
+        assert_eq!(twice("--tap a --tap b --rate 1Mbit --rate 2Mbit"), "--rate is given twice for the link of 'a'");
+        assert_eq!(twice("--tap a --delay 1ms --tap b --delay 1ms"), "--delay is given twice for the link of 'a'");
+        assert_eq!(twice("--loss 1% --loss 2% --tap a --tap b"), "--loss is given twice for all links");
+        let key = twice("--tap a --tap b --set queue.packets=9 --set up.rate=1Mbit --set queue.packets=8");
+        assert_eq!(key, "--set queue.packets is given twice for the link of 'a'");
+        assert!(twice("--tap a --tap b --profile lte --profile wifi").starts_with("--profile is given twice"));
+        // Another link's, and one of its own instead of what is said for all.
+        assert!(pairs("--rate 1Mbit --tap a --tap b --rate 2Mbit --tap c --tap d --rate 3Mbit").is_ok());
     }
 
     #[test]
