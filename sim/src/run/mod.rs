@@ -156,6 +156,7 @@ pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) 
         Effort { events: world.events, packets: world.network.counters().sent, time: world.now - Instant::ZERO };
     let mut record = sampler.into_record(scenario, &world, meta);
     record.counters = counters(&world);
+    record.failed = world.traffic.failed();
     record.interrupted = end == End::Interrupted;
     if !record.interrupted {
         record.expectations = measures.expectations(scenario);

@@ -309,6 +309,7 @@ impl Sampler {
             links: self.links,
             latencies: latencies.filter(|latency| latency.count() > 0).collect(),
             counters: std::collections::BTreeMap::new(),
+            failed: Vec::new(),
             most_out_of_order: world.traffic.figures.iter().map(|figures| figures.most_out_of_order).max().unwrap_or(0),
             expectations: Vec::new(),
             marks: Vec::new(),

@@ -905,3 +905,25 @@ fn reinjections_are_those_of_the_traffic_that_is_asked_for() {
     assert_eq!(outcome.measures.get(Metric::Reinjections, "plain"), None);
     assert_eq!(value(&outcome, Metric::Reinjections, "late"), 0.0);
 }
+
+#[test]
+fn connections_that_fail_are_told_with_their_reason() {
+    let told = |more: &str| {
+        let text = format!("[links.p1]\nrate = \"10Mbit\"\n{more}[[traffic]]\nname = \"bulk\"\nbytes = \"1MB\"\n");
+        let outcome = run(&scenario(&text), 1).unwrap();
+        let (title, description) = ("test".to_owned(), String::new());
+        let report = Report { title, description, runs: vec![outcome.record], published: Vec::new(), planned: 1 };
+        (crate::results::summary_text(&report), crate::results::summary_json(&report))
+    };
+    let refused = "[middlebox.m]\nlink = \"p1\"\nkind = \"reset\"\n";
+    let silent = "events = [{ at = \"0s\", action = \"blackhole\" }]\n[run]\ntime = \"1s\"\n";
+    for (more, reason) in
+        [(refused, "connection refused, 0 bytes delivered"), (silent, "still open, 0 bytes delivered")]
+    {
+        let (text, json) = told(more);
+        assert!(text.contains(&format!("\n  bulk: {reason}\n")), "{text}");
+        assert!(json.contains(&format!("\"reason\": \"{reason}\"")), "{json}");
+    }
+    let (text, json) = told("");
+    assert!(!text.contains("failed") && json.contains("\"failed\": []"), "{text}{json}");
+}
