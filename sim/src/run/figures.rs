@@ -222,8 +222,7 @@ impl Of<'_> {
     fn utilisation(&self) -> Option<Amount> {
         let used = |lane: usize| self.flows().any(|flow| flow.lanes[lane].is_used());
         let mut slowest = BTreeSet::new();
-        for path in self.scenario.paths_in_use(self.traffic) {
-            let ways = network::ways(self.scenario, self.traffic, path)?;
+        for ways in network::usable_ways(self.scenario, self.traffic) {
             for (_, way) in ways.iter().enumerate().filter(|(lane, _)| used(*lane)) {
                 let capacities = way.iter().filter_map(|hop| {
                     let pipe = 2 * hop.link + usize::from(!hop.up);
