@@ -758,3 +758,29 @@ fn a_scenario_can_carry_the_files_that_it_names() {
     });
     assert_eq!(rates.collect::<Vec<_>>(), [vec![2, 4], vec![1]]);
 }
+
+#[test]
+fn addresses_that_no_host_can_have_are_refused() {
+    let parse = |addresses: &str| {
+        let text = format!("[links.p1]\naddresses = [{addresses}]\n[[traffic]]\nbytes = \"1B\"\n");
+        Scenario::parse(&text, "test.toml")
+    };
+    for addresses in [
+        r#""224.0.0.1/24", "224.0.0.2/24""#,
+        r#""127.0.0.1/8", "127.0.0.2/8""#,
+        r#""0.0.0.0/31", "0.0.0.1/31""#,
+        r#""10.0.1.0/24", "10.0.1.1/24""#,
+        r#""10.0.1.1/24", "10.0.1.255/24""#,
+        r#""255.255.255.254/31", "255.255.255.255/31""#,
+        r#""::1/64", "::2/64""#,
+        r#""ff02::1/64", "ff02::2/64""#,
+    ] {
+        let error = parse(addresses).unwrap_err().to_string();
+        assert!(error.starts_with("test.toml:2: links.p1.addresses is ["), "{error}");
+        assert!(error.contains("but must be addresses of hosts: ") && !error.contains('\n'), "{error}");
+    }
+    let usable = [r#""10.0.1.0/31", "10.0.1.1/31""#, r#""10.0.1.255/16", "10.0.2.0/16""#, r#""fd00::/64", "fd00::1/64""#];
+    for addresses in usable {
+        parse(addresses).unwrap();
+    }
+}
