@@ -10,7 +10,7 @@ use super::error::{At, Place, ScenarioError};
 use super::event::Event;
 use super::field::{Field, Name, Text, words};
 use super::loss::{Chance, Loss, Reorder};
-use super::pace::{Jitter, LONGEST_DELAY, RateSpec, Steps};
+use super::pace::{Jitter, LONGEST_DELAY, MOST_OVERHEAD, RateSpec, Steps};
 use super::queue::Queue;
 use super::section::{Context, Section, is_name, mark_block};
 use super::tree::{Entry, Node, Table, Value};
@@ -355,7 +355,7 @@ impl Conditions<'_, '_> {
 fn read_conditions(conditions: &mut Conditions<'_, '_>) -> Result<LinkSpec, ScenarioError> {
     Ok(LinkSpec {
         rate: conditions.get("rate", super::field::NONE)?,
-        overhead: conditions.get_if("overhead", "0B", "at most 65535B", |size: &Size| size.0 <= 65_535)?,
+        overhead: conditions.get_if("overhead", "0B", "at most 65535B", |size: &Size| size.0 <= MOST_OVERHEAD)?,
         delay: conditions.get_if("delay", "0ms", "at most 1h", |delay: &Duration| *delay <= LONGEST_DELAY)?,
         jitter: conditions.get("jitter", super::field::NONE)?,
         loss: conditions.get("loss", super::field::NONE)?,

@@ -463,7 +463,11 @@ fn mistakes_are_one_sentence_with_the_line() {
         ),
         (
             "[links.p2]\nevents = [{ at = \"1s\", action = \"set\" }]",
-            "test.toml:6: links.p2.events.0 sets nothing: give one of rate, delay, jitter, loss, duplicate, corrupt, reorder, queue, mtu",
+            "test.toml:6: links.p2.events.0 sets nothing: give one of rate, overhead, delay, jitter, loss, duplicate, corrupt, reorder, queue, mtu",
+        ),
+        (
+            "[links.p2]\nevents = [{ at = \"1s\", action = \"set\", overhead = \"64KiB\" }]",
+            "test.toml:6: links.p2.events.0.overhead is \"64KiB\", but must be at most 65535B",
         ),
         (
             "[links.p2]\nevents = [{ at = \"1s\", action = \"down\", rate = \"1Mbit\" }]",
@@ -757,6 +761,23 @@ fn a_scenario_can_carry_the_files_that_it_names() {
         _ => Vec::new(),
     });
     assert_eq!(rates.collect::<Vec<_>>(), [vec![2, 4], vec![1]]);
+}
+
+/// One alone would contradict what is there, or what is the default.
+#[test]
+fn several_values_are_set_together() {
+    let settings = [("run.time", "3s"), ("run.warmup", "1s")];
+    for order in [[0, 1], [1, 0]] {
+        let text = "[links.p1]\n[[traffic]]\nbytes = \"1B\"\n[run]\ntime = \"1s\"\n";
+        let mut scenario = Scenario::parse(text, "test.toml").unwrap();
+        scenario.set_all(order.map(|index| settings[index])).unwrap();
+        assert_eq!((scenario.run.time, scenario.run.warmup), (Some(Duration::from_secs(3)), Duration::from_secs(1)));
+        let before = scenario.clone();
+        let wrong = [("run.time", "4s"), ("links.p1.delay", "late"), ("run.seed", "2")];
+        let error = scenario.set_all(wrong).unwrap_err().to_string();
+        assert!(error.starts_with("test.toml with --set links.p1.delay=late: links.p1.delay is \"late\""), "{error}");
+        assert_eq!(scenario, before);
+    }
 }
 
 #[test]
