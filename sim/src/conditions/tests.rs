@@ -5,7 +5,8 @@ use tcp_adapter::Instant;
 
 use super::*;
 use crate::link::{
-    BitRate, Change, Composition, DeliveryOrder, Framing, Jitter, LossModel, LossUnit, Output, Pipe, QueueConfig, RateModel,
+    BitRate, Change, Composition, DeliveryOrder, Framing, Jitter, LossModel, LossUnit, Output, Pipe, QueueConfig,
+    RateModel,
 };
 use crate::profiles;
 use crate::scenario::{SHIPPED, Scenario};
