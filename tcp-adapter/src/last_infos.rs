@@ -26,3 +26,16 @@ impl LastInfos {
         Some(kept.remove(index).1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_put_together_for_nobody() {
+        let mut infos = LastInfos::default();
+        let conn = TcpId { index: 1, generation: 0 };
+        infos.keep(conn, || unreachable!("nobody asked"));
+        assert_eq!(infos.take(conn), None);
+    }
+}

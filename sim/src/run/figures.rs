@@ -10,7 +10,9 @@ use super::world::World;
 use crate::link::{Pipe, PipeStats};
 use crate::network;
 use crate::results::{self, Unit, significant};
-use crate::scenario::{Amount, Bound, Dimension, Expectation, Metric, Rate, Scenario, Share, Size, Traffic, Transport, Work};
+use crate::scenario::{
+    Amount, Bound, Dimension, Expectation, Metric, Rate, Scenario, Share, Size, Traffic, Transport, Work,
+};
 use crate::traffic::{Figures, Flow, State};
 
 /// Parts of a whole in a [`Share`].

@@ -169,8 +169,7 @@ impl Sampler {
             for (index, info) in sending.iter().enumerate() {
                 let peer = peer_of(index, &sending, &receiving);
                 let ends = [info.local, info.remote];
-                let subflow =
-                    series.subflow(info.id, ends, self.taken, || path_of(&self.scenario_links, sender, ends));
+                let subflow = series.subflow(info.id, ends, self.taken, || path_of(&self.scenario_links, sender, ends));
                 subflow.update(world.now, [host, &flow.name], info, peer, observer);
             }
             for gone in series.subflows.iter_mut().filter(|subflow| !subflow.is_there) {

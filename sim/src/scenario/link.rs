@@ -274,7 +274,7 @@ fn read_addresses(section: &mut Section<'_>, index: usize) -> Result<[IpCidr; 2]
     let expected = "two addresses of one network: that of 'from' and that of 'to'";
     match addresses[..] {
         [from, to] if from.addr != to.addr && from.contains(to.addr) && to.contains(from.addr) => {
-            let expected = "addresses of hosts: neither multicast, loopback or unspecified nor those of a network itself or its broadcasts";
+            let expected = "addresses of hosts: no multicast, loopback, unspecified, network or broadcast addresses";
             match is_of_host(&from) && is_of_host(&to) {
                 true => Ok([from, to]),
                 false => Err(section.invalid("addresses", expected)),

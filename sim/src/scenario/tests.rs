@@ -800,7 +800,8 @@ fn addresses_that_no_host_can_have_are_refused() {
         assert!(error.starts_with("test.toml:2: links.p1.addresses is ["), "{error}");
         assert!(error.contains("but must be addresses of hosts: ") && !error.contains('\n'), "{error}");
     }
-    let usable = [r#""10.0.1.0/31", "10.0.1.1/31""#, r#""10.0.1.255/16", "10.0.2.0/16""#, r#""fd00::/64", "fd00::1/64""#];
+    let usable =
+        [r#""10.0.1.0/31", "10.0.1.1/31""#, r#""10.0.1.255/16", "10.0.2.0/16""#, r#""fd00::/64", "fd00::1/64""#];
     for addresses in usable {
         parse(addresses).unwrap();
     }
