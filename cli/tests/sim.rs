@@ -366,3 +366,13 @@ fn an_interrupted_run_keeps_what_it_has() {
     }
     assert!(!out.0.join("30kB").exists() && text.contains("report: "), "{text}");
 }
+
+/// What was typed is wrong, not the disk.
+#[test]
+fn a_file_is_no_folder_for_results() {
+    let file = ScenarioFile::new("no-folder", SMALL);
+    for (subcommand, option) in [("run", "--out"), ("run", "--pcap"), ("sweep", "--out")] {
+        let sentence = refused(&["sim", subcommand, file.path(), option, file.path()]);
+        assert_eq!(sentence, format!("{option} {}: this is a file", file.path()));
+    }
+}

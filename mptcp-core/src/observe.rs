@@ -1,11 +1,12 @@
-//! What a stack did with data, for those who watch it.
+//! What a stack did with data and what came of its subflows, for those who watch it.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use crate::event::{ConnId, SubflowId};
 use crate::seq::DataSeq;
 
-/// Something that a stack did with data of a connection; see [`Stack::watch`](crate::Stack::watch).
+/// Something that a stack did with data of a connection, or a subflow that is gone; see [`Stack::watch`](crate::Stack::watch).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Observation {
@@ -55,6 +56,32 @@ pub enum Observation {
         /// Everything before this data sequence number has arrived.
         data_ack: DataSeq,
     },
+    /// The TCP connection of a subflow is gone.
+    SubflowGone {
+        /// The connection.
+        conn: ConnId,
+        /// The subflow.
+        subflow: SubflowId,
+        /// This end.
+        local: SocketAddr,
+        /// The other end.
+        remote: SocketAddr,
+        /// All that it has done.
+        totals: SubflowTotals,
+    },
+}
+
+/// What a subflow has done by its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubflowTotals {
+    /// Payload bytes received on it.
+    pub bytes_received: u64,
+    /// Bytes sent on it that another subflow was given before.
+    pub bytes_reinjected: u64,
+    /// Segments that its TCP sent again; 0 if that cannot tell.
+    pub retransmissions: u64,
+    /// Segments that its TCP took for lost; `None` if that cannot tell.
+    pub losses: Option<u64>,
 }
 
 /// Where observations wait, if somebody wants them.

@@ -156,14 +156,15 @@ impl<T: TcpStack> Stack<T> {
         self.manager.shared.events.pop_front()
     }
 
-    /// Notes what becomes of data for [`poll_observation`](Self::poll_observation), or stops to and forgets what is noted.
+    /// Notes what becomes of data and subflows for [`poll_observation`](Self::poll_observation), or stops to and forgets what is noted.
     ///
     /// For logs and debuggers: whoever asks must take the observations in every turn, since they have no bound.
     pub fn watch(&mut self, wanted: bool) {
         self.manager.shared.observations.want(wanted);
+        self.tcp.keep_last_infos(wanted);
     }
 
-    /// The next thing that was done with data; never any unless [`watch`](Self::watch) was called.
+    /// The next thing that was noted; never any unless [`watch`](Self::watch) was called.
     pub fn poll_observation(&mut self) -> Option<Observation> {
         self.manager.shared.observations.take()
     }

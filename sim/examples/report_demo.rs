@@ -132,6 +132,7 @@ fn run(variant: &str, paths: &[Path]) -> RunRecord {
             mark(15_000, "lte: down"),
             mark(16_500, "lte: up"),
         ],
+        failed: Vec::new(),
         interrupted: false,
     }
 }

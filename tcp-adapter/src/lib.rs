@@ -14,6 +14,7 @@ pub mod device;
 mod frame;
 mod idle_queue;
 mod interface;
+mod last_infos;
 mod listeners;
 mod mss;
 pub mod native;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use mptcp_sim::RunError;
 use mptcp_sim::experiment::{Experiment, ExperimentError, quoted};
-use mptcp_sim::results::WriteError;
+use mptcp_sim::results::{Folder, WriteError};
 
+use super::folder;
 use super::scenario::{ScenarioArgs, parse_setting};
 use crate::failure::Failure;
 
@@ -63,10 +64,12 @@ impl ExperimentArgs {
         Experiment::new(scenario, invocation, self.chosen.clone()).map_err(failure)
     }
 
-    /// The folder for the results.
-    pub(super) fn folder(&self) -> PathBuf {
+    /// Makes the folder for the results.
+    pub(super) fn folder(&self) -> Result<Folder, Failure> {
         let default = || Path::new("mptcp-sim").join(self.scenario.stem());
-        self.out.clone().unwrap_or_else(default)
+        let path = self.out.clone().unwrap_or_else(default);
+        folder::check("--out", &path)?;
+        Folder::create(path).map_err(not_written)
     }
 }
 

@@ -8,6 +8,7 @@ use mptcp_sim::experiment::Progress;
 use mptcp_sim::fuzz::{self, Watch};
 use mptcp_sim::run::Effort;
 
+use super::folder;
 use super::stop::Stop;
 use super::sweep::Bar;
 use crate::failure::Failure;
@@ -42,9 +43,7 @@ pub(super) fn run(args: &FuzzArgs) -> Result<(), Failure> {
         say(fuzz::scenario(args.seed).trim_end());
         return Ok(());
     }
-    if args.folder.exists() && !args.folder.is_dir() {
-        return Err(Failure::Usage(format!("--folder {}: this is a file", args.folder.display())));
-    }
+    folder::check("--folder", &args.folder)?;
     let stop = Stop::on_interrupt()?;
     let watcher = Watcher { bar: Bar::start(args.random_scenarios), folder: &args.folder };
     let tally = fuzz::fuzz(args.seed, args.random_scenarios, &watcher, &stop.asked);

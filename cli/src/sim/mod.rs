@@ -4,6 +4,7 @@ mod demonstration;
 mod evaluate;
 mod experiment;
 mod explain;
+mod folder;
 mod fuzz;
 mod list;
 mod relay;

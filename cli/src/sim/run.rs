@@ -10,6 +10,7 @@ use mptcp_sim::run::Observer;
 use mptcp_sim::scenario::Point;
 
 use super::experiment::{ExperimentArgs, failure, not_written};
+use super::folder;
 use super::stop::Stop;
 use crate::failure::Failure;
 use crate::network::read_weights;
@@ -39,7 +40,10 @@ pub(super) struct RunArgs {
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let experiment = args.experiment.open(args.weights.as_deref())?;
     let model = args.weights.as_deref().map(read_weights).transpose()?;
-    let folder = Folder::create(args.experiment.folder()).map_err(not_written)?;
+    if let Some(captures) = &args.pcap {
+        folder::check("--pcap", captures)?;
+    }
+    let folder = args.experiment.folder()?;
     let captures = args.pcap.as_ref().map(Folder::create).transpose().map_err(not_written)?;
     let stop = Stop::on_interrupt()?;
     let observe = |point: &Point, meta: &RunMeta| {

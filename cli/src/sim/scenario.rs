@@ -23,9 +23,8 @@ impl ScenarioArgs {
     pub(super) fn open(&self) -> Result<Scenario, Failure> {
         let mistake = |error: mptcp_sim::scenario::ScenarioError| Failure::Usage(error.to_string());
         let mut scenario = Scenario::open(&self.scenario).map_err(mistake)?;
-        for (key, value) in &self.settings {
-            scenario.set(key, value).map_err(mistake)?;
-        }
+        let settings = self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        scenario.set_all(settings).map_err(mistake)?;
         Ok(scenario)
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mptcp_sim::experiment::{self, Swept, run_sweep};
-use mptcp_sim::results::{Folder, sweep_json, sweep_text};
+use mptcp_sim::results::{sweep_json, sweep_text};
 use mptcp_sim::run::Effort;
 
 use super::experiment::{ExperimentArgs, failure, not_written};
@@ -28,7 +28,7 @@ pub(super) struct SweepArgs {
 /// Runs the subcommand.
 pub(super) fn run(args: &SweepArgs) -> Result<(), Failure> {
     let experiment = args.experiment.open(None)?;
-    let folder = Folder::create(args.experiment.folder()).map_err(not_written)?;
+    let folder = args.experiment.folder()?;
     let stop = Stop::on_interrupt()?;
     let bar = Bar::start(experiment.len());
     let Swept { record, failure: failed_with } = run_sweep(&experiment, &bar, &stop.asked);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tcp_adapter::{CloseReason as TcpCloseReason, Instant, OptionSpace, TcpId};
+use tcp_adapter::{CloseReason as TcpCloseReason, Instant, OptionSpace, TcpId, TcpInfo};
 
 use super::connection::{Connection, Doom, Protocol};
 use super::input::doom_options;
@@ -12,6 +12,7 @@ use super::shared::Cx;
 use super::subflow::{Stage, Subflow};
 use crate::event::{CloseReason, Event, FallbackCause, SubflowCloseReason, SubflowId};
 use crate::mib::Counter;
+use crate::observe::{Observation, SubflowTotals};
 use crate::wire::{AddAddr, AddAddrKind, MpFastclose, MptcpOption, ResetReason};
 
 /// How long the FIN exchange of a subflow may take that is closed for itself, from when the peer was last heard on, or with the connection once that is
@@ -251,8 +252,14 @@ impl Connection {
         }
     }
 
-    /// The TCP connection of a subflow is gone.
-    pub(crate) fn on_subflow_closed(&mut self, tcp: TcpId, reason: TcpCloseReason, cx: &mut Cx<'_>) {
+    /// The TCP connection of a subflow is gone. `last` is its state before, if somebody watches.
+    pub(crate) fn on_subflow_closed(
+        &mut self,
+        tcp: TcpId,
+        reason: TcpCloseReason,
+        last: Option<&TcpInfo>,
+        cx: &mut Cx<'_>,
+    ) {
         let Some(index) = self.subflows.iter().position(|subflow| subflow.tcp == tcp) else { return };
         let id = self.subflows[index].id;
         self.pull(id, cx);
@@ -260,6 +267,19 @@ impl Connection {
         let Some(index) = self.subflows.iter().position(|subflow| subflow.id == id) else { return };
         let subflow = self.subflows.remove(index);
         self.remember(&subflow);
+        let conn = self.id;
+        cx.shared.observations.note(|| Observation::SubflowGone {
+            conn,
+            subflow: id,
+            local: subflow.local.into(),
+            remote: subflow.remote.into(),
+            totals: SubflowTotals {
+                bytes_received: subflow.bytes_received,
+                bytes_reinjected: subflow.bytes_reinjected,
+                retransmissions: last.map_or(0, |tcp| tcp.retransmissions),
+                losses: last.and_then(|tcp| tcp.losses),
+            },
+        });
         for option in subflow.control.iter() {
             if let MptcpOption::AddAddr(AddAddr { addr_id, kind: AddAddrKind::Announce { .. }, .. }) = option {
                 self.paths.announced.not_sent(*addr_id);

@@ -294,6 +294,7 @@ impl SocketManager {
         | TcpEvent::Writable(handle)
         | TcpEvent::Finished(handle)
         | TcpEvent::Closed(handle, _)) = event;
+        let last = if matches!(event, TcpEvent::Closed(..)) { tcp.take_last_info(handle) } else { None };
         let Some(owner) = self.shared.owners.get(handle) else { return };
         if matches!(event, TcpEvent::Closed(..)) {
             self.shared.owners.remove(handle);
@@ -313,7 +314,7 @@ impl SocketManager {
             TcpEvent::Writable(_) => {}
             TcpEvent::Finished(_) => conn.on_subflow_fin(owner.subflow, cx),
             TcpEvent::Closed(handle, reason) => {
-                conn.on_subflow_closed(handle, reason, cx);
+                conn.on_subflow_closed(handle, reason, last.as_ref(), cx);
                 if opening {
                     self.leave_backlog(listener);
                 }

@@ -26,8 +26,7 @@ pub(super) fn pipe(link: &Link, spec: &LinkSpec) -> Result<PipeConfig, Condition
     Ok(PipeConfig {
         composition: if in_flight { Composition::Netem } else { Composition::Wire },
         rate: rate(link, &spec.rate)?,
-        // The scenario has 65535 bytes at most.
-        framing: Framing { overhead: i32::try_from(spec.overhead.0).unwrap_or(i32::MAX), ..Framing::default() },
+        framing: framing(spec.overhead),
         delay: DelayModel { base: spec.delay, ..jitter(spec.jitter.as_ref())? },
         loss: models,
         loss_unit: unit,
@@ -38,6 +37,11 @@ pub(super) fn pipe(link: &Link, spec: &LinkSpec) -> Result<PipeConfig, Condition
         mtu: Some(usize::from(link.mtu)),
         queue: queue(spec.queue),
     })
+}
+
+pub(super) fn framing(overhead: scenario::Size) -> Framing {
+    // The scenario has 65535 bytes at most.
+    Framing { overhead: i32::try_from(overhead.0).unwrap_or(i32::MAX), ..Framing::default() }
 }
 
 pub(super) fn rate(link: &Link, spec: &RateSpec) -> Result<Option<RateModel>, ConditionsError> {

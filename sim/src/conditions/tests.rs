@@ -5,7 +5,8 @@ use tcp_adapter::Instant;
 
 use super::*;
 use crate::link::{
-    BitRate, Change, Composition, DeliveryOrder, Jitter, LossModel, LossUnit, Output, Pipe, QueueConfig, RateModel,
+    BitRate, Change, Composition, DeliveryOrder, Framing, Jitter, LossModel, LossUnit, Output, Pipe, QueueConfig,
+    RateModel,
 };
 use crate::profiles;
 use crate::scenario::{SHIPPED, Scenario};
@@ -337,4 +338,12 @@ fn an_event_covers_what_is_drawn() {
     assert!(during(10_001, 20_000).count() > 0);
     let (_, after) = during(20_000, 20_001).next().unwrap();
     assert!(matches!(&after[..], [Change::Rate(rate)] if [mbit(1), mbit(2)].contains(rate)), "{after:?}");
+}
+
+#[test]
+fn an_event_changes_the_overhead_for_its_time() {
+    let event = r#"events = [{ at = "1s", for = "2s", action = "set", overhead = "24B" }]"#;
+    let framing = |overhead| vec![Change::Framing(Framing { overhead, ..Framing::default() })];
+    let changes = timetable(&link(&format!("overhead = \"4B\"\n{event}")), true, 1, 10);
+    assert_eq!(changes, [(1000, framing(24)), (3000, framing(4))]);
 }

@@ -7,7 +7,7 @@ use tcp_adapter::Instant;
 use super::convert::{self, Losses};
 use super::{ConditionsError, Link};
 use crate::link::{
-    BitRate, Chance, Change, DelayModel, LinkState, LossModel, PipeConfig, QueueConfig, RateModel, Reorder,
+    BitRate, Chance, Change, DelayModel, Framing, LinkState, LossModel, PipeConfig, QueueConfig, RateModel, Reorder,
 };
 use crate::random::{Stream, Streams};
 use crate::scenario::{Action, DirectionChoice, Draw, Event, Probability, Rate, Steps, Timing};
@@ -98,6 +98,7 @@ fn differences(old: &(LinkState, PipeConfig), new: &(LinkState, PipeConfig)) -> 
     };
     [
         (old.rate != new.rate).then(|| Change::Rate(new.rate.clone())),
+        (old.framing != new.framing).then_some(Change::Framing(new.framing)),
         (old.delay != new.delay).then(|| Change::Delay(new.delay.clone())),
         (old.loss != new.loss).then(|| Change::Loss(new.loss.clone())),
         (old.loss_unit != new.loss_unit).then_some(Change::LossUnit(new.loss_unit)),
@@ -152,6 +153,7 @@ impl Cover {
 struct Patch {
     state: Option<LinkState>,
     rate: Option<Option<RateModel>>,
+    framing: Option<Framing>,
     delay: Option<Duration>,
     /// Everything of a delay but its middle.
     jitter: Option<DelayModel>,
@@ -175,6 +177,7 @@ impl Patch {
         Ok(Self {
             state: None,
             rate: change.rate.as_ref().map(|rate| convert::rate(link, rate)).transpose()?,
+            framing: change.overhead.map(convert::framing),
             delay: change.delay,
             jitter: change.jitter.as_ref().map(|jitter| convert::jitter(jitter.as_ref())).transpose()?,
             losses: change.loss.as_ref().map(|loss| convert::losses(link, loss.as_ref())).transpose()?,
@@ -192,6 +195,9 @@ impl Patch {
         }
         if let Some(rate) = &self.rate {
             config.rate.clone_from(rate);
+        }
+        if let Some(framing) = self.framing {
+            config.framing = framing;
         }
         if let Some(jitter) = &self.jitter {
             config.delay = DelayModel { base: config.delay.base, ..jitter.clone() };

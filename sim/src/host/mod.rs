@@ -42,8 +42,8 @@ pub(crate) struct Host {
     leaving: VecDeque<(Instant, InterfaceId, Frame)>,
     /// Bytes of these at each interface, as its driver knows them.
     leaving_bytes: Vec<u64>,
-    /// Who uses a connection: the number of a flow, and which of its ends.
-    conns: BTreeMap<ConnId, (usize, Side)>,
+    /// Who uses a connection, or did.
+    conns: BTreeMap<ConnId, User>,
     /// Which flow's listening end a listener belongs to.
     listeners: BTreeMap<ListenerId, usize>,
     next_port: u16,
@@ -73,6 +73,16 @@ impl Side {
             Self::Server => Self::Client,
         }
     }
+}
+
+/// Who uses a connection.
+struct User {
+    /// The number of a flow.
+    flow: usize,
+    /// Which of its ends.
+    side: Side,
+    /// It wants to hear of the connection.
+    listens: bool,
 }
 
 /// What has happened to a flow at a host.
@@ -166,12 +176,14 @@ impl Host {
 
     /// The connection is that of an end of a flow.
     pub(crate) fn own_conn(&mut self, conn: ConnId, flow: usize, side: Side) {
-        self.conns.insert(conn, (flow, side));
+        self.conns.insert(conn, User { flow, side, listens: true });
     }
 
-    /// Nobody wants to hear of the connection any more.
+    /// Nobody wants to hear of the connection any more. What its stack still does with it counts as the flow's.
     pub(crate) fn disown(&mut self, conn: ConnId) {
-        self.conns.remove(&conn);
+        if let Some(user) = self.conns.get_mut(&conn) {
+            user.listens = false;
+        }
     }
 
     /// Takes a packet from the network.
@@ -254,7 +266,8 @@ impl Host {
                 | Event::SubflowPriority(conn, _, _)
                 | Event::AddressAnnounced(conn, ..)
                 | Event::AddressRemoved(conn, _) => {
-                    self.conns.get(&conn).map(|(flow, side)| FlowEvent::Stack(event, *flow, *side))
+                    let user = self.conns.get(&conn).filter(|user| user.listens);
+                    user.map(|user| FlowEvent::Stack(event, user.flow, user.side))
                 }
             };
             if found.is_some() {
@@ -263,19 +276,20 @@ impl Host {
         }
     }
 
-    /// The next thing that the stack has done with data of one of the flows, if it is watched.
-    pub(crate) fn poll_observation(&mut self) -> Option<(usize, Observation)> {
+    /// The next thing that the stack has done with data or subflows of an end of one of the flows, if it is watched.
+    pub(crate) fn poll_observation(&mut self) -> Option<(usize, Side, Observation)> {
         loop {
             let observation = self.stack.poll_observation()?;
             let (Observation::Scheduled { conn, .. }
             | Observation::Reinjected { conn, .. }
             | Observation::Mapped { conn, .. }
-            | Observation::Acknowledged { conn, .. }) = observation
+            | Observation::Acknowledged { conn, .. }
+            | Observation::SubflowGone { conn, .. }) = observation
             else {
                 continue;
             };
-            if let Some((flow, _)) = self.conns.get(&conn) {
-                return Some((*flow, observation));
+            if let Some(User { flow, side, .. }) = self.conns.get(&conn) {
+                return Some((*flow, *side, observation));
             }
         }
     }

@@ -15,7 +15,7 @@ use tcp_adapter::{Frame, Instant, InterfaceId, MacAddr};
 
 pub(crate) use addresses::{LinkEnd, endpoints, ends_at, interfaces, link_of};
 pub(crate) use bond::Bond;
-pub(crate) use ways::{all_ways, links, middleboxes, ways};
+pub(crate) use ways::{all_ways, links, middleboxes, usable_ways, ways};
 
 use crate::conditions::{ConditionsError, Timetable};
 use crate::engine::Agenda;

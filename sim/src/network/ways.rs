@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::addresses::{LinkEnd, Mask, ends, ends_at, masks};
-use crate::scenario::{Hop, Middlebox, Scenario, Traffic, Transport};
+use crate::scenario::{Endpoints, Hop, Middlebox, Scenario, Traffic, Transport};
 
 /// The ways of a connection of some traffic over one of its paths: of what its source sends, and of what comes back. They need not be of the same links,
 /// as routers know destinations only.
@@ -19,6 +19,29 @@ pub(crate) fn all_ways(scenario: &Scenario, traffic: &Traffic) -> Vec<[Vec<Hop>;
     }
     let pairs = ends_at(scenario, &traffic.from)
         .flat_map(|local| ends_at(scenario, &traffic.to).map(move |remote| [local, remote]));
+    pairs.filter_map(|pair| between(scenario, pair)).collect()
+}
+
+/// The ways that connections of some traffic can use, there and back: of multipath TCP those between addresses that path managers may use, and where
+/// it begins.
+pub(crate) fn usable_ways(scenario: &Scenario, traffic: &Traffic) -> Vec<[Vec<Hop>; 2]> {
+    let Endpoints::List(endpoints) = &scenario.mptcp.endpoints else { return all_ways(scenario, traffic) };
+    if traffic.transport != Transport::Mptcp {
+        return all_ways(scenario, traffic);
+    }
+    let paths = scenario.paths_of(traffic);
+    let begins = if traffic.is_on_each_path() { &paths[..] } else { &paths[..paths.len().min(1)] };
+    let begins: Vec<LinkEnd> = begins.iter().filter_map(|path| ends(scenario, traffic, *path)).flatten().collect();
+    let usable = |host: &str| {
+        let is_listed = |end: &LinkEnd| {
+            let link = &scenario.links[end.link].name;
+            endpoints.iter().any(|endpoint| endpoint.host == end.node(scenario) && endpoint.link == *link)
+        };
+        let own = ends_at(scenario, host).filter(|end| begins.contains(end) || is_listed(end));
+        own.collect::<Vec<_>>()
+    };
+    let remotes = usable(&traffic.to);
+    let pairs = usable(&traffic.from).into_iter().flat_map(|local| remotes.iter().map(move |remote| [local, *remote]));
     pairs.filter_map(|pair| between(scenario, pair)).collect()
 }
 

@@ -46,6 +46,7 @@ fn run(variant: &str, paths: &[&str]) -> RunRecord {
         links: paths.iter().map(|path| link(path)).collect(),
         latencies: vec![latency],
         counters: BTreeMap::from([("joins".into(), 1)]),
+        failed: Vec::new(),
         most_out_of_order: 4000,
         expectations: vec![Expectation {
             wanted: "goodput >= 5 Mbit/s".into(),

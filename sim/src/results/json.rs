@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::latency::{Latency, PERCENTILES};
-use super::record::{PublishedFigure, Report, RunRecord};
+use super::record::{FailedConnection, PublishedFigure, Report, RunRecord};
 use super::summary::{ConnectionSummary, LinkSummary, PathSummary, RunSummary};
 use super::sweep::SweepRecord;
 use super::unit::Unit;
@@ -86,6 +86,7 @@ fn run(run: &RunRecord) -> Value {
         "links": summary.links.iter().map(link).collect::<Vec<_>>(),
         "latencies": run.latencies.iter().map(latency).collect::<Vec<_>>(),
         "counters": run.counters,
+        "failed": run.failed.iter().map(failed).collect::<Vec<_>>(),
         "expectations": run.expectations.iter().map(expectation).collect::<Vec<_>>(),
         "passed": run.passed(),
         "interrupted": run.interrupted,
@@ -102,6 +103,10 @@ fn connection(connection: &ConnectionSummary) -> Value {
         "goodput": number(connection.goodput),
         "max_reorder": connection.max_reorder,
     })
+}
+
+fn failed(failed: &FailedConnection) -> Value {
+    json!({ "name": failed.name, "reason": failed.reason })
 }
 
 fn path(path: &PathSummary) -> Value {

@@ -42,6 +42,8 @@ pub struct RunRecord {
     pub counters: BTreeMap<String, u64>,
     /// What the scenario expects of its results.
     pub expectations: Vec<Expectation>,
+    /// Connections that broke or carried nothing, in the order of the scenario.
+    pub failed: Vec<FailedConnection>,
     /// Bytes that waited at a receiver for others before them, at most.
     pub most_out_of_order: u64,
     /// Changes and happenings to show in the plots, in the order of time.
@@ -67,6 +69,15 @@ pub struct RunMeta {
     pub parameters: BTreeMap<String, String>,
     /// What the scenario had to assume, one sentence each.
     pub assumptions: Vec<String>,
+}
+
+/// A connection that did not do what it was made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedConnection {
+    /// Its name.
+    pub name: String,
+    /// What became of it, such as `connection refused, 0 bytes delivered`.
+    pub reason: String,
 }
 
 /// One direction of a connection, as far as it carries data.
@@ -250,6 +261,17 @@ impl RunRecord {
         (0 < shown && shown < all).then(|| {
             format!("Series and plots show the first {shown} of {all} connections; the tables count all of them.")
         })
+    }
+
+    /// What people are told of connections that failed: a line for each of the first ones, and how many there are beyond.
+    pub fn failure_lines(&self) -> Vec<String> {
+        const SHOWN: usize = 10;
+        let shown = self.failed.iter().take(SHOWN);
+        let mut lines: Vec<String> = shown.map(|failed| format!("{}: {}", failed.name, failed.reason)).collect();
+        if let Some(more @ 1..) = self.failed.len().checked_sub(SHOWN) {
+            lines.push(format!("and {more} more"));
+        }
+        lines
     }
 
     /// Whether all expectations came true.

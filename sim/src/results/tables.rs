@@ -30,6 +30,15 @@ pub fn summary_text(report: &Report) -> String {
             let _ = writeln!(text, "\n{}: {note}", printable(&run.meta.variant));
         }
     }
+    for run in &report.runs {
+        let lines = run.failure_lines();
+        if !lines.is_empty() {
+            let _ = writeln!(text, "\n{}: connections that failed", printable(&run.meta.variant));
+        }
+        for line in lines {
+            let _ = writeln!(text, "  {}", printable(&line));
+        }
+    }
     for (heading, table) in tables(report) {
         if !table.rows.is_empty() {
             let _ = write!(text, "\n{heading}\n{table}");
@@ -219,12 +228,22 @@ fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::fixture;
+    use crate::results::{FailedConnection, fixture};
 
     #[test]
     fn the_summary_of_two_runs() {
         let text = summary_text(&fixture::report()).replace('\u{202f}', " ");
         assert_eq!(text, GOLDEN);
+    }
+
+    #[test]
+    fn the_first_connections_that_failed_are_told() {
+        let mut report = fixture::report();
+        let failed = |number| FailedConnection { name: format!("bulk {number}"), reason: "reset".to_owned() };
+        report.runs[1].failed = (1..=12).map(failed).collect();
+        let text = summary_text(&report);
+        assert!(text.contains("\nmptcp: connections that failed\n  bulk 1: reset\n  bulk 2: reset\n"), "{text}");
+        assert!(text.contains("\n  bulk 10: reset\n  and 2 more\n\nRuns\n"), "{text}");
     }
 
     const GOLDEN: &str = "\

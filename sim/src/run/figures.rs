@@ -10,7 +10,9 @@ use super::world::World;
 use crate::link::{Pipe, PipeStats};
 use crate::network;
 use crate::results::{self, Unit, significant};
-use crate::scenario::{Amount, Bound, Dimension, Expectation, Metric, Rate, Scenario, Share, Size, Traffic, Work};
+use crate::scenario::{
+    Amount, Bound, Dimension, Expectation, Metric, Rate, Scenario, Share, Size, Traffic, Transport, Work,
+};
 use crate::traffic::{Figures, Flow, State};
 
 /// Parts of a whole in a [`Share`].
@@ -153,9 +155,8 @@ impl Of<'_> {
             }
             Metric::Retransmissions => Some(count(self.sampler.retransmissions(self.world, self.index))),
             Metric::Reinjections => {
-                let ends = [&self.traffic.from, &self.traffic.to];
-                let hosts = self.world.hosts.iter().filter(|host| ends.iter().any(|end| *end == host.name()));
-                Some(count(hosts.map(super::reinjections).sum()))
+                let multipath = self.traffic.transport == Transport::Mptcp;
+                multipath.then(|| count(self.sampler.reinjections(self.world, self.index)))
             }
             // What is carried is more than data, and counted otherwise.
             Metric::Duplicates if matches!(self.traffic.work, Work::Nvme(_)) => None,
@@ -223,8 +224,7 @@ impl Of<'_> {
     fn utilisation(&self) -> Option<Amount> {
         let used = |lane: usize| self.flows().any(|flow| flow.lanes[lane].is_used());
         let mut slowest = BTreeSet::new();
-        for path in self.scenario.paths_in_use(self.traffic) {
-            let ways = network::ways(self.scenario, self.traffic, path)?;
+        for ways in network::usable_ways(self.scenario, self.traffic) {
             for (_, way) in ways.iter().enumerate().filter(|(lane, _)| used(*lane)) {
                 let capacities = way.iter().filter_map(|hop| {
                     let pipe = 2 * hop.link + usize::from(!hop.up);

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use mptcp_core::{ConfigError, Counter};
+use mptcp_core::ConfigError;
 use tcp_adapter::Instant;
 
 pub use figures::{Measures, amount_unit, amount_value};
@@ -142,11 +142,13 @@ pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) 
     observer.name(scenario);
     let learning = observer.learning.clone().unwrap_or_default();
     let mut world = World::new(scenario, seed, observer.captures(), learning)?;
-    world.hosts.iter_mut().for_each(|host| host.stack.watch(observer.logs()));
+    world.hosts.iter_mut().for_each(|host| host.stack.watch(true));
     let mut sampler = Sampler::new(scenario, &world, observer.series);
     let end = simulate(scenario, &mut world, &mut sampler, &mut observer)?;
     world.catch_up(world.now);
     world.traffic.conclude(world.now, scenario.run.time.map(|time| Instant::ZERO + time));
+    world.take_all_observations(&mut observer);
+    sampler.count(&mut world);
     sampler.finish(&world, &mut observer);
     check(scenario, &world, seed)?;
     let measures = Measures::new(scenario, &world, &sampler);
@@ -154,6 +156,7 @@ pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) 
         Effort { events: world.events, packets: world.network.counters().sent, time: world.now - Instant::ZERO };
     let mut record = sampler.into_record(scenario, &world, meta);
     record.counters = counters(&world);
+    record.failed = world.traffic.failed();
     record.interrupted = end == End::Interrupted;
     if !record.interrupted {
         record.expectations = measures.expectations(scenario);
@@ -211,6 +214,7 @@ fn simulate(
             sampler.look_at_all(world, observer);
         }
         world.step(observer)?;
+        sampler.count(world);
         if !world.traffic.ended.is_empty() {
             for flow in std::mem::take(&mut world.traffic.ended) {
                 sampler.look_at(world, flow, observer);
@@ -269,9 +273,4 @@ fn counters(world: &World) -> BTreeMap<String, u64> {
         counters.insert("packets without a route".to_owned(), world.network.counters().unroutable);
     }
     counters
-}
-
-/// Re-injections that a host's stack has counted.
-fn reinjections(host: &crate::host::Host) -> u64 {
-    host.stack.mib().get(Counter::MPTCPRetrans)
 }

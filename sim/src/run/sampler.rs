@@ -1,6 +1,8 @@
 //! Series of a run, and the last state of everything.
 
-use mptcp_core::{SubflowId, SubflowInfo};
+use std::net::SocketAddr;
+
+use mptcp_core::{Observation, SubflowId, SubflowInfo, SubflowTotals};
 use tcp_adapter::Instant;
 
 use super::Observer;
@@ -33,6 +35,8 @@ pub(super) struct Sampler {
 #[derive(Default)]
 struct FlowSeries {
     lanes: [LaneSeries; 2],
+    /// Stretches of data that its ends have sent again on another subflow.
+    reinjections: u64,
 }
 
 #[derive(Default)]
@@ -40,10 +44,26 @@ struct LaneSeries {
     samples: Samples<ConnectionSample>,
     last: ConnectionSample,
     subflows: Vec<SubflowSeries>,
+    /// Receiving ends of subflows that were gone before it was known whose they are.
+    unclaimed: Vec<Received>,
+}
+
+/// What has arrived at the receiving end of a subflow that is gone.
+struct Received {
+    id: SubflowId,
+    /// As the receiver sees them: its own address and port and the other.
+    ends: [SocketAddr; 2],
+    bytes: u64,
 }
 
 struct SubflowSeries {
     id: SubflowId,
+    /// As the sender sees them: its own address and port and the other.
+    ends: [SocketAddr; 2],
+    /// What the receiver calls it, if it was seen there.
+    peer: Option<SubflowId>,
+    /// The receiving end is gone: nothing more arrives.
+    is_received: bool,
     path: String,
     samples: Samples<SubflowSample>,
     last: SubflowSample,
@@ -99,7 +119,7 @@ impl Sampler {
                 push_link(record, world.network.link_pipe(index), at);
             }
         }
-        // Also for figures alone: of a subflow that has gone, nothing more is known than what was seen last.
+        // Also for figures alone: addresses that are translated on the way are matched while both ends are there.
         for number in 0..self.flows.len().min(MOST_SERIES) {
             if world.traffic.flows[number].opened().is_some() {
                 self.look_at(world, number, observer);
@@ -148,22 +168,38 @@ impl Sampler {
             let receiving = receiver.map(|(_, subflows)| subflows).unwrap_or_default();
             for (index, info) in sending.iter().enumerate() {
                 let peer = peer_of(index, &sending, &receiving);
-                let at = series.subflows.iter().position(|known| known.id == info.id).unwrap_or_else(|| {
-                    let path = path_of(&self.scenario_links, sender, info);
-                    let samples = Samples::starting_at(self.taken);
-                    let last = SubflowSample::default();
-                    // Most have one, and there may be very many.
-                    series.subflows.reserve_exact(1);
-                    let state = String::new();
-                    let new =
-                        SubflowSeries { id: info.id, path, samples, last, state, is_there: true, is_told_gone: false };
-                    series.subflows.push(new);
-                    series.subflows.len() - 1
-                });
-                series.subflows[at].update(world.now, [host, &flow.name], info, peer, observer);
+                let ends = [info.local, info.remote];
+                let subflow = series.subflow(info.id, ends, self.taken, || path_of(&self.scenario_links, sender, ends));
+                subflow.update(world.now, [host, &flow.name], info, peer, observer);
             }
             for gone in series.subflows.iter_mut().filter(|subflow| !subflow.is_there) {
+                // The receiver may not have noticed yet, and what is on the way still arrives.
+                if let Some(peer) = receiving.iter().find(|peer| gone.is_seen_as(peer)) {
+                    gone.hear(peer);
+                }
                 gone.leave(world.now, [host, &flow.name], observer);
+            }
+        }
+    }
+
+    /// Counts what the stacks have told of flows: what subflows that are gone have done in all, and re-injections.
+    pub(super) fn count(&mut self, world: &mut World) {
+        for (number, side, observation) in std::mem::take(&mut world.observed) {
+            match observation {
+                Observation::Reinjected { .. } => self.flows[number].reinjections += 1,
+                Observation::SubflowGone { subflow, local, remote, totals, .. } => {
+                    let is_used = |side: Side| world.traffic.flows[number].lanes[side.index()].is_used();
+                    let (ends, lanes) = ([local, remote], &mut self.flows[number].lanes);
+                    if is_used(side) {
+                        let path = || path_of(&self.scenario_links, side, ends);
+                        lanes[side.index()].subflow(subflow, ends, self.taken, path).take_totals(&totals);
+                    }
+                    if is_used(side.other()) {
+                        let received = Received { id: subflow, ends, bytes: totals.bytes_received };
+                        lanes[side.other().index()].receive(received);
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -172,10 +208,12 @@ impl Sampler {
     pub(super) fn finish(&mut self, world: &World, observer: &mut Observer) {
         let clock = self.clock(world);
         for number in 0..self.flows.len() {
-            if !world.traffic.flows[number].is_over() {
+            // What is over for the application may still have repeated something.
+            if world.traffic.flows[number].opened().is_some() {
                 self.look_at(world, number, observer);
             }
         }
+        self.flows.iter_mut().flat_map(|flow| &mut flow.lanes).for_each(LaneSeries::claim_rest);
         while self.series && self.taken < clock.len() {
             self.sample_at(clock.time(self.taken), world, observer);
         }
@@ -206,6 +244,12 @@ impl Sampler {
     /// Segments that were sent again by all flows of some traffic.
     pub(super) fn retransmissions(&self, world: &World, traffic: usize) -> u64 {
         self.last_of(world, traffic).map(|last| last.retransmissions).sum()
+    }
+
+    /// Stretches of data that the connections of some traffic have sent again on another subflow.
+    pub(super) fn reinjections(&self, world: &World, traffic: usize) -> u64 {
+        let flows = self.flows.iter().zip(&world.traffic.flows).filter(|(_, flow)| flow.traffic == traffic);
+        flows.map(|(series, _)| series.reinjections).sum()
     }
 
     /// Payload bytes that the subflows of all flows of some traffic have received, duplicates of each other included.
@@ -264,6 +308,7 @@ impl Sampler {
             links: self.links,
             latencies: latencies.filter(|latency| latency.count() > 0).collect(),
             counters: std::collections::BTreeMap::new(),
+            failed: Vec::new(),
             most_out_of_order: world.traffic.figures.iter().map(|figures| figures.most_out_of_order).max().unwrap_or(0),
             expectations: Vec::new(),
             marks: Vec::new(),
@@ -273,6 +318,61 @@ impl Sampler {
 }
 
 impl LaneSeries {
+    /// The series of a subflow, which is new from sample `first` on if it is not known.
+    fn subflow(
+        &mut self,
+        id: SubflowId,
+        ends: [SocketAddr; 2],
+        first: usize,
+        path: impl FnOnce() -> String,
+    ) -> &mut SubflowSeries {
+        let known = self.subflows.iter().position(|known| known.id == id);
+        let at = known.unwrap_or_else(|| {
+            let mut new = SubflowSeries {
+                id,
+                ends,
+                peer: None,
+                is_received: false,
+                path: path(),
+                samples: Samples::starting_at(first),
+                last: SubflowSample::default(),
+                state: String::new(),
+                is_there: false,
+                is_told_gone: false,
+            };
+            if let Some(claimed) = self.unclaimed.iter().position(|received| new.is_sender_of(received)) {
+                new.take_received(&self.unclaimed.remove(claimed));
+            }
+            // Most have one, and there may be very many.
+            self.subflows.reserve_exact(1);
+            self.subflows.push(new);
+            self.subflows.len() - 1
+        });
+        &mut self.subflows[at]
+    }
+
+    /// The receiving end of a subflow is gone.
+    fn receive(&mut self, received: Received) {
+        // By what they call it only if no addresses are right: these have been translated on the way.
+        let open = || self.subflows.iter().enumerate().rev().filter(|(_, subflow)| !subflow.is_received);
+        let exact = open().find(|(_, subflow)| subflow.is_sender_of(&received));
+        let found = exact.or_else(|| open().find(|(_, subflow)| subflow.peer == Some(received.id)));
+        match found.map(|(index, _)| index) {
+            Some(index) => self.subflows[index].take_received(&received),
+            None => self.unclaimed.push(received),
+        }
+    }
+
+    /// Gives what has arrived under addresses that no sender has to those that nobody has seen the other end of, in their order.
+    fn claim_rest(&mut self) {
+        let mut unseen = self.subflows.iter_mut().filter(|subflow| !subflow.is_received && subflow.peer.is_none());
+        for received in self.unclaimed.drain(..) {
+            if let Some(subflow) = unseen.next() {
+                subflow.take_received(&received);
+            }
+        }
+    }
+
     fn push(&mut self, index: usize) {
         if self.samples.values.is_empty() {
             self.samples.first = index;
@@ -298,6 +398,41 @@ impl LaneSeries {
 }
 
 impl SubflowSeries {
+    /// Whether something was received under the addresses under which this is sent.
+    fn is_sender_of(&self, received: &Received) -> bool {
+        let [local, remote] = received.ends;
+        self.ends == [remote, local]
+    }
+
+    /// Whether this is its receiving end.
+    fn is_seen_as(&self, receiver: &SubflowInfo) -> bool {
+        match self.peer {
+            Some(peer) => peer == receiver.id,
+            None => self.ends == [receiver.remote, receiver.local],
+        }
+    }
+
+    /// Takes what its receiving end says.
+    fn hear(&mut self, receiver: &SubflowInfo) {
+        if !self.is_received {
+            self.peer = Some(receiver.id);
+            self.last.delivered = receiver.bytes_received;
+        }
+    }
+
+    /// The receiving end is gone.
+    fn take_received(&mut self, received: &Received) {
+        (self.peer, self.is_received) = (Some(received.id), true);
+        self.last.delivered = received.bytes;
+    }
+
+    /// The sending end is gone.
+    fn take_totals(&mut self, totals: &SubflowTotals) {
+        self.last.reinjected = totals.bytes_reinjected;
+        self.last.retransmissions = totals.retransmissions;
+        self.last.losses = totals.losses.or(self.last.losses);
+    }
+
     fn update(
         &mut self,
         now: Instant,
@@ -316,7 +451,9 @@ impl SubflowSeries {
         }
         self.is_there = true;
         self.last.reinjected = info.bytes_reinjected;
-        self.last.delivered = peer.map_or(self.last.delivered, |peer| peer.bytes_received);
+        if let Some(peer) = peer {
+            self.hear(peer);
+        }
         let receiving = peer.and_then(|peer| peer.tcp.as_ref());
         self.last.out_of_order = receiving.and_then(|tcp| tcp.out_of_order).unwrap_or(0);
         if !observer.logs() {
@@ -360,7 +497,12 @@ impl SubflowSeries {
         self.state = state;
     }
 
-    fn into_record(self) -> SubflowRecord {
+    fn into_record(mut self) -> SubflowRecord {
+        // The other end may have ended after the sample that said so of this one.
+        if let Some(sample) = self.samples.values.last_mut() {
+            let SubflowSample { delivered, losses, retransmissions, reinjected, .. } = self.last;
+            *sample = SubflowSample { delivered, losses, retransmissions, reinjected, ..*sample };
+        }
         SubflowRecord { name: self.id.to_string(), path: self.path, samples: self.samples }
     }
 }
@@ -374,10 +516,10 @@ fn peer_of<'a>(index: usize, sending: &[SubflowInfo], receiving: &'a [SubflowInf
 }
 
 /// The path of a subflow: the link at the client, whose address it has, or else that at the server.
-fn path_of(links: &[Link], sender: Side, info: &SubflowInfo) -> String {
+fn path_of(links: &[Link], sender: Side, [local, remote]: [SocketAddr; 2]) -> String {
     let (client, server) = match sender {
-        Side::Client => (info.local, info.remote),
-        Side::Server => (info.remote, info.local),
+        Side::Client => (local, remote),
+        Side::Server => (remote, local),
     };
     let link = link_of(links, client).or_else(|| link_of(links, server));
     link.map_or_else(|| client.ip().to_string(), |link| links[link].name.clone())

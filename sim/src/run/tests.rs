@@ -855,3 +855,75 @@ fn commands_are_no_older_than_their_traffic() {
     let p99 = value(&outcome, Metric::LatencyP99, "disk");
     assert!(p99 < 1.0, "{p99}");
 }
+
+/// Two links of which one goes with its address while much is under way on it.
+const DYING: &str = r#"
+    [links.p1]
+    rate = "10Mbit"
+    delay = "10ms"
+    loss = "2%"
+    carrier_loss = "address"
+    events = [{ at = "950ms", action = "down" }]
+    [links.p2]
+    rate = "10Mbit"
+    delay = "10ms"
+    loss = "2%"
+    [[traffic]]
+    name = "bulk"
+    bytes = "3MB"
+    [report]
+    interval = "1ms"
+"#;
+
+/// What a subflow did after the last sample that saw it counts as much as what it did before.
+#[test]
+fn totals_do_not_depend_on_when_samples_are_taken() {
+    let totals = |interval: &str| {
+        let text = DYING.replace("interval = \"1ms\"", &format!("interval = \"{interval}\""));
+        let outcome = run(&scenario(&text), 3).unwrap();
+        let metrics = [Metric::Retransmissions, Metric::Reinjections, Metric::Duplicates];
+        let metrics = metrics.map(|metric| outcome.measures.get(metric, "bulk"));
+        let paths = crate::results::RunSummary::new(&outcome.record).paths.into_iter();
+        let of = |path: crate::results::PathSummary| {
+            (path.path, path.subflows, path.delivered, path.losses, path.retransmissions, path.reinjected)
+        };
+        (metrics, paths.map(of).collect::<Vec<_>>())
+    };
+    let fine = totals("1ms");
+    assert!(fine.1.iter().any(|(path, _, _, _, retransmissions, _)| path == "p1" && *retransmissions > 0), "{fine:?}");
+    assert_eq!(totals("1s"), fine);
+}
+
+/// TCP has nothing to send on another subflow, and what MPTCP does beside it is not its own.
+#[test]
+fn reinjections_are_those_of_the_traffic_that_is_asked_for() {
+    let beside = "[[traffic]]\nname = \"{}\"\nbytes = \"10kB\"\n";
+    let plain = beside.replace("{}", "plain") + "transport = \"tcp\"\n";
+    let late = beside.replace("{}", "late") + "start = \"20s\"\n";
+    let outcome = run(&scenario(&format!("{DYING}{plain}{late}[run]\ntime = \"30s\"\n")), 3).unwrap();
+    assert!(value(&outcome, Metric::Reinjections, "bulk") > 0.0);
+    assert_eq!(outcome.measures.get(Metric::Reinjections, "plain"), None);
+    assert_eq!(value(&outcome, Metric::Reinjections, "late"), 0.0);
+}
+
+#[test]
+fn connections_that_fail_are_told_with_their_reason() {
+    let told = |more: &str| {
+        let text = format!("[links.p1]\nrate = \"10Mbit\"\n{more}[[traffic]]\nname = \"bulk\"\nbytes = \"1MB\"\n");
+        let outcome = run(&scenario(&text), 1).unwrap();
+        let (title, description) = ("test".to_owned(), String::new());
+        let report = Report { title, description, runs: vec![outcome.record], published: Vec::new(), planned: 1 };
+        (crate::results::summary_text(&report), crate::results::summary_json(&report))
+    };
+    let refused = "[middlebox.m]\nlink = \"p1\"\nkind = \"reset\"\n";
+    let silent = "events = [{ at = \"0s\", action = \"blackhole\" }]\n[run]\ntime = \"1s\"\n";
+    for (more, reason) in
+        [(refused, "connection refused, 0 bytes delivered"), (silent, "still open, 0 bytes delivered")]
+    {
+        let (text, json) = told(more);
+        assert!(text.contains(&format!("\n  bulk: {reason}\n")), "{text}");
+        assert!(json.contains(&format!("\"reason\": \"{reason}\"")), "{json}");
+    }
+    let (text, json) = told("");
+    assert!(!text.contains("failed") && json.contains("\"failed\": []"), "{text}{json}");
+}

@@ -1,11 +1,12 @@
 //! Everything that exists in a run, and what happens next.
 
+use mptcp_core::Observation;
 use mptcp_core::scheduler::Learning;
 use tcp_adapter::{Frame, Instant, InterfaceId};
 
 use super::{Observer, RunError};
 use crate::engine::Agenda;
-use crate::host::Host;
+use crate::host::{Host, Side};
 use crate::network::{Arrival, Network, NetworkContext};
 use crate::packet::Boxes;
 use crate::random::Streams;
@@ -19,6 +20,8 @@ pub(super) struct World {
     pub(super) hosts: Vec<Host>,
     pub(super) network: Network,
     pub(super) traffic: TrafficSet,
+    /// What the stacks, if they are watched, have told of ends of flows since somebody looked here, as far as figures count it.
+    pub(super) observed: Vec<(usize, Side, Observation)>,
     agenda: Agenda,
     /// Things that have happened.
     pub(super) events: u64,
@@ -54,6 +57,7 @@ impl World {
             hosts,
             network,
             traffic,
+            observed: Vec::new(),
             agenda,
             events: 0,
             most_events: u64::MAX,
@@ -79,6 +83,23 @@ impl World {
     pub(super) fn wake_hosts(&mut self) {
         for index in 0..self.hosts.len() {
             self.agenda.hurry(self.network.slots() + 1 + index, self.now);
+        }
+    }
+
+    /// Has every host tell what its stack has noted and nobody has asked for yet.
+    pub(super) fn take_all_observations(&mut self, observer: &mut Observer) {
+        for index in 0..self.hosts.len() {
+            self.take_observations(index, observer);
+        }
+    }
+
+    fn take_observations(&mut self, index: usize, observer: &mut Observer) {
+        let host = &mut self.hosts[index];
+        while let Some((flow, side, observation)) = host.poll_observation() {
+            observer.observed(self.now, host.name(), &self.traffic.flows[flow].name, &observation);
+            if matches!(observation, Observation::Reinjected { .. } | Observation::SubflowGone { .. }) {
+                self.observed.push((flow, side, observation));
+            }
         }
     }
 
@@ -147,9 +168,7 @@ impl World {
                 self.traffic.serve(now, event, host);
             }
             host.give_out(now, &mut send);
-            while let Some((flow, observation)) = host.poll_observation() {
-                observer.observed(now, host.name(), &self.traffic.flows[flow].name, &observation);
-            }
+            self.take_observations(index, observer);
         }
         for (interface, frame) in frames.drain(..) {
             let cx = &mut NetworkContext { now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };

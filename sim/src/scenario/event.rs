@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::error::ScenarioError;
 use super::field::{Field, NONE, tag, words};
 use super::loss::{Chance, Loss, Reorder};
-use super::pace::{Jitter, LONGEST_DELAY, RateSpec};
+use super::pace::{Jitter, LONGEST_DELAY, MOST_OVERHEAD, RateSpec};
 use super::queue::Queue;
 use super::section::{Context, Section};
 use super::tree::Node;
+use super::units::Size;
 
 /// A change of a link, once or again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub enum Action {
 pub struct Change {
     /// New rate.
     pub rate: Option<RateSpec>,
+    /// New overhead of each packet, 0-65535 bytes.
+    pub overhead: Option<Size>,
     /// New delay.
     pub delay: Option<Duration>,
     /// New jitter; `Some(None)`: no more.
@@ -111,7 +114,8 @@ words! {
 }
 
 const COMMON_KEYS: [&str; 6] = ["at", "for", "every", "times", "direction", "action"];
-const CHANGE_KEYS: [&str; 9] = ["rate", "delay", "jitter", "loss", "duplicate", "corrupt", "reorder", "queue", "mtu"];
+const CHANGE_KEYS: [&str; 10] =
+    ["rate", "overhead", "delay", "jitter", "loss", "duplicate", "corrupt", "reorder", "queue", "mtu"];
 
 impl Field for Event {
     const SWEPT: bool = false;
@@ -150,6 +154,7 @@ impl Field for Event {
 fn read_change(section: &mut Section<'_>) -> Result<Change, ScenarioError> {
     let change = Change {
         rate: if_written(section, "rate")?,
+        overhead: if_written(section, "overhead")?,
         delay: if_written(section, "delay")?,
         jitter: if_written(section, "jitter")?,
         loss: if_written(section, "loss")?,
@@ -164,6 +169,9 @@ fn read_change(section: &mut Section<'_>) -> Result<Change, ScenarioError> {
             None
         },
     };
+    if change.overhead.is_some_and(|overhead: Size| overhead.0 > MOST_OVERHEAD) {
+        return Err(section.invalid("overhead", "at most 65535B"));
+    }
     if change.delay.is_some_and(|delay| delay > LONGEST_DELAY) {
         return Err(section.invalid("delay", "at most 1h"));
     }

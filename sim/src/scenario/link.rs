@@ -1,5 +1,6 @@
 //! Links: two directions, each with its own conditions, and what happens to them over time.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tcp_adapter::IpCidr;
@@ -9,7 +10,7 @@ use super::error::{At, Place, ScenarioError};
 use super::event::Event;
 use super::field::{Field, Name, Text, words};
 use super::loss::{Chance, Loss, Reorder};
-use super::pace::{Jitter, LONGEST_DELAY, RateSpec, Steps};
+use super::pace::{Jitter, LONGEST_DELAY, MOST_OVERHEAD, RateSpec, Steps};
 use super::queue::Queue;
 use super::section::{Context, Section, is_name, mark_block};
 use super::tree::{Entry, Node, Table, Value};
@@ -272,9 +273,31 @@ fn read_addresses(section: &mut Section<'_>, index: usize) -> Result<[IpCidr; 2]
     let addresses: Vec<IpCidr> = section.get("addresses", default)?;
     let expected = "two addresses of one network: that of 'from' and that of 'to'";
     match addresses[..] {
-        [from, to] if from.addr != to.addr && from.contains(to.addr) && to.contains(from.addr) => Ok([from, to]),
+        [from, to] if from.addr != to.addr && from.contains(to.addr) && to.contains(from.addr) => {
+            let expected = "addresses of hosts: no multicast, loopback, unspecified, network or broadcast addresses";
+            match is_of_host(&from) && is_of_host(&to) {
+                true => Ok([from, to]),
+                false => Err(section.invalid("addresses", expected)),
+            }
+        }
         _ => Err(section.invalid("addresses", expected)),
     }
+}
+
+/// Whether a host can have the address. The first and the last one of a network of IPv4 are the network's own (RFC 1122 section 3.2.1.3), unless it is of
+/// one or two addresses (RFC 3021).
+fn is_of_host(cidr: &IpCidr) -> bool {
+    let addr = cidr.addr;
+    let is_of_network = match addr {
+        IpAddr::V4(addr) if cidr.prefix < 31 => {
+            let mask = u32::MAX >> cidr.prefix;
+            let host = u32::from(addr) & mask;
+            host == 0 || host == mask
+        }
+        IpAddr::V4(addr) => addr.is_broadcast(),
+        IpAddr::V6(_) => false,
+    };
+    !is_of_network && !addr.is_multicast() && !addr.is_unspecified() && !addr.is_loopback()
 }
 
 /// Reads a direction: its own table first, then the link's, then the defaults, which are put in the link's.
@@ -332,7 +355,7 @@ impl Conditions<'_, '_> {
 fn read_conditions(conditions: &mut Conditions<'_, '_>) -> Result<LinkSpec, ScenarioError> {
     Ok(LinkSpec {
         rate: conditions.get("rate", super::field::NONE)?,
-        overhead: conditions.get_if("overhead", "0B", "at most 65535B", |size: &Size| size.0 <= 65_535)?,
+        overhead: conditions.get_if("overhead", "0B", "at most 65535B", |size: &Size| size.0 <= MOST_OVERHEAD)?,
         delay: conditions.get_if("delay", "0ms", "at most 1h", |delay: &Duration| *delay <= LONGEST_DELAY)?,
         jitter: conditions.get("jitter", super::field::NONE)?,
         loss: conditions.get("loss", super::field::NONE)?,

@@ -226,9 +226,19 @@ impl Scenario {
     /// # Errors
     /// There is nothing at `path`, or the value is not right there.
     pub fn set(&mut self, path: &str, value: &str) -> Result<(), ScenarioError> {
+        self.set_all([(path, value)])
+    }
+
+    /// Replaces several values, one after the other, of which only all together need to make a scenario. On an error nothing changes.
+    ///
+    /// # Errors
+    /// Those of [`set`](Self::set).
+    pub fn set_all<'a>(&mut self, settings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), ScenarioError> {
         let Source { file, dir, written, .. } = &self.source;
         let mut written = written.clone();
-        sweep::assign(&context(file, dir), &mut written, path, Node::parse_override(path, value))?;
+        for (path, value) in settings {
+            sweep::assign(&context(file, dir), &mut written, path, Node::parse_override(path, value))?;
+        }
         let scenario = Self::read(written, file, dir)?;
         scenario.check_rows()?;
         *self = scenario;

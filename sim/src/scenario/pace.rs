@@ -12,6 +12,9 @@ use super::units::{Probability, Rate};
 /// Longest delay, and most variation of it.
 pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
+/// Most bytes that a link counts for a packet beyond its own.
+pub(crate) const MOST_OVERHEAD: u64 = 65_535;
+
 /// Rate of one direction. `"10Mbit"`, `"none"`, `{ steps = [...], repeat = true }` or `{ trace = "file" }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RateSpec {

@@ -463,7 +463,11 @@ fn mistakes_are_one_sentence_with_the_line() {
         ),
         (
             "[links.p2]\nevents = [{ at = \"1s\", action = \"set\" }]",
-            "test.toml:6: links.p2.events.0 sets nothing: give one of rate, delay, jitter, loss, duplicate, corrupt, reorder, queue, mtu",
+            "test.toml:6: links.p2.events.0 sets nothing: give one of rate, overhead, delay, jitter, loss, duplicate, corrupt, reorder, queue, mtu",
+        ),
+        (
+            "[links.p2]\nevents = [{ at = \"1s\", action = \"set\", overhead = \"64KiB\" }]",
+            "test.toml:6: links.p2.events.0.overhead is \"64KiB\", but must be at most 65535B",
         ),
         (
             "[links.p2]\nevents = [{ at = \"1s\", action = \"down\", rate = \"1Mbit\" }]",
@@ -757,4 +761,48 @@ fn a_scenario_can_carry_the_files_that_it_names() {
         _ => Vec::new(),
     });
     assert_eq!(rates.collect::<Vec<_>>(), [vec![2, 4], vec![1]]);
+}
+
+/// One alone would contradict what is there, or what is the default.
+#[test]
+fn several_values_are_set_together() {
+    let settings = [("run.time", "3s"), ("run.warmup", "1s")];
+    for order in [[0, 1], [1, 0]] {
+        let text = "[links.p1]\n[[traffic]]\nbytes = \"1B\"\n[run]\ntime = \"1s\"\n";
+        let mut scenario = Scenario::parse(text, "test.toml").unwrap();
+        scenario.set_all(order.map(|index| settings[index])).unwrap();
+        assert_eq!((scenario.run.time, scenario.run.warmup), (Some(Duration::from_secs(3)), Duration::from_secs(1)));
+        let before = scenario.clone();
+        let wrong = [("run.time", "4s"), ("links.p1.delay", "late"), ("run.seed", "2")];
+        let error = scenario.set_all(wrong).unwrap_err().to_string();
+        assert!(error.starts_with("test.toml with --set links.p1.delay=late: links.p1.delay is \"late\""), "{error}");
+        assert_eq!(scenario, before);
+    }
+}
+
+#[test]
+fn addresses_that_no_host_can_have_are_refused() {
+    let parse = |addresses: &str| {
+        let text = format!("[links.p1]\naddresses = [{addresses}]\n[[traffic]]\nbytes = \"1B\"\n");
+        Scenario::parse(&text, "test.toml")
+    };
+    for addresses in [
+        r#""224.0.0.1/24", "224.0.0.2/24""#,
+        r#""127.0.0.1/8", "127.0.0.2/8""#,
+        r#""0.0.0.0/31", "0.0.0.1/31""#,
+        r#""10.0.1.0/24", "10.0.1.1/24""#,
+        r#""10.0.1.1/24", "10.0.1.255/24""#,
+        r#""255.255.255.254/31", "255.255.255.255/31""#,
+        r#""::1/64", "::2/64""#,
+        r#""ff02::1/64", "ff02::2/64""#,
+    ] {
+        let error = parse(addresses).unwrap_err().to_string();
+        assert!(error.starts_with("test.toml:2: links.p1.addresses is ["), "{error}");
+        assert!(error.contains("but must be addresses of hosts: ") && !error.contains('\n'), "{error}");
+    }
+    let usable =
+        [r#""10.0.1.0/31", "10.0.1.1/31""#, r#""10.0.1.255/16", "10.0.2.0/16""#, r#""fd00::/64", "fd00::1/64""#];
+    for addresses in usable {
+        parse(addresses).unwrap();
+    }
 }

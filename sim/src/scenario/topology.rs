@@ -68,7 +68,7 @@ impl Scenario {
     }
 
     /// The links that traffic may use at its source, in the order in which it uses them: those that it
-    /// names, or else all that lead to its destination.
+    /// names, or else all that lead to its destination. Of multipath TCP only the first one counts, where it begins: see [`Endpoints`] for the others.
     pub fn paths_of(&self, traffic: &Traffic) -> Vec<usize> {
         let index = |name: &String| self.links.iter().position(|link| link.name == *name);
         if !traffic.paths.is_empty() {

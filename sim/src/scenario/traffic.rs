@@ -22,7 +22,8 @@ pub struct Traffic {
     pub to: String,
     /// How bytes are carried.
     pub transport: Transport,
-    /// Links at `from` that it may use, the first one first; empty: all, in the order of the file.
+    /// Links at `from` that it may use, the first one first; empty: all, in the order of the file. Multipath TCP begins on the first one; which others it uses
+    /// is up to `endpoints` and limits of `[mptcp]`.
     pub paths: Vec<String>,
     /// Connections at the same time; see [`Scenario::connections_of`](super::Scenario::connections_of).
     pub connections: u64,
@@ -39,7 +40,7 @@ pub struct Traffic {
 words! {
     /// How bytes are carried.
     pub enum Transport {
-        /// Multipath TCP over all paths.
+        /// Multipath TCP: from the first path on over what `[mptcp]` lets it use.
         Mptcp = "mptcp",
         /// TCP over the first path.
         Tcp = "tcp",

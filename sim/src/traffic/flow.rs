@@ -142,6 +142,18 @@ impl Flow {
         self.lanes.iter().map(Lane::delivered).sum()
     }
 
+    /// What became of it if it was not stopped and has not delivered everything. Datagrams under way promise nothing.
+    pub(super) fn shortfall(&self) -> Option<String> {
+        match self.state {
+            State::Waiting => Some("it was never opened".to_owned()),
+            State::Running if self.plan.datagrams.is_none() => {
+                Some(format!("still open, {} bytes delivered", self.delivered()))
+            }
+            State::Failed(reason) => Some(format!("{reason}, {} bytes delivered", self.delivered())),
+            State::Running | State::Complete | State::Stopped | State::Replaced => None,
+        }
+    }
+
     /// When [`tick`](Self::tick) has something to do.
     pub(super) fn next_tick(&self) -> Option<Instant> {
         (self.state == State::Running).then(|| self.worker.next_tick()).flatten()

@@ -21,6 +21,7 @@ pub(crate) use flow::{Flow, State};
 use crate::host::{FlowEvent, Host, Side};
 use crate::network::{self, Network};
 use crate::random::Streams;
+use crate::results::FailedConnection;
 use crate::scenario::{BlockLoad, Scenario, ScenarioError, Traffic, Transport, Work};
 use datagram::Ends;
 use flow::{DatagramPlan, Plan};
@@ -283,18 +284,18 @@ impl TrafficSet {
 
     /// Flows that were not stopped and have not delivered everything, and what became of them.
     pub(crate) fn unfinished(&self) -> Vec<(String, String)> {
-        let describe = |flow: &Flow| {
-            let state = match flow.state() {
-                State::Waiting => "it was never opened".to_owned(),
-                State::Running if flow.plan.datagrams.is_none() => {
-                    format!("still open, {} bytes delivered", flow.delivered())
-                }
-                State::Failed(reason) => format!("{reason}, {} bytes delivered", flow.delivered()),
-                State::Running | State::Complete | State::Stopped | State::Replaced => return None,
-            };
-            Some((flow.name.clone(), state))
+        self.flows.iter().filter_map(|flow| Some((flow.name.clone(), flow.shortfall()?))).collect()
+    }
+
+    /// Connections that broke, or that were opened and have delivered nothing.
+    pub(crate) fn failed(&self) -> Vec<FailedConnection> {
+        let is_failed = |flow: &&Flow| match flow.state() {
+            State::Failed(_) => true,
+            State::Running => flow.delivered() == 0,
+            State::Waiting | State::Complete | State::Stopped | State::Replaced => false,
         };
-        self.flows.iter().filter_map(describe).collect()
+        let describe = |flow: &Flow| Some(FailedConnection { name: flow.name.clone(), reason: flow.shortfall()? });
+        self.flows.iter().filter(is_failed).filter_map(describe).collect()
     }
 
     /// Does what is due. The hosts whose stacks have been used are added to `touched`.

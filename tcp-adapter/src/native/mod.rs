@@ -62,6 +62,7 @@ use self::send::Fin;
 use self::wheel::Wheel;
 use self::wire::HeadPool;
 use crate::congestion::CongestionControl;
+use crate::last_infos::LastInfos;
 use crate::listeners::Listeners;
 use crate::table::{FourTuple, Keys, Slab};
 use crate::{
@@ -93,6 +94,7 @@ pub struct NativeStack {
     /// Frames that need nothing more.
     ready: VecDeque<(InterfaceId, Frame)>,
     events: VecDeque<TcpEvent>,
+    last_infos: LastInfos,
     memory: Memory,
     heads: HeadPool,
     ident: u16,
@@ -157,6 +159,7 @@ impl NativeStack {
             dirty: VecDeque::new(),
             ready: VecDeque::new(),
             events: VecDeque::new(),
+            last_infos: LastInfos::default(),
             memory: Memory::new(config.memory_limit),
             heads: HeadPool::new(),
             ident: 0,
@@ -481,6 +484,14 @@ impl TcpStack for NativeStack {
     fn info(&self, conn: TcpId) -> Option<TcpInfo> {
         let conn = self.live(conn)?;
         Some(conn.info(self.interfaces[conn.interface.0].offload.cuts()))
+    }
+
+    fn keep_last_infos(&mut self, wanted: bool) {
+        self.last_infos.want(wanted);
+    }
+
+    fn take_last_info(&mut self, conn: TcpId) -> Option<TcpInfo> {
+        self.last_infos.take(conn)
     }
 
     fn round_trip(&self, conn: TcpId) -> Option<RoundTrip> {

@@ -145,6 +145,8 @@ impl NativeStack {
         let tuple = conn.template.tuple();
         self.remove_pair(&tuple);
         let Some(State::Live(mut conn)) = self.connections.take(id) else { return };
+        let cut = self.interfaces[conn.interface.0].offload.cuts();
+        self.last_infos.keep(id, || conn.info(cut));
         self.wheel.cancel(id.index);
         self.memory.charge(&mut conn.charged, 0);
         self.found = [None; FOUND];

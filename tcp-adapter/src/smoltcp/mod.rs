@@ -53,6 +53,7 @@ pub use self::config::{CongestionControl, SmoltcpConfig};
 use self::connection::{Connection, Phase, Place, ReceiveQueue};
 use self::interface::Interface;
 use self::time_wait::TimeWait;
+use crate::last_infos::LastInfos;
 use crate::listeners::Listeners;
 use crate::table::{FourTuple, Keys, Slab};
 use crate::{
@@ -94,6 +95,7 @@ pub struct SmoltcpStack {
     /// Frames that need nothing more.
     ready: VecDeque<(InterfaceId, Frame)>,
     events: VecDeque<TcpEvent>,
+    last_infos: LastInfos,
     now: Instant,
     ports_drawn: u64,
 }
@@ -133,6 +135,7 @@ impl SmoltcpStack {
             dirty: VecDeque::new(),
             ready: VecDeque::new(),
             events: VecDeque::new(),
+            last_infos: LastInfos::default(),
             now: Instant::ZERO,
             ports_drawn: 0,
             config,
@@ -204,6 +207,7 @@ impl SmoltcpStack {
 
     /// Forgets a connection that was taken out. Bytes that wait to be read delay the event.
     fn end(&mut self, mut conn: Box<Connection>, reason: CloseReason) {
+        self.last_infos.keep(conn.id, || conn.info(&self.config));
         self.set_deadline(&mut conn, None);
         self.leave_backlog(&conn);
         if let Some(Entry::Connection(id)) = self.table.get(&conn.tuple)
@@ -499,6 +503,14 @@ impl TcpStack for SmoltcpStack {
 
     fn info(&self, conn: TcpId) -> Option<TcpInfo> {
         self.live(conn).map(|conn| conn.info(&self.config))
+    }
+
+    fn keep_last_infos(&mut self, wanted: bool) {
+        self.last_infos.want(wanted);
+    }
+
+    fn take_last_info(&mut self, conn: TcpId) -> Option<TcpInfo> {
+        self.last_infos.take(conn)
     }
 
     fn handle_frame(&mut self, now: Instant, interface: InterfaceId, frame: Frame, hook: &mut dyn SegmentHook) {

@@ -117,6 +117,14 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
         (**self).info(conn)
     }
 
+    fn keep_last_infos(&mut self, wanted: bool) {
+        (**self).keep_last_infos(wanted);
+    }
+
+    fn take_last_info(&mut self, conn: TcpId) -> Option<TcpInfo> {
+        (**self).take_last_info(conn)
+    }
+
     fn round_trip(&self, conn: TcpId) -> Option<RoundTrip> {
         (**self).round_trip(conn)
     }

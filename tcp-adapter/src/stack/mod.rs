@@ -193,6 +193,20 @@ pub trait TcpStack {
     /// State of a connection; `None` once it is forgotten.
     fn info(&self, conn: TcpId) -> Option<TcpInfo>;
 
+    /// Keeps what connections were when they ended for [`take_last_info`](Self::take_last_info), or stops to and forgets what is kept.
+    ///
+    /// Whoever asks must take what is kept of every connection that [`TcpEvent::Closed`] names.
+    fn keep_last_infos(&mut self, wanted: bool) {
+        let _ = wanted;
+    }
+
+    /// State of a connection right before it ended, once; `None` if it has not, [`keep_last_infos`](Self::keep_last_infos) was not called, or the
+    /// stack cannot tell.
+    fn take_last_info(&mut self, conn: TcpId) -> Option<TcpInfo> {
+        let _ = conn;
+        None
+    }
+
     /// The smoothed round-trip time of a connection and its variation, as [`info`](Self::info) has them; `None` until one is measured.
     fn round_trip(&self, conn: TcpId) -> Option<RoundTrip> {
         let info = self.info(conn)?;

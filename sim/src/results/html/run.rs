@@ -29,6 +29,7 @@ pub(super) fn body(report: &Report) -> Markup {
     for (run, charts) in runs {
         out.open("section", &[]);
         run_heading(&mut out, run);
+        failures(&mut out, run);
         let marks = super::charts::marks(run);
         let marked: Vec<_> = charts.into_iter().map(|chart| Chart { marks: &marks, ..chart }).collect();
         draw(&mut out, &marked, budget);
@@ -104,6 +105,19 @@ fn run_heading(out: &mut Markup, run: &RunRecord) {
     if let Some(note) = run.series_note() {
         out.element("p", &[("class", "note")], &note);
     }
+}
+
+fn failures(out: &mut Markup, run: &RunRecord) {
+    let lines = run.failure_lines();
+    if lines.is_empty() {
+        return;
+    }
+    out.element("p", &[("class", "verdict bad")], "Connections failed:");
+    out.open("ul", &[]);
+    for line in lines {
+        out.element("li", &[], &line);
+    }
+    out.close();
 }
 
 fn mark_list(out: &mut Markup, run: &RunRecord) {

@@ -28,6 +28,16 @@ fn tcp_is_measured_by_the_path_that_it_has() {
     assert!((0.9..=1.0).contains(&used), "{used}");
 }
 
+/// The first path says only where a connection begins.
+#[test]
+fn multipath_tcp_is_measured_by_what_its_path_manager_may_use() {
+    let text = format!("{TWO_EQUAL}paths = [\"p1\"]\n");
+    let used = get(&text, Metric::Utilisation, "bulk");
+    assert!((0.9..=1.0).contains(&used), "{used}");
+    let used = get(&format!("{text}[mptcp]\nendpoints = []\n"), Metric::Utilisation, "bulk");
+    assert!((0.9..=1.0).contains(&used), "{used}");
+}
+
 #[test]
 fn a_rate_that_changes_counts_with_its_mean() {
     let text = r#"
