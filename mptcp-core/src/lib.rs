@@ -30,7 +30,7 @@ pub use event::{CloseReason, ConnId, Event, FallbackCause, SubflowCloseReason, S
 pub use info::{ConnInfo, ConnState, SubflowInfo, SubflowState};
 pub use keys::{Idsn, Key, Token, add_addr_hmac, join_hmac, truncate_64, truncate_160, verify};
 pub use mib::{Counter, Mib};
-pub use observe::{Observation, SubflowTotals};
+pub use observe::{Observation, SubflowTotals, Watch};
 pub use path_manager::strategy::{self, PathStrategy, PathStrategyKind, UnknownStrategy};
 pub use path_manager::{
     Blackhole, BlackholeScope, Endpoint, EndpointError, EndpointFlags, EndpointId, Limits, Link, PathPolicy, PathRule,

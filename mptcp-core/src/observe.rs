@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::event::{ConnId, SubflowId};
 use crate::seq::DataSeq;
 
-/// Something that a stack did with data of a connection, or a subflow that is gone; see [`Stack::watch`](crate::Stack::watch).
+/// Something that a stack did with data of a connection, or a subflow that is gone; see [`Stack::watch`](crate::Stack::watch) and [`Watch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Observation {
@@ -84,32 +84,57 @@ pub struct SubflowTotals {
     pub losses: Option<u64>,
 }
 
+/// How much of what a stack does is noted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Watch {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What is rare: [`Observation::Reinjected`] and [`Observation::SubflowGone`].
+    Exceptions,
+    /// All of it, several observations for each packet.
+    Everything,
+}
+
 /// Where observations wait, if somebody wants them.
 #[derive(Debug, Default)]
-pub(crate) struct Observations(Option<VecDeque<Observation>>);
+pub(crate) struct Observations {
+    watch: Watch,
+    noted: VecDeque<Observation>,
+}
 
 impl Observations {
-    /// Starts to note, or stops and forgets what is noted.
-    pub(crate) fn want(&mut self, wanted: bool) {
-        self.0 = wanted.then(VecDeque::new);
+    /// Goes on to note as much, and forgets what is noted.
+    pub(crate) fn want(&mut self, watch: Watch) {
+        *self = Self { watch, noted: VecDeque::new() };
     }
 
+    /// Whether what every packet does is noted.
     #[inline]
-    pub(crate) fn are_wanted(&self) -> bool {
-        self.0.is_some()
+    pub(crate) fn are_complete(&self) -> bool {
+        self.watch == Watch::Everything
     }
 
-    /// Notes something, which is not even put together while nobody wants it.
+    /// Notes something usual, which is not even put together while nobody wants it.
     #[inline(always)]
     pub(crate) fn note(&mut self, observation: impl FnOnce() -> Observation) {
-        if let Some(noted) = &mut self.0 {
-            noted.push_back(observation());
+        if self.are_complete() {
+            self.noted.push_back(observation());
+        }
+    }
+
+    /// Notes something rare.
+    #[inline(always)]
+    pub(crate) fn note_exception(&mut self, observation: impl FnOnce() -> Observation) {
+        if self.watch >= Watch::Exceptions {
+            self.noted.push_back(observation());
         }
     }
 
     /// Takes the oldest.
     pub(crate) fn take(&mut self) -> Option<Observation> {
-        self.0.as_mut()?.pop_front()
+        self.noted.pop_front()
     }
 }
 
@@ -121,15 +146,20 @@ mod tests {
     fn nothing_is_put_together_for_nobody() {
         let mut observations = Observations::default();
         observations.note(|| unreachable!("nobody asked"));
+        observations.note_exception(|| unreachable!("nobody asked"));
         assert_eq!(observations.take(), None);
         let conn = ConnId { index: 1, generation: 0 };
         let seen = Observation::Acknowledged { conn, subflow: SubflowId(0), data_ack: DataSeq(7) };
-        observations.want(true);
+        observations.want(Watch::Exceptions);
+        observations.note(|| unreachable!("only for what is rare"));
+        observations.note_exception(|| seen);
+        assert_eq!(observations.take(), Some(seen));
+        observations.want(Watch::Everything);
         observations.note(|| seen);
         assert_eq!(observations.take(), Some(seen));
         assert_eq!(observations.take(), None);
         observations.note(|| seen);
-        observations.want(false);
+        observations.want(Watch::Nothing);
         assert_eq!(observations.take(), None);
     }
 }

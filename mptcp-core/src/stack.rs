@@ -16,7 +16,7 @@ use crate::congestion::{self, Coupling, CouplingError};
 use crate::event::{ConnId, Event, FallbackCause};
 use crate::info::{ConnInfo, SubflowInfo};
 use crate::mib::{Counter, Mib};
-use crate::observe::{Observation, Observations};
+use crate::observe::{Observation, Observations, Watch};
 use crate::path_manager::{Blackholes, EndpointTable, Links, PolicyState};
 use crate::scheduler::{Message, Scheduler, TrafficClass};
 use crate::socket_manager::{
@@ -156,12 +156,12 @@ impl<T: TcpStack> Stack<T> {
         self.manager.shared.events.pop_front()
     }
 
-    /// Notes what becomes of data and subflows for [`poll_observation`](Self::poll_observation), or stops to and forgets what is noted.
+    /// Notes so much of what becomes of data and subflows for [`poll_observation`](Self::poll_observation), and forgets what is noted so far.
     ///
     /// For logs and debuggers: whoever asks must take the observations in every turn, since they have no bound.
-    pub fn watch(&mut self, wanted: bool) {
-        self.manager.shared.observations.want(wanted);
-        self.tcp.keep_last_infos(wanted);
+    pub fn watch(&mut self, watch: Watch) {
+        self.manager.shared.observations.want(watch);
+        self.tcp.keep_last_infos(watch > Watch::Nothing);
     }
 
     /// The next thing that was noted; never any unless [`watch`](Self::watch) was called.

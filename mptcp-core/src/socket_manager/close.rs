@@ -268,7 +268,7 @@ impl Connection {
         let subflow = self.subflows.remove(index);
         self.remember(&subflow);
         let conn = self.id;
-        cx.shared.observations.note(|| Observation::SubflowGone {
+        cx.shared.observations.note_exception(|| Observation::SubflowGone {
             conn,
             subflow: id,
             local: subflow.local.into(),

@@ -200,7 +200,7 @@ fn says_the_same(
         return false;
     }
     let declared = said.once && segment.offset > chunk.offset;
-    let done = declared || (!shared.observations.are_wanted() && space.push(said.option.as_slice()));
+    let done = declared || (!shared.observations.are_complete() && space.push(said.option.as_slice()));
     if done {
         subflow.signals_in_a_row = 0;
     }

@@ -80,7 +80,7 @@ impl Connection {
         let from = from.map(|subflow| subflow.id);
         let Some((dsn, len)) = self.map(&chosen, range.start, bytes, cx) else { return 0 };
         let (conn, to) = (self.id, chosen.id);
-        cx.shared.observations.note(|| Observation::Reinjected { conn, from, to, dsn, len });
+        cx.shared.observations.note_exception(|| Observation::Reinjected { conn, from, to, dsn, len });
         let sent = u64::from(len);
         let taken = range.start..range.start + sent;
         self.sender.reinject.taken(taken.clone());

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use mptcp_core::ConfigError;
+use mptcp_core::{ConfigError, Watch};
 use tcp_adapter::Instant;
 
 pub use figures::{Measures, amount_unit, amount_value};
@@ -142,7 +142,8 @@ pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) 
     observer.name(scenario);
     let learning = observer.learning.clone().unwrap_or_default();
     let mut world = World::new(scenario, seed, observer.captures(), learning)?;
-    world.hosts.iter_mut().for_each(|host| host.stack.watch(true));
+    let watch = if observer.logs() { Watch::Everything } else { Watch::Exceptions };
+    world.hosts.iter_mut().for_each(|host| host.stack.watch(watch));
     let mut sampler = Sampler::new(scenario, &world, observer.series);
     let end = simulate(scenario, &mut world, &mut sampler, &mut observer)?;
     world.catch_up(world.now);
