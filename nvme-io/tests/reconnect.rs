@@ -346,7 +346,7 @@ fn what_was_lost_with_a_violation_is_not_sent_after_all() {
         drop(stopped);
         // Without anything under way, the controller is told what is wrong.
         let end = io.end.recv_timeout(PATIENCE).unwrap();
-        assert_eq!(end.is_err(), is_busy, "{end:?}");
+        assert_eq!(end.is_err(), is_busy, "{end:?}, {:?}", log.lock().unwrap());
         let finished = match is_busy {
             true => loop {
                 host.turn(Some(Duration::from_millis(10))).unwrap();

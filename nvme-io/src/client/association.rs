@@ -257,7 +257,7 @@ impl Association {
         let is_violated = matches!(error, HostError::Controller(ControllerError::Queue(QueueError::Violation(_))));
         let Self { controller, admin, queues, .. } = &mut self;
         controller.connection_lost(now);
-        admin.end(net, is_violated, pieces, |out| controller.poll_transmit(out));
+        // First, as a target closes them when it finds the admin queue gone, and then hears no farewell.
         for IoQueue { queue, connection } in queues {
             // A farewell would leave after writes that are on their way and are about to be sent again elsewhere.
             let is_violated = matches!(queue.state(), QueueState::Ended(QueueError::Violation(_)));
@@ -268,6 +268,7 @@ impl Association {
                 multipath.complete(completion, now);
             }
         }
+        admin.end(net, is_violated, pieces, |out| controller.poll_transmit(out));
         self.controller
     }
 
