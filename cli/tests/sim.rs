@@ -219,6 +219,23 @@ fn expectations_decide_the_exit_code_if_asked_to() {
     printed(&met);
 }
 
+/// Published figures that are demanded to within 1 %, of runs that are as long as steady figures need.
+#[test]
+fn published_levels_of_four_paths_are_reached() {
+    let out = OutFolder::new("levels");
+    let reached = |arguments: &[&str]| {
+        let expected = ["--expect", "--out", out.path()];
+        printed(&[&["sim", "sweep"], arguments, &expected].concat())
+    };
+    // 456 MiB/s over four connections, 445 to 450 over MPTCP.
+    let lossless = reached(&["four-paths-lossless", "--set", "run.time=1.5s", "--set", "run.warmup=500ms"]);
+    assert!(lossless.contains("6 of 6 runs done"), "{lossless}");
+    // With losses everywhere and BBR, nine tenths of what MPTCP carries without any.
+    let lossy = ["--at", "variant=all-lossy", "--at", "congestion=bbr", "--at", "transport=mptcp"];
+    let lossy = reached(&[&["nvme-four-paths", "--set", "run.time=3s"][..], &lossy].concat());
+    assert!(lossy.contains("2 of 2 runs done"), "{lossy}");
+}
+
 #[test]
 fn a_sweep_writes_its_maps() {
     let file = ScenarioFile::new("sweep", TWO_VARIANTS);
