@@ -27,7 +27,7 @@ script!(
 "
 );
 
-// The receiver had only waited for a second segment: it is given the time that most take, and then any may.
+// The receiver had only waited for a second segment, and does so again: it is given the time that most take.
 script!(
     who_delays_its_answers_is_waited_for,
     "
@@ -38,14 +38,14 @@ script!(
     +10ms   <<    .   1:1        ack 501 sack 1:501
     +100ms  app   send 500
     +0      >>    .   501:1001   ack 1
-    +40ms   <<    .   1:1        ack 1001
+    +20ms..30ms >> . 501:1001    ack 1
+    +10ms   <<    .   1:1        ack 1001 sack 501:1001
     +100ms  app   send 500
     +0      >>    .   1001:1501  ack 1
-    +65ms..120ms >> . 1001:1501  ack 1
-    +10ms   <<    .   1:1        ack 1501 sack 1001:1501
+    +40ms   <<    .   1:1        ack 1501
     +100ms  app   send 500
     +0      >>    .   1501:2001  ack 1
-    +150ms  <<    .   1:1        ack 2001
+    +40ms   <<    .   1:1        ack 2001
     +0      info  retransmissions 2 timeouts 0
     +60s    none
 "

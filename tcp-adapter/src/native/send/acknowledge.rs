@@ -47,6 +47,9 @@ impl Sender {
             return;
         }
         if advanced {
+            if prior_in_flight <= u64::from(self.mss) && self.tail_probe.is_none() {
+                self.answered_in_time();
+            }
             self.flight.acknowledge(now, ack.una, &mut newly);
             self.una = ack.una;
             self.buffer.release(ack.una);

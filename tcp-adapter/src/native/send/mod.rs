@@ -59,7 +59,7 @@ struct TailProbe {
     timestamp: Option<u32>,
     /// What it repeats had arrived, so it will be reported as a duplicate.
     needless: bool,
-    /// Nothing else was outstanding.
+    /// Nothing else was outstanding, and it was time that had it sent, not the layer above.
     lone: bool,
 }
 
@@ -109,7 +109,7 @@ pub(super) struct Sender {
     probing: Option<Probing>,
     /// What fits into the window leaves, however little it is.
     silly: bool,
-    /// Lone segments that were probed although they had arrived.
+    /// How often lone segments were probed lately although they had arrived, in weights.
     needless_probes: u8,
     rto_at: Instant,
     probe_at: Instant,
@@ -329,8 +329,8 @@ impl Sender {
         if self.fin == Fin::Queued && end > self.buffer.end() {
             self.fin = Fin::Sent;
         }
-        if self.probing.take().is_some() {
-            let lone = end - self.una <= u64::from(self.mss);
+        if let Some(probing) = self.probing.take() {
+            let lone = probing == Probing::NewOrLast && end - self.una <= u64::from(self.mss);
             self.tail_probe = Some(Box::new(TailProbe { end, retransmission, timestamp, needless: false, lone }));
         }
         self.arm_after_sending(now);

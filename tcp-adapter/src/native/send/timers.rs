@@ -12,6 +12,11 @@ use crate::congestion::Cause;
 /// answers is waited for longer: as most do, and then as any may.
 const DELAYED_ANSWERS: [u64; 3] = [5_000_000, 50_000_000, 200_000_000];
 
+/// What a needless probe of a lone segment weighs, and above which weights the answers are waited for longer. Each lone segment that is answered in time takes
+/// one off: one needless probe for so many segments is what an early repair may cost.
+const NEEDLESS: u8 = 32;
+const OFTEN_NEEDLESS: [u8; 2] = [NEEDLESS, 3 * NEEDLESS];
+
 /// Shortest time before a tail loss probe: that of two interrupts (as Linux has it).
 const MIN_PROBE_TIME: u64 = 2_000_000;
 
@@ -156,12 +161,17 @@ impl Sender {
 
     /// How much longer the answer to a lone segment may take than a round trip, in nanoseconds.
     fn delayed_answer(&self) -> u64 {
-        DELAYED_ANSWERS[usize::from(self.needless_probes).min(DELAYED_ANSWERS.len() - 1)]
+        DELAYED_ANSWERS[OFTEN_NEEDLESS.into_iter().filter(|bound| self.needless_probes > *bound).count()]
     }
 
     /// A lone segment was probed, and had only not been answered yet.
     pub(super) fn probed_too_early(&mut self) {
-        self.needless_probes = self.needless_probes.saturating_add(1);
+        self.needless_probes = self.needless_probes.saturating_add(NEEDLESS);
+    }
+
+    /// A lone segment was answered before a probe was due.
+    pub(super) fn answered_in_time(&mut self) {
+        self.needless_probes = self.needless_probes.saturating_sub(1);
     }
 
     /// Whether a tail loss probe may be scheduled (RFC 8985 section 7.2).
