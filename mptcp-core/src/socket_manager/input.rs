@@ -223,12 +223,11 @@ impl Connection {
             self.sender.open_window(position.saturating_add(u64::from(segment.window)));
         }
         let (conn, una) = (self.id, self.sender.queue.una());
-        if una > before {
-            self.note_use(id);
+        if una == before {
+            return;
         }
-        if una > before
-            && let Some(state) = self.multipath()
-        {
+        self.note_use(id);
+        if let Some(state) = self.multipath() {
             let data_ack = DataSeq::at(state.local.idsn, una);
             shared.observations.note(|| Observation::Acknowledged { conn, subflow: id, data_ack });
         }

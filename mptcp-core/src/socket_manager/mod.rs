@@ -30,6 +30,8 @@ mod subflow;
 mod table;
 mod timers;
 mod turns;
+mod views;
+mod window_probe;
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;

@@ -170,7 +170,8 @@ impl Connection {
             }
             None => {
                 let fin = data_fin.map(|position| lone_fin(state, position));
-                let first = !state.has_acked && subflow.bytes_received > 0;
+                // What came with the SYN was not received on a subflow (RFC 8684 appendix B).
+                let first = !state.has_acked && (data_ack > 0 || subflow.bytes_received > 0);
                 let acknowledging = WireSeq::Long(data_ack_seq);
                 if first {
                     first_acknowledgement(acknowledging, fin, space);

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tcp_adapter::Instant;
 
 use super::connection::Connection;
-use super::sender::Views;
 use super::shared::{Cx, Shared};
 use super::subflow::Subflow;
+use super::views::Views;
 use crate::event::SubflowId;
 use crate::path_manager::strategy::Pair;
 use crate::path_manager::{Grant, PathUse, PolicyState, SpareStep, Spares, Terms};

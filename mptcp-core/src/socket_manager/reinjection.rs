@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::sender::{MAX_MAPPING, least_segment, shrink};
+use super::sender::{MAX_MAPPING, least_segment};
 use super::shared::Cx;
+use super::views::shrink;
 use crate::event::SubflowId;
 use crate::mib::Counter;
 use crate::observe::Observation;

@@ -1,45 +1,23 @@
 //! Sending: from the bytes of the application to mappings on subflows, and their acknowledgement.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use smallvec::SmallVec;
-use tcp_adapter::{Instant, SendLimits};
+use tcp_adapter::Instant;
 
-use super::connection::{Connection, Doom, Protocol};
-use super::liveness::{INITIAL_DATA_RTO, MAX_DATA_RTO};
-use super::policy::{paced, send_room};
+use super::connection::{Connection, Protocol};
+use super::policy::send_room;
 use super::shared::Cx;
-use super::subflow::Subflow;
-use crate::event::{Event, SubflowId};
+use super::views::{Views, shrink};
+use crate::event::Event;
 use crate::keys::Idsn;
-use crate::mib::Counter;
 use crate::observe::Observation;
 use crate::scheduler::{DataView, Decision, Message, Sent, SubflowView, TrafficClass};
 use crate::seq::{DataSeq, LowPosition, SubflowSeq};
 use crate::stream::{Gathered, Messages, ReinjectQueue, SendQueue, SentMapping};
-use crate::wire::room::{self, Width};
-use crate::wire::{ChecksumAccumulator, ResetReason, dss_checksum};
+use crate::wire::{ChecksumAccumulator, dss_checksum};
 
 /// Bytes of one mapping at most: the Data-Level Length has 16 bits, and one of them is left for
 /// a DATA_FIN.
 pub(crate) const MAX_MAPPING: usize = 65_534;
-
-/// As many subflows are looked at without an allocation.
-const FEW_SUBFLOWS: usize = 4;
-
-/// Where there is a choice, a subflow is given so much beyond its congestion window: two segments or what leaves in this time.
-/// More would be bound to it although another one might come to be the better; less would make it wait for the next look.
-const SLACK: Duration = Duration::from_millis(1);
-
-/// A mapping of so many segments or more is declared once.
-const LONG_MAPPING: u64 = 2;
-
-/// So many bytes in one mapping are always enough.
-const WORTH_A_MAPPING: u64 = 12 << 10;
-
-/// What several subflows are shown as.
-pub(crate) type Views = SmallVec<[SubflowView; FEW_SUBFLOWS]>;
 
 /// How far our DATA_FIN has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +54,7 @@ pub(crate) struct Sender {
     pub(crate) doubled: u8,
     /// When to probe a closed window.
     pub(crate) window_probe_at: Option<Instant>,
-    window_probes: u32,
+    pub(crate) window_probes: u32,
     pub(crate) bytes_reinjected: u64,
 }
 
@@ -273,116 +251,6 @@ impl Connection {
         under_way && (self.scheduler.duplicates() || self.may_unblock_window(cx))
     }
 
-    /// Whether anything that [`look`](Self::look) finds would have room; without it, as there are acknowledgements that make none.
-    fn has_room(&self, cx: &Cx<'_>) -> bool {
-        let choice = self.has_choice();
-        let room = |subflow: &Subflow| {
-            let room = send_room(subflow, cx);
-            if room == 0 || !self.waits_for_worth(cx) {
-                return room;
-            }
-            let Some(limits) = cx.tcp.send_limits(subflow.tcp) else { return 0 };
-            let (mss, mapping_cost) = self.segment_shape(subflow, &limits, choice, cx);
-            let limits = SendLimits { mss, ..limits };
-            let room = if choice { room.min(window_room(&limits)) } else { room };
-            if is_worth_a_mapping(&limits, mapping_cost, room, self.sender.queue.unsent()) { room } else { 0 }
-        };
-        let found = self.subflows.iter().filter(|subflow| subflow.usable()).any(|subflow| room(subflow) > 0);
-        debug_assert!(found || self.look_finds_no_room(cx), "{} would wait for ever", self.id);
-        found
-    }
-
-    fn look_finds_no_room(&self, cx: &Cx<'_>) -> bool {
-        let mut views = Views::new();
-        self.look(&mut views, cx);
-        views.iter().all(|view| view.room == 0)
-    }
-
-    /// Whether there are several subflows to choose from.
-    fn has_choice(&self) -> bool {
-        self.subflows.iter().filter(|subflow| subflow.usable()).nth(1).is_some()
-    }
-
-    /// Whether a subflow is given nothing until there is room for so much that it is worth a mapping. Where a policy says how much may
-    /// leave, that is little at a time; and what must go again goes at once.
-    fn waits_for_worth(&self, cx: &Cx<'_>) -> bool {
-        cx.shared.policy.generation() == 0 && self.sender.reinject.is_empty()
-    }
-
-    /// Finds what the scheduler may choose from, for `views`, which is empty. It is too large to be returned, as often as this is done.
-    fn look(&self, views: &mut Views, cx: &Cx<'_>) {
-        let choice = self.has_choice();
-        for subflow in self.subflows.iter().filter(|subflow| subflow.usable()) {
-            if let Some(view) = self.view(subflow, choice, cx) {
-                views.push(view);
-            }
-        }
-        if cx.shared.policy.generation() != 0 {
-            self.leave_out_held_back(views, cx);
-        }
-        // One that is alone may have company soon if it has just begun; later, longer chunks are worth more.
-        let choice = views.len() > 1;
-        for view in views.iter_mut().filter(|view| choice || view.slow_start) {
-            view.room = view.room.min(window_room(&view.limits()));
-        }
-        if self.waits_for_worth(cx) {
-            let waiting = self.sender.queue.unsent();
-            for view in views.iter_mut() {
-                if !is_worth_a_mapping(&view.limits(), view.mapping_cost, view.room, waiting) {
-                    view.room = 0;
-                }
-            }
-        }
-    }
-
-    #[inline]
-    fn view(&self, subflow: &Subflow, choice: bool, cx: &Cx<'_>) -> Option<SubflowView> {
-        let info = cx.tcp.info(subflow.tcp)?;
-        let pacing_rate = paced(subflow, info.pacing_rate, cx);
-        let limits = SendLimits { pacing_rate, ..SendLimits::from(&info) };
-        let (mss, mapping_cost) = self.segment_shape(subflow, &limits, choice, cx);
-        Some(SubflowView {
-            id: subflow.id,
-            room: send_room(subflow, cx),
-            mss,
-            mapping_cost,
-            backup: subflow.backup || subflow.backup_by_peer,
-            weight: subflow.weight,
-            srtt: info.srtt,
-            rttvar: info.rttvar,
-            latest_rtt: info.latest_rtt,
-            min_rtt: info.min_rtt,
-            cwnd: info.cwnd,
-            ssthresh: info.ssthresh,
-            slow_start: info.slow_start,
-            in_flight: info.in_flight,
-            queued: info.queued,
-            delivery_rate: info.delivery_rate,
-            delivery_rate_app_limited: info.delivery_rate_app_limited,
-            pacing_rate,
-            interface_queue: cx.shared.interface_queue(info.interface),
-        })
-    }
-
-    /// Payload bytes of a full segment, and how many fewer the first one of a mapping carries.
-    fn segment_shape(&self, subflow: &Subflow, limits: &SendLimits, choice: bool, cx: &Cx<'_>) -> (usize, usize) {
-        let mss = limits.mss;
-        let Some(state) = self.multipath().filter(|_| limits.mss_before_hook) else { return (mss, 0) };
-        let whole = room::padded(room::dss_len(Some(Width::Long), Some((Width::Long, state.checksum))));
-        // Until its data is acknowledged by a DATA_ACK, every segment has to have a mapping (RFC 8684 section 3.7).
-        let once = subflow.confirmed && !state.maps_all && !state.checksum && !cx.shared.config.map_every_segment;
-        // Of several, what gets little at a time is mapped by the segment anyway.
-        let long = !choice || soon(limits) / 2 >= LONG_MAPPING * mss as u64;
-        if !(once && long) {
-            return (mss.saturating_sub(whole).max(1), 0);
-        }
-        // While the peer sends too, the last segment of a mapping tells what has arrived since the first.
-        let said = subflow.lately.as_ref().and_then(|lately| lately.said.as_ref());
-        let tells = said.is_some_and(|said| said.data_ack != self.receiver.ack_position());
-        let end = if tells { room::padded(room::dss_len(Some(Width::Long), None)) } else { 0 };
-        (mss, whole + end)
-    }
-
     /// Sends one stretch of new data; false if there is none, no window or no room.
     fn push_new(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) -> bool {
         let edge = self.sender.window_end;
@@ -494,46 +362,6 @@ impl Connection {
         tracing::trace!(conn = %self.id, subflow = %self.subflows[index].id, position, len, "mapped");
         Some(len)
     }
-
-    fn arm_window_probe_if_shut(&mut self, now: Instant) {
-        let shut = self.sender.queue.unsent() > 0 && self.sender.queue.nxt() >= self.sender.window_end;
-        if shut && self.sender.window_probe_at.is_none() {
-            self.sender.window_probe_at = Some(now + probe_interval(self.sender.window_probes));
-        }
-    }
-
-    /// The peer's window is closed and may have opened unheard: ask, as the update is not acknowledged. A subflow on which nobody answers for as long as one may hold data
-    /// without an answer is given up (RFC 9293 section 3.8.6.1 keeps only those for ever that answer).
-    pub(crate) fn probe_window(&mut self, cx: &mut Cx<'_>) {
-        let timeout = cx.shared.config.subflow_timeout;
-        // Since the first one.
-        let asked: Duration = (1..=self.sender.window_probes).map(probe_interval).take(MOST_INTERVALS).sum();
-        if asked >= timeout {
-            let silent = |subflow: &&Subflow| subflow.usable() && subflow.heard_at + timeout <= cx.now;
-            let silent: Vec<SubflowId> = self.subflows.iter().filter(silent).map(|subflow| subflow.id).collect();
-            for id in silent {
-                self.doom(id, Doom::Reason(ResetReason::UnacceptablePerformance));
-            }
-        }
-        self.sender.window_probe_at = None;
-        self.sender.window_probes += 1;
-        cx.shared.mib.bump(Counter::WinProbe);
-        self.probe_usable(cx);
-    }
-
-    pub(crate) fn probe_usable(&self, cx: &mut Cx<'_>) {
-        for subflow in self.subflows.iter().filter(|subflow| subflow.usable()) {
-            cx.tcp.probe(cx.now, subflow.tcp);
-        }
-    }
-}
-
-/// Intervals that are added up at most: those of hours.
-const MOST_INTERVALS: usize = 1000;
-
-/// How long after so many probes of a window the next one follows.
-fn probe_interval(probes: u32) -> Duration {
-    INITIAL_DATA_RTO.saturating_mul(1 << probes.min(6)).min(MAX_DATA_RTO)
 }
 
 /// Bytes at the end of `len` that would make a very short segment. Where the window ends there, they leave later, with what follows them.
@@ -562,29 +390,6 @@ fn is_silly(queue: &SendQueue, available: u64, mss: usize) -> bool {
     available < queue.unsent().min(mss as u64) && queue.una() < queue.nxt()
 }
 
-/// Bytes that a subflow's congestion window has room for, and a [`SLACK`].
-fn window_room(limits: &SendLimits) -> usize {
-    let Some(cwnd) = limits.cwnd else { return usize::MAX };
-    usize::try_from(cwnd.saturating_add(slack(limits)).saturating_sub(limits.outstanding)).unwrap_or(usize::MAX)
-}
-
-fn slack(limits: &SendLimits) -> u64 {
-    soon(limits).max(2 * limits.mss as u64)
-}
-
-/// Bytes that leave within a [`SLACK`].
-fn soon(limits: &SendLimits) -> u64 {
-    limits.pacing_rate.unwrap_or(0) / (1_000_000 / SLACK.as_micros() as u64)
-}
-
-/// Whether a subflow has `room` for so much of what is `waiting` that it is worth what a mapping takes: each acknowledgement would make one of
-/// its own otherwise. What is under way brings more, and is no shorter than half a [`SLACK`] lasts. Where a mapping takes nothing of the
-/// first segment, a whole one is worth it, as schedulers give no less.
-fn is_worth_a_mapping(limits: &SendLimits, mapping_cost: usize, room: usize, waiting: u64) -> bool {
-    let worth = if mapping_cost == 0 { limits.mss as u64 } else { (slack(limits) / 2).min(WORTH_A_MAPPING) };
-    limits.outstanding == 0 || room as u64 >= worth.min(waiting)
-}
-
 /// A scheduler that waits although nothing is under way would wait for ever: takes the subflow with the lowest round-trip time.
 fn overrule(views: &[SubflowView]) -> Option<Decision> {
     if views.iter().any(|view| view.outstanding() > 0) {
@@ -595,14 +400,6 @@ fn overrule(views: &[SubflowView]) -> Option<Decision> {
     let with_room = views.iter().enumerate().filter(|(_, view)| view.room > 0 && (only_backups || !view.backup));
     let (subflow, view) = with_room.min_by_key(|(_, view)| view.srtt)?;
     Some(Decision { subflow, len: view.mss.max(1), skip: 0 })
-}
-
-/// Takes what was given to a subflow off its room, so that one look at TCP serves many decisions.
-pub(crate) fn shrink(views: &mut [SubflowView], id: SubflowId, sent: u64) {
-    if let Some(view) = views.iter_mut().find(|view| view.id == id) {
-        view.room = view.room.saturating_sub(usize::try_from(sent).unwrap_or(usize::MAX));
-        view.queued += sent;
-    }
 }
 
 fn mapping_checksum(idsn: Idsn, position: u64, offset: u64, bytes: &Gathered) -> u16 {

@@ -82,7 +82,9 @@ impl Receiver {
         let len = BLOCK.max(least);
         let mut full = std::mem::take(&mut self.block);
         full.clear();
-        self.spent.push_back(full);
+        if full.capacity() > 0 {
+            self.spent.push_back(full);
+        }
         for _ in 0..self.spent.len().min(LOOKED_AT) {
             let Some(mut oldest) = self.spent.pop_front() else { break };
             if oldest.try_reclaim(len) {
