@@ -10,7 +10,7 @@ use super::memory::Memory;
 use super::path_mtu::PathMtu;
 use super::receiver::Receiver;
 use super::send::{Fin, MayProbe, NEVER, ProbeFate, Sender};
-use super::wire::HeaderTemplate;
+use super::wire::{HeaderTemplate, MAX_OPTIONS};
 use crate::table::FourTuple;
 use crate::{Instant, InterfaceId, ListenerId, SendLimits, TcpId, TcpInfo};
 
@@ -145,9 +145,9 @@ impl Connection {
         self.segment_limit() - if self.agreed.timestamps { TIMESTAMPS_LEN } else { 0 }
     }
 
-    /// Bytes of a packet with so much payload, if it has the options of a full segment.
-    pub(super) fn packet_len(&self, payload: u32) -> u32 {
-        payload + self.segment_limit() - self.payload_limit() + u32::from(self.foreign_options) + self.headers()
+    /// Bytes of a packet with so much payload at most: which options it left with is not kept.
+    pub(super) fn longest_packet(&self, payload: u32) -> u32 {
+        payload + u32::try_from(MAX_OPTIONS).unwrap_or(u32::MAX) + self.headers()
     }
 
     /// Lets the sender know how long a full segment is.

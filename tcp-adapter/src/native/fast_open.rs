@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 pub(super) use self::cookie::{Cookie, Offer};
 use self::servers::Servers;
-use super::wire::{Options, Segment};
+use super::wire::{MAX_OPTIONS, Options, Segment};
 use super::{Level, NativeStack};
 use crate::table::FourTuple;
 use crate::{Instant, ListenerId};
@@ -89,11 +89,9 @@ impl NativeStack {
     /// What `data` the SYN of an active open takes along, which has not left yet, where segments have `limit` bytes of payload and options at most. Returns
     /// how many bytes.
     pub(super) fn offer_on_syn(&mut self, tuple: &FourTuple, limit: usize, data: &Bytes) -> (Option<SynData>, usize) {
-        /// Whatever options the SYN will have.
-        const OPTIONS: usize = 40;
         let Some(known) = self.fast_open.servers.known(self.now, tuple) else { return (None, 0) };
         let Some((cookie, mss)) = known else { return (Some(SynData::Ask), 0) };
-        let bytes = data.len().min(usize::from(mss).min(limit).saturating_sub(OPTIONS));
+        let bytes = data.len().min(usize::from(mss).min(limit).saturating_sub(MAX_OPTIONS));
         if bytes == 0 {
             return (None, 0);
         }

@@ -273,7 +273,7 @@ impl Connection {
         self.learn_from_mtu_probe(now);
         // Packets that vanish again and again while the path is silent: perhaps they are too long for it. Not those for which the peer has no room.
         if let Some(payload) = self.send.first_unacknowledged()
-            && self.path_mtu.timed_out(now, self.packet_len(payload), self.send.unanswered_timeouts())
+            && self.path_mtu.timed_out(now, self.longest_packet(payload), self.send.unanswered_timeouts())
         {
             self.update_mss();
         }

@@ -23,7 +23,7 @@ pub(in crate::native) use self::head_pool::HeadPool;
 pub(in crate::native) use self::icmp::{IcmpError, IcmpErrorKind, IcmpMessage, echo_reply};
 pub(in crate::native) use self::ndp::{NeighbourKind, NeighbourMessage, group_mac, solicited_node};
 pub(in crate::native) use self::option_writer::OptionWriter;
-pub(in crate::native) use self::options::{FAST_OPEN, Options, each_option};
+pub(in crate::native) use self::options::{FAST_OPEN, MAX_OPTIONS, Options, each_option};
 pub(in crate::native) use self::parse::{Parsed, Segment, headers_are_linear, parse};
 pub(in crate::native) use self::reset::reset;
 use crate::MacAddr;

@@ -20,7 +20,7 @@ pub(in crate::native) const FAST_OPEN: u8 = 34;
 /// Largest shift of RFC 7323 section 2.3.
 const MAX_SHIFT: u8 = 14;
 /// Option bytes of a TCP header at most (RFC 9293 section 3.1).
-pub(super) const MAX_OPTIONS: usize = 40;
+pub(in crate::native) const MAX_OPTIONS: usize = 40;
 /// Blocks that fit into the options of a header (RFC 2018 section 3).
 const MAX_SACK_BLOCKS: usize = 4;
 /// What a timestamps option that is aligned by two no-operations starts with (RFC 7323 appendix A).
