@@ -54,6 +54,8 @@ fn what_has_failed_once_holds() {
         // A black hole that was not found, as the options of full segments were not counted.
         (101_000_681, include_str!("regressions/101000681.toml")),
         (101_056_062, include_str!("regressions/101056062.toml")),
+        // Repetitions of a proxy with timestamps that were too old for the receiver.
+        (101_068_721, include_str!("regressions/101068721.toml")),
         (31_056_599, include_str!("regressions/31056599.toml")),
     ];
     for (seed, text) in stored {

@@ -225,7 +225,9 @@ impl Side {
 
     /// A segment of the sender as it goes on to the receiver.
     fn listen(&mut self, segment: &Segment<'_>) {
-        let new = Said::in_segment(segment);
+        let mut new = Said::in_segment(segment);
+        // Segments may lose their timestamps on the way here, but what was said with one stays said.
+        new.timestamps = new.timestamps.or(self.said.and_then(|old| old.timestamps));
         if segment.has(ACK) && self.said.is_none_or(|old| !new.is_before(old)) {
             self.said = Some(new);
         }
