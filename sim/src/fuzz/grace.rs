@@ -134,6 +134,13 @@ fn may_lose_one(scenario: &Scenario, traffic: &Traffic) -> bool {
     links.into_iter().any(|link| loses(link) || link.events.iter().any(fails))
 }
 
+/// Whether a packet may arrive after later ones: one without data is then too old to be taken (RFC 9293 section 3.10.7.4).
+fn may_be_overtaken(scenario: &Scenario, traffic: &Traffic) -> bool {
+    let reorders = |spec: &LinkSpec| spec.reorder.is_some() || spec.jitter.is_some();
+    let links = links(scenario, traffic).into_iter().map(|link| &scenario.links[link]);
+    links.into_iter().any(|link| reorders(&link.up) || reorders(&link.down))
+}
+
 /// Whether the address that a connection is to begin from may be gone when it does: nobody can connect from it then.
 pub(super) fn begins_without_address(scenario: &Scenario, traffic: &Traffic) -> bool {
     let gone = |event: &Event| {
@@ -267,7 +274,11 @@ fn of_middlebox(scenario: &Scenario, traffic: &Traffic, middlebox: &Middlebox) -
         // A SYN that is refused ends a connection like any other.
         Behaviour::Reset { after: None } => Grace::BREAK,
         // Each new subflow is reset as well. By then a host must have been able to announce its other addresses.
-        Behaviour::Reset { after: Some(after) } if multipath && after.0 >= ANNOUNCED_BY => path_fails,
+        // An announcement that got lost, or that data has overtaken, is made again only after a while.
+        Behaviour::Reset { after: Some(after) } if multipath && after.0 >= ANNOUNCED_BY => {
+            let may_be_late = may_lose_one(scenario, traffic) || may_be_overtaken(scenario, traffic);
+            if may_be_late { path_fails.or(Grace::hangs(When::ALONE)) } else { path_fails }
+        }
         Behaviour::Reset { after: Some(_) } if multipath => Grace::HANG,
         // Who only waits for an answer is told once.
         Behaviour::Reset { after: Some(_) } if may_lose_one(scenario, traffic) => Grace::HANG,
@@ -441,6 +452,16 @@ mod tests {
         }
         let acknowledged = middlebox("\"alter-option\"\noption = \"dss\"");
         assert_eq!(grace(TWO_PATHS, &acknowledged), Grace::HANG);
+    }
+
+    #[test]
+    fn who_is_reset_early_may_not_have_heard_of_another_address() {
+        let reset = middlebox("\"reset\"\nafter = \"30kB\"");
+        assert_eq!(grace(TWO_PATHS, &reset), Grace::hangs(When::PLAIN));
+        for link in ["reorder = \"1%\"", "loss = \"1%\"", "[links.p1.up]\ndelay = \"9ms\"\njitter = \"1ms\""] {
+            let network = TWO_PATHS.replace("[links.p1]\n", &format!("[links.p1]\n{link}\n"));
+            assert_eq!(grace(&network, &reset), Grace::hangs(When::ALONE_OR_PLAIN), "{link}");
+        }
     }
 
     #[test]
