@@ -43,26 +43,25 @@ impl Scheduler for CompletionTime {
             let trial_runs = in_trial(index) && subflows[index].outstanding() >= (TRIAL * subflows[index].mss) as u64;
             has_room(&subflows[index], data) && !trial_runs
         };
-        // Of most subflows no more is asked.
-        let mut arrivals = EachSubflow::<f64>::new();
-        arrivals.extend(subflows.iter().map(|subflow| Course::of(subflow).arrival));
+        let mut courses = EachSubflow::<Course<'_>>::new();
+        courses.extend(subflows.iter().map(Course::of));
         let with_room = candidates().filter(|index| free(*index));
-        let index = with_room.min_by(|one, two| arrivals[*one].total_cmp(&arrivals[*two]))?;
-        let (chosen, arrival) = (&subflows[index], arrivals[index]);
+        let index = with_room.min_by(|one, two| courses[*one].arrival.total_cmp(&courses[*two].arrival))?;
+        let (chosen, arrival) = (&subflows[index], courses[index].arrival);
 
         // What the others deliver before, and when another one would take what is not left to them.
         let (mut gap, mut next) = (0.0, f64::INFINITY);
         // What a path on trial will carry is not known.
         for other in candidates().filter(|other| *other != index && !in_trial(*other)) {
-            if arrivals[other] < arrival {
-                gap += Course::of(&subflows[other]).delivered_until(arrival);
+            if courses[other].arrival < arrival {
+                gap += courses[other].delivered_until(arrival);
             }
-            next = lesser(arrivals[other], next);
+            next = lesser(courses[other].arrival, next);
         }
         let mss = chosen.mss.max(1);
         let span = if next > arrival { greater(next - arrival, LEAST_BURST) } else { LATE_BURST };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-        let segments = ((span * Course::of(chosen).bottleneck()) as usize / mss).max(1);
+        let segments = ((span * courses[index].bottleneck()) as usize / mss).max(1);
         let segments = if in_trial(index) { segments.min(TRIAL) } else { segments };
         let len = burst_len(chosen, data).min(segments.saturating_mul(mss));
         if gap < len as f64 {
