@@ -101,6 +101,8 @@ pub(super) fn identify(
 
 /// NMIC bit 0: several controllers may share it.
 const SHARED: u8 = 1 << 0;
+/// NSFEAT bit 0: what is deallocated is seen in NUSE.
+const THIN_PROVISIONING: u8 = 1 << 0;
 /// RESCAP: all six types, which do not outlive the target, and keys may be ignored as version 1.3 has it.
 const RESERVATIONS: u8 = 0b1111_1110;
 
@@ -168,6 +170,10 @@ fn namespace_data(config: &TargetConfig, attached: &Attached) -> IdentifyNamespa
     data.nsze = attached.blocks.into();
     data.ncap = attached.blocks.into();
     data.nuse = attached.blocks.into();
+    if let Some(used) = attached.namespace.store.used() {
+        data.nsfeat = THIN_PROVISIONING;
+        data.nuse = used.div_ceil(1 << attached.shift).min(attached.blocks).into();
+    }
     data.nmic = SHARED;
     data.rescap = RESERVATIONS;
     // Deallocated blocks read as zeroes, and Write Zeroes can deallocate.
