@@ -2,6 +2,7 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
+use super::abort::MAX_ABORTS;
 use super::controller::Controller;
 use super::errors::MAX_ERRORS;
 use super::events::{self, MAX_REQUESTS};
@@ -120,6 +121,7 @@ fn controller_data(controller: &Controller, config: &TargetConfig) -> IdentifyCo
     data.ver = controller::VERSION.bits().into();
     data.oaes = events::available(controller.is_discovery()).0.into();
     data.ctratt = (ctratt::HOST_ID_128 | ctratt::TRAFFIC_KEEP_ALIVE).into();
+    data.acl = (MAX_ABORTS - 1) as u8;
     data.aerl = (MAX_REQUESTS - 1) as u8;
     data.elpe = (MAX_ERRORS - 1) as u8;
     data.lpa = lpa::EXTENDED | lpa::COMMAND_EFFECTS;
