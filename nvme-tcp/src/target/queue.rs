@@ -79,8 +79,8 @@ pub(super) enum Stage {
     Free,
     /// Its data is coming.
     Receiving,
-    /// It waits for the other half of a fused operation, is an Asynchronous Event Request, an Abort, or a Preempt and Abort that waits for what stores have begun
-    /// for the hosts that it has shut out, of which its own may be one.
+    /// It waits for the other half of a fused operation, is an Asynchronous Event Request, an Abort that has no verdict, or a Preempt and Abort that waits
+    /// for what stores have begun for the hosts that it has shut out, of which its own may be one.
     Waiting,
     /// It is an operation that is to be handed to a store, or is to be begun once what others return has left.
     Queued,
