@@ -40,11 +40,13 @@ fn disks_are_described_in_the_words_of_nvme_cli() {
     assert_eq!(lines[0], ["Node", "SN", "Model", "Namespace", "Usage", "Format", "FW", "Rev"]);
     let node = format!("127.0.0.1:{}", target.port);
     assert_eq!((lines.len(), lines[2][0], lines[2][2], lines[2][3]), (4, node.as_str(), "mptcp", "0x1"), "{list}");
-    assert_eq!(lines[3][3..12], ["0x2", "-", "/", "1.00", "GiB", "512", "B", "+", "0"], "{list}");
+    assert_eq!(lines[2][3..9], ["0x1", "0", "B", "/", "8.00", "MiB"], "nothing was written: {list}");
+    assert_eq!(lines[3][3..13], ["0x2", "1.00", "GiB", "/", "1.00", "GiB", "512", "B", "+", "0"], "{list}");
     let list = last_json(target.succeed(&["list", "-n", NQN, "--json"]).as_bytes());
     let devices = list["Devices"].as_array().unwrap();
     let numbers = |key: &str| devices.iter().map(|one| one[key].as_u64().unwrap()).collect::<Vec<_>>();
     assert_eq!((numbers("NameSpace"), numbers("PhysicalSize")), (vec![1, 2], vec![8 << 20, 1 << 30]));
+    assert_eq!(numbers("UsedBytes"), [0, 1 << 30]);
     assert_eq!((numbers("SectorSize"), numbers("MaximumLBA")), (vec![512, 512], vec![16_384, 2 << 20]));
     assert_eq!(devices[0]["Address"], format!("traddr=127.0.0.1,trsvcid={}", target.port));
 
@@ -52,6 +54,7 @@ fn disks_are_described_in_the_words_of_nvme_cli() {
     let expected = ["NVME Identify Controller:", "vid       : 0", "mn        : mptcp", "ver       : 0x10400"];
     let expected =
         expected.into_iter().chain(["nn        : 1024", "NVME Identify Namespace 2:", "nsze      : 0x200000"]);
+    let expected = expected.chain(["ncap      : 0x200000", "nuse      : 0x200000", "nuse      : 0"]);
     for line in expected.chain([format!("subnqn    : {NQN}").as_str()]) {
         assert!(identity.lines().any(|one| one == line), "{line}: {identity}");
     }

@@ -173,6 +173,8 @@ fn namespace_fields(namespace: &Namespace, ana: &AnaStates) -> Vec<Field> {
     let (ranges, range_blocks, blocks) = namespace.copy_limits;
     let mut fields = vec![
         bits("nsze", namespace.blocks),
+        bits("ncap", namespace.capacity),
+        bits("nuse", namespace.used),
         bits("nmic", u8::from(namespace.is_shared)),
         bits("rescap", namespace.reservations),
         number("mssrl", range_blocks),

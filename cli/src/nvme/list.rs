@@ -15,8 +15,8 @@ use crate::say;
 
 /// Show the namespaces of a subsystem
 ///
-/// The columns are those of nvme-cli. As there is no device, a namespace stands beside the address of its controller; how much of it is in use is
-/// not known.
+/// The columns are those of nvme-cli. As there is no device, a namespace stands beside the address of its controller. How much of it is in use is what the
+/// controller says: all of it, unless storage is given to a namespace as it is written.
 #[derive(Args)]
 pub(crate) struct ListArgs {
     /// Print as JSON
@@ -41,6 +41,8 @@ struct Disk {
     firmware: String,
     model_number: String,
     serial_number: String,
+    /// In bytes.
+    used_bytes: u64,
     /// In blocks: not the last address, whatever nvme-cli calls it.
     #[serde(rename = "MaximumLBA")]
     blocks: u64,
@@ -74,7 +76,7 @@ fn print(disks: &[Disk]) {
     say(&line([21, 20, 40, 10, 26, 16, 8].map(|width| "-".repeat(width)).each_ref().map(String::as_str)));
     for disk in disks {
         let (node, nsid) = (disk.node.to_string(), format!("{:#x}", disk.name_space));
-        let usage = format!("- / {}", bytes(disk.physical_size));
+        let usage = format!("{} / {}", bytes(disk.used_bytes), bytes(disk.physical_size));
         let format = format!("{} B + 0 B", disk.sector_size);
         say(&line([&node, &disk.serial_number, &disk.model_number, &nsid, &usage, &format, &disk.firmware]));
     }
@@ -100,6 +102,7 @@ impl Disk {
             firmware: trimmed(&controller.fr),
             model_number: trimmed(&controller.mn),
             serial_number: trimmed(&controller.sn),
+            used_bytes: namespace.used_bytes(),
             blocks: namespace.blocks,
             physical_size: namespace.bytes(),
             sector_size: namespace.block_size,

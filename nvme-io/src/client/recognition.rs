@@ -51,6 +51,8 @@ mod tests {
         let namespace = Namespace {
             nsid: 1,
             blocks: 8,
+            capacity: 8,
+            used: 8,
             block_size: 4096,
             identifiers: vec![NamespaceId::Uuid([uuid; 16])],
             ana_group: 1,

@@ -9,6 +9,7 @@ mod task;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ use syncs::Syncs;
 
 /// Bytes of a block from which read data is cut.
 const READ_BLOCK: usize = 1 << 20;
+/// What `stat` counts storage in, in bytes, whatever the blocks of the file system are.
+const ALLOCATION_UNIT: u64 = 512;
 /// Blocks of read data that are remembered while all of them are in use.
 const READ_BLOCKS: usize = 64;
 
@@ -34,6 +37,8 @@ const READ_BLOCKS: usize = 64;
 pub struct FileStore {
     shared: Arc<Shared>,
     size: u64,
+    /// A file, which has storage where it was written, and no block device.
+    is_regular: bool,
 }
 
 /// How a [`FileStore`] is opened.
@@ -86,7 +91,8 @@ impl FileStore {
     fn new(file: File, size: u64, caching: Caching) -> Self {
         let gate = Arc::default();
         let syncs = Arc::new(Syncs::new(Arc::clone(&gate)));
-        Self { shared: Arc::new(Shared { file: Arc::new(file), caching, gate, syncs }), size }
+        let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        Self { shared: Arc::new(Shared { file: Arc::new(file), caching, gate, syncs }), size, is_regular }
     }
 
     /// How it is read and written.
@@ -98,6 +104,15 @@ impl FileStore {
 impl Store for FileStore {
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn used(&self) -> Option<u64> {
+        if !self.is_regular {
+            return None;
+        }
+        // What the file system takes for itself may be counted with it.
+        let allocated = self.shared.file.metadata().map(|metadata| metadata.blocks() * ALLOCATION_UNIT);
+        Some(allocated.map_or(self.size, |bytes| bytes.min(self.size)))
     }
 
     fn open(&self) -> Box<dyn Backend> {

@@ -139,6 +139,18 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn what_a_file_has_storage_for_is_in_use() {
+    let disk = Disk::new("used", 8 << 20, false);
+    let before = disk.store.used().unwrap();
+    assert!(before < 1 << 20, "{before} bytes of a file that is a hole");
+    Opened::new(&disk.store, false).write(0, &pattern(3 << 20, 7), true);
+    let after = disk.store.used().unwrap();
+    assert!((3 << 20..=8 << 20).contains(&after), "{after}");
+    let device = FileStore::new(File::open("/dev/null").unwrap(), 4096, Caching::Direct);
+    assert_eq!(device.used(), None);
+}
+
+#[test]
 fn what_lies_beyond_the_end_cannot_be_read() {
     everywhere("beyond", 8192, |disk| {
         let extent = Extent { offset: 4096, length: 8192 };

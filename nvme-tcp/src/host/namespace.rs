@@ -9,6 +9,10 @@ pub struct Namespace {
     pub nsid: u32,
     /// NSZE: its size in blocks.
     pub blocks: u64,
+    /// NCAP: how many of them may be in use.
+    pub capacity: u64,
+    /// NUSE: how many of them were in use when it was described; a controller may say that all are.
+    pub used: u64,
     /// Bytes in a block: a power of two from 512.
     pub block_size: u32,
     /// What it is called everywhere, so that it is recognised through other controllers.
@@ -78,6 +82,8 @@ impl Namespace {
         Ok(Self {
             nsid,
             blocks,
+            capacity: identify.ncap.get(),
+            used: identify.nuse.get(),
             block_size: 1 << format.lbads,
             identifiers,
             ana_group: identify.anagrpid.get(),
@@ -91,6 +97,17 @@ impl Namespace {
     /// Its size in bytes.
     pub const fn bytes(&self) -> u64 {
         self.blocks * self.block_size as u64
+    }
+
+    /// What of it was in use, in bytes.
+    pub const fn used_bytes(&self) -> u64 {
+        // What a controller says of that is believed, but not relied upon.
+        self.used.saturating_mul(self.block_size as u64)
+    }
+
+    /// Whether it is described differently than before. What of it is in use changes with writes, and does not count.
+    pub fn has_changed(&self, before: &Self) -> bool {
+        *self != Self { used: self.used, ..before.clone() }
     }
 
     /// Whether both are the same namespace, seen through two controllers of a subsystem: they may be shared, and have
@@ -113,6 +130,7 @@ mod tests {
     fn identify(lbads: u8, ms: u16, blocks: u64) -> IdentifyNamespace {
         let mut identify = IdentifyNamespace::new_zeroed();
         identify.nsze = blocks.into();
+        (identify.ncap, identify.nuse) = (900.into(), 12.into());
         identify.flbas = 2;
         identify.lbaf[2] = LbaFormat { ms: ms.into(), lbads, rp: 0 };
         identify.nmic = 1;
@@ -126,6 +144,10 @@ mod tests {
         assert_eq!((namespace.block_size, namespace.bytes()), (4096, 4_096_000));
         assert_eq!(namespace.identifiers, [NamespaceId::Nguid([3; 16])]);
         assert!(namespace.is_same(&namespace));
+        let fuller = Namespace { used: u64::MAX, ..namespace.clone() };
+        assert!(fuller.is_same(&namespace) && !fuller.has_changed(&namespace));
+        assert!(Namespace { blocks: 999, ..namespace.clone() }.has_changed(&namespace));
+        assert_eq!((namespace.capacity, namespace.used_bytes(), fuller.used_bytes()), (900, 12 * 4096, u64::MAX));
         let other = Namespace::new(7, &identify(12, 0, 1000), vec![NamespaceId::Uuid([1; 16])]).unwrap();
         assert!(!namespace.is_same(&other));
         for (identify, identifiers, reason) in [

@@ -1,8 +1,9 @@
 //! What the queues of a controller share.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::abort::Appeal;
 use super::errors::ErrorLog;
 use crate::command::Nqn;
 
@@ -11,7 +12,8 @@ const ENDED: u32 = u32::MAX;
 
 /// A controller as all of its connections see it, from any thread.
 ///
-/// I/O queues read two flags and set a third, without locks; locks are for connecting and disconnecting queues, and for commands that fail.
+/// I/O queues read two flags and set a third, without locks; locks are for connecting and disconnecting queues, for Aborts, and for commands that
+/// fail.
 #[derive(Debug)]
 pub(super) struct Association {
     /// CNTLID.
@@ -28,8 +30,16 @@ pub(super) struct Association {
     /// I/O queues that the host was granted.
     granted: AtomicU32,
     /// Those that are connected.
-    queues: Mutex<Vec<u16>>,
+    queues: Mutex<Vec<Connected>>,
     pub(super) errors: ErrorLog,
+}
+
+/// An I/O queue that is connected.
+#[derive(Debug)]
+struct Connected {
+    queue: u16,
+    /// Those that it has not heard.
+    appeals: Vec<Appeal>,
 }
 
 impl Association {
@@ -98,19 +108,43 @@ impl Association {
 
     /// Takes the queue; false if it is connected already.
     pub(super) fn attach(&self, queue: u16) -> bool {
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = !queues.contains(&queue);
+        let mut queues = self.lock();
+        let free = !queues.iter().any(|connected| connected.queue == queue);
         if free {
-            queues.push(queue);
+            queues.push(Connected { queue, appeals: Vec::new() });
         }
         free
     }
 
     pub(super) fn detach(&self, queue: u16) {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner).retain(|connected| *connected != queue);
+        let mut queues = self.lock();
+        let place = queues.iter().position(|connected| connected.queue == queue);
+        let gone = place.map(|place| queues.swap_remove(place));
+        // Appeals that go have others look again, which is nothing to do under a lock.
+        drop(queues);
+        drop(gone);
     }
 
     pub(super) fn has_io_queues(&self) -> bool {
-        !self.queues.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.lock().is_empty()
+    }
+
+    /// Leaves an appeal for an I/O queue; false if that is not connected.
+    pub(super) fn leave_appeal(&self, queue: u16, make: impl FnOnce() -> Appeal) -> bool {
+        let mut queues = self.lock();
+        let found = queues.iter_mut().find(|connected| connected.queue == queue);
+        found.map(|connected| connected.appeals.push(make())).is_some()
+    }
+
+    /// The appeals that were left for an I/O queue.
+    pub(super) fn take_appeals(&self, queue: u16) -> Vec<Appeal> {
+        let mut queues = self.lock();
+        let found = queues.iter_mut().find(|connected| connected.queue == queue);
+        found.map(|connected| std::mem::take(&mut connected.appeals)).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Connected>> {
+        // Lists are as they were before or after one insertion or removal.
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::abort::Appeal;
 use super::authentication::Authentication;
 use super::backend::Submission;
 use super::controller::Controller;
@@ -67,6 +68,8 @@ pub struct Connection {
     pub(super) membership: Option<Membership>,
     /// Its shares of fences that have not passed.
     pub(super) shares: Vec<Share>,
+    /// Commands that Aborts end once their data is out of the way, each with one of these.
+    pub(super) appeals: Vec<(SlotId, Appeal)>,
 }
 
 #[derive(Debug)]
@@ -168,6 +171,7 @@ impl Connection {
             submissions: VecDeque::new(),
             membership: None,
             shares: Vec::new(),
+            appeals: Vec::new(),
             target,
         }
     }
@@ -309,6 +313,8 @@ impl Connection {
         }
         self.take_fences();
         self.answer_fenced();
+        self.take_appeals();
+        self.answer_aborts();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due, if it is.
@@ -362,7 +368,8 @@ impl Connection {
         }
         // Nobody will be told how they have ended.
         self.submissions.clear();
-        self.queue.drop_held(|_| true);
+        self.queue.drop_held(|_, _| true);
+        self.appeals.clear();
         if matches!(self.phase, Phase::Closed { .. }) {
             self.urgent.clear();
             self.bulk.clear();

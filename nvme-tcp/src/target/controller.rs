@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Target;
+use super::abort::Verdict;
 use super::association::Association;
 use super::events::{self, Events};
 use super::identify::identify;
@@ -47,6 +48,8 @@ pub(super) struct Controller {
     /// The address that the host has connected to.
     pub(super) local: Option<IpAddr>,
     pub(super) events: Events,
+    /// Each Abort that waits, and where its verdict will be.
+    pub(super) aborts: Vec<(SlotId, Verdict)>,
     /// Namespaces that changed since the host last asked.
     pub(super) changed: BTreeSet<u32>,
     configuration: Configuration,
@@ -70,8 +73,8 @@ pub(super) enum Outcome {
     Data(Bytes),
     /// It waits for an event.
     Waits,
-    /// This other command, which waited, is aborted; the Abort succeeded.
-    Aborts(SlotId),
+    /// It aborts the command with this identifier in this queue, if that can be.
+    Aborts { queue: u16, cid: u16 },
 }
 
 impl Controller {
@@ -96,6 +99,7 @@ impl Controller {
             port,
             local,
             events: Events::default(),
+            aborts: Vec::new(),
             changed: BTreeSet::new(),
             configuration: Configuration::default(),
             status: ControllerStatus::default(),
@@ -224,7 +228,6 @@ impl Controller {
         command: &AdminCommand,
         sqe: &Sqe,
         data: &Payload,
-        find: impl FnOnce(u16) -> Option<SlotId>,
     ) -> Outcome {
         if !self.status.ready {
             return Outcome::Done(Err(StatusCode::CommandSequenceError));
@@ -245,14 +248,7 @@ impl Controller {
                 Ok((value, None)) => Ok(value.into()),
                 Err(status) => Err(status),
             },
-            AdminCommand::Abort { queue, cid } => {
-                let found = if *queue == 0 { find(*cid) } else { None };
-                match found.filter(|other| self.events.abort(*other)) {
-                    Some(other) => return Outcome::Aborts(other),
-                    // Bit 0: not aborted. Whatever else runs comes to its own end soon.
-                    None => Ok(1),
-                }
-            }
+            AdminCommand::Abort { queue, cid } => return Outcome::Aborts { queue: *queue, cid: *cid },
             AdminCommand::AsyncEventRequest if self.events.wait(id) => return Outcome::Waits,
             AdminCommand::AsyncEventRequest => Err(StatusCode::AsyncEventLimitExceeded),
             AdminCommand::KeepAlive => Ok(0),

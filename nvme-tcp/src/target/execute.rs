@@ -190,6 +190,9 @@ impl Connection {
             self.queue.slot(other).partner = None;
             self.abandon(other, StatusCode::AbortedFailedFuse);
         }
+        if !status.is_success() {
+            self.pass_appeals(id);
+        }
     }
 
     /// Reports events for which there are requests.
@@ -305,6 +308,7 @@ impl Connection {
         if has_data || self.queue.withdraw(id) {
             self.complete(id, Err(status));
         } else {
+            self.queue.stop_asking(id);
             self.queue.slot(id).work = Work::Fail(status);
         }
     }
@@ -379,8 +383,7 @@ impl Connection {
         };
         let slot = self.queue.slot(id);
         let (sqe, data) = (slot.sqe, std::mem::take(&mut slot.data));
-        let queue = &self.queue;
-        let outcome = controller.execute(&self.target, id, command, &sqe, &data, |cid| queue.find_waiting(cid));
+        let outcome = controller.execute(&self.target, id, command, &sqe, &data);
         self.queue.recycle(data);
         match outcome {
             Outcome::Done(result) => self.complete(id, result),
@@ -393,10 +396,7 @@ impl Connection {
                 self.respond_with_data(id, data);
             }
             Outcome::Waits => self.queue.slot(id).stage = Stage::Waiting,
-            Outcome::Aborts(other) => {
-                self.complete(other, Err(StatusCode::AbortedByRequest));
-                self.complete(id, Ok(0));
-            }
+            Outcome::Aborts { queue, cid } => self.abort(id, queue, cid),
         }
         self.deliver_events();
     }

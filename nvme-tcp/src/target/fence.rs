@@ -9,7 +9,7 @@ use super::Target;
 use super::backend::StoreId;
 use super::connection::{Connection, Phase};
 use super::io::FirstHalf;
-use super::queue::{SlotId, Stage};
+use super::queue::{Slot, SlotId, Stage};
 use super::reservations::HostId;
 use crate::command::StatusCode;
 
@@ -146,12 +146,9 @@ impl Connection {
             queue.fused = FirstHalf::Failed;
         }
         self.submissions.retain(|submission| submission.store != store);
-        self.queue.drop_held(|slot| slot.is_for(store));
-        let has_begun = |id| queue.awaited.iter().any(|(awaiting, _)| *awaiting == id);
-        let aborted = self.queue.find_all(|id, slot| {
-            let is_unbegun = matches!(slot.stage, Stage::Receiving | Stage::Waiting | Stage::Queued);
-            is_unbegun && slot.is_for(store) && !has_begun(id)
-        });
+        self.queue.drop_held(|_, slot| slot.is_for(store));
+        let is_unbegun = |id, slot: &Slot| slot.is_unbegun() && slot.is_for(store) && !queue.awaits_fence(id);
+        let aborted = self.queue.find_all(is_unbegun);
         for id in aborted {
             let slot = self.queue.slot(id);
             // The other half is aborted for the same reason.

@@ -2,6 +2,7 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
+use super::abort::MAX_ABORTS;
 use super::controller::Controller;
 use super::errors::MAX_ERRORS;
 use super::events::{self, MAX_REQUESTS};
@@ -101,6 +102,8 @@ pub(super) fn identify(
 
 /// NMIC bit 0: several controllers may share it.
 const SHARED: u8 = 1 << 0;
+/// NSFEAT bit 0: what is deallocated is seen in NUSE.
+const THIN_PROVISIONING: u8 = 1 << 0;
 /// RESCAP: all six types, which do not outlive the target, and keys may be ignored as version 1.3 has it.
 const RESERVATIONS: u8 = 0b1111_1110;
 
@@ -118,6 +121,7 @@ fn controller_data(controller: &Controller, config: &TargetConfig) -> IdentifyCo
     data.ver = controller::VERSION.bits().into();
     data.oaes = events::available(controller.is_discovery()).0.into();
     data.ctratt = (ctratt::HOST_ID_128 | ctratt::TRAFFIC_KEEP_ALIVE).into();
+    data.acl = (MAX_ABORTS - 1) as u8;
     data.aerl = (MAX_REQUESTS - 1) as u8;
     data.elpe = (MAX_ERRORS - 1) as u8;
     data.lpa = lpa::EXTENDED | lpa::COMMAND_EFFECTS;
@@ -168,6 +172,10 @@ fn namespace_data(config: &TargetConfig, attached: &Attached) -> IdentifyNamespa
     data.nsze = attached.blocks.into();
     data.ncap = attached.blocks.into();
     data.nuse = attached.blocks.into();
+    if let Some(used) = attached.namespace.store.used() {
+        data.nsfeat = THIN_PROVISIONING;
+        data.nuse = used.div_ceil(1 << attached.shift).min(attached.blocks).into();
+    }
     data.nmic = SHARED;
     data.rescap = RESERVATIONS;
     // Deallocated blocks read as zeroes, and Write Zeroes can deallocate.

@@ -218,6 +218,11 @@ impl IoQueue {
         Ok(Reserved::Done)
     }
 
+    /// Whether a command is a Preempt and Abort that waits: it has done already what it is to do.
+    pub(super) fn awaits_fence(&self, id: SlotId) -> bool {
+        self.awaited.iter().any(|(awaiting, _)| *awaiting == id)
+    }
+
     /// Counts a command that a store has executed.
     pub(super) fn note_executed(&self, work: &IoWork) {
         let bytes = range_of(&work.command).map_or(0, |range| work.extent(range).length);

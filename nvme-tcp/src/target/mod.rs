@@ -46,8 +46,9 @@
 //! keep themselves, as a view that never changes. Between them there are three words of memory: whether the controller is ready, which reset it has seen,
 //! and whether a command came lately, for the keep-alive timer; and the error log. Only commands that fail take its lock. When something changes, the target's
 //! [generation](Target::generation) moves, and each connection is told to look again: [`Connection::handle_change`]. A Preempt and Abort reaches the
-//! queues of the hosts that it shuts out, and is answered, in this way.
+//! queues of the hosts that it shuts out, and is answered, in this way, and so does an Abort the queue of its command.
 
+mod abort;
 mod association;
 mod authentication;
 mod backend;

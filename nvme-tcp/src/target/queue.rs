@@ -79,8 +79,8 @@ pub(super) enum Stage {
     Free,
     /// Its data is coming.
     Receiving,
-    /// It waits for the other half of a fused operation, is an Asynchronous Event Request, or a Preempt and Abort that waits for what stores have begun for the
-    /// hosts that it has shut out, of which its own may be one.
+    /// It waits for the other half of a fused operation, is an Asynchronous Event Request, an Abort that has no verdict, or a Preempt and Abort that waits
+    /// for what stores have begun for the hosts that it has shut out, of which its own may be one.
     Waiting,
     /// It is an operation that is to be handed to a store, or is to be begun once what others return has left.
     Queued,
@@ -246,9 +246,10 @@ impl Queue {
         self.head.is_some()
     }
 
-    /// The waiting command with this identifier, if there is one.
-    pub(super) fn find_waiting(&self, cid: u16) -> Option<SlotId> {
-        let is_it = |slot: &Slot| slot.stage == Stage::Waiting && slot.sqe.cid.get() == cid;
+    /// The command with this identifier, if it is one that [has not begun](Slot::is_unbegun) and may be aborted: an authentication goes its way.
+    pub(super) fn find_unbegun(&self, cid: u16) -> Option<SlotId> {
+        let is_it =
+            |slot: &Slot| slot.is_unbegun() && slot.sqe.cid.get() == cid && !matches!(slot.work, Work::Fabrics(_));
         self.slots.iter().position(is_it).map(|index| index as SlotId)
     }
 
@@ -290,6 +291,13 @@ impl Queue {
         place.and_then(|place| self.unasked.remove(place)).is_some()
     }
 
+    /// Has a command that was asked for its data not be asked for the rest: it has come when that is here which is on its way.
+    pub(super) fn stop_asking(&mut self, id: SlotId) {
+        let inbound = &mut self.slots[id as usize].inbound;
+        self.asked -= u64::from(inbound.length - inbound.requested);
+        inbound.length = inbound.requested;
+    }
+
     fn has_room_for(&self, length: u64) -> bool {
         self.asked == 0 || self.asked + length <= self.max_asked
     }
@@ -320,9 +328,9 @@ impl Queue {
     }
 
     /// Has none of the commands begin that wait for others, if they are such.
-    pub(super) fn drop_held(&mut self, is_such: impl Fn(&Slot) -> bool) {
+    pub(super) fn drop_held(&mut self, is_such: impl Fn(SlotId, &Slot) -> bool) {
         let slots = &self.slots;
-        self.held.retain(|id| !is_such(&slots[*id as usize]));
+        self.held.retain(|id| !is_such(*id, &slots[*id as usize]));
     }
 
     fn may_return(&self, length: u32) -> bool {
@@ -436,6 +444,11 @@ impl Slot {
     /// Whether it is a command for the namespace with this store.
     pub(super) fn is_for(&self, store: StoreId) -> bool {
         matches!(&self.work, Work::Io(work) if work.store() == store)
+    }
+
+    /// Whether nothing was done about it yet, unless it is one that waits for what was done about others.
+    pub(super) fn is_unbegun(&self) -> bool {
+        matches!(self.stage, Stage::Receiving | Stage::Waiting | Stage::Queued)
     }
 
     /// Bytes of data that it returns at most.

@@ -12,8 +12,8 @@ use crate::command::{
     AnaState, Capabilities, ControllerStatus, EventMask, IdentifyController, IdentifyNamespace, IdentifyNvmController,
     NamespaceId, QueueCounts, ShutdownStatus, Status, StatusCode, Version, cmic,
 };
-use crate::host::AnaStates;
 use crate::host::discovery::{LogReader, Progress};
+use crate::host::{AnaStates, Namespace};
 use crate::pdu::Payload;
 
 /// How often CSTS is read while something is waited for.
@@ -276,7 +276,10 @@ impl Controller {
     }
 
     fn finish_scan(&mut self, scan: Scan) {
-        let changed = scan.usable != self.known.namespaces || scan.unusable != self.known.unusable;
+        let before = &self.known.namespaces;
+        let is_new = |(nsid, one): (&u32, &Namespace)| before.get(nsid).is_none_or(|before| one.has_changed(before));
+        let changed =
+            scan.unusable != self.known.unusable || scan.usable.len() != before.len() || scan.usable.iter().any(is_new);
         (self.known.namespaces, self.known.unusable) = (scan.usable, scan.unusable);
         if changed && self.stage == Stage::Ready {
             self.events.push_back(ControllerEvent::NamespacesChanged);

@@ -491,6 +491,10 @@ fn namespaces_that_come_change_and_go() {
 
     pair.tell(AsyncEvent::NAMESPACES_CHANGED);
     assert!(pair.event().is_none(), "nothing has changed");
+    pair.model.namespaces.get_mut(&7).unwrap().nuse = 5.into();
+    pair.tell(AsyncEvent::NAMESPACES_CHANGED);
+    assert!(pair.event().is_none(), "it is the same with more data");
+    assert_eq!(pair.controller.namespaces()[&7].used, 5);
     pair.tell(AsyncEvent::from_bits(0x0002_0101));
     assert!(matches!(pair.event(), Some(ControllerEvent::AsyncEvent(AsyncEvent { log_page: 2, .. }))));
 }

@@ -1,6 +1,7 @@
 //! A store in memory.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{Backend, Completion, Extent, Operation, Store, Token};
@@ -24,14 +25,23 @@ type Chunk = Option<Box<[u8]>>;
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     size: u64,
-    chunks: Arc<[RwLock<Chunk>]>,
+    shared: Arc<Shared>,
+}
+
+/// What the threads share.
+#[derive(Debug)]
+struct Shared {
+    chunks: Box<[RwLock<Chunk>]>,
+    /// Chunks that are allocated.
+    allocated: AtomicU64,
 }
 
 impl MemoryStore {
     /// A store of `size` zeroes.
     pub fn new(size: u64) -> Self {
         let chunks = size.div_ceil(CHUNK as u64);
-        Self { size, chunks: (0..chunks).map(|_| RwLock::new(None)).collect() }
+        let chunks = (0..chunks).map(|_| RwLock::new(None)).collect();
+        Self { size, shared: Arc::new(Shared { chunks, allocated: AtomicU64::new(0) }) }
     }
 }
 
@@ -40,9 +50,14 @@ impl Store for MemoryStore {
         self.size
     }
 
+    fn used(&self) -> Option<u64> {
+        // The last chunk may be longer than what is left of the store.
+        Some((self.shared.allocated.load(Ordering::Relaxed) * CHUNK as u64).min(self.size))
+    }
+
     fn open(&self) -> Box<dyn Backend> {
         Box::new(MemoryBackend {
-            chunks: Arc::clone(&self.chunks),
+            shared: Arc::clone(&self.shared),
             blocks: Blocks::new(READ_BLOCK, MAX_READ_BLOCKS),
             done: VecDeque::new(),
         })
@@ -51,7 +66,7 @@ impl Store for MemoryStore {
 
 #[derive(Debug)]
 struct MemoryBackend {
-    chunks: Arc<[RwLock<Chunk>]>,
+    shared: Arc<Shared>,
     blocks: Blocks,
     done: VecDeque<Completion>,
 }
@@ -152,8 +167,7 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Reader<'a, I> {
     }
 
     /// Writes the next bytes to this piece of a chunk.
-    fn store(&mut self, piece: Piece, chunk: &mut Chunk) {
-        let chunk = chunk.get_or_insert_with(|| vec![0; CHUNK].into_boxed_slice());
+    fn store(&mut self, piece: Piece, chunk: &mut [u8]) {
         let mut rest = &mut chunk[piece.start..piece.end];
         while !rest.is_empty() {
             if self.source.is_empty() {
@@ -173,7 +187,7 @@ impl MemoryBackend {
         for piece in pieces(extent) {
             let length = piece.end - piece.start;
             let block = self.blocks.room(length);
-            match &*lock(&self.chunks[piece.chunk]) {
+            match &*lock(&self.shared.chunks[piece.chunk]) {
                 Some(stored) => block.extend_from_slice(&stored[piece.start..piece.end]),
                 None => block.resize(length, 0),
             }
@@ -184,7 +198,7 @@ impl MemoryBackend {
     fn write(&self, offset: u64, data: &Payload) {
         let mut reader = Reader::new(data.pieces());
         for piece in pieces(Extent { offset, length: data.len() as u64 }) {
-            reader.store(piece, &mut self.for_writing(piece.chunk));
+            reader.store(piece, self.allocated(&mut self.for_writing(piece.chunk)));
         }
     }
 
@@ -196,7 +210,7 @@ impl MemoryBackend {
         }
         let mut reader = Reader::new(data.pieces());
         for (piece, guard) in pieces(extent).zip(&mut guards) {
-            reader.store(piece, guard);
+            reader.store(piece, self.allocated(guard));
         }
         Ok(())
     }
@@ -205,19 +219,29 @@ impl MemoryBackend {
         for piece in pieces(extent) {
             let mut chunk = self.for_writing(piece.chunk);
             if piece.end - piece.start == CHUNK {
-                *chunk = None;
+                if chunk.take().is_some() {
+                    self.shared.allocated.fetch_sub(1, Ordering::Relaxed);
+                }
             } else if let Some(stored) = &mut *chunk {
                 stored[piece.start..piece.end].fill(0);
             }
         }
     }
 
+    /// The bytes of a chunk that is to be written.
+    fn allocated<'a>(&self, chunk: &'a mut Chunk) -> &'a mut [u8] {
+        chunk.get_or_insert_with(|| {
+            self.shared.allocated.fetch_add(1, Ordering::Relaxed);
+            vec![0; CHUNK].into_boxed_slice()
+        })
+    }
+
     fn for_reading(&self, chunk: usize) -> RwLockReadGuard<'_, Chunk> {
-        lock(&self.chunks[chunk])
+        lock(&self.shared.chunks[chunk])
     }
 
     fn for_writing(&self, chunk: usize) -> RwLockWriteGuard<'_, Chunk> {
-        self.chunks[chunk].write().unwrap_or_else(PoisonError::into_inner)
+        self.shared.chunks[chunk].write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -266,6 +290,29 @@ mod tests {
         assert_eq!(read(&mut *two, start, 100_000), bytes);
         assert_eq!(read(&mut *two, start - 2, 4), [0, 0, 0, 1]);
         assert_eq!(read(&mut *two, (1 << 20) - 5, 5), [0; 5]);
+    }
+
+    #[test]
+    fn what_is_written_is_in_use_until_it_is_deallocated() {
+        const CHUNKS: u64 = CHUNK as u64;
+        let store = MemoryStore::new(3 * CHUNKS + 512);
+        let backend = &mut *store.open();
+        assert_eq!(store.used(), Some(0));
+        write(backend, CHUNKS - 1, &[7; 2]);
+        write(backend, 0, &[7; 2]);
+        read(backend, 2 * CHUNKS, 512);
+        assert_eq!(store.used(), Some(2 * CHUNKS), "what is only read takes nothing");
+        write(backend, 3 * CHUNKS, &[7; 512]);
+        assert_eq!(store.clone().used(), Some(3 * CHUNKS));
+        write(backend, 2 * CHUNKS, &[7; 1]);
+        assert_eq!(store.used(), Some(store.size()));
+        for _ in 0..2 {
+            run(backend, Operation::Deallocate { extents: vec![extent(0, 2 * CHUNKS)] }).unwrap();
+            assert_eq!(store.used(), Some(2 * CHUNKS));
+        }
+        let (offset, expected, data) = (0, payload(&[0; 4]), payload(b"abcd"));
+        run(backend, Operation::CompareAndWrite { offset, expected, data, force_unit_access: false }).unwrap();
+        assert_eq!(store.used(), Some(3 * CHUNKS));
     }
 
     #[test]

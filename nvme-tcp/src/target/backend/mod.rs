@@ -18,6 +18,12 @@ pub trait Store: Any + Send + Sync {
     /// Bytes that it has.
     fn size(&self) -> u64;
 
+    /// Bytes of it that take storage, where that is given to data as it is written, and may be taken back when that is deallocated: thin provisioning. None,
+    /// always, of a store that has all of its storage, or does not know.
+    fn used(&self) -> Option<u64> {
+        None
+    }
+
     /// Opens it for the calling thread.
     fn open(&self) -> Box<dyn Backend>;
 }

@@ -198,6 +198,28 @@ fn aborting() {
 }
 
 #[test]
+fn what_takes_storage_is_in_use() {
+    let target = target();
+    let store = Arc::new(NullStore::new(BLOCKS * BLOCK as u64));
+    target.add_namespace(&nqn("disk"), Namespace { store, ..namespace(2) }).unwrap();
+    let (mut admin, controller) = Host::admin(&target);
+    let mut io = Host::io(&target, controller, 1, HostOffer::default());
+    let mut usage = |nsid| {
+        let described: IdentifyNamespace = read(&admin.identify(cns::NAMESPACE, nsid).ok());
+        assert_eq!((described.nsze.get(), described.ncap.get()), (BLOCKS, BLOCKS));
+        (described.nuse.get(), described.nsfeat & 1)
+    };
+    assert_eq!((usage(1), usage(2)), ((0, 1), (BLOCKS, 0)));
+    io.write(5, &[7; BLOCK]).ok();
+    let taken = 64 * 1024 / BLOCK as u64;
+    assert_eq!(usage(1), (taken, 1), "storage is given by 64 KiB");
+    let deallocate = IoCommand::DatasetManagement { ranges: 1, deallocate: true }.to_sqe(1);
+    let range = DatasetRange::new(BlockRange { start: 0, count: taken as u32 });
+    io.run(deallocate.with_sgl(Sgl::in_capsule(16)), range.as_bytes()).ok();
+    assert_eq!((usage(1), usage(2)), ((0, 1), (BLOCKS, 0)));
+}
+
+#[test]
 fn transfers_shorter_and_longer_than_the_structure() {
     let target = target();
     let (mut host, _) = Host::admin(&target);

@@ -51,15 +51,19 @@ impl Backend for SlowBackend {
 }
 
 /// A target in which writes to the namespaces 1 and 2 are slow.
-struct World {
-    target: Arc<Target>,
+pub(super) struct World {
+    pub(super) target: Arc<Target>,
     stores: [Slow; 2],
-    admins: Vec<Host>,
+    pub(super) admins: Vec<Host>,
 }
 
 impl World {
-    fn new() -> Self {
-        let target = Target::new(TargetConfig::default()).unwrap();
+    pub(super) fn new() -> Self {
+        Self::with(TargetConfig::default())
+    }
+
+    pub(super) fn with(config: TargetConfig) -> Self {
+        let target = Target::new(config).unwrap();
         target.add_subsystem(subsystem("disk")).unwrap();
         let stores = [Slow::default(), Slow::default()];
         for (nsid, store) in (1..).zip(&stores) {
@@ -71,13 +75,13 @@ impl World {
     }
 
     /// An I/O queue of a host that registers with `key` at namespace 1.
-    fn host(&mut self, host: u8, key: u64) -> Host {
+    pub(super) fn host(&mut self, host: u8, key: u64) -> Host {
         let mut queue = self.queue(host);
         register(&mut queue, key);
         queue
     }
 
-    fn queue(&mut self, host: u8) -> Host {
+    pub(super) fn queue(&mut self, host: u8) -> Host {
         let mut admin = Host::initialized(&self.target, HostOffer::default());
         let name = nqn(&format!("host{host}"));
         let data = |controller| ConnectData::new([host; 16], controller, &nqn("disk"), &name);
@@ -90,20 +94,20 @@ impl World {
     }
 
     /// Has all look at the target until nothing changes any more.
-    fn look<const N: usize>(&self, mut hosts: [&mut Host; N]) {
+    pub(super) fn look<const N: usize>(&self, mut hosts: [&mut Host; N]) {
         while hosts.iter().any(|host| host.generation != self.target.generation()) {
             hosts.iter_mut().for_each(|host| host.look(&self.target));
         }
     }
 
     /// Lets one write to a namespace of this host end.
-    fn end_write(&self, nsid: usize, host: &mut Host) {
+    pub(super) fn end_write(&self, nsid: usize, host: &mut Host) {
         self.stores[nsid - 1].may_end.fetch_add(1, Ordering::Relaxed);
         host.pump();
         assert_eq!(self.stores[nsid - 1].may_end.load(Ordering::Relaxed), 0, "there was one");
     }
 
-    fn begun(&self) -> [usize; 2] {
+    pub(super) fn begun(&self) -> [usize; 2] {
         self.stores.each_ref().map(|store| store.begun.load(Ordering::Relaxed))
     }
 }
@@ -123,22 +127,22 @@ fn acquire(host: &mut Host, action: AcquireAction, key: u64, preempt: u64) -> u1
     host.submit(command.to_sqe(1).with_sgl(Sgl::in_capsule(16)), keys.as_bytes())
 }
 
-fn preempt_and_abort(host: &mut Host, key: u64, preempted: u64) -> u16 {
+pub(super) fn preempt_and_abort(host: &mut Host, key: u64, preempted: u64) -> u16 {
     acquire(host, AcquireAction::PreemptAndAbort, key, preempted)
 }
 
-fn write_of(nsid: u32, fuse: Fuse) -> Sqe {
+pub(super) fn write_of(nsid: u32, fuse: Fuse) -> Sqe {
     let range = BlockRange { start: 0, count: 1 };
     let command = IoCommand::Write { range, force_unit_access: false };
     command.to_sqe(nsid).with_fuse(fuse).with_sgl(Sgl::in_capsule(BLOCK as u32))
 }
 
-fn write(host: &mut Host, nsid: u32) -> u16 {
+pub(super) fn write(host: &mut Host, nsid: u32) -> u16 {
     host.submit(write_of(nsid, Fuse::Normal), &[1; BLOCK])
 }
 
 /// Has a command come that nothing is done about yet.
-fn submit_only(host: &mut Host, mut sqe: Sqe) -> u16 {
+pub(super) fn submit_only(host: &mut Host, mut sqe: Sqe) -> u16 {
     host.cid = host.cid.wrapping_add(1);
     sqe.cid = host.cid.into();
     let data: &[u8] = if sqe.sgl.placement() == Some(Placement::InCapsule) { &[1; BLOCK] } else { &[] };
@@ -149,12 +153,12 @@ fn submit_only(host: &mut Host, mut sqe: Sqe) -> u16 {
 }
 
 #[track_caller]
-fn assert_waits(host: &mut Host, cid: u16) {
+pub(super) fn assert_waits(host: &mut Host, cid: u16) {
     assert!(host.finish(cid, &[]).is_none(), "it waits");
 }
 
 #[track_caller]
-fn assert_ended(host: &mut Host, cid: u16) {
+pub(super) fn assert_ended(host: &mut Host, cid: u16) {
     host.finish(cid, &[]).expect("it has ended").ok();
 }
 

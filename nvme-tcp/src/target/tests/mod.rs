@@ -1,5 +1,6 @@
 //! A host that speaks to connections of a target, and what it finds.
 
+mod aborts;
 mod attach;
 mod authentication;
 mod changes;
