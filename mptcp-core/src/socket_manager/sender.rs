@@ -257,7 +257,7 @@ impl Connection {
         let in_order = self.multipath().is_none_or(|state| state.single_path);
         let queue = &self.sender.queue;
         let available = queue.unsent_before(edge);
-        if available == 0 || views.is_empty() {
+        if available == 0 || views.iter().all(|view| view.room == 0) {
             return false;
         }
         let position = queue.nxt();
