@@ -41,8 +41,8 @@ pub use folder::{Folder, WriteError, file_name};
 pub use json::{summary_json, sweep_json};
 pub use latency::{Latency, PERCENTILES};
 pub use record::{
-    ConnectionRecord, ConnectionSample, Expectation, FailedConnection, LinkRecord, LinkSample, Mark, PublishedFigure,
-    Report, RunMeta, RunRecord, SubflowRecord, SubflowSample,
+    ConnectionRecord, ConnectionSample, Expectation, FailedConnection, LatencyRecord, LatencySample, LinkRecord,
+    LinkSample, Mark, PublishedFigure, Report, RunMeta, RunRecord, SubflowRecord, SubflowSample,
 };
 pub use samples::{SampleClock, Samples};
 pub use summary::{ConnectionSummary, LinkSummary, PathSummary, RunSummary};
