@@ -1,3 +1,5 @@
+mod golden;
+
 use super::*;
 use crate::results::{Folder, LatencySample, Report};
 use crate::scenario::{Amount, Metric, Shipped, Size};
