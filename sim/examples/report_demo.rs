@@ -5,9 +5,9 @@ use std::error::Error;
 use std::time::Duration;
 
 use mptcp_sim::results::{
-    Axis, Better, ConnectionRecord, ConnectionSample, Expectation, Folder, Latency, LinkRecord, LinkSample, Mark,
-    Metric, PublishedFigure, Report, RunMeta, RunRecord, SampleClock, Samples, SubflowRecord, SubflowSample,
-    SweepPoint, SweepRecord, Unit, summary_text, sweep_text,
+    Axis, Better, ConnectionRecord, ConnectionSample, Expectation, Folder, Latency, LatencyRecord, LatencySample,
+    LinkRecord, LinkSample, Mark, Metric, PublishedFigure, Report, RunMeta, RunRecord, SampleClock, Samples,
+    SubflowRecord, SubflowSample, SweepPoint, SweepRecord, Unit, summary_text, sweep_text,
 };
 use tcp_adapter::Instant;
 
@@ -87,6 +87,8 @@ fn run(variant: &str, paths: &[Path]) -> RunRecord {
         let tail = if noise.next() < 0.01 { 12.0 * noise.next() } else { noise.next() };
         latency.record(Duration::from_micros((9_000.0 + 60_000.0 / paths.len() as f64 * tail) as u64));
     }
+    let latency_series =
+        vec![LatencyRecord { name: latency.name.clone(), samples: latencies(paths.len(), &mut noise) }];
     let mark = |millis, text: &str| Mark { time: Instant::from_millis(millis), text: text.into() };
     let finished = (variant == "mptcp").then_some(CLOCK.end);
     RunRecord {
@@ -118,6 +120,7 @@ fn run(variant: &str, paths: &[Path]) -> RunRecord {
         }],
         links,
         latencies: vec![latency],
+        latency_series,
         counters: BTreeMap::from([("joins".into(), paths.len() as u64 - 1), ("events".into(), 12_345_678)]),
         most_out_of_order: 0,
         expectations: vec![Expectation {
@@ -135,6 +138,17 @@ fn run(variant: &str, paths: &[Path]) -> RunRecord {
         failed: Vec::new(),
         interrupted: false,
     }
+}
+
+/// Ten chunks in each interval.
+fn latencies(paths: usize, noise: &mut Noise) -> Samples<LatencySample> {
+    let mut samples = Samples::default();
+    for _ in 0..CLOCK.len() {
+        let mut chunks: [Duration; 10] =
+            std::array::from_fn(|_| Duration::from_micros((9_000.0 + 60_000.0 / paths as f64 * noise.next()) as u64));
+        samples.push(LatencySample::of(&mut chunks));
+    }
+    samples
 }
 
 /// A congestion window that grows until the queue is full, and what follows from it.

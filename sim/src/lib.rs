@@ -8,6 +8,7 @@ pub mod experiment;
 pub mod fuzz;
 mod host;
 pub mod link;
+mod logarithm;
 pub mod middlebox;
 mod network;
 pub mod packet;

@@ -167,6 +167,7 @@ mod tests {
 
     /// A first-order autoregression on uniform numbers: mean 1/2, variance (1-r)/(1+r)/12, lag-one correlation r.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the last digit does not matter here")]
     fn correlated_draws_have_the_moments_of_their_recurrence() {
         for r in [0.25, 0.9] {
             let correlation = Probability::new(r).unwrap();

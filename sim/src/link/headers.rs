@@ -18,7 +18,7 @@ const UDP_HEADER: usize = 8;
 const ECN_CE: u8 = 0b11;
 
 /// Addresses, ports and protocol: packets that share all of them are of one flow. All zero for what is not IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct FlowKey {
     pub(super) source: [u8; 16],
     pub(super) destination: [u8; 16],

@@ -1,9 +1,10 @@
 //! Tables of all samples, tidy: one row per thing and time, one column per quantity.
 //!
-//! Times are in seconds with nanoseconds, round-trip times in milliseconds, rates in bits per second over the
-//! interval that ends with the row. What is not known is empty.
+//! Times are in seconds with nanoseconds, round-trip times and latencies over time in milliseconds, rates in bits per second
+//! over the interval that ends with the row. What is not known is empty.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::latency::Latency;
 use super::record::{ConnectionRecord, RunRecord};
@@ -12,13 +13,14 @@ use super::sweep::SweepRecord;
 use super::unit::{decimal, fixed};
 
 /// All tables of a run: the name of the file, and what is in it.
-pub fn tables(record: &RunRecord) -> [(&'static str, String); 5] {
+pub fn tables(record: &RunRecord) -> [(&'static str, String); 6] {
     [
         ("connections.csv", connections(record)),
         ("subflows.csv", subflows(record)),
         ("links.csv", links(record)),
         ("drops.csv", drops(record)),
         ("latency.csv", latency(&record.latencies)),
+        ("latency-over-time.csv", latency_over_time(record)),
     ]
 }
 
@@ -63,7 +65,7 @@ pub fn subflows(record: &RunRecord) -> String {
                 let goodput = goodput(record, connection, &subflow.samples, index, |sample| sample.delivered);
                 let cwnd = sample.cwnd.map(|cwnd| cwnd.to_string()).unwrap_or_default();
                 let losses = sample.losses.map(|losses| losses.to_string()).unwrap_or_default();
-                let srtt = sample.srtt.map(|srtt| decimal(srtt.as_nanos() as u64, 6)).unwrap_or_default();
+                let srtt = milliseconds(sample.srtt);
                 let _ = writeln!(
                     text,
                     "{},{names},{goodput},{},{cwnd},{srtt},{},{},{},{},{},{}",
@@ -135,6 +137,20 @@ pub fn latency(latencies: &[Latency]) -> String {
     text
 }
 
+/// How many requests, messages or commands of a traffic have ended in the interval that ends with the row, and how long they took: the least
+/// latencies that 50 % and 99 % of them do not exceed, and the largest one, empty where nothing has ended. The warm-up is there too.
+pub fn latency_over_time(record: &RunRecord) -> String {
+    let mut text = "time_s,latency,ended,p50_ms,p99_ms,max_ms\n".to_owned();
+    for latency in &record.latency_series {
+        let name = field(&latency.name);
+        for (index, sample) in latency.samples.iter() {
+            let [p50, p99, max] = [sample.p50, sample.p99, sample.max].map(milliseconds);
+            let _ = writeln!(text, "{},{name},{},{p50},{p99},{max}", time(record, index), sample.ended);
+        }
+    }
+    text
+}
+
 /// All runs of a sweep, one row each: its parameters, its seed, its metrics, and how many expectations failed.
 pub fn points(sweep: &SweepRecord) -> String {
     let axes = sweep.axes.iter().map(|axis| field(&axis.name));
@@ -156,6 +172,11 @@ pub fn points(sweep: &SweepRecord) -> String {
 
 fn time(record: &RunRecord, index: usize) -> String {
     decimal(record.clock.time(index).as_nanos(), 9)
+}
+
+/// Milliseconds with nanoseconds; nothing of what is not known.
+fn milliseconds(duration: Option<Duration>) -> String {
+    duration.map(|duration| decimal(duration.as_nanos() as u64, 6)).unwrap_or_default()
 }
 
 /// A field as RFC 4180 wants it.
@@ -187,6 +208,18 @@ mod tests {
             "time_s,link,reason,dropped\n2.000000000,p1 up,queue full,1\n3.000000000,p1 up,queue full,3\n\
              4.000000000,p1 up,queue full,5\n"
         );
+    }
+
+    #[test]
+    fn latencies_are_empty_where_nothing_has_ended() {
+        let report = fixture::report();
+        assert_eq!(
+            latency_over_time(&report.runs[0]),
+            "time_s,latency,ended,p50_ms,p99_ms,max_ms\n0.000000000,request,0,,,\n\
+             1.000000000,request,100,1.000000,2.000000,30.000000\n2.000000000,request,0,,,\n\
+             3.000000000,request,300,3.000000,6.000000,90.000000\n4.000000000,request,400,4.000000,8.000000,120.000000\n"
+        );
+        assert!(tables(&report.runs[0]).iter().any(|(name, _)| *name == "latency-over-time.csv"));
     }
 
     #[test]

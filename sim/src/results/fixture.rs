@@ -45,6 +45,7 @@ fn run(variant: &str, paths: &[&str]) -> RunRecord {
         connections: vec![connection(&clock, variant, paths)],
         links: paths.iter().map(|path| link(path)).collect(),
         latencies: vec![latency],
+        latency_series: vec![LatencyRecord { name: "request".into(), samples: latency_samples() }],
         counters: BTreeMap::from([("joins".into(), 1)]),
         failed: Vec::new(),
         most_out_of_order: 4000,
@@ -57,6 +58,18 @@ fn run(variant: &str, paths: &[&str]) -> RunRecord {
         clock,
         interrupted: false,
     }
+}
+
+/// Nothing ends in the second second.
+fn latency_samples() -> Samples<LatencySample> {
+    let sample = |index: u64| match index {
+        0 | 2 => LatencySample::default(),
+        _ => {
+            let [p50, p99, max] = [1, 2, 30].map(|millis| Some(Duration::from_millis(index * millis)));
+            LatencySample { ended: 100 * index, p50, p99, max }
+        }
+    };
+    Samples { first: 0, values: (0..5).map(sample).collect() }
 }
 
 fn connection(clock: &SampleClock, variant: &str, paths: &[&str]) -> ConnectionRecord {

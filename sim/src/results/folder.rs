@@ -19,7 +19,7 @@ use super::{csv, html};
 /// ```text
 /// summary.txt  summary.json  report.html
 /// mptcp/                     one folder per run of the report
-///   series/                  connections.csv  subflows.csv  links.csv  drops.csv  latency.csv
+///   series/                  connections.csv  subflows.csv  links.csv  drops.csv  latency.csv  latency-over-time.csv
 ///   events.qlog.jsonl
 ///   pcap/                    client-p1.pcapng ...
 /// ```

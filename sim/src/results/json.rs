@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::digest::digest;
 use super::latency::{Latency, PERCENTILES};
 use super::record::{FailedConnection, PublishedFigure, Report, RunRecord};
 use super::summary::{ConnectionSummary, LinkSummary, PathSummary, RunSummary};
@@ -86,6 +87,7 @@ fn run(run: &RunRecord) -> Value {
         "links": summary.links.iter().map(link).collect::<Vec<_>>(),
         "latencies": run.latencies.iter().map(latency).collect::<Vec<_>>(),
         "counters": run.counters,
+        "digest": digest(run),
         "failed": run.failed.iter().map(failed).collect::<Vec<_>>(),
         "expectations": run.expectations.iter().map(expectation).collect::<Vec<_>>(),
         "passed": run.passed(),
@@ -203,6 +205,7 @@ mod tests {
         let run = parsed["runs"][1].as_object().unwrap();
         assert!(run.keys().is_sorted(), "a feature of serde_json that keeps the order of insertion is on");
         assert_eq!(run["delivered"], 3_000_000);
+        assert_eq!(run["digest"], digest(&fixture::report().runs[1]));
         assert_eq!(run["goodput"], 6_000_000.0);
         assert_eq!(run["paths"][1]["mean_srtt"], 0.03);
         assert_eq!(run["latencies"][0]["percentiles"]["p99.9"].as_f64().map(|value| value > 0.0), Some(true));

@@ -4,7 +4,7 @@
 //! a [`Comparison`] has several of these; a [`SweepRecord`] holds one line per run of a sweep. From these come
 //! * the table for the terminal, [`summary_text`] and [`sweep_text`];
 //! * `summary.json`, [`summary_json`] and [`sweep_json`];
-//! * tidy tables of all samples, [`csv`];
+//! * tidy tables of all samples, [`csv`], and one number that tells whether two runs had the same, [`digest()`];
 //! * one self-contained page with plots, [`html::report`] and [`html::sweep`].
 //!
 //! While a run is going on, an [`EventLog`] and [`Captures`] take what is too large to keep.
@@ -17,6 +17,7 @@
 mod captures;
 mod comparison;
 pub mod csv;
+mod digest;
 mod events;
 mod folder;
 pub mod html;
@@ -35,14 +36,17 @@ mod fixture;
 
 pub use captures::{CaptureId, Captures};
 pub use comparison::{Case, CaseFigures, Comparison, comparison_json, comparison_text};
+pub use digest::digest;
+#[cfg(test)]
+pub(crate) use digest::hex;
 pub use events::{Event, EventLog, EventLogHeader, PacketRef};
 pub(crate) use folder::until_new;
 pub use folder::{Folder, WriteError, file_name};
 pub use json::{summary_json, sweep_json};
 pub use latency::{Latency, PERCENTILES};
 pub use record::{
-    ConnectionRecord, ConnectionSample, Expectation, FailedConnection, LinkRecord, LinkSample, Mark, PublishedFigure,
-    Report, RunMeta, RunRecord, SubflowRecord, SubflowSample,
+    ConnectionRecord, ConnectionSample, Expectation, FailedConnection, LatencyRecord, LatencySample, LinkRecord,
+    LinkSample, Mark, PublishedFigure, Report, RunMeta, RunRecord, SubflowRecord, SubflowSample,
 };
 pub use samples::{SampleClock, Samples};
 pub use summary::{ConnectionSummary, LinkSummary, PathSummary, RunSummary};

@@ -38,6 +38,8 @@ pub struct RunRecord {
     pub links: Vec<LinkRecord>,
     /// Latencies that the applications saw.
     pub latencies: Vec<Latency>,
+    /// The same over time, of the whole run; empty without series.
+    pub latency_series: Vec<LatencyRecord>,
     /// Counters of anything else, by name.
     pub counters: BTreeMap<String, u64>,
     /// What the scenario expects of its results.
@@ -184,6 +186,28 @@ pub struct LinkSample {
     pub capacity: Option<u64>,
 }
 
+/// Latencies of one kind over time.
+#[derive(Clone, Debug)]
+pub struct LatencyRecord {
+    /// What was measured, as [`Latency::name`] has it.
+    pub name: String,
+    /// Samples; there are some from the beginning to the end.
+    pub samples: Samples<LatencySample>,
+}
+
+/// What has ended since the sample before, and how long it took. The figures are exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LatencySample {
+    /// Requests, messages or commands that have ended.
+    pub ended: u64,
+    /// The least latency that half of them do not exceed; `None` if nothing has ended.
+    pub p50: Option<Duration>,
+    /// The least latency that 99 % of them do not exceed; `None` if nothing has ended.
+    pub p99: Option<Duration>,
+    /// The largest latency; `None` if nothing has ended.
+    pub max: Option<Duration>,
+}
+
 /// Something that the scenario expects, and whether it came true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
@@ -241,6 +265,19 @@ impl SubflowSample {
     pub(crate) fn without_gauges(self) -> Self {
         let Self { delivered, losses, retransmissions, reinjected, .. } = self;
         Self { delivered, losses, retransmissions, reinjected, ..Self::default() }
+    }
+}
+
+impl LatencySample {
+    /// The sample of these latencies, which are sorted on the way.
+    pub fn of(latencies: &mut [Duration]) -> Self {
+        latencies.sort_unstable();
+        // The rank is rounded up, as in `Latency::percentile`.
+        let percentile = |percent: usize| {
+            let rank = (latencies.len() * percent).div_ceil(100);
+            rank.checked_sub(1).and_then(|index| latencies.get(index).copied())
+        };
+        Self { ended: latencies.len() as u64, p50: percentile(50), p99: percentile(99), max: latencies.last().copied() }
     }
 }
 
@@ -333,6 +370,20 @@ impl PublishedFigure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percentiles_of_an_interval_are_those_of_its_latencies() {
+        let sample = |millis: &[u64]| {
+            let mut latencies: Vec<Duration> = millis.iter().copied().map(Duration::from_millis).collect();
+            let LatencySample { ended, p50, p99, max } = LatencySample::of(&mut latencies);
+            (ended, [p50, p99, max].map(|latency| latency.map(|latency| latency.as_millis())))
+        };
+        assert_eq!(sample(&[]), (0, [None; 3]));
+        assert_eq!(sample(&[7]), (1, [Some(7); 3]));
+        assert_eq!(sample(&[9, 1, 4, 2]), (4, [Some(2), Some(9), Some(9)]));
+        let many: Vec<u64> = (1..=200).rev().collect();
+        assert_eq!(sample(&many), (200, [Some(100), Some(198), Some(200)]));
+    }
 
     #[test]
     fn a_link_accounts_for_every_packet() {

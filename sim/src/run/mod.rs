@@ -144,13 +144,13 @@ pub fn run_observed(scenario: &Scenario, meta: RunMeta, mut observer: Observer) 
     let mut world = World::new(scenario, seed, observer.captures(), learning)?;
     let watch = if observer.logs() { Watch::Everything } else { Watch::Exceptions };
     world.hosts.iter_mut().for_each(|host| host.stack.watch(watch));
-    let mut sampler = Sampler::new(scenario, &world, observer.series);
+    let mut sampler = Sampler::new(scenario, &mut world, observer.series);
     let end = simulate(scenario, &mut world, &mut sampler, &mut observer)?;
     world.catch_up(world.now);
     world.traffic.conclude(world.now, scenario.run.time.map(|time| Instant::ZERO + time));
     world.take_all_observations(&mut observer);
     sampler.count(&mut world);
-    sampler.finish(&world, &mut observer);
+    sampler.finish(&mut world, &mut observer);
     check(scenario, &world, seed)?;
     let measures = Measures::new(scenario, &world, &sampler);
     let effort =
@@ -231,7 +231,7 @@ fn assumptions(scenario: &Scenario) -> Vec<String> {
     let mut all = scenario.meta.assumptions.clone();
     if scenario.run.warmup > Duration::ZERO {
         all.push(format!(
-            "Latencies, expectations and sweeps leave out the first {}; totals of a run do not.",
+            "Latencies, expectations and sweeps leave out the first {}; totals and series of a run do not.",
             Unit::Seconds.format(scenario.run.warmup.as_secs_f64(), 4)
         ));
     }

@@ -69,7 +69,7 @@ pub(crate) fn run_to_rest(scenario: &Scenario, seed: u64, patience: Duration) ->
     observer.census = Some(Census::new(scenario.hosts.len()));
     let mut world = World::new(scenario, seed, true, Learning::default())?;
     world.most_events = MOST_EVENTS;
-    let mut sampler = Sampler::new(scenario, &world, false);
+    let mut sampler = Sampler::new(scenario, &mut world, false);
     simulate(scenario, &mut world, &mut sampler, &mut observer)?;
     let unbalanced = world.network.unbalanced().map(str::to_owned);
     let flows = world.traffic.flows.iter().map(|flow| flow_end(flow, world.now)).collect();

@@ -11,11 +11,11 @@ use crate::host::Side;
 use crate::link::{DropReason, Pipe};
 use crate::network::link_of;
 use crate::results::{
-    ConnectionRecord, ConnectionSample, Event, LinkRecord, LinkSample, RunMeta, RunRecord, SampleClock, Samples,
-    SubflowRecord, SubflowSample,
+    ConnectionRecord, ConnectionSample, Event, LatencyRecord, LatencySample, LinkRecord, LinkSample, RunMeta,
+    RunRecord, SampleClock, Samples, SubflowRecord, SubflowSample,
 };
 use crate::scenario::{Link, MOST_SERIES, Scenario};
-use crate::traffic::{Flow, State};
+use crate::traffic::{Figures, Flow, State};
 
 /// Takes samples at fixed times.
 pub(super) struct Sampler {
@@ -28,6 +28,8 @@ pub(super) struct Sampler {
     series: bool,
     flows: Vec<FlowSeries>,
     links: Vec<LinkRecord>,
+    /// By traffic; none of that without latencies.
+    latencies: Vec<Samples<LatencySample>>,
     scenario_links: Vec<Link>,
 }
 
@@ -76,7 +78,11 @@ struct SubflowSeries {
 }
 
 impl Sampler {
-    pub(super) fn new(scenario: &Scenario, world: &World, series: bool) -> Self {
+    /// Has the traffic keep latencies for its samples if there are to be `series`.
+    pub(super) fn new(scenario: &Scenario, world: &mut World, series: bool) -> Self {
+        if series {
+            world.traffic.figures.iter_mut().for_each(Figures::keep_recent);
+        }
         let link = |name: &str| LinkRecord {
             name: name.to_owned(),
             samples: Samples::default(),
@@ -90,6 +96,7 @@ impl Sampler {
             series,
             flows: world.traffic.flows.iter().map(|_| FlowSeries::default()).collect(),
             links: world.network.link_names().map(link).collect(),
+            latencies: vec![Samples::default(); scenario.traffic.len()],
             scenario_links: scenario.links.clone(),
         }
     }
@@ -109,12 +116,15 @@ impl Sampler {
     }
 
     /// Takes the sample that is next.
-    pub(super) fn sample(&mut self, world: &World, observer: &mut Observer) {
+    pub(super) fn sample(&mut self, world: &mut World, observer: &mut Observer) {
         self.sample_at(self.next_at(), world, observer);
     }
 
-    fn sample_at(&mut self, at: Instant, world: &World, observer: &mut Observer) {
+    fn sample_at(&mut self, at: Instant, world: &mut World, observer: &mut Observer) {
         if self.series {
+            for (samples, figures) in self.latencies.iter_mut().zip(&mut world.traffic.figures) {
+                push_latency(samples, self.taken, figures.sample());
+            }
             for (index, record) in self.links.iter_mut().enumerate() {
                 push_link(record, world.network.link_pipe(index), at);
             }
@@ -209,7 +219,7 @@ impl Sampler {
     }
 
     /// Takes the last sample.
-    pub(super) fn finish(&mut self, world: &World, observer: &mut Observer) {
+    pub(super) fn finish(&mut self, world: &mut World, observer: &mut Observer) {
         let clock = self.clock(world);
         for number in 0..self.flows.len() {
             // What is over for the application may still have repeated something.
@@ -305,12 +315,17 @@ impl Sampler {
             }
         }
         let latencies = world.traffic.figures.iter().map(|figures| figures.latency().clone());
+        let latency_series = scenario.traffic.iter().zip(self.latencies);
+        let latency_series = latency_series.filter(|(_, samples)| !samples.values.is_empty());
         RunRecord {
             meta,
             clock,
             connections,
             links: self.links,
             latencies: latencies.filter(|latency| latency.count() > 0).collect(),
+            latency_series: latency_series
+                .map(|(traffic, samples)| LatencyRecord { name: traffic.name.clone(), samples })
+                .collect(),
             counters: std::collections::BTreeMap::new(),
             failed: Vec::new(),
             most_out_of_order: world.traffic.figures.iter().map(|figures| figures.most_out_of_order).max().unwrap_or(0),
@@ -527,6 +542,14 @@ fn path_of(links: &[Link], sender: Side, [local, remote]: [SocketAddr; 2]) -> St
     };
     let link = link_of(links, client).or_else(|| link_of(links, server));
     link.map_or_else(|| client.ip().to_string(), |link| links[link].name.clone())
+}
+
+/// Appends sample `index`. The series begins with the run, and is there once something has ended.
+fn push_latency(samples: &mut Samples<LatencySample>, index: usize, sample: LatencySample) {
+    if sample.ended > 0 || !samples.values.is_empty() {
+        samples.values.resize(index, LatencySample::default());
+        samples.push(sample);
+    }
 }
 
 fn push_link(record: &mut LinkRecord, pipe: &Pipe, at: Instant) {

@@ -1,5 +1,7 @@
+mod golden;
+
 use super::*;
-use crate::results::{Folder, Report};
+use crate::results::{Folder, LatencySample, Report};
 use crate::scenario::{Amount, Metric, Shipped, Size};
 
 pub(super) fn scenario(text: &str) -> Scenario {
@@ -227,6 +229,54 @@ fn datagrams_keep_their_pace_and_count_what_arrives() {
     // 1042 bytes at 10 Mbit/s after 5 ms.
     let latency = value(&outcome, Metric::LatencyP99, "udp");
     assert!((latency - 0.005_833_6).abs() < 1e-5, "{latency}");
+}
+
+/// A datagram every 10 ms takes 833.6 us to be sent, and the delay, which is another one from 1 s on.
+#[test]
+fn latencies_over_time_are_those_of_each_interval() {
+    let scenario = scenario(
+        r#"
+        [links.p1]
+        rate = "10Mbit"
+        delay = "5ms"
+        events = [{ at = "1s", action = "set", delay = "20ms" }]
+        [links.p2]
+        rate = "10Mbit"
+        [[traffic]]
+        name = "bulk"
+        transport = "tcp"
+        paths = ["p2"]
+        bytes = "100kB"
+        [[traffic]]
+        name = "udp"
+        kind = "paced"
+        transport = "udp"
+        paths = ["p1"]
+        size = "1000B"
+        rate = "800kbit"
+        [run]
+        time = "2s"
+        warmup = "500ms"
+        [report]
+        interval = "100ms"
+        "#,
+    );
+    let record = run(&scenario, 1).unwrap().record;
+    let [series] = &record.latency_series[..] else { panic!("{:?}", record.latency_series) };
+    assert_eq!((series.name.as_str(), series.samples.first), ("udp", 0));
+    let ended: Vec<u64> = series.samples.values.iter().map(|sample| sample.ended).collect();
+    assert_eq!(ended, [&[0_u64][..], &[10; 10], &[8], &[10; 9]].concat());
+    let (before, after) = (Duration::from_nanos(5_833_600), Duration::from_nanos(20_833_600));
+    assert_eq!(series.samples.values[0], LatencySample::default());
+    for (index, sample) in series.samples.iter().skip(1) {
+        let latency = Some(if index <= 10 { before } else { after });
+        assert_eq!([sample.p50, sample.p99, sample.max], [latency; 3], "{index}");
+    }
+    // The summary leaves out the warm-up, and is the same without series.
+    assert_eq!((record.latencies[0].count(), record.latencies[0].max()), (148, after));
+    let figures = run_for_figures(&scenario, 1).unwrap().record;
+    assert!(figures.latency_series.is_empty());
+    assert_eq!(figures.latencies, record.latencies);
 }
 
 #[test]

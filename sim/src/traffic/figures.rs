@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tcp_adapter::Instant;
 
-use crate::results::Latency;
+use crate::results::{Latency, LatencySample};
 
 /// Counts of all flows of one `[[traffic]]`.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(crate) struct Figures {
     /// What came before is left out.
     warmup: Instant,
     latency: Latency,
+    /// Latencies of what has ended since the last sample, be it in the warm-up; `None` if nobody takes samples.
+    recent: Option<Vec<Duration>>,
     requests: u64,
     met: u64,
     missed: u64,
@@ -27,6 +29,7 @@ impl Figures {
         Self {
             warmup,
             latency: Latency::new(name),
+            recent: None,
             requests: 0,
             met: 0,
             missed: 0,
@@ -36,8 +39,22 @@ impl Figures {
         }
     }
 
+    /// Has latencies kept for [`Figures::sample`] from now on, which must be called again and again.
+    pub(crate) fn keep_recent(&mut self) {
+        self.recent = Some(Vec::new());
+    }
+
+    /// What has ended since the last call.
+    pub(crate) fn sample(&mut self) -> LatencySample {
+        let Some(recent) = &mut self.recent else { return LatencySample::default() };
+        let sample = LatencySample::of(recent);
+        recent.clear();
+        sample
+    }
+
     /// A response is complete.
     pub(super) fn request(&mut self, now: Instant, latency: Duration) {
+        self.note_recent(latency);
         if now >= self.warmup {
             self.requests += 1;
             self.latency.record(latency);
@@ -46,6 +63,7 @@ impl Figures {
 
     /// A message has arrived.
     pub(super) fn message(&mut self, now: Instant, latency: Duration, deadline: Option<Duration>) {
+        self.note_recent(latency);
         if now < self.warmup {
             return;
         }
@@ -57,6 +75,12 @@ impl Figures {
             } else {
                 self.missed += 1;
             }
+        }
+    }
+
+    fn note_recent(&mut self, latency: Duration) {
+        if let Some(recent) = &mut self.recent {
+            recent.push(latency);
         }
     }
 

@@ -108,6 +108,7 @@ impl Comparison {
     }
 
     /// What it shows, in sentences.
+    #[expect(clippy::disallowed_methods, reason = "the mean is shown to a tenth of a percent")]
     pub fn verdict(&self) -> String {
         let judge = |other: usize| {
             let differences = || self.rows.iter().map(move |row| row.more_than()[other]);

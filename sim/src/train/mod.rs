@@ -14,6 +14,7 @@ use rayon::prelude::*;
 pub use compare::{Comparison, Row, compare, compared_runs};
 
 use crate::experiment::Progress;
+use crate::logarithm::log10;
 use crate::run::{Observer, Outcome, RunError, amount_value, meta, run_observed};
 use crate::scenario::{Metric, Scenario, ScenarioError};
 
@@ -91,7 +92,7 @@ fn judge_margins(model: Model, seed: u64, progress: &impl Progress) -> Result<[f
         let learning = Learning { model: model.with_margin(margin), recorder: None };
         let outcome = simulate(&draw::network(seed, SchedulerKind::Peekaboo), seed, learning)?;
         progress.done(outcome.effort);
-        *cost = time_taken(&outcome).ok_or(TrainError::Unfinished { seed, condition: "training" })?.ln();
+        *cost = log10(time_taken(&outcome).ok_or(TrainError::Unfinished { seed, condition: "training" })?);
     }
     Ok(costs)
 }

@@ -4,6 +4,7 @@ use super::{FRAME, PAYLOAD, goodput, simulate};
 
 /// Jain's index of two flows, the second of which starts late.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the last digit does not matter here")]
 fn two_flows_of_a_kind_share_a_link() {
     let tail = "{ packets = 80 }";
     for (congestion, queue) in

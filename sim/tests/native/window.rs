@@ -8,6 +8,7 @@ const C: f64 = 0.4;
 const BETA: f64 = 0.7;
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the last digit does not matter here")]
 fn after_a_loss_the_window_is_the_cubic_function_of_time() {
     let interval = 0.001;
     let outcome = simulate(

@@ -1,7 +1,7 @@
 //! FQ-CoDel (RFC 8290): a CoDel queue for each flow; flows take turns, new ones first.
 
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
+use std::hash::Hasher;
 
 use rand::Rng;
 use siphasher::sip::SipHasher13;
@@ -11,7 +11,7 @@ use super::codel::{CoDelConfig, Control, State};
 use super::fifo::Fifo;
 use super::{Limit, Outlet, Queue};
 use crate::link::LinkError;
-use crate::link::headers::Headers;
+use crate::link::headers::{FlowKey, Headers};
 use crate::link::stats::{DropReason, Fates};
 use crate::packet::Packet;
 use crate::random::Stream;
@@ -97,7 +97,13 @@ impl FqCoDel {
 
     fn flow_of(&self, packet: &Packet) -> usize {
         let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
-        Headers::of(&packet.frame).flow.hash(&mut hasher);
+        let FlowKey { source, destination, ports, protocol } = Headers::of(&packet.frame).flow;
+        // What `Hash` does depends on how long the machine's addresses are, so this is what it does where they have 64 bits.
+        for field in [&source[..], &destination, &ports] {
+            hasher.write(&(field.len() as u64).to_le_bytes());
+            hasher.write(field);
+        }
+        hasher.write(&[protocol]);
         (hasher.finish() % self.flows.len() as u64) as usize
     }
 

@@ -1,9 +1,10 @@
 //! Which charts show a run, and how its samples become curves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::plot::{Axis, Chart, Curve, Form, Point, Stroke, averages, sums};
-use crate::results::record::{LinkRecord, RunRecord, SubflowRecord, SubflowSample};
+use super::plot::{Axis, Chart, Curve, Form, Point, Stroke, averages, bridged, sums};
+use crate::results::record::{LatencySample, LinkRecord, RunRecord, SubflowRecord, SubflowSample};
 use crate::results::samples::SampleClock;
 use crate::results::unit::Unit;
 
@@ -31,6 +32,9 @@ struct Group<'a> {
 
 /// Something that a sample tells.
 type Quantity = fn(&SubflowSample) -> u64;
+
+/// A latency that a sample tells.
+type Percentile = fn(&LatencySample) -> Option<Duration>;
 
 /// What becomes of a quantity when a subflow ends.
 #[derive(Clone, Copy)]
@@ -79,6 +83,7 @@ pub(super) fn of_run(run: &RunRecord, palette: &Palette) -> Vec<Chart<'static>> 
     let in_flight = |stroke| subflow_curves(run, &groups, stroke, Kind::Gauge, |sample| Some(sample.in_flight));
     let cwnd = subflow_curves(run, &groups, None, Kind::Gauge, |sample| sample.cwnd);
     let mut charts = vec![goodput(run, &groups), round_trip(run, &groups)];
+    charts.extend(latency(run));
     if has_cwnd && groups.len() <= 3 {
         let labelled =
             |what: &'static str| move |curve: Curve| Curve { label: format!("{} {what}", curve.label), ..curve };
@@ -172,6 +177,38 @@ fn round_trip(run: &RunRecord, groups: &[Group<'_>]) -> Chart<'static> {
         chart.note = "average of the subflows of a path".to_owned();
     }
     chart
+}
+
+/// The latencies of each interval.
+fn latency(run: &RunRecord) -> Option<Chart<'static>> {
+    if run.latency_series.is_empty() {
+        return None;
+    }
+    let percentiles: [(&str, Stroke, Percentile); 3] = [
+        ("p50", Stroke::Solid, |sample| sample.p50),
+        ("p99", Stroke::Dashed, |sample| sample.p99),
+        ("max", Stroke::Dotted, |sample| sample.max),
+    ];
+    let mut curves = Vec::new();
+    for (colour, latency) in run.latency_series.iter().take(MAX_CURVES / percentiles.len()).enumerate() {
+        for (name, stroke, percentile) in percentiles {
+            let value = |index| {
+                let known = latency.samples.get(index).and_then(percentile);
+                known.map_or(f64::NAN, |known| known.as_nanos() as f64 / 1e9)
+            };
+            let points = bridged(&points(&run.clock, value), bin(&run.clock));
+            let label = if run.latency_series.len() > 1 { format!("{} {name}", latency.name) } else { name.to_owned() };
+            curves.push(Curve { label, colour, stroke, points });
+        }
+    }
+    let values = curves.iter().flat_map(|curve| &curve.points).map(|(_, value)| *value);
+    let values = values.filter(|value| value.is_finite());
+    let (min, max) = values.fold((f64::MAX, 0.0), |(min, max): (f64, f64), value| (min.min(value), max.max(value)));
+    // What takes no time has no place on an axis whose decades are equally long.
+    let y = Axis::logarithmic(min.max(1e-9), max.max(1e-9), Unit::Seconds);
+    let interval = Unit::Seconds.format(run.clock.interval.as_nanos() as f64 / 1e9, 3);
+    let note = format!("of what ended in each interval of {interval}");
+    Some(Chart { y, note, ..time_chart(run, "Latency over time", Unit::Seconds, curves) })
 }
 
 /// The sum over the subflows of each group.

@@ -118,6 +118,24 @@ fn a_sweep_of_one_axis_is_a_curve() {
 }
 
 #[test]
+fn latencies_over_time_are_on_an_axis_of_decades() {
+    let mut record = fixture::report();
+    record.runs.truncate(1);
+    let chart = |record: &Report| {
+        let page = report(record);
+        page.split("<figure").find(|figure| figure.contains("<h4>Latency over time</h4>")).map(str::to_owned)
+    };
+    let shown = chart(&record).unwrap();
+    assert!(shown.contains("data-y=\"log 1 200\"") && shown.contains("in each interval of 1.00"), "{shown}");
+    assert!(["p50", "p99", "max"].iter().all(|name| shown.contains(&format!("<span>{name}</span>"))), "{shown}");
+    // The second interval is a gap: a point alone, and a line.
+    let line = shown.split("<title>max</title>").next().unwrap().rsplit("d=\"").next().unwrap();
+    assert!(line.contains("h0M"), "{line}");
+    record.runs[0].latency_series.clear();
+    assert_eq!(chart(&record), None);
+}
+
+#[test]
 fn nothing_at_all_is_still_a_page() {
     let mut empty = fixture::report();
     empty.published.clear();
@@ -125,6 +143,7 @@ fn nothing_at_all_is_still_a_page() {
         run.connections.clear();
         run.links.clear();
         run.latencies.clear();
+        run.latency_series.clear();
         run.clock.end = tcp_adapter::Instant::ZERO;
     }
     assert_eq!(check(&report(&empty)), Ok(()));

@@ -51,6 +51,7 @@ fn cube_roots_are_exact_to_the_last_digits() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the last digit does not matter here")]
 fn the_window_follows_the_curve_of_equation_1() {
     let mut path = Path::after_loss(1_000, 100 * MS);
     assert_eq!(path.cubic.cwnd(), 700 * MSS);
@@ -187,6 +188,7 @@ fn slow_start_ends_when_the_round_trip_time_rises() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the last digit does not matter here")]
 fn a_part_of_a_flow_takes_its_time_to_the_plateau_and_beyond() {
     let mut path = Path::after_loss(1_000, 100 * MS);
     path.cubic.set_share(0.5);

@@ -52,6 +52,15 @@ pub(in crate::results::html) fn sums(points: &[Point], group: usize) -> Vec<Poin
     points.chunks(group.max(1)).map(sum).collect()
 }
 
+/// The points that have a value, with a gap only where each of a run of `group` has none: as many gaps as points would fill the page, and show nothing.
+pub(in crate::results::html) fn bridged(points: &[Point], group: usize) -> Vec<Point> {
+    let known = |points: &[Point]| {
+        let known: Vec<Point> = points.iter().copied().filter(|(_, value)| value.is_finite()).collect();
+        if known.is_empty() { points[..1].to_vec() } else { known }
+    };
+    points.chunks(group.max(1)).flat_map(known).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +89,16 @@ mod tests {
     fn short_curves_stay_as_they_are() {
         assert_eq!(extremes(&[3.0, 1.0, 2.0], 300), [0, 1, 2]);
         assert!(extremes(&[], 300).is_empty());
+    }
+
+    #[test]
+    fn short_gaps_are_bridged() {
+        let values = [f64::NAN, 1.0, 2.0, f64::NAN, f64::NAN, f64::NAN, 3.0];
+        let points: Vec<Point> = (0..).map(f64::from).zip(values).collect();
+        let bridged =
+            |group| bridged(&points, group).iter().map(|(at, value)| (*at, value.is_nan())).collect::<Vec<_>>();
+        assert_eq!(bridged(2), [(1.0, false), (2.0, false), (4.0, true), (6.0, false)]);
+        assert_eq!(bridged(1).len(), points.len());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Heat maps: a table of coloured cells.
 
-use super::axis::log10;
+use crate::logarithm::log10;
 use crate::results::html::markup::Markup;
 use crate::results::unit::{Prefix, Unit, significant};
 
@@ -205,6 +205,7 @@ mod tests {
 
     /// Contrast as the Web Content Accessibility Guidelines 2.1 define it, which ask for 4.5.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the last digit does not matter here")]
     fn numbers_can_be_read_on_every_colour() {
         let linear = |part: u8| match f64::from(part) / 255.0 {
             part if part <= 0.03928 => part / 12.92,

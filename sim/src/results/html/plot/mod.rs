@@ -7,5 +7,5 @@ mod heat;
 
 pub(super) use axis::Axis;
 pub(super) use chart::{Chart, Curve, Form, Stroke};
-pub(super) use decimate::{Point, averages, sums};
+pub(super) use decimate::{Point, averages, bridged, sums};
 pub(super) use heat::{HeatCell, HeatMap, HeatScale};
