@@ -95,6 +95,10 @@ pub struct ConnInfo {
     pub coupling: Coupling,
     /// Name of the strategy that says which subflows to open.
     pub path_strategy: &'static str,
+    /// What does not fill a segment is held back ([`Stack::set_cork`](crate::Stack::set_cork)).
+    pub corked: bool,
+    /// Bytes per second that it sends at most ([`Stack::set_max_pacing_rate`](crate::Stack::set_max_pacing_rate)); `None` without a limit.
+    pub max_pacing_rate: Option<u64>,
     /// Subflows that exist now, in whatever state.
     pub subflows: usize,
     /// Bytes that the application wrote and that were given to a subflow at least once.

@@ -289,6 +289,32 @@ impl<T: TcpStack> Stack<T> {
         self.with(now, id, |conn, _| conn.sender.messages.set_class(class)).is_some()
     }
 
+    /// Corks a connection or uncorks it (`TCP_CORK`, tcp(7)), be it with Multipath TCP or without: while it is corked, full segments leave, and what does not
+    /// fill one waits for more, so that what is written in pieces leaves in few segments. Nothing waits for longer than 200 ms from when it was written, or
+    /// what was before it has left; then all that is there may leave. Uncorking lets it leave at once, even if the connection is corked again right after.
+    ///
+    /// [`shutdown`](Self::shutdown) and [`close`](Self::close) let it leave too, as nothing comes to it any more. The end of a [`Message`] does not, nor
+    /// its class or deadline: who corks has several of them to send, commands and their data, say, and knows which is the last one. Where classes share
+    /// ([`StackConfig::qos`]), no segment has bytes of two of them, so what another class follows leaves.
+    ///
+    /// Returns whether there is such a connection.
+    pub fn set_cork(&mut self, now: Instant, id: ConnId, corked: bool) -> bool {
+        self.with(now, id, |conn, _| conn.set_cork(corked)).is_some()
+    }
+
+    /// Has a connection send no more than so many bytes of payload per second, at least 1, from now on; `None` is no limit, as at first.
+    ///
+    /// In the kernel (`SO_MAX_PACING_RATE`, socket(7)), each subflow may send at this rate. Here it holds for what all of them are given together, data that is sent
+    /// again on another subflow included, whichever the scheduler chooses and however many there are: after a pause 2 ms' worth or 5840 bytes are given at
+    /// once, whichever is more. TCP paces each subflow besides, at no more than the whole rate, with what it sends again itself. A TCP that cannot pace
+    /// ([`Capabilities::pacing`](tcp_adapter::Capabilities::pacing)) lets bursts leave as they are given, and what it sends again is not counted. Limits of the
+    /// policy and of classes hold beside this one.
+    ///
+    /// Returns whether there is such a connection.
+    pub fn set_max_pacing_rate(&mut self, now: Instant, id: ConnId, bytes_per_second: Option<u64>) -> bool {
+        self.with(now, id, |conn, cx| conn.set_max_pacing_rate(bytes_per_second, cx)).is_some()
+    }
+
     /// Has another scheduler choose from now on.
     ///
     /// Returns whether there is such a connection.

@@ -331,6 +331,17 @@ impl Engine {
         self.stack.set_class(self.now(), conn, class)
     }
 
+    /// Corks a connection, so that what does not fill a segment waits for more, or uncorks it; see [`Stack::set_cork`]. Returns whether there is such a connection.
+    pub fn set_cork(&mut self, conn: ConnId, corked: bool) -> bool {
+        self.stack.set_cork(self.now(), conn, corked)
+    }
+
+    /// Has a connection send no more than so many bytes per second, on all its subflows together; see [`Stack::set_max_pacing_rate`]. Returns whether there
+    /// is such a connection.
+    pub fn set_max_pacing_rate(&mut self, conn: ConnId, bytes_per_second: Option<u64>) -> bool {
+        self.stack.set_max_pacing_rate(self.now(), conn, bytes_per_second)
+    }
+
     /// Takes at most `max` received bytes; see [`Stack::recv`].
     ///
     /// # Errors

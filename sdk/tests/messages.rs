@@ -1,4 +1,4 @@
-//! What an application says of what it writes reaches the scheduler, and classes have no more than they may.
+//! What an application says of what it writes reaches the scheduler, and classes and connections have no more than they may.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are test code")]
 
 mod common;
@@ -75,7 +75,30 @@ fn messages_reach_the_scheduler() {
     assert_eq!((at(5_000).1.class, at(5_000).1.left), (TrafficClass::Bulk, None));
 }
 
-/// Bytes per second that the class may send.
+#[test]
+fn a_stream_can_be_corked_and_limited() {
+    let (server, client) = hosts(1, |_| {});
+    let (far, near) = connect(&server, &client);
+    near.set_max_pacing_rate(Some(LIMIT)).unwrap();
+    near.set_cork(true).unwrap();
+    let info = near.info().unwrap();
+    assert_eq!((info.corked, info.max_pacing_rate), (true, Some(LIMIT)));
+    let start = Instant::now();
+    (&near).write_all(&pattern(100)).unwrap();
+    (&far).read_exact(&mut [0; 100]).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(190), "{:?}", start.elapsed());
+    near.set_cork(false).unwrap();
+    let start = Instant::now();
+    (&near).write_all(&pattern(40_000)).unwrap();
+    (&far).read_exact(&mut vec![0; 40_000]).unwrap();
+    let least = (40_000 - 5_840) as f64 / LIMIT as f64;
+    assert!(start.elapsed().as_secs_f64() > least, "{:?}", start.elapsed());
+    near.set_max_pacing_rate(None).unwrap();
+    let info = near.info().unwrap();
+    assert_eq!((info.corked, info.max_pacing_rate), (false, None));
+}
+
+/// Bytes per second that the class, or the connection, may send.
 const LIMIT: u64 = 80_000;
 
 #[test]

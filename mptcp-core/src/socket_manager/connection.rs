@@ -1,7 +1,7 @@
 //! A connection: its state, and what can be asked of it.
 //!
 //! What a connection does is spread over the sibling files by subject: `handshake`, `input`, `output`,
-//! `sender`, `receiver`, `fallback`, `close`, `paths`, `timers`.
+//! `sender`, `restraint`, `receiver`, `fallback`, `close`, `paths`, `timers`.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -356,6 +356,8 @@ impl Connection {
             scheduler: self.scheduler.name(),
             coupling: self.coupler.coupling(),
             path_strategy: self.paths.strategy.name(),
+            corked: self.is_corked(),
+            max_pacing_rate: self.max_pacing_rate(),
             subflows: self.subflows.len(),
             bytes_sent: queue.end() - queue.unsent() + u64::from(self.early.sent),
             bytes_acked: queue.una() + u64::from(self.early.sent),

@@ -34,6 +34,7 @@ impl Connection {
         self.sender.queue.trim();
         self.sender.messages.trim();
         self.sender.reinject.trim();
+        self.trim_restraint();
         self.receiver.stream.trim();
         for subflow in &mut self.subflows {
             subflow.sent.trim();

@@ -7,6 +7,7 @@
 mod addresses;
 mod close;
 mod connection;
+mod cork;
 mod coupling;
 mod deadlines;
 mod early;
@@ -20,8 +21,10 @@ mod liveness;
 mod output;
 mod paths;
 mod policy;
+mod rate_limit;
 mod receiver;
 mod reinjection;
+mod restraint;
 mod sender;
 mod shared;
 mod shares;
@@ -450,6 +453,7 @@ impl Connection {
         if multipath {
             self.couple(id, cx);
         }
+        self.limit_pace(id, cx);
         let Some(subflow) = self.subflow(id) else { return };
         if subflow.is_join() {
             if subflow.stage == Stage::Established {

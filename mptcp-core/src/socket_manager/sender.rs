@@ -5,6 +5,7 @@ use tcp_adapter::Instant;
 
 use super::connection::{Connection, Protocol};
 use super::policy::send_room;
+use super::restraint::Restraint;
 use super::shared::Cx;
 use super::views::{Views, shrink};
 use crate::event::Event;
@@ -55,6 +56,8 @@ pub(crate) struct Sender {
     /// When to probe a closed window.
     pub(crate) window_probe_at: Option<Instant>,
     pub(crate) window_probes: u32,
+    /// What the application has had its sending held to, if anything.
+    pub(crate) restraint: Option<Box<Restraint>>,
     pub(crate) bytes_reinjected: u64,
 }
 
@@ -74,6 +77,7 @@ impl Sender {
             doubled: 0,
             window_probe_at: None,
             window_probes: 0,
+            restraint: None,
             bytes_reinjected: 0,
         }
     }
@@ -125,10 +129,10 @@ impl Sender {
 /// or a large write of the application ends. Bytes of two calls into TCP never share a segment, so whatever else ended
 /// in a short one would leave all segments after it cut in two. Nothing, if room for a whole segment must be waited for.
 ///
-/// The first segment carries `cost` bytes less than the others.
-fn whole_segments(len: usize, mss: usize, cost: usize, room: usize, available: u64) -> usize {
+/// The first segment carries `cost` bytes less than the others. If the last one must be `full` too, the end of the data waits for more.
+fn whole_segments(len: usize, mss: usize, cost: usize, room: usize, available: u64, full: bool) -> usize {
     let carried = len + cost;
-    let ends = len as u64 >= available || (carried < mss && len < room);
+    let ends = if len as u64 >= available { !full } else { carried < mss && len < room };
     if ends { len } else { len.saturating_sub(carried % mss) }
 }
 
@@ -180,6 +184,7 @@ impl Connection {
         }
         if !matches!(self.protocol, Protocol::Negotiating(_)) {
             self.arm_data_rto(cx);
+            self.await_release(cx.now);
         }
     }
 
@@ -202,6 +207,7 @@ impl Connection {
         while self.is_of(class) {
             let share = self.allowance(tcp, class, cx);
             let room = send_room(&self.subflows[index], cx).min(MAX_MAPPING).min(share);
+            let room = room.min(self.rate_allowance(mss, cx.now));
             // A share may be less than the longest of segments ever.
             let mss = mss.min(share.max(1));
             let unsent = self.sender.queue.unsent();
@@ -211,7 +217,8 @@ impl Connection {
                 .map_or(u64::MAX, |end| end - position);
             let (room, unsent) = (room.min(usize::try_from(same).unwrap_or(usize::MAX)), unsent.min(same));
             let Some(mut bytes) = self.sender.queue.gather(position, room) else { break };
-            bytes.truncate(whole_segments(bytes.len(), mss, 0, room, unsent));
+            let full = self.must_fill_segments(position + unsent);
+            bytes.truncate(whole_segments(bytes.len(), mss, 0, room, unsent, full));
             if bytes.is_empty() || self.give(index, position, bytes, false, cx).is_none() {
                 break;
             }
@@ -237,7 +244,10 @@ impl Connection {
         }
         if views.len() > 1 {
             self.unblock_window(&mut views, cx);
-            while self.scheduler.duplicates() && self.push_duplicate(&mut views, cx) {}
+            self.cut_to_rate(&mut views, cx.now);
+            while self.scheduler.duplicates() && self.push_duplicate(&mut views, cx) {
+                self.cut_to_rate(&mut views, cx.now);
+            }
         }
     }
 
@@ -261,6 +271,10 @@ impl Connection {
             return false;
         }
         let position = queue.nxt();
+        let shortest = views.iter().map(|view| view.mss.saturating_sub(view.mapping_cost)).min().unwrap_or(0);
+        if available < shortest as u64 && self.must_fill_segments(position + available) {
+            return false;
+        }
         let data = DataView {
             now: cx.now,
             position,
@@ -287,9 +301,10 @@ impl Connection {
             self.wait(self.sender.messages.at(stretch.start).class, true, cx);
             return false;
         }
-        let queue = &mut self.sender.queue;
         let until = stretch.end.min(until);
         let available = until.min(edge).saturating_sub(stretch.start);
+        let full = self.must_fill_segments(stretch.start + available);
+        let queue = &mut self.sender.queue;
         let len = decision
             .len
             .min(chosen.room)
@@ -298,7 +313,10 @@ impl Connection {
             .min(usize::try_from(available).unwrap_or(MAX_MAPPING));
         let Some(mut bytes) = queue.gather(stretch.start, len) else { return false };
         // The scheduler has seen to it that there is room for a segment.
-        let mut len = whole_segments(bytes.len(), chosen.mss.max(1), chosen.mapping_cost, usize::MAX, available);
+        let mut len = whole_segments(bytes.len(), chosen.mss.max(1), chosen.mapping_cost, usize::MAX, available, full);
+        if len == 0 {
+            return false;
+        }
         if len as u64 == available && available < until - stretch.start {
             len -= scrap(len, chosen);
         }
@@ -352,6 +370,7 @@ impl Connection {
             mapping_checksum(idsn, position, subflow.next_offset, &bytes)
         });
         self.charge(index, position, u64::from(len), cx);
+        self.count_against_rate(u64::from(len), cx.now);
         let subflow = &mut self.subflows[index];
         subflow.sent.push(SentMapping { offset: subflow.next_offset, pos: position, len, checksum, once });
         subflow.next_offset += u64::from(len);
@@ -416,7 +435,7 @@ mod tests {
 
     #[test]
     fn only_the_end_of_what_was_written_makes_a_short_segment() {
-        let cut = |mss, cost, room, available| whole_segments(4096, mss, cost, room, available);
+        let cut = |mss, cost, room, available| whole_segments(4096, mss, cost, room, available, false);
         let whole = |mss, room, available| cut(mss, 0, room, available);
         assert_eq!(whole(1432, 9000, 4097), 2864);
         assert_eq!(whole(1432, 9000, 4096), 4096);
@@ -430,5 +449,15 @@ mod tests {
         assert_eq!(cut(4100, 28, 9000, 4097), 4072);
         assert_eq!(cut(4124, 28, 9000, 4097), 4096, "one segment");
         assert_eq!(cut(4125, 28, 4096, 4097), 0);
+    }
+
+    #[test]
+    fn where_all_segments_are_to_be_full_the_end_waits() {
+        let full = |mss, cost, available| whole_segments(4096, mss, cost, usize::MAX, available, true);
+        assert_eq!(full(1432, 0, 4096), 2864);
+        assert_eq!(full(1400, 28, 4096), 2772);
+        assert_eq!(full(4096, 0, 4096), 4096);
+        assert_eq!([full(4097, 0, 4096), full(4124, 28, 4096), full(4125, 28, 4096)], [0, 4096, 0]);
+        assert_eq!(full(5000, 0, 4097), 4096, "what comes to it was not written beside it");
     }
 }

@@ -235,12 +235,14 @@ fn burst(limit: u64) -> u64 {
     bytes_in(limit, LIMIT_BURST).max(BURST)
 }
 
-fn bytes_in(limit: u64, time: Duration) -> u64 {
-    u64::try_from(time.as_nanos() * u128::from(limit) / 1_000_000_000).unwrap_or(u64::MAX)
+/// Bytes that pass in a time at a rate in bytes per second.
+pub(super) fn bytes_in(rate: u64, time: Duration) -> u64 {
+    u64::try_from(time.as_nanos() * u128::from(rate) / 1_000_000_000).unwrap_or(u64::MAX)
 }
 
-fn time_of(limit: u64, bytes: u64) -> Duration {
-    let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(limit.max(1)));
+/// The time that bytes take at a rate in bytes per second.
+pub(super) fn time_of(rate: u64, bytes: u64) -> Duration {
+    let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(rate.max(1)));
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 

@@ -4,6 +4,7 @@ use tcp_adapter::Instant;
 
 use super::connection::{Connection, Doom, Protocol};
 use super::handshake::{PRE_ESTABLISHED_TRIES, PRE_ESTABLISHED_WAIT};
+use super::restraint::Restraint;
 use super::shared::{Cx, Shared};
 use super::subflow::{Stage, Subflow};
 use crate::event::{CloseReason, SubflowId};
@@ -34,6 +35,7 @@ impl Connection {
         let mut earliest = Earliest::default();
         earliest.or(self.sender.data_rto_at);
         earliest.or(self.sender.window_probe_at);
+        earliest.or(self.sender.restraint.as_deref().and_then(Restraint::deadline));
         if self.subflows.len() > 1 {
             earliest.or(self.scheduler.poll_timeout());
         }
@@ -83,6 +85,7 @@ impl Connection {
         if self.plain_silence().is_some_and(|since| since + timeout <= now) {
             return self.finish(CloseReason::TimedOut, cx.shared);
         }
+        self.end_cork_if_due(now);
         self.miss_answers(cx);
         if due(self.sender.data_rto_at) {
             self.on_data_rto(cx);

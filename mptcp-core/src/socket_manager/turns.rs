@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tcp_adapter::TcpId;
+use tcp_adapter::{Instant, TcpId};
 
 use super::connection::{Connection, Protocol};
 use super::sender::MAX_MAPPING;
@@ -24,7 +24,7 @@ impl Connection {
     /// Gives subflows what may be sent now, as far as its classes have a share left and it is its turn. Otherwise it waits.
     pub(crate) fn push_in_turn(&mut self, cx: &mut Cx<'_>) {
         loop {
-            let (class, before) = (self.class(), self.at_hand());
+            let (class, before) = (self.class(), self.waiting(cx.now));
             let slot = self.id.index;
             let has_turn = cx.shared.shares.as_ref().is_none_or(|shares| shares.has_turn(class, slot));
             if !has_turn {
@@ -33,14 +33,15 @@ impl Connection {
                 };
             }
             self.push_class(Some(class), cx);
-            if self.class() == class || self.at_hand() == before {
+            if self.class() == class || self.waiting(cx.now) == before {
                 return self.end_turn(class, cx);
             }
         }
     }
 
-    /// Takes from what subflows have room for what the class must leave to others.
+    /// Takes from what subflows have room for what the connection's own rate does not allow, and what the class must leave to others.
     pub(crate) fn cut_to_share(&self, views: &mut [SubflowView], class: Option<TrafficClass>, cx: &Cx<'_>) {
+        self.cut_to_rate(views, cx.now);
         if class.is_none() {
             return;
         }
@@ -77,7 +78,7 @@ impl Connection {
 
     /// After it has sent what it could: says where its congestion windows hold it back, and waits where its share does.
     fn end_turn(&mut self, class: TrafficClass, cx: &mut Cx<'_>) {
-        let at_hand = self.at_hand();
+        let at_hand = self.waiting(cx.now);
         let mut held_by_share = false;
         for subflow in self.subflows.iter().filter(|subflow| subflow.usable()) {
             let allowed = self.allowance(subflow.tcp, Some(class), cx) > 0;
@@ -100,6 +101,11 @@ impl Connection {
         if !std::mem::replace(&mut self.waits_for_turn, true) {
             shares.wait(class, self.id.index, had_turn, cx.now);
         }
+    }
+
+    /// Bytes that wait for their turn, or for room on subflows: none while it is the connection's own rate that holds them back.
+    fn waiting(&self, now: Instant) -> u64 {
+        if self.waits_for_rate(now) { 0 } else { self.at_hand() }
     }
 
     /// Bytes that could be sent if subflows had room.

@@ -9,8 +9,10 @@ use crate::scheduler::{MessageView, TrafficClass};
 pub struct Messages {
     /// Those whose end is known, in order.
     ended: IdleQueue<Message>,
-    /// Class and deadline of what was written after the last of these.
-    open: (TrafficClass, Option<Instant>),
+    /// Class of what was written after the last of these.
+    open: TrafficClass,
+    /// Its deadline.
+    open_deadline: Option<Instant>,
     /// A message has begun and not ended.
     is_open: bool,
     /// Class of what belongs to no message.
@@ -33,22 +35,23 @@ impl Messages {
     /// What is written from now on, at `position`, is of this class and has this deadline, until the message [ends](Self::end_at).
     pub fn begin(&mut self, position: u64, class: TrafficClass, deadline: Option<Instant>) {
         if !self.is_open && position > self.told_until {
-            let (class, deadline) = self.open;
+            let (class, deadline) = (self.open, self.open_deadline);
             self.ended.push_back(Message { end: position, class, deadline, is_none: true });
             self.told_until = position;
         }
-        (self.open, self.is_open) = ((class, deadline), true);
+        (self.open, self.open_deadline, self.is_open) = (class, deadline, true);
     }
 
     /// What belongs to no message is of this class.
     pub fn set_class(&mut self, class: TrafficClass) {
         self.usual = class;
-        self.open.0 = class;
+        self.open = class;
     }
 
     /// The message that was written last ends before `position`, not lower than that of any before. What follows belongs to none.
     pub fn end_at(&mut self, position: u64) {
-        let (class, deadline) = std::mem::replace(&mut self.open, (self.usual, None));
+        let class = std::mem::replace(&mut self.open, self.usual);
+        let deadline = self.open_deadline.take();
         self.ended.push_back(Message { end: position, class, deadline, is_none: false });
         (self.is_open, self.told_until) = (false, position);
     }
@@ -76,7 +79,7 @@ impl Messages {
                 left: (!message.is_none).then_some(message.end - position),
                 deadline: message.deadline,
             },
-            None => MessageView { class: self.open.0, left: None, deadline: self.open.1 },
+            None => MessageView { class: self.open, left: None, deadline: self.open_deadline },
         }
     }
 
@@ -85,7 +88,7 @@ impl Messages {
     pub fn class_at(&self, position: u64, enough: u64) -> (TrafficClass, Option<u64>) {
         let index = self.ended.partition_point(|message| message.end <= position);
         let mut rest = self.ended.iter().skip(index);
-        let Some(first) = rest.next() else { return (self.open.0, None) };
+        let Some(first) = rest.next() else { return (self.open, None) };
         let mut end = first.end;
         for message in rest {
             if message.class != first.class || end - position >= enough {
@@ -93,7 +96,7 @@ impl Messages {
             }
             end = message.end;
         }
-        (first.class, (self.open.0 != first.class).then_some(end))
+        (first.class, (self.open != first.class).then_some(end))
     }
 
     /// Gives back the memory of an empty queue.

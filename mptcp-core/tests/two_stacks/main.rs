@@ -16,6 +16,7 @@ macro_rules! suite {
             mod addresses;
             mod blackhole;
             mod closing;
+            mod cork;
             mod coupling;
             mod ends;
             mod failover;
@@ -28,6 +29,7 @@ macro_rules! suite {
             mod log;
             mod mappings;
             mod moving;
+            mod pacing;
             mod paths;
             mod policy;
             mod random;

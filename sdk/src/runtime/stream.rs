@@ -257,6 +257,26 @@ impl MptcpStream {
         connected(self.inner.shared.call(move |engine| engine.set_class(conn, class))?)
     }
 
+    /// Corks the stream (`TCP_CORK`, tcp(7)), or uncorks it: while it is corked, full segments leave, and what does not fill one waits for more, for 200 ms at
+    /// most. Uncorking and closing let it leave at once; the end of a message does not. What was written right before may be corked already.
+    ///
+    /// # Errors
+    /// `NotConnected` if the connection is over, or the runtime has stopped.
+    pub fn set_cork(&self, corked: bool) -> io::Result<()> {
+        let conn = self.inner.conn;
+        connected(self.inner.shared.call(move |engine| engine.set_cork(conn, corked))?)
+    }
+
+    /// Has no more than so many bytes per second leave from now on, at least 1, on all subflows together, where the kernel's `SO_MAX_PACING_RATE` lets each of
+    /// them have as much; `None` is no limit, as at first.
+    ///
+    /// # Errors
+    /// `NotConnected` if the connection is over, or the runtime has stopped.
+    pub fn set_max_pacing_rate(&self, bytes_per_second: Option<u64>) -> io::Result<()> {
+        let conn = self.inner.conn;
+        connected(self.inner.shared.call(move |engine| engine.set_max_pacing_rate(conn, bytes_per_second))?)
+    }
+
     /// Writes all of `bytes` without copying.
     ///
     /// # Errors

@@ -36,7 +36,8 @@ pub struct NativeConfig {
     pub ecn: bool,
     /// Send segments at the pace of the congestion window or of the congestion control. Default true.
     pub pacing: bool,
-    /// Rate that no connection exceeds, in bytes per second; `None` for no limit. Default none.
+    /// Rate that no connection exceeds, in bytes per second; `None` for no limit. Without [`pacing`](Self::pacing) there is none. One connection
+    /// may have a lower one ([`TcpStack::set_max_pacing_rate`](crate::TcpStack::set_max_pacing_rate)). Default none.
     pub max_pacing_rate: Option<u64>,
     /// Smallest retransmission timeout: 1 ms to 60 s. Default 200 ms.
     pub min_rto: Duration,

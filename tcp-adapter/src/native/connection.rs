@@ -349,6 +349,7 @@ impl Connection {
             delivery_rate: send.delivery_rate.get().map(|(rate, _)| rate),
             delivery_rate_app_limited: send.delivery_rate.get().is_some_and(|(_, limited)| limited),
             pacing_rate,
+            max_pacing_rate: send.pacer.max_rate(),
             mss,
             mss_before_hook,
             bytes_sent: send.stats.bytes_sent,

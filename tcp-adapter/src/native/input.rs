@@ -148,7 +148,7 @@ impl Connection {
     /// `take` bytes of the peer's SYN are taken before the handshake is complete.
     pub(super) fn open_fast(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>, take: usize) -> Take {
         self.touch(cx.now);
-        self.send.start(cx.now, cx.config);
+        self.send.start(cx.now);
         self.send.update_window(0, 0, u64::from(segment.window));
         cx.events.push_back(TcpEvent::Established(self.id));
         let segment = u32::try_from(take).unwrap_or(u32::MAX);
@@ -198,7 +198,7 @@ impl Connection {
             self.receive.echo_exactly();
         }
         if !matches!(before, Phase::FastOpen(_)) {
-            self.send.start(cx.now, cx.config);
+            self.send.start(cx.now);
             cx.events.push_back(TcpEvent::Established(self.id));
         }
     }

@@ -440,6 +440,19 @@ impl TcpStack for NativeStack {
         }
     }
 
+    fn set_max_pacing_rate(&mut self, now: Instant, conn: TcpId, bytes_per_second: Option<u64>) -> bool {
+        self.now = now;
+        if !self.config.pacing {
+            return false;
+        }
+        let most = bytes_per_second.into_iter().chain(self.config.max_pacing_rate).min();
+        let Some(live) = self.live_mut(conn) else { return false };
+        live.send.limit_pace(now, most);
+        // It may be the pace that it waits for.
+        self.wake(conn);
+        true
+    }
+
     fn set_congestion_control(
         &mut self,
         conn: TcpId,

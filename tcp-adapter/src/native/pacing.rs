@@ -73,6 +73,22 @@ impl Pacer {
         }
     }
 
+    /// The same for one that is at work, and that would send `bytes_per_second` without a limit: it holds at once. What is owed is bytes
+    /// where a limit is raised, too, so that one that was low holds up nothing once it is gone.
+    pub(super) fn limit(&mut self, now: Instant, most: Option<u64>, bytes_per_second: Option<u64>) {
+        self.set_max_rate(most);
+        self.change_rate(now, bytes_per_second, true);
+    }
+
+    /// The rate that is never exceeded; `None` if there is none.
+    pub(super) fn max_rate(&self) -> Option<u64> {
+        self.is_limited().then_some(self.max_rate)
+    }
+
+    fn is_limited(&self) -> bool {
+        self.max_rate != u64::MAX
+    }
+
     /// Sends `bytes_per_second` from now on. What is owed is bytes, which take less time at a higher rate: the debt of a rate that has
     /// been far too low is soon paid. At a lower rate they are waited for no longer than when they left.
     ///
@@ -80,14 +96,19 @@ impl Pacer {
     /// what acknowledgements vary by, and a timer fires two thousand times per second at most until the quantum is as large as
     /// a super-segment.
     pub(super) fn set_rate(&mut self, now: Instant, bytes_per_second: Option<u64>) {
-        let limited = self.max_rate != u64::MAX;
-        let rate = bytes_per_second.or(limited.then_some(u64::MAX)).map_or(0, |rate| rate.clamp(1, self.max_rate));
+        // Not where there is a limit that must be kept, while the rate goes down and up.
+        self.change_rate(now, bytes_per_second, !self.is_limited());
+    }
+
+    /// Changes the rate; whether less time is owed at a higher one says `shortens`.
+    fn change_rate(&mut self, now: Instant, bytes_per_second: Option<u64>, shortens: bool) {
+        let unlimited = self.is_limited().then_some(u64::MAX);
+        let rate = bytes_per_second.or(unlimited).map_or(0, |rate| rate.clamp(1, self.max_rate));
         if rate == self.rate {
             return;
         }
         let debt = self.empty.nanos_since(now);
-        // Not where there is a limit that must be kept, while the rate goes down and up.
-        if debt > 0 && rate > self.rate && !limited {
+        if debt > 0 && rate > self.rate && shortens {
             let scaled = u128::from(debt) * u128::from(self.rate) / u128::from(rate);
             self.empty = Instant::from_nanos(now.as_nanos().saturating_add(u64::try_from(scaled).unwrap_or(u64::MAX)));
         }
@@ -100,7 +121,7 @@ impl Pacer {
     /// The window begins anew after a pause: its first burst may leave at once, as that of a new connection (RFC 6928 section 2).
     /// Not beyond a limit, however often there are pauses.
     pub(super) fn restart(&mut self) {
-        if self.max_rate == u64::MAX {
+        if !self.is_limited() {
             self.unpaced = UNPACED;
         }
     }
@@ -318,6 +339,26 @@ mod tests {
         pacer.set_max_rate(None);
         pacer.set_rate(NOW, None);
         assert_eq!(pacer.rate(), None);
+    }
+
+    #[test]
+    fn a_limit_that_is_raised_leaves_no_debt_of_its_time() {
+        let mut pacer = paced();
+        let now = Instant::from_nanos(1_000 * SECOND);
+        pacer.set_rate(NOW, Some(1_000_000));
+        pacer.limit(NOW, Some(1_000), Some(1_000_000));
+        assert_eq!((pacer.rate(), pacer.max_rate()), (Some(1_000), Some(1_000)));
+        pacer.on_sent(now, 2 * MSS + 10_000);
+        assert_eq!(pacer.empty, now + Duration::from_secs(10));
+        pacer.limit(now, Some(100_000), Some(1_000_000));
+        assert_eq!((pacer.rate(), pacer.empty), (Some(100_000), now + Duration::from_millis(100)));
+        // What congestion control does below the limit pays no debt.
+        pacer.set_rate(now, Some(50_000));
+        pacer.set_rate(now, Some(90_000));
+        assert_eq!(pacer.empty, now + Duration::from_millis(100));
+        pacer.limit(now, None, Some(1_000_000));
+        assert_eq!((pacer.rate(), pacer.max_rate()), (Some(1_000_000), None));
+        assert_eq!(pacer.empty, now + Duration::from_millis(9));
     }
 
     #[test]

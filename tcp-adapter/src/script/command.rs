@@ -28,6 +28,8 @@ pub(super) enum Command {
     AckNow,
     Probe,
     ProbeTail,
+    /// The rate to send at, at most, in bytes per second.
+    Pace(Option<u64>),
     /// What the hook advertises from now on.
     Window(Option<u32>),
     /// What the hook pushes onto every segment from now on.
@@ -91,6 +93,8 @@ impl Command {
             ["ack_now"] => Self::AckNow,
             ["probe"] => Self::Probe,
             ["probe_tail"] => Self::ProbeTail,
+            ["pace", "off"] => Self::Pace(None),
+            ["pace", rate] => Self::Pace(Some(number(rate)?)),
             ["window", "own"] => Self::Window(None),
             ["window", window] => Self::Window(Some(small(window)?)),
             ["option", "none"] => Self::Options(Vec::new()),
@@ -155,7 +159,7 @@ struct Field {
     value: fn(&TcpInfo, usize) -> Option<u64>,
 }
 
-const FIELDS: [Field; 19] = [
+const FIELDS: [Field; 20] = [
     Field { name: "established", is_time: false, value: |info, _| Some(info.established.into()) },
     Field { name: "srtt", is_time: true, value: |info, _| info.srtt.map(nanos) },
     Field { name: "rttvar", is_time: true, value: |info, _| info.rttvar.map(nanos) },
@@ -167,6 +171,7 @@ const FIELDS: [Field; 19] = [
     Field { name: "queued", is_time: false, value: |info, _| Some(info.queued) },
     Field { name: "delivery_rate", is_time: false, value: |info, _| info.delivery_rate },
     Field { name: "pacing_rate", is_time: false, value: |info, _| info.pacing_rate },
+    Field { name: "max_pacing_rate", is_time: false, value: |info, _| info.max_pacing_rate },
     Field { name: "mss", is_time: false, value: |info, _| Some(info.mss as u64) },
     Field { name: "bytes_sent", is_time: false, value: |info, _| Some(info.bytes_sent) },
     Field { name: "bytes_retransmitted", is_time: false, value: |info, _| Some(info.bytes_retransmitted) },

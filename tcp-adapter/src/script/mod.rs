@@ -38,7 +38,7 @@
 //! | `>> SEGMENT` | the stack sends a segment |
 //! | `>>* [SEGMENT]` | it may have sent any number of segments until now, all as stated |
 //! | `none` | it has sent nothing else until now |
-//! | `app listen [backlog N \| fast N]`, `unlisten`, `connect [port N \| fast N takes N]` (with bytes offered for the SYN), `send N [by CHUNK \| tag TAG]`, `recv N`, `recv one`, `shutdown`, `abort [OPTIONS]`, `ack_now`, `probe`, `probe_tail` | a call of the layer above; `-> NAME` after it: it fails with that variant |
+//! | `app listen [backlog N \| fast N]`, `unlisten`, `connect [port N \| fast N takes N]` (with bytes offered for the SYN), `send N [by CHUNK \| tag TAG]`, `recv N`, `recv one`, `shutdown`, `abort [OPTIONS]`, `ack_now`, `probe`, `probe_tail`, `pace RATE`, `pace off` | a call of the layer above; `-> NAME` after it: it fails with that variant |
 //! | `app window N` or `own`, `option BYTES` or `none`, `verdict accept`, `signal`, `drop`, `reset`, `syn accept`, `drop`, `reset` | what the hook says from now on |
 //! | `event NAME` | has been reported since it was last asked for: `established`, `readable`, `writable`, `finished`, `closed normal`, `refused`, `reset`, `timed-out`, `aborted` |
 //! | `event no NAME` | has not |

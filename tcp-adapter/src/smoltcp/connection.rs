@@ -355,6 +355,7 @@ impl Connection {
             delivery_rate: None,
             delivery_rate_app_limited: false,
             pacing_rate: None,
+            max_pacing_rate: None,
             mss: self.mss(config),
             mss_before_hook: false,
             bytes_sent: send.bytes_sent,

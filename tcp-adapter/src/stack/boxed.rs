@@ -93,6 +93,10 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
         (**self).penalise(now, conn);
     }
 
+    fn set_max_pacing_rate(&mut self, now: Instant, conn: TcpId, bytes_per_second: Option<u64>) -> bool {
+        (**self).set_max_pacing_rate(now, conn, bytes_per_second)
+    }
+
     fn set_congestion_control(
         &mut self,
         conn: TcpId,

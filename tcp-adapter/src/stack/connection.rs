@@ -134,6 +134,8 @@ pub struct TcpInfo {
     pub delivery_rate_app_limited: bool,
     /// Pacing rate in bytes per second.
     pub pacing_rate: Option<u64>,
+    /// What that is never more than, in bytes per second: the lower of what the connection and its stack are limited to; `None` without a limit.
+    pub max_pacing_rate: Option<u64>,
     /// Payload bytes of a full segment, after the room that options take.
     pub mss: usize,
     /// That is before the options of the [hook](crate::SegmentHook::on_transmit), and they shorten only the segments that

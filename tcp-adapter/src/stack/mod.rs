@@ -158,6 +158,15 @@ pub trait TcpStack {
         let _ = (now, conn);
     }
 
+    /// Has a connection send no more than so many bytes of payload per second from now on, those sent again included (`SO_MAX_PACING_RATE`, socket(7)); at
+    /// least 1. `None` is as fast as the configuration of the stack and congestion control let it, as at first.
+    ///
+    /// Returns whether it does: false without [`Capabilities::pacing`], where nothing holds it to a rate, and if there is no such connection.
+    fn set_max_pacing_rate(&mut self, now: Instant, conn: TcpId, bytes_per_second: Option<u64>) -> bool {
+        let _ = (now, conn, bytes_per_second);
+        false
+    }
+
     /// Gives a connection another congestion control, which starts anew; gives it back if the stack or the connection
     /// cannot take it ([`Capabilities::custom_congestion_control`]).
     fn set_congestion_control(

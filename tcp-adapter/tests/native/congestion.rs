@@ -201,3 +201,47 @@ script!(
     +0      info  bytes_sent 5000..8000
 "
 );
+
+script!(
+    one_connection_can_be_limited_and_released,
+    "
+    stack pacing on
+    0       open  mss 1000 rtt 100ms
+    +0      app   pace 10000
+    +0      app   send 10000
+    +0      >>*   .   *          ack 1                # two segments of the usual size
+    +0      info  bytes_sent 1000..3000 pacing_rate 10000 max_pacing_rate 10000
+    +50ms   >>*   .   *          ack 1
+    +0      info  bytes_sent 1000..4000
+    +0      app   pace off
+    +60ms   >>*   .   *          ack 1                # as fast as the window has it: half a round trip
+    +0      info  bytes_sent 10000 pacing_rate 150000..250000
+"
+);
+
+// What holds for the stack holds for each of its connections.
+script!(
+    a_connection_cannot_exceed_the_limit_of_the_stack,
+    "
+    stack pacing on
+    stack max_pacing_rate 10000
+    0       open  mss 1000 rtt 100ms
+    +0      app   pace 20000
+    +0      info  max_pacing_rate 10000
+    +0      app   pace 5000
+    +0      info  max_pacing_rate 5000
+    +0      app   pace off
+    +0      info  max_pacing_rate 10000
+"
+);
+
+script!(
+    what_is_not_paced_cannot_be_limited,
+    "
+    0       open  mss 1000 rtt 100ms
+    +0      app   pace 10000 -> Unsupported
+    +0      app   send 10000
+    +0      >>*   .   *          ack 1
+    +0      info  bytes_sent 10000
+"
+);

@@ -168,12 +168,14 @@ pub(super) const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 impl Sender {
     pub(super) fn new(config: &NativeConfig, control: Box<dyn CongestionControl>, iss: u32, mss: u32) -> Self {
+        let mut pacer = Pacer::new();
+        pacer.set_max_rate(config.max_pacing_rate);
         Self {
             buffer: SendBuffer::default(),
             flight: Flight::default(),
             control,
             rtt: RttEstimator::new(config.min_rto, config.max_rto),
-            pacer: Pacer::new(),
+            pacer,
             rack: Rack::default(),
             repair: Repair::Open,
             evidence: Evidence::NONE,
@@ -359,19 +361,28 @@ impl Sender {
     }
 
     /// Data can move.
-    pub(super) fn start(&mut self, now: Instant, config: &NativeConfig) {
-        self.pacer.set_max_rate(config.max_pacing_rate);
+    pub(super) fn start(&mut self, now: Instant) {
         self.update_pace(now);
     }
 
-    /// Derives the pace from the window, or takes that of the congestion control.
+    /// Sends no faster than `most` bytes per second from now on.
+    pub(super) fn limit_pace(&mut self, now: Instant, most: Option<u64>) {
+        let rate = self.pace();
+        self.pacer.limit(now, most, rate);
+    }
+
     fn update_pace(&mut self, now: Instant) {
+        let rate = self.pace();
+        self.pacer.set_rate(now, rate);
+    }
+
+    /// The pace by the window, or that of the congestion control.
+    fn pace(&self) -> Option<u64> {
         let srtt = self.rtt.srtt();
         let derived = || Pacer::rate_of(self.control.cwnd(), srtt, self.control.in_slow_start());
         // A few bytes that were acknowledged late tell of no rate: no window is less than a segment per round trip either.
         let least = || (u64::from(self.mss) * 1_000_000_000).checked_div(srtt).unwrap_or(0);
-        let rate = self.control.pacing_rate().map(|rate| rate.max(least())).or_else(derived);
-        self.pacer.set_rate(now, rate);
+        self.control.pacing_rate().map(|rate| rate.max(least())).or_else(derived)
     }
 
     /// Whether an acknowledgement may be true: not of what was never sent, nor so old that it could only be forged (RFC 5961

@@ -27,7 +27,8 @@ impl Runner {
             | Command::Abort(_)
             | Command::AckNow
             | Command::Probe
-            | Command::ProbeTail => {
+            | Command::ProbeTail
+            | Command::Pace(_) => {
                 let conn = self.peer(index).conn.ok_or("there is no connection yet")?;
                 self.app_connected(index, conn, command)?
             }
@@ -98,6 +99,11 @@ impl Runner {
             Command::AckNow => self.stack.ack_now(now, conn),
             Command::Probe => self.stack.probe(now, conn),
             Command::ProbeTail => self.stack.probe_tail(now, conn),
+            Command::Pace(rate) => {
+                if !self.stack.set_max_pacing_rate(now, conn, *rate) {
+                    return Ok(Err("Unsupported".to_owned()));
+                }
+            }
             _ => {}
         }
         Ok(Ok(()))
