@@ -100,9 +100,8 @@ impl Runner {
             Command::Probe => self.stack.probe(now, conn),
             Command::ProbeTail => self.stack.probe_tail(now, conn),
             Command::Pace(rate) => {
-                if !self.stack.set_max_pacing_rate(now, conn, *rate) {
-                    return Ok(Err("Unsupported".to_owned()));
-                }
+                let is_set = self.stack.set_max_pacing_rate(now, conn, *rate);
+                return Ok(is_set.then_some(()).ok_or_else(|| "Unsupported".to_owned()));
             }
             _ => {}
         }
