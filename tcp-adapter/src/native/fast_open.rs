@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 pub(super) use self::cookie::{Cookie, Offer};
 use self::servers::Servers;
-use super::wire::{MAX_OPTIONS, Options, Segment};
 use super::NativeStack;
+use super::wire::{MAX_OPTIONS, Options, Segment};
 use crate::table::FourTuple;
 use crate::{Instant, ListenerId};
 
