@@ -80,9 +80,12 @@ pub struct StackConfig {
     /// connections are refused, and what peers send out of order is dropped, for them to send again. What comes in order is taken as far as there is
     /// room; what its connection holds out of order makes way for it. Windows promise no more than fits.
     ///
-    /// The limit is never exceeded, but by what TCP has acknowledged and nobody can drop alone: what connections without MPTCP, or after a fallback, receive
-    /// within the windows that they have announced; and, with checksums, less than 64 KiB for each subflow of a mapping that has not arrived in whole. A subflow that
-    /// exceeds it by bytes without a mapping is reset.
+    /// The limit is never exceeded but by what TCP has acknowledged and nobody would send again:
+    ///
+    /// * what connections that have had a single path, that have fallen back or never spoke MPTCP receive in order, within the windows that they
+    ///   announced while there was more room;
+    /// * with checksums, less than 64 KiB for each subflow, of a mapping that has not arrived in whole;
+    /// * bytes without a mapping, until the subflow that brought them is reset for it, at once.
     ///
     /// The TCP stack beneath counts for itself what it holds.
     pub memory_limit: usize,

@@ -204,7 +204,8 @@ impl Connection {
     /// Where those bytes must end, of `len` from `position` on, that there is memory for.
     ///
     /// What was not DATA_ACKed can be dropped (RFC 8684 section 3.3.2). What is next in order takes the place of what nobody can read without it.
-    /// After a fallback TCP has acknowledged all that comes, so all of it is kept.
+    /// Where there has been a single path, or after a fallback, it is kept all the same: peers do not repeat there what TCP has acknowledged, as it
+    /// would be new data to one that has fallen back (section 3.7).
     fn memory_edge(&mut self, position: u64, len: usize, shared: &mut Shared) -> u64 {
         let next = self.receiver.stream.rcv_nxt();
         let in_order = position <= next;
@@ -213,7 +214,7 @@ impl Connection {
             // They may be a fragment of their own.
             false => shared.memory_unreserved().saturating_sub(FRAGMENT_COST),
         };
-        if len <= room || self.multipath().is_none() {
+        if len <= room || self.multipath().is_none_or(|state| state.single_path && in_order) {
             return u64::MAX;
         }
         let start = position.max(next);

@@ -19,8 +19,8 @@ pub struct NativeConfig {
     pub recv_buffer_initial: usize,
     /// Bytes that all connections of the stack hold at most, received and to be sent, those that have ended but were not read to their end
     /// included. Never more, whatever peers send. The last quarter is for what is received in order: what is to be sent, and what is received
-    /// beyond gaps, is not taken where more than three quarters would be held with it. What does not fit is not acknowledged, and if a connection lacks room
-    /// for what is next, what it holds beyond gaps makes way. Default 1 GiB.
+    /// beyond gaps, is not taken where more than three quarters would be held with it. What does not fit is not acknowledged, and if a connection
+    /// lacks room for what is next, what it holds beyond gaps makes way. Default 1 GiB.
     ///
     /// Payload is counted, by its length, but for what a SYN carries until that has left (TCP Fast Open), which is one segment at most. The memory
     /// behind it may be more: received slices of at least 1024 bytes are kept as they came in, and pin buffers of which a
