@@ -64,15 +64,30 @@ pub struct StackConfig {
     pub qos: Option<Qos>,
     /// What schedulers that learn begin with.
     pub learning: Learning,
-    /// Bytes that a connection's send queue holds at most. Default: 4 MiB.
+    /// Bytes that a connection's send queue holds at most, until they are acknowledged. Never more. Default: 4 MiB.
     pub send_buffer: usize,
     /// Receive buffer that a connection starts with, in bytes. Default: 256 KiB.
     pub recv_buffer_initial: usize,
     /// Receive buffer that auto-tuning may reach, in bytes. Default: 4 MiB.
+    ///
+    /// That is what peers are told. Some overrun it, as Linux does: of bytes that have their place in the stream a connection never holds more than
+    /// twice as many. Bytes that still wait for their mapping come on top; with as many as the buffer at the time has, their subflow is reset.
     pub recv_buffer_max: usize,
-    /// Bytes that all connections together may hold, sent and received. While more are held, applications cannot
-    /// write more, receive buffers do not grow, new connections are refused, and what peers send out of order is dropped, for them to
-    /// send again. Default: 1 GiB.
+    /// Bytes that all connections together may hold, sent and received: payload by its length, and 256 for each fragment beyond a gap. Default:
+    /// 1 GiB.
+    ///
+    /// The last quarter is for what is received in order. While the rest is used up, applications cannot write, receive buffers do not grow, new
+    /// connections are refused, and what peers send out of order is dropped, for them to send again. What comes in order is taken as far as there is
+    /// room; what its connection holds out of order makes way for it. Windows promise no more than fits.
+    ///
+    /// The limit is never exceeded but by what TCP has acknowledged and nobody would send again:
+    ///
+    /// * what connections that have had a single path, that have fallen back or never spoke MPTCP receive in order, within the windows that they
+    ///   announced while there was more room;
+    /// * with checksums, less than 64 KiB for each subflow, of a mapping that has not arrived in whole;
+    /// * bytes without a mapping, until the subflow that brought them is reset for it, at once.
+    ///
+    /// The TCP stack beneath counts for itself what it holds.
     pub memory_limit: usize,
     /// Connections at the same time. Default: 65,536.
     pub max_connections: usize,

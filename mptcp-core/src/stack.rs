@@ -107,6 +107,7 @@ impl<T: TcpStack> Stack<T> {
             links,
             interface_queues: Vec::new(),
             memory_held: 0,
+            memory_awaited: false,
             slices: Vec::new(),
             stateless_secret: None,
         };

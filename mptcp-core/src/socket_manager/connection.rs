@@ -58,7 +58,8 @@ pub(crate) struct Multipath {
     pub(crate) single_path: bool,
     /// A segment without payload has acknowledged data of the peer.
     pub(crate) has_acked: bool,
-    /// Each segment declares its mapping, as one that was declared once seems to have been lost although its bytes were not.
+    /// Each segment declares its mapping, as one that was declared once seems to have been lost although its bytes were not. For good, once
+    /// something was repeated: whether it was needed is not known then, and the next such loss would take a DATA-RTO again.
     pub(crate) maps_all: bool,
 }
 
@@ -318,6 +319,13 @@ impl Connection {
     pub(crate) fn memory(&self) -> usize {
         let waiting: usize = self.subflows.iter().map(|subflow| subflow.reader.waiting()).sum();
         self.sender.queue.len() + self.receiver.held() + waiting
+    }
+
+    /// Tells the stack what it holds.
+    pub(crate) fn settle_memory(&mut self, shared: &mut Shared) {
+        let held = self.memory();
+        shared.memory_held = shared.memory_held + held - self.memory_counted;
+        self.memory_counted = held;
     }
 
     pub(crate) fn state(&self) -> ConnState {

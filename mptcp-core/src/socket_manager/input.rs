@@ -227,6 +227,10 @@ impl Connection {
             return;
         }
         self.note_use(id);
+        if let Some(state) = self.multipath_mut().filter(|state| state.single_path) {
+            // Nothing was repeated so far, so the peer has had the mapping of this all the time: its answer was late, or lost.
+            state.maps_all = false;
+        }
         if let Some(state) = self.multipath() {
             let data_ack = DataSeq::at(state.local.idsn, una);
             shared.observations.note(|| Observation::Acknowledged { conn, subflow: id, data_ack });

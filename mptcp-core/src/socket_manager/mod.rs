@@ -208,12 +208,17 @@ impl SocketManager {
     }
 
     fn settle_all(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
-        let memory_was_full = self.shared.memory_full();
         self.settle_dirty(now, tcp);
         self.serve_waiting(now, tcp);
-        if memory_was_full && !self.shared.memory_full() {
-            // Any connection's writer may wait for what another one has freed.
-            self.touch_all();
+        if self.shared.memory_awaited && self.shared.memory_ample() {
+            self.shared.memory_awaited = false;
+            // Any connection's writer may wait for what another one has freed, and any peer for a window.
+            for id in self.conns.ids().collect::<Vec<_>>() {
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.receiver.reconsider_window();
+                }
+                self.touch(id);
+            }
             self.settle_dirty(now, tcp);
         }
     }
@@ -268,9 +273,7 @@ impl SocketManager {
         conn.watch_subflows(cx);
         conn.carry_out_dooms(cx);
         conn.coupler.regroup(now);
-        let held = conn.memory();
-        self.shared.memory_held = self.shared.memory_held + held - conn.memory_counted;
-        conn.memory_counted = held;
+        conn.settle_memory(&mut self.shared);
         let deadline = conn.deadline(&self.shared);
         self.deadlines.set(slot, deadline);
         if conn.is_spent() {
@@ -364,7 +367,7 @@ impl SocketManager {
         };
         let full = accepting.opening + accepting.ready.len() >= accepting.backlog
             || self.conns.len() >= self.shared.config.max_connections
-            || self.shared.memory_full();
+            || self.shared.memory_unreserved() < syn.early.max(1);
         if full {
             self.shared.mib.bump(Counter::BacklogDrop);
             return SynVerdict::Drop;

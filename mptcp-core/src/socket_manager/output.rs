@@ -38,7 +38,7 @@ impl Connection {
             SegmentKind::Established => self.segment_options(id, now, segment, space, shared),
             SegmentKind::Reset => return None,
         }
-        Some(self.receiver.advertise(segment.window_shift))
+        Some(self.receiver.advertise(segment.window_shift, shared))
     }
 
     fn flags(&self, checksum: bool, shared: &Shared) -> CapableFlags {

@@ -37,8 +37,8 @@ pub(crate) struct Receiver {
 impl Receiver {
     pub(crate) fn new(config: &StackConfig) -> Self {
         let mut window = ReceiveWindow::new(config.recv_buffer_initial, config.recv_buffer_max);
-        // The SYN announces the first window, so data may come for it before any other segment leaves.
-        window.advertise(0, 0, 0);
+        // The SYN announces the first window, so data may come for it before any other segment leaves. Its field is not scaled.
+        window.advertise(0, window.buffer().saturating_sub(u16::MAX.into()), 0);
         Self {
             stream: Reassembly::new(MAX_FRAGMENTS),
             early: IdleQueue::new(),
@@ -84,9 +84,24 @@ impl Receiver {
 
     /// The window to advertise in bytes, relative to [`ack_position`](Self::ack_position), in a segment whose window field is
     /// scaled by `shift`.
-    pub(crate) fn advertise(&mut self, shift: u8) -> u32 {
-        let unread = self.stream.readable();
+    pub(crate) fn advertise(&mut self, shift: u8, shared: &mut Shared) -> u32 {
+        let unread = self.unavailable(shared);
         self.window.advertise(self.stream.rcv_nxt(), unread, shift)
+    }
+
+    /// Bytes of the buffer that are no room for more: those that were not read, and those for which the stack lacks memory.
+    fn unavailable(&self, shared: &mut Shared) -> usize {
+        let promised = shared.memory_to_promise().saturating_add(self.stream.out_of_order());
+        let unread = self.stream.readable();
+        let lacking = self.window.buffer().saturating_sub(promised);
+        // Once there is more, the peer is told.
+        shared.memory_awaited |= lacking > unread && !shared.memory_ample();
+        unread.max(lacking)
+    }
+
+    /// Has it looked at whether the window has opened: there is more memory.
+    pub(crate) fn reconsider_window(&mut self) {
+        self.update_wanted = true;
     }
 
     /// Takes the peer's word that its stream ends at `position`; the first word counts.
@@ -174,6 +189,7 @@ impl Connection {
                 None => break,
             }
         }
+        self.settle_memory(cx.shared);
         self.watch_unmapped(id, cx);
         self.drain_after_fallback(id, cx);
         self.check_fin(cx);
@@ -185,23 +201,44 @@ impl Connection {
         self.deliver_slices(position, cx);
     }
 
+    /// Where those bytes must end, of `len` from `position` on, that there is memory for.
+    ///
+    /// What was not DATA_ACKed can be dropped (RFC 8684 section 3.3.2). What is next in order takes the place of what nobody can read without it.
+    /// Where there has been a single path, or after a fallback, it is kept all the same: peers do not repeat there what TCP has acknowledged, as it
+    /// would be new data to one that has fallen back (section 3.7).
+    fn memory_edge(&mut self, position: u64, len: usize, shared: &mut Shared) -> u64 {
+        let next = self.receiver.stream.rcv_nxt();
+        let in_order = position <= next;
+        let room = match in_order {
+            true => shared.memory_room(),
+            // They may be a fragment of their own.
+            false => shared.memory_unreserved().saturating_sub(FRAGMENT_COST),
+        };
+        if len <= room || self.multipath().is_none_or(|state| state.single_path && in_order) {
+            return u64::MAX;
+        }
+        let start = position.max(next);
+        let new = position.saturating_add(len as u64).saturating_sub(start);
+        let missing = usize::try_from(new).unwrap_or(usize::MAX).saturating_sub(room);
+        let pruned = if in_order { self.receiver.stream.prune(missing) } else { 0 };
+        shared.mib.add(Counter::RcvPruned, pruned as u64);
+        start.saturating_add((room + pruned) as u64)
+    }
+
     /// Puts the slices that are on their way at their position of the stream.
     fn deliver_slices(&mut self, position: u64, cx: &mut Cx<'_>) {
-        let bounded = self.multipath().is_some() && cx.shared.memory_full();
-        let slices = &mut cx.shared.slices;
-        let count = slices.len() as u64;
+        let count = cx.shared.slices.len() as u64;
         if count == 0 {
             return;
         }
+        self.settle_memory(cx.shared);
+        let len = cx.shared.slices.iter().map(Bytes::len).sum();
+        let fits = self.memory_edge(position, len, cx.shared);
         let receiver = &mut self.receiver;
         // Bytes after the DATA_FIN do not belong to the stream.
-        let mut edge = receiver.fin.unwrap_or(u64::MAX).min(receiver.window.accepted_edge());
-        if bounded && position > receiver.stream.rcv_nxt() {
-            // What is not in order can be dropped, as it was never DATA_ACKed (RFC 8684 section 3.3.2): the peer could fill our memory otherwise
-            // with what nobody can read.
-            edge = receiver.stream.rcv_nxt();
-        }
-        let inserted = receiver.stream.insert_all(position, slices, edge);
+        let edge = receiver.fin.unwrap_or(u64::MAX).min(receiver.window.accepted_edge()).min(fits);
+        let inserted = receiver.stream.insert_all(position, &mut cx.shared.slices, edge);
+        self.settle_memory(cx.shared);
         self.uses_queues(cx.now);
         let mib = &mut cx.shared.mib;
         mib.add(Counter::DuplicateData, inserted.duplicate as u64);
@@ -245,12 +282,13 @@ impl Connection {
         let bytes = bytes?;
         let subflows = &self.subflows;
         let slowest = || {
-            // While the stack holds as much as it may, buffers stay as they are.
-            let usable = subflows.iter().filter(|subflow| subflow.usable() && !cx.shared.memory_full());
+            // While memory is scarce, buffers stay as they are.
+            let usable = subflows.iter().filter(|subflow| subflow.usable() && !cx.shared.memory_scarce());
             usable.filter_map(|subflow| Some(cx.tcp.round_trip(subflow.tcp)?.smoothed)).max()
         };
         self.receiver.window.on_read(cx.now, bytes.len(), slowest);
         self.receiver.update_wanted = true;
+        self.settle_memory(cx.shared);
         Some(bytes)
     }
 
@@ -266,7 +304,7 @@ impl Connection {
         }
         let receiver = &self.receiver;
         let offered = receiver.window.right_edge().saturating_sub(receiver.stream.rcv_nxt());
-        let (nxt, unread) = (receiver.stream.rcv_nxt(), receiver.stream.readable());
+        let (nxt, unread) = (receiver.stream.rcv_nxt(), receiver.unavailable(cx.shared));
         if offered < receiver.window.buffer() as u64 / 2 && receiver.window.update_needed(nxt, unread, SEGMENT) {
             self.acknowledge(cx);
         }
@@ -294,6 +332,9 @@ impl Connection {
         let unmapped: usize = self.subflows.iter().map(|subflow| subflow.reader.unmapped()).sum();
         if unmapped >= buffer {
             self.break_unmapped(id, cx);
+        } else if cx.shared.memory_held > cx.shared.config.memory_limit {
+            // They cannot be told from others that are next in order, which there must be room for.
+            self.doom(id, Doom::Reason(ResetReason::LackOfResources));
         }
     }
 

@@ -139,15 +139,16 @@ fn whole_segments(len: usize, mss: usize, cost: usize, room: usize, available: u
 impl Connection {
     /// The application writes; takes what there is room for.
     pub(crate) fn write(&mut self, mut bytes: Bytes, cx: &mut Cx<'_>) -> usize {
-        let room = match cx.shared.memory_full() {
-            true => 0,
-            false => cx.shared.config.send_buffer.saturating_sub(self.sender.queue.len()),
-        };
-        let taken = room.min(bytes.len());
+        // What the peer has acknowledged meanwhile is free.
+        self.settle_memory(cx.shared);
+        let room = cx.shared.config.send_buffer.saturating_sub(self.sender.queue.len());
+        let taken = room.min(cx.shared.memory_unreserved()).min(bytes.len());
         self.app.wants_room = taken < bytes.len();
+        cx.shared.memory_awaited |= taken < room.min(bytes.len());
         if taken > 0 {
             self.uses_queues(cx.now);
             self.sender.queue.push(bytes.split_to(taken));
+            self.settle_memory(cx.shared);
         }
         taken
     }
@@ -163,12 +164,17 @@ impl Connection {
         taken
     }
 
-    /// Tells an application that waits for room once a good part of the buffer is free.
+    /// Tells an application that waits for room once a good part of the buffer is free, and memory for it.
     pub(crate) fn offer_room(&mut self, cx: &mut Cx<'_>) {
         let room = cx.shared.config.send_buffer.saturating_sub(self.sender.queue.len());
-        if self.app.wants_room && room >= cx.shared.config.send_buffer / 4 && !cx.shared.memory_full() {
+        if !self.app.wants_room || room < cx.shared.config.send_buffer / 4 {
+            return;
+        }
+        if cx.shared.memory_ample() {
             self.app.wants_room = false;
             cx.shared.events.push_back(Event::Writable(self.id));
+        } else {
+            cx.shared.memory_awaited = true;
         }
     }
 

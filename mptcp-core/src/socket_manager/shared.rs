@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) interface_queues: Vec<u64>,
     /// Bytes that all connections hold, sent and received.
     pub(crate) memory_held: usize,
+    /// Somebody had to hold back for want of memory, and waits to hear that there is more.
+    pub(crate) memory_awaited: bool,
     /// Received slices on their way to a stream; empty between two calls.
     pub(crate) slices: Vec<Bytes>,
     /// What keys of handshakes without state are derived with, once there is one.
@@ -79,9 +81,31 @@ impl Shared {
         }
     }
 
-    /// Whether the stack holds as much data as it may.
-    pub(crate) fn memory_full(&self) -> bool {
-        self.memory_held >= self.config.memory_limit
+    /// Bytes that may be received in order.
+    pub(crate) fn memory_room(&self) -> usize {
+        self.config.memory_limit.saturating_sub(self.memory_held)
+    }
+
+    /// Bytes that may be written, or received out of order. Fewer, as neither must keep from being received what they are waiting for.
+    pub(crate) fn memory_unreserved(&self) -> usize {
+        (self.config.memory_limit / 4 * 3).saturating_sub(self.memory_held)
+    }
+
+    /// Whether nothing but what is in order is taken any more.
+    pub(crate) fn memory_scarce(&self) -> bool {
+        self.memory_unreserved() == 0
+    }
+
+    /// Whether there is so much memory that all who wait for it get more than a few bytes.
+    pub(crate) fn memory_ample(&self) -> bool {
+        self.memory_held < self.config.memory_limit / 8 * 5
+    }
+
+    /// Bytes that a peer may be told to send: they could be held if they came now, or are so few that every connection can go on.
+    pub(crate) fn memory_to_promise(&self) -> usize {
+        /// A few segments, or the largest unit in which a window can be expressed (RFC 7323 section 2.3).
+        const FEW: usize = 1 << 14;
+        self.memory_unreserved().max(self.memory_room().min(FEW))
     }
 
     /// Draws a key whose token no live connection has (RFC 8684 section 3.1) and that names this core.
@@ -214,6 +238,7 @@ mod tests {
             blackholes: Blackholes::default(),
             interface_queues: Vec::new(),
             memory_held: 0,
+            memory_awaited: false,
             slices: Vec::new(),
             stateless_secret: None,
             shares: None,

@@ -87,7 +87,7 @@ impl SocketManager {
         let accepting = segment.listener.and_then(|listener| self.listeners.get(&listener));
         accepting.is_some_and(|accepting| accepting.ready.len() >= accepting.backlog)
             || self.conns.len() >= self.shared.config.max_connections
-            || self.shared.memory_full()
+            || self.shared.memory_scarce()
     }
 }
 

@@ -160,6 +160,19 @@ impl Reassembly {
         self.out_of_order
     }
 
+    /// Drops whole fragments, the farthest first, until they had at least `bytes` together or none is left; how many bytes they had. They
+    /// were never DATA_ACKed, see [`Reassembly`].
+    pub fn prune(&mut self, bytes: usize) -> usize {
+        let mut dropped = 0;
+        while dropped < bytes
+            && let Some((_, run)) = self.fragments.pop_last()
+        {
+            dropped += run.len();
+        }
+        self.out_of_order -= dropped;
+        dropped
+    }
+
     /// Gives back the memory of empty queues.
     pub fn trim(&mut self) {
         self.ready.trim();

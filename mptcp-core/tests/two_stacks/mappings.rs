@@ -230,6 +230,38 @@ fn after_a_mapping_was_lost_every_segment_declares_its_own() {
     }
 }
 
+/// Answers that were lost look the same at first. Where nothing was repeated, the one that comes after all tells them apart.
+#[test]
+fn after_answers_were_lost_mappings_are_declared_once_again() {
+    let mut world = World::simple(5, 1);
+    let conns = world.open();
+    for (host, conn) in conns.iter().enumerate() {
+        world.send(host, *conn, 100_000, false);
+    }
+    assert!(world.run_until(20, |world| world.transferred(conns, false)));
+    world.run_for(Duration::from_secs(1));
+    world.middleboxes[0] = Some(on_packets(|host, mut packet| {
+        if host == 1 {
+            remove_options(&mut packet, |_| true);
+        }
+        vec![packet]
+    }));
+    world.send(0, conns[0], 1000, false);
+    world.run_for(Duration::from_secs(1));
+    let acked = |world: &World| world.hosts[0].stack.info(conns[0]).unwrap().bytes_acked;
+    assert_eq!(acked(&world), 100_000);
+    world.middleboxes[0] = None;
+    assert!(world.run_until(20, |world| acked(world) == 101_000));
+    let log = Log::watch(&mut world);
+    world.send(0, conns[0], 500_000, false);
+    assert!(world.run_until(20, |world| world.transferred(conns, false)));
+    if TCPS[0] == Tcp::Native {
+        let data = log.all();
+        let mut data = data.iter().filter(|sent| sent.host == 0 && has_data(sent));
+        assert!(data.any(|sent| sent.mapping().is_none()));
+    }
+}
+
 #[test]
 fn urgent_data_is_delivered_in_line() {
     const TCP: usize = 14 + 20;

@@ -8,15 +8,24 @@ use crate::congestion::Algorithm;
 /// Settings of a [`NativeStack`](super::NativeStack).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NativeConfig {
-    /// Bytes that a connection holds at most until they are acknowledged: at least 1. Default 4 MiB.
+    /// Bytes that a connection holds at most until they are acknowledged: 1 to 2^30. Never more; a slice counts until its last byte is
+    /// acknowledged. Default 4 MiB.
     pub send_buffer: usize,
-    /// Receive buffer that a connection may grow to, in bytes: 1 to 2^30 (RFC 7323 section 2.3). Default 4 MiB. What the layer above
-    /// advertises through its hook is cut to it.
+    /// Receive buffer that a connection may grow to, in bytes: 1 to 2^30 (RFC 7323 section 2.3), and no more than
+    /// [`memory_limit`](Self::memory_limit). Never is more held that nobody has read, in order and beyond gaps together, whatever the peer
+    /// sends. What the layer above advertises through its hook is cut to what is left of it. Default 4 MiB.
     pub recv_buffer: usize,
     /// Receive window that a connection starts with if the hook has none of its own, in bytes. Default 128 KiB.
     pub recv_buffer_initial: usize,
     /// Bytes that all connections of the stack hold at most, received and to be sent, those that have ended but were not read to their end
-    /// included. What is to be sent takes three quarters of it at most. Default 1 GiB.
+    /// included. Never more, whatever peers send. The last quarter is for what is received in order: what is to be sent, and what is received
+    /// beyond gaps, is not taken where more than three quarters would be held with it. What does not fit is not acknowledged, and if a connection
+    /// lacks room for what is next, what it holds beyond gaps makes way. Default 1 GiB.
+    ///
+    /// Payload is counted, by its length, but for what a SYN carries until that has left (TCP Fast Open), which is one segment at most. The memory
+    /// behind it may be more: received slices of at least 1024 bytes are kept as they came in, and pin buffers of which a
+    /// [`Device`](crate::device::Device) may have used no more than an eighth for them. Smaller ones are copied together once a connection has more
+    /// than 64 slices, or at once when memory becomes short.
     pub memory_limit: usize,
     /// Bytes accepted by `send` but not yet sent, beyond which
     /// [`send_room`](crate::TcpStack::send_room) is zero. Default 128 KiB.
@@ -106,7 +115,7 @@ impl NativeConfig {
     pub(super) fn clamped(mut self) -> Self {
         const MAX_BUFFER: usize = 1 << 30;
         self.send_buffer = self.send_buffer.clamp(1, MAX_BUFFER);
-        self.recv_buffer = self.recv_buffer.clamp(1, MAX_BUFFER);
+        self.recv_buffer = self.recv_buffer.min(self.memory_limit).clamp(1, MAX_BUFFER);
         self.recv_buffer_initial = self.recv_buffer_initial.clamp(1, self.recv_buffer);
         self.notsent_lowat = self.notsent_lowat.max(1);
         // Handles index with 32 bits.

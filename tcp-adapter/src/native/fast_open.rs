@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 pub(super) use self::cookie::{Cookie, Offer};
 use self::servers::Servers;
+use super::NativeStack;
 use super::wire::{MAX_OPTIONS, Options, Segment};
-use super::{Level, NativeStack};
 use crate::table::FourTuple;
 use crate::{Instant, ListenerId};
 
@@ -103,7 +103,9 @@ impl NativeStack {
         let now = self.now;
         let Some(pending) = self.fast_open.listeners.get_mut(&listener) else { return Judgement::default() };
         let Some(offer) = Offer::find(segment.options) else { return Judgement::default() };
-        if pending.is_full(now) || self.memory.level() != Level::Plenty {
+        // Of a SYN all is taken or nothing.
+        let most = self.memory.room().beyond.min(self.config.recv_buffer_initial);
+        if pending.is_full(now) || most < segment.payload_len.max(1) {
             return Judgement::default();
         }
         let period = now.as_nanos() / u64::try_from(PERIOD.as_nanos()).unwrap_or(u64::MAX);

@@ -35,12 +35,14 @@ impl NativeStack {
             assert_eq!(send.fin == Fin::Acked, send.una > send.buffer.end(), "{id:?}: {:?}", send.fin);
             send.flight.check(send.una, send.nxt);
             assert!(send.control.cwnd() >= u64::from(send.mss.min(1)), "{id:?}: a window of nothing");
-            conn.receive.check_invariants();
+            conn.receive.check_invariants(&self.config);
+            assert!(send.buffer.held() <= self.config.send_buffer, "{id:?}: {} bytes to be sent", send.buffer.held());
             let holds = send.buffer.held() + conn.receive.held();
             assert_eq!(conn.charged, holds, "{id:?} holds something else than it is charged with");
             held += holds;
         }
         assert_eq!(self.memory.held(), held);
+        assert!(held <= self.config.memory_limit, "{held} bytes held");
         assert_eq!(seen, self.connections.len());
         let dirty: Vec<TcpId> = self.dirty.iter().copied().collect();
         for id in dirty {

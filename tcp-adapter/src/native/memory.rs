@@ -11,14 +11,29 @@ pub(super) struct Memory {
     awaited: Cell<bool>,
 }
 
-/// How much is left.
+/// Bytes of received data that may be taken now. What is not taken is not acknowledged, so it comes again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
-    Plenty,
-    /// What cannot be handed up yet is not taken any more: it would keep the rest from what can.
-    Scarce,
-    /// Nothing is taken any more. It is not acknowledged, so it comes again.
-    Exhausted,
+pub(super) struct Room {
+    /// Of what can be handed up at once.
+    pub(super) in_order: usize,
+    /// Of what cannot be handed up yet. Less, as it would keep the rest from what can.
+    pub(super) beyond: usize,
+}
+
+impl Room {
+    /// Bytes that every connection may still be sent while memory is short, as far as there are any: a few segments, or the largest unit in
+    /// which a window can be expressed (RFC 7323 section 2.3).
+    const FEW: usize = 1 << 14;
+
+    /// Whether memory is short.
+    pub(super) fn is_short(self) -> bool {
+        self.beyond == 0
+    }
+
+    /// Bytes that a peer may be told to send: they could be held if they came now, in whatever order.
+    pub(super) fn to_promise(self) -> usize {
+        self.beyond.max(self.in_order.min(Self::FEW))
+    }
 }
 
 impl Memory {
@@ -26,26 +41,21 @@ impl Memory {
         Self { held: 0, limit, awaited: Cell::new(false) }
     }
 
-    pub(super) fn level(&self) -> Level {
-        if self.held >= self.limit {
-            Level::Exhausted
-        } else if self.held >= self.for_senders() {
-            Level::Scarce
-        } else {
-            Level::Plenty
-        }
+    /// What may be received.
+    pub(super) fn room(&self) -> Room {
+        Room { in_order: self.limit.saturating_sub(self.held), beyond: self.unreserved().saturating_sub(self.held) }
     }
 
-    /// Bytes up to which memory is [plenty](Level::Plenty). More is never held of what is to be sent: what applications write must not keep
-    /// acknowledgements, and the data that they are waiting for, from being received.
-    fn for_senders(&self) -> usize {
+    /// Bytes of which more is held only of what is received in order: neither what applications write nor what waits for something that was lost
+    /// must keep from being received what they are waiting for.
+    fn unreserved(&self) -> usize {
         self.limit / 4 * 3
     }
 
     /// Of `wanted` bytes to be sent those that may be taken. If they are fewer, that there are more again is news, see
     /// [`take_relief`](Self::take_relief).
     pub(super) fn room_for(&self, wanted: usize) -> usize {
-        let room = self.for_senders().saturating_sub(self.held);
+        let room = self.unreserved().saturating_sub(self.held);
         // While much is free, no news would come: what is too much even then must be asked for in smaller pieces.
         if room < wanted && !self.is_ample() {
             self.awaited.set(true);
@@ -94,11 +104,13 @@ mod tests {
         let (mut one, mut two) = (0, 0);
         memory.charge(&mut one, 50);
         memory.charge(&mut two, 20);
-        assert_eq!((memory.held(), memory.level()), (70, Level::Plenty));
+        assert_eq!((memory.held(), memory.room()), (70, Room { in_order: 30, beyond: 5 }));
+        assert!(!memory.room().is_short());
         memory.charge(&mut two, 25);
-        assert_eq!((memory.held(), memory.level()), (75, Level::Scarce));
-        memory.charge(&mut one, 90);
-        assert_eq!((memory.held(), memory.level()), (115, Level::Exhausted));
+        assert_eq!((memory.held(), memory.room()), (75, Room { in_order: 25, beyond: 0 }));
+        assert!(memory.room().is_short());
+        memory.charge(&mut one, 75);
+        assert_eq!((memory.held(), memory.room()), (100, Room { in_order: 0, beyond: 0 }));
         memory.charge(&mut one, 0);
         assert_eq!((one, memory.held()), (0, 25));
     }
@@ -112,6 +124,14 @@ mod tests {
         assert_eq!(memory.room_for(80), 5);
         memory.charge(&mut charged, 80);
         assert_eq!(memory.room_for(80), 0);
+    }
+
+    #[test]
+    fn what_is_promised_can_be_held() {
+        let table = [(400_000, 300_000, 300_000), (90_000, 0, Room::FEW), (500, 0, 500), (0, 0, 0)];
+        for (in_order, beyond, promised) in table {
+            assert_eq!(Room { in_order, beyond }.to_promise(), promised);
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub use self::config::NativeConfig;
 use self::connection::Connection;
 use self::cookies::Cookies;
 use self::fast_open::FastOpen;
-use self::memory::{Level, Memory};
+use self::memory::{Memory, Room};
 use self::neighbours::Neighbours;
 use self::pairs::Pairs;
 use self::send::Fin;
@@ -132,7 +132,7 @@ struct Ended {
 struct Context<'a> {
     now: Instant,
     config: &'a NativeConfig,
-    memory: Level,
+    memory: Room,
     hook: &'a mut dyn SegmentHook,
     events: &'a mut VecDeque<TcpEvent>,
 }
@@ -181,7 +181,7 @@ impl NativeStack {
         self.pairs.len()
     }
 
-    /// Payload bytes that the connections hold, received and to be sent.
+    /// Payload bytes that the connections hold, received and to be sent. Never more than [`NativeConfig::memory_limit`].
     pub fn memory_held(&self) -> usize {
         self.memory.held()
     }
@@ -368,7 +368,7 @@ impl TcpStack for NativeStack {
             State::Live(live) => {
                 let received = live.receive.pop()?;
                 live.settle_memory(&mut self.memory);
-                live.receive.note_memory(self.memory.level());
+                live.receive.note_memory(self.memory.room());
                 if live.receive.window_has_opened(live.send.mss) {
                     live.ack_now = true;
                     self.wake(conn);

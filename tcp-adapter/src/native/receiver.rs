@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::config::NativeConfig;
 use super::input::Take;
-use super::memory::Level;
+use super::memory::Room;
 use super::receive::ack_policy::AckPolicy;
 use super::receive::reassembly::Reassembly;
 use super::receive::window::{ReceiveState, ReceiveWindow};
@@ -99,7 +99,7 @@ impl Receiver {
 
     /// Our SYN/ACK carried the initial window, though that is not remembered.
     pub(super) fn permitted_in_syn(&mut self, config: &NativeConfig) {
-        self.window.told_in_syn(ReceiveWindow::syn_window(config.recv_buffer_initial));
+        self.window.told_in_syn(u32::try_from(config.recv_buffer_initial).unwrap_or(u32::MAX));
     }
 
     pub(super) fn irs(&self) -> u32 {
@@ -163,7 +163,7 @@ impl Receiver {
         self.data.release();
     }
 
-    /// Bytes held, in order or not.
+    /// Bytes held, in order or not: never more than [`NativeConfig::recv_buffer`].
     pub(super) fn held(&self) -> usize {
         self.data.buffered() + self.data.out_of_order()
     }
@@ -220,42 +220,44 @@ impl Receiver {
     }
 
     /// Notes whether memory is short. Not only when data arrives: without a window none does.
-    pub(super) fn note_memory(&mut self, memory: Level) {
+    pub(super) fn note_memory(&mut self, memory: Room) {
+        self.window.note_free(memory.to_promise());
         // Once: what comes under pressure is merged when its pieces have doubled, as ever.
-        let was_pressed = std::mem::replace(&mut self.pressure, memory != Level::Plenty);
+        let was_pressed = std::mem::replace(&mut self.pressure, memory.is_short());
         if self.pressure && !was_pressed {
             self.data.compact();
         }
     }
 
-    /// Takes the payload of an acceptable segment.
+    /// Takes the payload of an acceptable segment, as far as there is memory for it.
     pub(super) fn take(
         &mut self,
         now: Instant,
         take: &Take,
         pieces: &mut dyn Iterator<Item = Bytes>,
         config: &NativeConfig,
-        memory: Level,
+        memory: Room,
     ) {
         self.note_memory(memory);
         let before = self.next();
-        let in_order = take.offset <= before;
-        if memory == Level::Exhausted || (memory == Level::Scarce && !in_order) {
-            // As if it had been lost; the acknowledgement tells what is missing.
-            self.policy.on_data(now, 0, u16::try_from(take.segment).unwrap_or(u16::MAX), true, config.delayed_ack);
-            return;
-        }
-        let len = match self.fin {
+        let whole = match self.fin {
             // What follows a FIN cannot be.
             Some(fin) => take.len.min(usize::try_from(fin.saturating_sub(take.offset)).unwrap_or(usize::MAX)),
             None => take.len,
         };
+        let len = self.fitting(take.offset, whole, memory);
+        let cut = len < whole;
+        if cut && len == 0 {
+            // As if it had been lost; the acknowledgement tells what is missing.
+            self.policy.on_data(now, 0, u16::try_from(take.segment).unwrap_or(u16::MAX), true, config.delayed_ack);
+            return;
+        }
         if self.exact && self.policy.is_pending() && self.policy.ece() != take.marked {
             // Something was received before, so it is not the first byte.
             self.before_mark = NonZeroU64::new(before);
         }
         let inserted = self.data.insert(take.offset, pieces, len);
-        if take.fin && self.fin.is_none() && take.offset + len as u64 >= self.data.end_of_known() {
+        if take.fin && !cut && self.fin.is_none() && take.offset + len as u64 >= self.data.end_of_known() {
             self.fin = Some(take.offset + len as u64);
         }
         if !self.finished && self.fin == Some(self.data.rcv_nxt()) {
@@ -266,13 +268,31 @@ impl Receiver {
         let in_order = inserted.advanced == len as u64 && inserted.duplicate.is_none() && !inserted.gap;
         let beyond = inserted.gap && inserted.advanced == 0;
         self.beyond = if beyond { self.beyond.saturating_add(1) } else { 0 };
-        let at_once = !in_order || take.fin || changed || self.next() == before;
+        let at_once = !in_order || cut || take.fin || changed || self.next() == before;
         let segment = u16::try_from(take.segment).unwrap_or(u16::MAX);
         self.policy.on_data(now, len, segment, at_once, config.delayed_ack);
         if self.own_window {
             let state = self.state(take.segment);
             self.window.on_data(now, &state);
         }
+    }
+
+    /// Of `len` bytes from `offset` on those, counted from the first, that there is memory for.
+    ///
+    /// What is next in order takes the place of what cannot be handed up without it. The peer still has that, as it was never acknowledged
+    /// but selectively (RFC 2018 section 8), so it is the farthest that goes.
+    fn fitting(&mut self, offset: u64, len: usize, memory: Room) -> usize {
+        let next = self.data.rcv_nxt();
+        let in_order = offset <= next;
+        let room = if in_order { memory.in_order } else { memory.beyond };
+        if len <= room {
+            return len;
+        }
+        let known = usize::try_from(next.saturating_sub(offset)).unwrap_or(usize::MAX).min(len);
+        let new = len - known;
+        let missing = new.saturating_sub(room);
+        let pruned = if in_order && missing > 0 { self.data.prune(missing) } else { 0 };
+        known + new.min(room + pruned)
     }
 
     /// Data answers a segment of ours that left so many milliseconds ago (RFC 7323 section 4): how long a window takes, as
@@ -339,13 +359,9 @@ impl Receiver {
         self.own_window = wanted.is_none();
         let next = self.next();
         self.field = match wanted {
-            Some(window) if syn => {
-                let field = u16::try_from(window).unwrap_or(u16::MAX);
-                self.window.told_in_syn(field);
-                field
-            }
+            Some(window) if syn => self.window.told_in_syn(window),
             Some(window) => {
-                let window = self.window.advertise_told(next, window);
+                let window = self.window.advertise_told(next, self.data.buffered(), window);
                 self.window.field(window)
             }
             None if syn => ReceiveWindow::syn_window(self.window.buffer() as usize),
@@ -376,7 +392,8 @@ impl Receiver {
     }
 
     #[cfg(feature = "conformance")]
-    pub(super) fn check_invariants(&self) {
+    pub(super) fn check_invariants(&self, config: &NativeConfig) {
+        assert!(self.held() <= config.recv_buffer, "{} bytes in the receive buffer", self.held());
         let received = self.data.rcv_nxt();
         assert!(self.acked <= self.next() && self.data.end_of_known() >= received);
         assert!(self.fin.is_none_or(|fin| fin >= self.data.end_of_known()), "bytes after the FIN");
@@ -390,7 +407,13 @@ impl Receiver {
     }
 
     fn state(&self, mss: u32) -> ReceiveState {
-        ReceiveState { rcv_nxt: self.data.rcv_nxt(), read: self.read(), mss, pressure: self.pressure }
+        ReceiveState {
+            rcv_nxt: self.data.rcv_nxt(),
+            read: self.read(),
+            held: self.held() as u64,
+            mss,
+            pressure: self.pressure,
+        }
     }
 }
 
@@ -398,12 +421,15 @@ impl Receiver {
 mod tests {
     use super::*;
 
+    const SHORT: Room = Room { in_order: 1 << 20, beyond: 0 };
+    const PLENTY: Room = Room { in_order: 1 << 30, beyond: 1 << 30 };
+
     /// Nothing needs to arrive for that.
     #[test]
     fn memory_that_is_free_again_opens_the_window() {
         let mut receiver = Receiver::new(Instant::ZERO, &NativeConfig::default());
-        let [short, plenty] = [Level::Scarce, Level::Plenty].map(|level| {
-            receiver.note_memory(level);
+        let [short, plenty] = [SHORT, PLENTY].map(|room| {
+            receiver.note_memory(room);
             receiver.window_field(Instant::ZERO, None, false, 1460)
         });
         assert!(short < plenty, "{short} {plenty}");
@@ -417,7 +443,7 @@ mod tests {
         receiver.window_field(Instant::ZERO, Some(200), true, 1000);
         receiver.window = ReceiveWindow::new(Instant::ZERO, 200, 200, 0);
         let take = Take { offset: 0, len: 100, fin: false, segment: 1000, marked: false };
-        receiver.take(Instant::ZERO, &take, &mut std::iter::once(Bytes::from(vec![0; 100])), &config, Level::Plenty);
+        receiver.take(Instant::ZERO, &take, &mut std::iter::once(Bytes::from(vec![0; 100])), &config, PLENTY);
         receiver
     }
 
@@ -447,7 +473,7 @@ mod tests {
         let piece = Bytes::from(vec![0; 1 << 20]);
         while offset < 5 << 30 {
             let take = Take { offset, len: piece.len(), fin: false, segment: 1000, marked: false };
-            receiver.take(Instant::ZERO, &take, &mut std::iter::once(piece.clone()), &config, Level::Plenty);
+            receiver.take(Instant::ZERO, &take, &mut std::iter::once(piece.clone()), &config, PLENTY);
             while receiver.pop().is_some() {}
             offset += piece.len() as u64;
         }

@@ -96,7 +96,7 @@ impl NativeStack {
             let mut cx = Context {
                 now: self.now,
                 config: &self.config,
-                memory: self.memory.level(),
+                memory: self.memory.room(),
                 hook,
                 events: &mut self.events,
             };

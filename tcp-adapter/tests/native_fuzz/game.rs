@@ -360,7 +360,7 @@ impl Game {
         self.hook.sent.clear();
         self.hook.syns.clear();
         self.stack.check_invariants();
-        assert!(self.stack.memory_held() <= MEMORY + 9_000, "{} bytes", self.stack.memory_held());
+        assert!(self.stack.memory_held() <= MEMORY, "{} bytes", self.stack.memory_held());
         assert!(self.stack.connection_count() <= 8 && self.stack.table_len() <= 8 * 5);
     }
 

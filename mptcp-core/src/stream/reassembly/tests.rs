@@ -116,6 +116,19 @@ fn assert_sound(reassembly: &Reassembly) {
 }
 
 #[test]
+fn the_farthest_fragments_are_dropped_first() {
+    let mut reassembly = Reassembly::new(usize::MAX);
+    for pos in [10, 30, 50] {
+        reassembly.insert(pos, pattern(pos, 10), 100);
+    }
+    assert_eq!((reassembly.prune(11), reassembly.out_of_order(), reassembly.fragments()), (20, 10, 1));
+    assert_sound(&reassembly);
+    // They come again.
+    assert!(reassembly.insert(0, pattern(0, 60), 100).advanced);
+    assert_eq!((reassembly.prune(1), reassembly.rcv_nxt()), (0, 60));
+}
+
+#[test]
 fn delivers_the_first_copy_of_every_byte() {
     check(2_000, |(window, ops): &(u16, Vec<Op>)| {
         let mut model = Model::new(usize::from(*window) % SIZE);

@@ -105,6 +105,25 @@ impl Beyond {
         (Some(block), duplicate)
     }
 
+    /// Lets go of whole pieces from the farthest on, until they have at least `bytes` together or nothing is left; how many bytes they had.
+    pub(super) fn prune(&mut self, bytes: usize) -> usize {
+        let mut freed = 0;
+        while freed < bytes
+            && let Some(block) = self.blocks.back_mut()
+        {
+            if let Some(piece) = block.pieces.pop_back() {
+                freed += piece.len();
+                block.end -= piece.len() as u64;
+                self.pieces -= 1;
+            }
+            if block.pieces.is_empty() {
+                self.blocks.pop_back();
+            }
+        }
+        self.bytes -= freed as u64;
+        freed
+    }
+
     /// Merges small pieces, see [`merge_small`].
     pub(super) fn merge(&mut self) {
         self.blocks.iter_mut().for_each(|block| merge_small(&mut block.pieces));

@@ -140,6 +140,15 @@ impl Reassembly {
         blocks
     }
 
+    /// Lets go of at least `bytes` that are held beyond gaps, or of all of them, the farthest first; how many they were. They have not been
+    /// acknowledged but selectively, so the peer still has them (RFC 2018 section 8).
+    #[cold]
+    pub(crate) fn prune(&mut self, bytes: usize) -> usize {
+        let freed = self.beyond.as_mut().map_or(0, |beyond| beyond.prune(bytes));
+        self.drop_beyond_if_unused();
+        freed
+    }
+
     /// Merges small pieces now, however few they are: for a stack that runs short of memory.
     pub(crate) fn compact(&mut self) {
         self.merge_ready();

@@ -26,6 +26,8 @@ pub(crate) struct ReceiveWindow {
     /// Bytes that may be held, at present and at most.
     buffer: u32,
     limit: u32,
+    /// Bytes besides those that are held for which the stack had memory when that was last looked at.
+    free: u32,
     shift: u8,
     /// Boxed, and not there while the layer above has windows of its own: very many connections have such a layer.
     tuning: Option<Box<Tuning>>,
@@ -51,6 +53,8 @@ pub(crate) struct ReceiveState {
     pub(crate) rcv_nxt: u64,
     /// Everything before has been read by the application.
     pub(crate) read: u64,
+    /// Bytes held, in order and not read, or beyond gaps.
+    pub(crate) held: u64,
     /// Payload of a full segment of our own, which stands for the peer's (RFC 9293 section 3.8.6.2.2).
     pub(crate) mss: u32,
     /// Whether the stack has little memory left.
@@ -69,6 +73,7 @@ impl ReceiveWindow {
             // Less than one unit could not be expressed, and the window would stay closed.
             buffer: u32::try_from(initial).unwrap_or(u32::MAX).min(limit).max(1 << shift),
             limit,
+            free: u32::MAX,
             shift,
             tuning: Some(Box::new(Tuning::new(now))),
         }
@@ -100,9 +105,15 @@ impl ReceiveWindow {
         self.buffer
     }
 
+    /// Notes for how many bytes besides those that are held the stack has memory: no more is promised from now on.
+    pub(crate) fn note_free(&mut self, bytes: usize) {
+        self.free = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
+
     /// The window for a segment that leaves now, in bytes: a multiple of the scale.
     ///
-    /// Its end never moves back by a whole unit of the scale, and forward only by a segment or half of the buffer at least.
+    /// Its end never moves back by a whole unit of the scale, and forward only by a segment or half of the buffer at least. It is never
+    /// farther from what was read than the limit.
     pub(crate) fn advertise(&mut self, now: Instant, state: &ReceiveState) -> u32 {
         let unit = 1u64 << self.shift;
         if let Some(edge) = self.next_edge(state) {
@@ -114,27 +125,31 @@ impl ReceiveWindow {
         }
         let remaining = self.edge.saturating_sub(state.rcv_nxt);
         // Rounding down would take something back, so it is rounded up. A peer that sends single bytes could open the window by that as fast
-        // as it fills it: from some excess on, it is rounded down (RFC 7323 section 2.4 knows such windows).
+        // as it fills it: from some excess on, and where the limit is, it is rounded down (RFC 7323 section 2.4 knows such windows).
         let window = remaining.next_multiple_of(unit);
-        let excess = u64::from(self.buffer) + u64::from(self.buffer / 16);
-        if state.rcv_nxt + window > self.edge.max(state.read + excess) {
+        let most = u64::from(self.buffer + self.buffer / 16).min(u64::from(self.limit));
+        if state.rcv_nxt + window > self.edge.max(state.read + most) {
             return narrow(remaining / unit * unit);
         }
         self.edge = state.rcv_nxt + window;
         narrow(window)
     }
 
-    /// The window that the layer above wants to advertise instead, cut to the limit, rounded down to the scale.
-    pub(crate) fn advertise_told(&mut self, rcv_nxt: u64, window: u32) -> u32 {
-        let window = window.min(self.limit) >> self.shift << self.shift;
+    /// The window that the layer above wants to advertise instead, cut to what the limit leaves beside `unread` bytes in order, rounded down to the
+    /// scale.
+    pub(crate) fn advertise_told(&mut self, rcv_nxt: u64, unread: usize, window: u32) -> u32 {
+        let left = self.limit.saturating_sub(u32::try_from(unread).unwrap_or(u32::MAX));
+        let window = window.min(left) >> self.shift << self.shift;
         self.edge = self.edge.max(rcv_nxt + u64::from(window));
         self.tuning = None;
         window
     }
 
-    /// The SYN has carried this window, of the layer above: nothing else was permitted so far.
-    pub(crate) fn told_in_syn(&mut self, window: u16) {
-        self.edge = u64::from(window);
+    /// The SYN carries the window that the layer above wants, cut to the limit: nothing else is permitted so far. Its window field.
+    pub(crate) fn told_in_syn(&mut self, window: u32) -> u16 {
+        let field = u16::try_from(window.min(self.limit)).unwrap_or(u16::MAX);
+        self.edge = u64::from(field);
+        field
     }
 
     /// Whether the application has read so much that the peer should be told without waiting for a segment to leave.
@@ -189,9 +204,10 @@ impl ReceiveWindow {
         // Short of memory, a few segments at a time keep every connection going, or one unit of the scale, as less than that would be none. What
         // was permitted before stays so.
         let few = state.mss.saturating_mul(4).max(1 << self.shift);
-        let buffer = if state.pressure { self.buffer.min(few) } else { self.buffer };
-        let step = u64::from(state.mss.min(buffer / 2).max(1));
-        let edge = state.read + u64::from(buffer);
+        let buffer = u64::from(if state.pressure { self.buffer.min(few) } else { self.buffer });
+        let buffer = buffer.min(state.held.saturating_add(u64::from(self.free)));
+        let step = u64::from(state.mss).min(buffer / 2).max(1);
+        let edge = state.read + buffer;
         (edge >= self.edge + step).then_some(edge)
     }
 }

@@ -74,6 +74,24 @@ fn a_gap_is_told_while_it_is_open_and_when_it_is_closed() {
 }
 
 #[test]
+fn the_farthest_bytes_beyond_gaps_are_let_go_of_first() {
+    let mut reassembly = Reassembly::new(true);
+    arrive(&mut reassembly, 0..10);
+    for range in [20..30, 30..40, 50..60] {
+        arrive(&mut reassembly, range);
+    }
+    assert_eq!((reassembly.prune(11), reassembly.out_of_order(), reassembly.end_of_known()), (20, 10, 30));
+    let reported = reassembly.sack_blocks(4);
+    assert_eq!((reported.len(), reported.first()), (1, Some(&(20..30))));
+    // They come again.
+    arrive(&mut reassembly, 10..60);
+    assert_eq!((reassembly.prune(1), reassembly.rcv_nxt(), reassembly.out_of_order()), (0, 60, 0));
+    read(&mut reassembly, &mut 0);
+    arrive(&mut reassembly, 70..80);
+    assert_eq!((reassembly.prune(100), reassembly.has_gap()), (10, false));
+}
+
+#[test]
 fn a_payload_shorter_than_told_counts_as_what_it_is() {
     let mut reassembly = Reassembly::new(true);
     assert_eq!(reassembly.insert(0, [bytes(0..3)], 10).advanced, 3);

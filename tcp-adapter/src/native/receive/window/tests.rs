@@ -6,7 +6,7 @@ use super::*;
 const MSS: u32 = 1000;
 
 fn state(rcv_nxt: u64, read: u64) -> ReceiveState {
-    ReceiveState { rcv_nxt, read, mss: MSS, pressure: false }
+    ReceiveState { rcv_nxt, read, held: rcv_nxt.saturating_sub(read), mss: MSS, pressure: false }
 }
 
 fn window(initial: usize, limit: usize) -> ReceiveWindow {
@@ -102,11 +102,31 @@ fn pressure_leaves_a_window_that_the_scale_can_express() {
 #[test]
 fn a_window_from_above_is_cut_and_remembered() {
     let mut window = window(128 << 10, 4 << 20);
-    assert_eq!(window.advertise_told(0, 200_000), 200_000 / 128 * 128);
+    assert_eq!(window.advertise_told(0, 0, 200_000), 200_000 / 128 * 128);
     assert_eq!(window.edge(), 200_000 / 128 * 128);
-    assert_eq!(window.advertise_told(100, 1000), 896);
+    assert_eq!(window.advertise_told(100, 0, 1000), 896);
     assert_eq!(window.edge(), 200_000 / 128 * 128);
-    assert_eq!(window.advertise_told(0, u32::MAX), 4 << 20);
+    assert_eq!(window.advertise_told(0, 0, u32::MAX), 4 << 20);
+    assert_eq!(window.advertise_told(1 << 20, 1 << 20, u32::MAX), 3 << 20, "what nobody reads counts");
+    assert_eq!((window.told_in_syn(70_000), window.edge()), (65_535, 65_535));
+    let mut small = self::window(4096, 4096);
+    assert_eq!((small.told_in_syn(65_535), small.edge()), (4096, 4096));
+}
+
+#[test]
+fn no_more_is_promised_than_there_is_memory_for() {
+    let mut window = window(100_000, 100_000);
+    assert_eq!(window.edge(), 65_535, "of the SYN");
+    window.note_free(80_000);
+    assert_eq!(window.advertise(Instant::ZERO, &state(0, 0)), 80_000);
+    window.note_free(0);
+    assert_eq!(window.advertise(Instant::ZERO, &state(30_000, 0)), 50_000, "what was promised stays so");
+    assert_eq!(window.advertise(Instant::ZERO, &state(80_000, 60_000)), 0);
+    assert_eq!(window.advertise(Instant::ZERO, &state(80_000, 80_000)), 0);
+    window.note_free(5_000);
+    assert_eq!(window.advertise(Instant::ZERO, &state(80_000, 80_000)), 5_000);
+    window.note_free(1 << 40);
+    assert_eq!(window.advertise(Instant::ZERO, &state(85_000, 85_000)), 100_000);
 }
 
 /// What the application reads per round trip decides how far the buffer grows.
@@ -173,7 +193,7 @@ fn longer_round_trips_count_by_and_by() {
 
 /// The peer sends what it may, in segments of any size, and the application reads when it wants.
 #[test]
-fn never_taken_back_never_stuck_and_never_far_beyond_the_buffer() {
+fn never_taken_back_never_stuck_and_never_beyond_the_limit() {
     for seed in 0..200 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let limit = 1usize << rng.random_range(0..24);
@@ -191,9 +211,7 @@ fn never_taken_back_never_stuck_and_never_far_beyond_the_buffer() {
             assert!(rcv_nxt + advertised + unit > promised, "seed {seed}: less than a unit is lost in rounding");
             promised = promised.max(rcv_nxt + advertised);
             assert!(window.edge() >= promised);
-            let held = u64::from(window.buffer()) + u64::from(window.buffer() / 16);
-            // The SYN offers what it can before anything is known of scaling.
-            assert!(window.edge() <= (read + held).max(65_535), "seed {seed}");
+            assert!(window.edge() <= read + limit as u64, "seed {seed}");
             assert!(read < rcv_nxt || advertised > 0, "seed {seed}: everything is read and the window is closed");
             rcv_nxt += rng.random_range(0..=longest).min(advertised);
             if rng.random_range(0..4) == 0 {
