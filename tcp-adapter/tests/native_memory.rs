@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tcp_adapter::conformance::hook::TestHook;
+use tcp_adapter::conformance::neighbour;
 use tcp_adapter::conformance::packet::{ACK, Packet, SYN};
 use tcp_adapter::conformance::wire::{Random, pattern};
 use tcp_adapter::native::{NativeConfig, NativeStack};
@@ -163,8 +164,12 @@ impl Play {
         }
         let mut frames = Vec::new();
         self.stack.poll_transmit(self.now, &mut self.hook, &mut |_, frame| frames.push(frame));
-        for packet in frames.iter().filter_map(Packet::parse) {
-            self.observe(&packet);
+        for frame in frames {
+            match (Packet::parse(&frame), neighbour::answer(&frame, [OWN, PEER])) {
+                (Some(packet), _) => self.observe(&packet),
+                (None, Some(answer)) => self.stack.handle_frame(self.now, InterfaceId(0), answer, &mut self.hook),
+                (None, None) => {}
+            }
         }
         self.hook.segments.clear();
         self.hook.sent.clear();

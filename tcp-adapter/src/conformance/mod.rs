@@ -9,6 +9,7 @@ pub mod handshake;
 pub mod hook;
 pub mod hostile;
 pub mod interfaces;
+pub mod neighbour;
 pub mod options;
 pub mod packet;
 pub mod reset;

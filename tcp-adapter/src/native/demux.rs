@@ -112,13 +112,8 @@ impl NativeStack {
             return None;
         }
         self.found[found_slot(&tuple)] = Some((tuple, id));
-        let mut cx = Context {
-            now: self.now,
-            config: &self.config,
-            memory: self.memory.room(),
-            hook,
-            events: &mut self.events,
-        };
+        let mut cx =
+            Context { now: self.now, config: &self.config, memory: self.memory.room(), hook, events: &mut self.events };
         let attempt = conn.fast_open_attempt(segment);
         let disposition = conn.on_segment(&mut cx, segment);
         conn.settle_memory(&mut self.memory);
@@ -177,13 +172,8 @@ impl NativeStack {
         hook: &mut dyn SegmentHook,
     ) {
         let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
-        let mut cx = Context {
-            now: self.now,
-            config: &self.config,
-            memory: self.memory.room(),
-            hook,
-            events: &mut self.events,
-        };
+        let mut cx =
+            Context { now: self.now, config: &self.config, memory: self.memory.room(), hook, events: &mut self.events };
         // The rest of the head, and the slices: shared from here on, never copied.
         let rest = if frame.head.len() > payload_at {
             frame.head.split_off(payload_at).freeze()

@@ -61,7 +61,6 @@
 mod command;
 mod expect;
 mod line;
-mod neighbour;
 mod number;
 mod options;
 mod parse;

@@ -12,9 +12,10 @@ use super::line::{Action, Line, When};
 use super::number::show_time;
 use super::options::{OptionSpec, TcpOption};
 use super::parse::Script;
-use super::peer::{Peer, STACK_MAC, address};
+use super::peer::{PEER_MAC, Peer, STACK_MAC, address};
 use super::segment::SegmentSpec;
-use super::{StackFactory, neighbour, options};
+use super::{StackFactory, options};
+use crate::conformance::neighbour;
 use crate::conformance::packet::Packet;
 use crate::{Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, ListenerId, Offload, TcpEvent, TcpStack};
 
@@ -222,7 +223,7 @@ impl Runner {
     }
 
     fn sent(&mut self, frame: &Frame) -> Result<(), String> {
-        if let Some(answer) = neighbour::answer(frame) {
+        if let Some(answer) = neighbour::answer(frame, [STACK_MAC.0, PEER_MAC.0]) {
             self.stack.handle_frame(self.now, InterfaceId(0), answer, &mut self.hook);
             return Ok(());
         }

@@ -19,8 +19,8 @@ use crate::results::{EventLog, EventLogHeader, digest, hex};
 
 /// Every event and every captured frame in their order, and [`digest`] of the record.
 const GOLDEN: [(&str, &str); 2] = [
-    ("packets", "0000000000000000000000000000000000000000000000000000000000000000"),
-    ("results", "0000000000000000000000000000000000000000000000000000000000000000"),
+    ("packets", "1bbde7890f21a70531001f0f9ec0cf5556695163223b2d33ba8a3d9481e982a4"),
+    ("results", "b8916de000f93e5a69e24daae1e135352e3b7a29df456f4ddaf8139ed6b631e4"),
 ];
 
 /// What a link of the scenario drops for.
