@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::net::Waker;
 
-/// Ends a [`Server`](crate::Server) or an [`NbdServer`](crate::nbd::NbdServer), from any thread.
+/// Ends a [`Server`](crate::Server), an [`NbdServer`](crate::nbd::NbdServer) or a [`HostDriver`](crate::HostDriver), from any thread.
 #[derive(Clone, Debug)]
 pub struct Stopper {
     stop: Arc<AtomicBool>,

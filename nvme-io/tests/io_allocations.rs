@@ -6,13 +6,15 @@
 mod counting;
 mod ends;
 
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use counting::all_allocations;
 use ends::{BLOCK, PATIENCE, Running, SIZE, config, engines};
 use nvme_io::net::{KernelNet, Net, Protocol, StackNet};
-use nvme_io::{Host, HostConfig};
+use nvme_io::{Host, HostConfig, HostDriver, IoFuture};
 use nvme_tcp::command::{BlockRange, IoCommand};
 use nvme_tcp::host::{Data, Request};
 use nvme_tcp::pdu::{Digests, Payload};
@@ -25,31 +27,81 @@ struct Load {
     depth: u64,
 }
 
-struct Disk<N: Net> {
+/// Executes so many commands of a load.
+trait Disk {
+    fn run(&mut self, load: Load, count: u64);
+}
+
+fn connect<N: Net>(net: N, running: &Running) -> Host<N> {
+    Host::connect(net, HostConfig::new(running.address, config(1, Digests::NONE)), PATIENCE).unwrap()
+}
+
+/// Whose completions are polled.
+struct Polled<N: Net> {
     host: Host<N>,
-    /// Lists that are used again.
+    lists: Lists,
+}
+
+/// Where commands are futures.
+struct Awaited<N: Net> {
+    driver: HostDriver<N>,
+    disk: nvme_io::Disk,
+    under_way: Vec<IoFuture>,
+    lists: Lists,
+}
+
+struct Lists {
+    /// Those that are used again.
     spare: Vec<Payload>,
     data: Bytes,
 }
 
-impl<N: Net> Disk<N> {
-    fn new(net: N, running: &Running) -> Self {
-        let config = HostConfig::new(running.address, config(1, Digests::NONE));
-        let host = Host::connect(net, config, PATIENCE).unwrap();
-        Self { host, spare: Vec::new(), data: Bytes::from(vec![7; 128 * 1024]) }
+impl Lists {
+    fn new() -> Self {
+        Self { spare: Vec::new(), data: Bytes::from(vec![7; 128 * 1024]) }
     }
 
+    /// One for a command of this load.
+    fn next(&mut self, load: Load) -> Payload {
+        let mut list = self.spare.pop().unwrap_or_default();
+        list.clear();
+        if load.write {
+            list.push(self.data.slice(..(load.blocks * BLOCK) as usize));
+        }
+        list
+    }
+}
+
+impl Load {
+    /// The first block of the command of this number.
+    fn start(self, number: u64) -> u64 {
+        number * u64::from(self.blocks) % (SIZE / u64::from(BLOCK))
+    }
+}
+
+impl<N: Net> Polled<N> {
+    fn new(host: Host<N>) -> Self {
+        Self { host, lists: Lists::new() }
+    }
+}
+
+impl<N: Net> Awaited<N> {
+    fn new(host: Host<N>) -> Self {
+        let driver = HostDriver::new(host);
+        let disk = driver.disk(1).unwrap();
+        Self { driver, disk, under_way: Vec::new(), lists: Lists::new() }
+    }
+}
+
+impl<N: Net> Disk for Polled<N> {
     fn run(&mut self, load: Load, count: u64) {
         let (mut begun, mut done) = (0, 0);
         while done < count {
             while begun < count && begun - done < load.depth {
-                let start = begun * u64::from(load.blocks) % (SIZE / u64::from(BLOCK));
-                let range = BlockRange { start, count: load.blocks };
+                let range = BlockRange { start: load.start(begun), count: load.blocks };
                 let length = load.blocks * BLOCK;
-                let mut list = self.spare.pop().unwrap_or_default();
-                list.clear();
+                let list = self.lists.next(load);
                 let (command, data) = if load.write {
-                    list.push(self.data.slice(..length as usize));
                     (IoCommand::Write { range, force_unit_access: false }, Data::Send(list))
                 } else {
                     (IoCommand::Read { range, force_unit_access: false }, Data::Receive { length, into: list })
@@ -61,7 +113,7 @@ impl<N: Net> Disk<N> {
             while let Some(finished) = self.host.poll_finished(0) {
                 assert!(finished.outcome.is_success(), "{:?}", finished.outcome);
                 if let Data::Send(list) | Data::Receive { into: list, .. } = finished.request.data {
-                    self.spare.push(list);
+                    self.lists.spare.push(list);
                 }
                 done += 1;
             }
@@ -69,9 +121,38 @@ impl<N: Net> Disk<N> {
     }
 }
 
+impl<N: Net> Disk for Awaited<N> {
+    fn run(&mut self, load: Load, count: u64) {
+        let (mut begun, mut done) = (0, 0);
+        while done < count {
+            while begun < count && begun - done < load.depth {
+                let (start, list) = (load.start(begun), self.lists.next(load));
+                self.under_way.push(match load.write {
+                    true => self.disk.write(start, list),
+                    false => self.disk.read_into(start, load.blocks, list),
+                });
+                begun += 1;
+            }
+            let (before, spare) = (done, &mut self.lists.spare);
+            self.under_way.retain_mut(|future| {
+                match Pin::new(future).poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Pending => return true,
+                    Poll::Ready(ended) => spare.push(ended.unwrap()),
+                }
+                done += 1;
+                false
+            });
+            // What follows those that have ended is to leave first.
+            if done == before {
+                self.driver.turn(Some(Duration::from_millis(100))).unwrap();
+            }
+        }
+    }
+}
+
 /// Checks how many allocations both ends make for each command, at most. What only grows for a while, since a burst was longer than those before, is not
 /// of the commands: of several rounds, one has to do with so few.
-fn check<N: Net>(mut disk: Disk<N>, most: impl Fn(Load) -> u64) {
+fn check(mut disk: impl Disk, most: impl Fn(Load) -> u64) {
     const COMMANDS: u64 = 500;
     for blocks in [1, 32] {
         for depth in [1, 16] {
@@ -92,10 +173,12 @@ fn check<N: Net>(mut disk: Disk<N>, most: impl Fn(Load) -> u64) {
 #[test]
 fn next_to_nothing_is_allocated_for_commands() {
     let running = Running::over_the_kernel();
-    check(Disk::new(KernelNet::new(Protocol::Tcp).unwrap(), &running), |_| 0);
+    let kernel = || connect(KernelNet::new(Protocol::Tcp).unwrap(), &running);
+    check(Polled::new(kernel()), |_| 0);
+    check(Awaited::new(kernel()), |_| 0);
     drop(running);
     // Here it is not quite nothing: received bytes are joined to lists of slices, at both ends. One for a command of 4 KiB, and up to seven for 128 KiB.
     let [ours, theirs] = engines();
     let running = Running::start(StackNet::new(theirs), "10.9.1.2:4420");
-    check(Disk::new(StackNet::new(ours), &running), |load| if load.blocks == 1 { 2 } else { 10 });
+    check(Polled::new(connect(StackNet::new(ours), &running)), |load| if load.blocks == 1 { 2 } else { 10 });
 }

@@ -91,8 +91,6 @@ struct Report {
     write: Option<Figures>,
 }
 
-/// Blocks of one command at most: their number less one has 16 bits.
-const MOST_BLOCKS: u64 = 1 << 16;
 /// Nanoseconds that a histogram holds: an hour.
 const LONGEST: u64 = 3_600_000_000_000;
 
@@ -191,8 +189,9 @@ impl Load {
         if let Some(most) = host.controller().max_transfer().filter(|most| args.bs > *most) {
             return Err(Failure::Usage(format!("--bs can be {most} at most, says the controller")));
         }
-        let (Ok(bytes), true) = (u32::try_from(args.bs), args.bs / block <= MOST_BLOCKS) else {
-            let most = (MOST_BLOCKS * block).min(u32::MAX.into());
+        let most = u64::from(BlockRange::MOST);
+        let (Ok(bytes), true) = (u32::try_from(args.bs), args.bs / block <= most) else {
+            let most = (most * block).min(u32::MAX.into());
             return Err(Failure::Usage(format!("--bs can be {most} at most, as a command counts blocks with 16 bits")));
         };
         let places = namespace.blocks * block / args.bs;

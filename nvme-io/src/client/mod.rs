@@ -30,6 +30,8 @@ pub struct Host<N: Net> {
     shared: Shared<N>,
     paths: Vec<Path>,
     queues: Vec<QueueShare>,
+    /// The queue whose turn it is, where the caller has no preference.
+    next_queue: usize,
     events: Vec<NetEvent>,
 }
 
@@ -71,7 +73,7 @@ impl<N: Net> Host<N> {
             watcher: None,
             pieces: Vec::new(),
         };
-        let mut host = Self { shared, paths: Vec::new(), queues: Vec::new(), events: Vec::new() };
+        let mut host = Self { shared, paths: Vec::new(), queues: Vec::new(), next_queue: 0, events: Vec::new() };
         // So that not all hosts come back at the same moment.
         let random = RandomState::new();
         for (address, distance) in addresses.into_iter().zip(0..) {
@@ -134,6 +136,12 @@ impl<N: Net> Host<N> {
         limit - outstanding
     }
 
+    /// A queue that takes more requests: the first after the one that has taken the latest, so that queues take turns.
+    pub fn queue_with_room(&self) -> Option<usize> {
+        let count = self.queues.len();
+        (0..count).map(|step| (self.next_queue + step) % count).find(|queue| self.room(*queue) > 0)
+    }
+
     /// Submits a request to an I/O queue. It leaves with the next [`turn`](Self::turn), or once there is a path.
     ///
     /// # Errors
@@ -153,6 +161,7 @@ impl<N: Net> Host<N> {
             Box::new(Refused { reason: refused.reason, request: Request { sqe, data, token: token.token } })
         })?;
         self.queues[queue].outstanding += 1;
+        self.next_queue = (queue + 1) % self.queues.len();
         Ok(())
     }
 

@@ -11,9 +11,6 @@ use super::{ErrorCode, Request, RequestKind};
 /// Bytes of one command, unless the controller takes less.
 const MOST_BYTES: u64 = 128 * 1024;
 
-/// Blocks that NLB can count.
-const MOST_BLOCKS: u64 = 1 << 16;
-
 /// What commands for a namespace may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -44,7 +41,7 @@ impl Limits {
         let trim = limits
             .map_or(u64::MAX, |limits| unless_zero(limits.dmrsl.get().into()).min(unless_zero(limits.dmsl.get())));
         // Each is at least a block, and fits.
-        let blocks = |bytes: u64| (bytes / block).clamp(1, MOST_BLOCKS) as u32;
+        let blocks = |bytes: u64| (bytes / block).clamp(1, BlockRange::MOST.into()) as u32;
         Self {
             nsid,
             block_size,

@@ -32,8 +32,6 @@ pub struct NbdServer<N: Net> {
     free: Vec<usize>,
     /// Operations with commands to submit, which take turns.
     waiting: VecDeque<usize>,
-    /// The I/O queue that the next command goes to.
-    next_queue: usize,
     stopper: Stopper,
 }
 
@@ -69,7 +67,6 @@ impl<N: Net> NbdServer<N> {
             operations: Vec::new(),
             free: Vec::new(),
             waiting: VecDeque::new(),
-            next_queue: 0,
         }
     }
 
@@ -179,7 +176,7 @@ impl<N: Net> NbdServer<N> {
     /// Submits commands while queues have room, a command of each operation in turn.
     fn submit(&mut self) {
         while let Some(index) = self.waiting.front().copied() {
-            let Some(queue) = self.queue_with_room() else { return };
+            let Some(queue) = self.host.queue_with_room() else { return };
             self.waiting.pop_front();
             let Some(Some(entry)) = self.operations.get_mut(index) else { continue };
             entry.is_waiting = false;
@@ -190,13 +187,6 @@ impl<N: Net> NbdServer<N> {
             }
             self.proceed(index);
         }
-    }
-
-    fn queue_with_room(&mut self) -> Option<usize> {
-        let count = self.host.queues();
-        let found = (0..count).map(|step| (self.next_queue + step) % count).find(|queue| self.host.room(*queue) > 0)?;
-        self.next_queue = (found + 1) % count;
-        Some(found)
     }
 }
 

@@ -179,7 +179,7 @@ impl<N: Net + ?Sized> Net for Box<N> {
 pub struct Waker(Arc<dyn Fn() + Send + Sync>);
 
 impl Waker {
-    fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Arc::new(wake))
     }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -19,6 +21,8 @@ pub struct StackNet {
     links: HashMap<u32, ConnId>,
     numbers: HashMap<ConnId, u32>,
     next: u32,
+    /// The waker was used, and no [`Net::poll`] has returned since.
+    woken: Arc<AtomicBool>,
 }
 
 /// Bytes that one [`Net::receive`] takes at most.
@@ -27,7 +31,8 @@ const MOST: usize = 1 << 20;
 impl StackNet {
     /// No connections yet, over an engine that has none.
     pub fn new(engine: Engine) -> Self {
-        Self { engine, listeners: Vec::new(), links: HashMap::new(), numbers: HashMap::new(), next: 0 }
+        let (links, numbers) = (HashMap::new(), HashMap::new());
+        Self { engine, listeners: Vec::new(), links, numbers, next: 0, woken: Arc::default() }
     }
 
     /// The engine, for everything that can be asked of it.
@@ -81,9 +86,12 @@ impl StackNet {
 impl Net for StackNet {
     fn poll(&mut self, timeout: Option<Duration>, events: &mut Vec<NetEvent>) -> io::Result<()> {
         let progress = self.engine.poll();
-        if !self.take_events(events) && !progress.more && timeout != Some(Duration::ZERO) {
+        // An engine forgets wake-ups when it is polled; those that came before it was would be slept through.
+        let woken = self.woken.swap(false, Ordering::AcqRel);
+        if !self.take_events(events) && !progress.more && !woken && timeout != Some(Duration::ZERO) {
             self.engine.wait(timeout)?;
             self.engine.poll();
+            self.woken.swap(false, Ordering::AcqRel);
             self.take_events(events);
         }
         Ok(())
@@ -142,8 +150,11 @@ impl Net for StackNet {
     }
 
     fn waker(&self) -> Waker {
-        let waker = self.engine.waker();
-        Waker::new(move || waker.wake())
+        let (waker, woken) = (self.engine.waker(), Arc::clone(&self.woken));
+        Waker::new(move || {
+            woken.store(true, Ordering::Release);
+            waker.wake();
+        })
     }
 
     fn watch(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
@@ -159,4 +170,30 @@ fn closed(reason: CloseReason) -> io::Error {
         _ => io::ErrorKind::ConnectionAborted,
     };
     kind.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixDatagram;
+
+    use mptcp_sdk::{Config, DeviceSpec, InterfaceSpec};
+
+    use super::*;
+
+    #[test]
+    fn a_wake_up_before_the_waiting_ends_it() {
+        const LONG: Duration = Duration::from_secs(20);
+        let (ours, _theirs) = UnixDatagram::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let device = DeviceSpec::UnixFd(OwnedFd::from(ours));
+        let mut config = Config::default();
+        config.interfaces.push(InterfaceSpec::new(device, ["10.9.1.1/24".parse().unwrap()]));
+        let mut net = StackNet::new(Engine::new(config).unwrap());
+        let (waker, mut events) = (net.waker(), Vec::new());
+        net.poll(Some(Duration::ZERO), &mut events).unwrap();
+        waker.wake();
+        net.poll(Some(LONG), &mut events).unwrap();
+        assert!(net.now() < LONG, "{:?}", net.now());
+    }
 }

@@ -20,6 +20,9 @@ pub struct BlockRange {
 }
 
 impl BlockRange {
+    /// Blocks of a command at most: NLB has 16 bits, and counts from 0.
+    pub const MOST: u32 = 1 << 16;
+
     /// Whether they are among the first `blocks` of a namespace.
     pub const fn is_within(&self, blocks: u64) -> bool {
         match self.start.checked_add(self.count as u64) {
