@@ -9,7 +9,7 @@ use crate::results::Better;
 const OVERVIEW: &str = "overview";
 
 /// The name of the section that tells where the default scheduler is not the best.
-const SUMMARY: &str = "default beside the best";
+const SUMMARY: &str = "summary";
 
 /// The document with its generated sections made anew. What is not between their markers stays; sections whose markers are missing come to the
 /// end. `folder` is where the document finds the plots.

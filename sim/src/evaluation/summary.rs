@@ -22,7 +22,14 @@ pub(super) fn summary(findings: &[Finding]) -> String {
         for sheet in &finding.sheets {
             if let Some(standing) = Standing::of(sheet) {
                 // Writing to a string cannot fail.
-                let _ = writeln!(text, "| {} | {} |{}", question.title, sheet.caption, standing.cells(sheet));
+                let _ = writeln!(
+                    text,
+                    "| {} | {}, `{}` |{}",
+                    question.title,
+                    sheet.caption,
+                    sheet.scenario,
+                    standing.cells(sheet)
+                );
             }
         }
     }

@@ -181,11 +181,11 @@ fn the_summary_tells_where_the_default_is_not_the_best() {
     ];
     let text = render("", std::slice::from_ref(&finding), "plots");
     // The cube root of 1.009 * 1.25.
-    let expected = "| Goodput | 3 | 2 | 8.0 % | behind: 1.250 s, qaware has 1.000 s |";
+    let expected = "| Goodput, `eval-small-window` | 3 | 2 | 8.0 % | behind: 1.250 s, qaware has 1.000 s |";
     assert!(text.contains(expected), "{text}");
     finding.sheets[0].columns = ["tcp", "completion-time", "tcp p1", "tcp p2"].map(str::to_owned).to_vec();
     let text = render("", &[finding], "plots");
-    assert!(!text.contains("| Goodput |"), "one scheduler is not compared: {text}");
+    assert!(!text.contains("| Goodput, `"), "one scheduler is not compared: {text}");
 }
 
 #[test]
