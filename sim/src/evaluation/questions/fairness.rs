@@ -11,7 +11,7 @@ pub(super) const FAIRNESS: Question = Question {
     demand: "One connection with LIA, OLIA, BALIA or coupled CUBIC and one to four subflows takes 0.8 to 1.25 times what a TCP beside it gets over \
              the same bottleneck. Over two, OLIA and BALIA leave more of the congested one to its TCPs than LIA does (Khalili and others, \
              2012; Peng and others, 2016), and coupled connections get at least four fifths of what a TCP would on the best path (RFC 6356 section 2, \
-             goal 1; OLIA and BALIA claim the same): a published measurement has 0.80 of the mean of both TCPs for OLIA (multipath-tcp/mptcp issue 504). \
+             goal 1; OLIA and BALIA claim the same): in a published measurement OLIA has 0.80 of the mean of both TCPs (multipath-tcp/mptcp issue 504). \
              `auto` is one flow where subflows share a bottleneck, and as many as uncoupled ones where they share none.",
     trials: &[
         Trial {
@@ -104,8 +104,8 @@ fn where_congested(case: &Case<'_>) -> Option<f64> {
     (case.get("tcps") == "one TCP and four").then_some(1.0)
 }
 
-/// Four fifths of what a TCP gets that has the choice, in bits per second: of two bottlenecks of 10 Mbit/s with a TCP each a third of both, and if there are
-/// four on the second half of the first.
+/// Four fifths of what a TCP gets that has the choice, in bits per second: of two bottlenecks of 10 Mbit/s with a TCP each a third of both, and
+/// if there are four on the second half of the first.
 fn one_tcp(case: &Case<'_>) -> Option<f64> {
     let fair = match case.get("tcps") {
         "one TCP on each" => 20e6 / 3.0,
