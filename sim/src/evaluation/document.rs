@@ -2,16 +2,20 @@
 
 use std::fmt::Write as _;
 
-use super::{Finding, QUESTIONS, Question, Row, Sheet, Statistic, Verdict, chart};
+use super::{Finding, QUESTIONS, Question, Row, Sheet, Statistic, Verdict, chart, summary::summary};
 use crate::results::Better;
 
 /// The name of the section with the overview.
 const OVERVIEW: &str = "overview";
 
+/// The name of the section that tells where the default scheduler is not the best.
+const SUMMARY: &str = "summary";
+
 /// The document with its generated sections made anew. What is not between their markers stays; sections whose markers are missing come to the
 /// end. `folder` is where the document finds the plots.
 pub fn render(document: &str, findings: &[Finding], folder: &str) -> String {
-    let mut text = replace(document, OVERVIEW, &overview(findings));
+    let text = replace(document, OVERVIEW, &overview(findings));
+    let mut text = replace(&text, SUMMARY, &summary(findings));
     for question in QUESTIONS {
         if let Some(finding) = findings.iter().find(|finding| finding.question == question.name) {
             text = replace(&text, question.name, &section(question, finding, folder));

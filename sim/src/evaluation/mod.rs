@@ -12,6 +12,7 @@ mod finding;
 mod judge;
 mod questions;
 mod scenarios;
+mod summary;
 #[cfg(test)]
 mod tests;
 

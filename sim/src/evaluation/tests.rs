@@ -161,6 +161,33 @@ fn what_people_wrote_survives() {
     assert_eq!(render(&first, &[finding], "plots"), first);
 }
 
+/// TCP is no scheduler, and a scheduler without a value is no better one.
+#[test]
+fn the_summary_tells_where_the_default_is_not_the_best() {
+    let cell = |median: f64| Cell::of(vec![median], Better::Lower);
+    let row = |case: &str, cells: [Option<Cell>; 4]| Row {
+        case: case.to_owned(),
+        cells: cells.to_vec(),
+        verdicts: Vec::new(),
+    };
+    let mut finding = finding(&record());
+    let sheet = &mut finding.sheets[0];
+    sheet.columns = ["tcp", "completion-time", "ecf", "qaware"].map(str::to_owned).to_vec();
+    (sheet.unit, sheet.better) = (Unit::Seconds, Better::Lower);
+    sheet.rows = vec![
+        row("even", [cell(0.5), cell(1.0), cell(2.0), None]),
+        row("close", [cell(0.5), cell(1.009), cell(1.0), cell(3.0)]),
+        row("behind", [cell(0.5), cell(1.25), cell(2.0), cell(1.0)]),
+    ];
+    let text = render("", std::slice::from_ref(&finding), "plots");
+    // The cube root of 1.009 * 1.25.
+    let expected = "| Goodput, `eval-small-window` | 3 | 2 | 8.0 % | behind: 1.250 s, qaware has 1.000 s |";
+    assert!(text.contains(expected), "{text}");
+    finding.sheets[0].columns = ["tcp", "completion-time", "tcp p1", "tcp p2"].map(str::to_owned).to_vec();
+    let text = render("", &[finding], "plots");
+    assert!(!text.contains("| Goodput, `"), "one scheduler is not compared: {text}");
+}
+
 #[test]
 fn findings_are_read_back() {
     let findings = vec![finding(&record())];

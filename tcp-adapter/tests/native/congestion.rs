@@ -188,6 +188,34 @@ script!(
 "
 );
 
+// A burst that fills the window leaves the pacer in debt. The window is in full use all the same (RFC 7661), and grows when all of it is
+// acknowledged at once.
+script!(
+    a_window_that_one_burst_fills_grows,
+    "
+    stack pacing on
+    stack congestion reno
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 14000
+    +0      >>*   .   *          ack 1                # what is not paced at the beginning
+    +100ms  <<    .   1:1        ack 10001
+    +50ms   >>*   .   *          ack 1
+    +50ms   <<    .   1:1        ack 14001
+    +0      app   send 6000
+    +30ms   >>*   .   *          ack 1
+    +70ms   <<    .   1:1        ack 14001 sack 15001:20001
+    +0      >>    .   14001:15001 ack 1
+    +100ms  <<    .   1:1        ack 20001
+    +0      info  cwnd 3000 in_flight 0               # half of what was in flight
+    +0      app   send 20000
+    +0      >>    .   20001:23001 by 1000 ack 1
+    +100ms  <<    .   1:1        ack 23001
+    +0      info  cwnd 4000
+    +50ms   >>*   .   *          ack 1
+    +0      info  in_flight 4000
+"
+);
+
 script!(
     a_rate_can_be_limited,
     "

@@ -66,6 +66,7 @@ impl Sender {
             return self.plan_probe(probing, limits);
         }
         if limits.pacing && self.pacer.ready_at(now).is_some() {
+            self.note_full_window(limits);
             return None;
         }
         let limits = if limits.pacing {
@@ -101,6 +102,15 @@ impl Sender {
                 None
             }
             Err(Blocked::Window) => None,
+        }
+    }
+
+    /// Between two bursts nothing leaves, but a window that the last one has filled is in full use: where the next acknowledgement is of all
+    /// that is in flight, this is the only time at which it is.
+    fn note_full_window(&mut self, limits: Limits) {
+        if self.flight.first_lost().is_none() {
+            let new = self.new_data(self.allowance(), limits);
+            self.note_limit(new);
         }
     }
 
