@@ -47,6 +47,8 @@ fn world(block_size: u32) -> World {
     let namespace = Namespace {
         nsid: 1,
         blocks: 1 << 20,
+        capacity: 1 << 20,
+        used: 1 << 20,
         block_size,
         identifiers: Vec::new(),
         ana_group: 1,

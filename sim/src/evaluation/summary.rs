@@ -60,6 +60,7 @@ impl<'a> Standing<'a> {
         (!gaps.is_empty()).then_some(Self { gaps })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the mean is shown to a tenth of a percent")]
     fn cells(&self, sheet: &Sheet) -> String {
         let cases = self.gaps.len();
         let close = self.gaps.iter().filter(|gap| gap.factor <= 1.0 + CLOSE).count();
