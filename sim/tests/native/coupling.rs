@@ -163,9 +163,7 @@ fn on_two_bottlenecks_a_connection_is_one_tcp() {
     for (coupling, congestion) in [("lia", "reno"), ("olia", "reno"), ("balia", "reno"), ("coupled-cubic", "cubic")] {
         let found = mean(|seed| disjoint(coupling, congestion, [1, 1], seed).0);
         let third = 20.0 * SHARE / 3.0;
-        // OLIA takes turns with its paths, and a window that has become small where drops come early grows slowly again: about half.
-        let least = if coupling == "olia" { 0.35 } else { 0.7 };
-        assert!((least..1.15).contains(&(found / third)), "{coupling}: {found} Mbit/s, {third} would be fair");
+        assert!((0.8..1.15).contains(&(found / third)), "{coupling}: {found} Mbit/s, {third} would be fair");
     }
     let (uncoupled, _) = disjoint("uncoupled", "reno", [1, 1], 1);
     assert!(uncoupled > 0.45 * 20.0 * SHARE, "{uncoupled} Mbit/s");
@@ -182,11 +180,12 @@ fn olia_leaves_a_congested_path_most_and_lia_least() {
     assert!(lia < 0.5 * uncoupled, "{lia} and {uncoupled} Mbit/s on the congested path");
 }
 
-/// Vegas avoids queues, and so gets no more than TCPs where those fill them; where it is alone, it fills the links.
+/// Vegas avoids queues, and so gets hardly more than a TCP, though drops that come before a queue is long tell it of congestion as late as a TCP; where it is
+/// alone, it fills the links.
 #[test]
-fn wvegas_takes_no_more_than_a_tcp() {
-    let (found, _) = disjoint("wvegas", "reno", [1, 1], 1);
-    assert!((1.0..20.0 * SHARE / 3.0 * 1.15).contains(&found), "{found} Mbit/s");
+fn wvegas_takes_hardly_more_than_a_tcp() {
+    let found = mean(|seed| disjoint("wvegas", "reno", [1, 1], seed).0);
+    assert!((1.0..20.0 * SHARE / 3.0 * 1.25).contains(&found), "{found} Mbit/s");
     let (alone, _) = disjoint("wvegas", "reno", [0, 0], 1);
     assert!(alone > 0.95 * 20.0 * SHARE, "{alone} Mbit/s");
 }
