@@ -328,6 +328,15 @@ impl Connection {
         self.memory_counted = held;
     }
 
+    /// The same in the middle of something that ends with it, if there is so little left that what is not counted yet could matter.
+    pub(crate) fn settle_memory_if_scarce(&mut self, shared: &mut Shared) {
+        /// The longest of segments, and the fragments that it may make.
+        const UNCOUNTED: usize = 1 << 17;
+        if shared.memory_held.saturating_add(UNCOUNTED) > shared.config.memory_limit / 2 {
+            self.settle_memory(shared);
+        }
+    }
+
     pub(crate) fn state(&self) -> ConnState {
         if let Some(reason) = self.closed {
             return ConnState::Closed(reason);

@@ -231,14 +231,14 @@ impl Connection {
         if count == 0 {
             return;
         }
-        self.settle_memory(cx.shared);
+        self.settle_memory_if_scarce(cx.shared);
         let len = cx.shared.slices.iter().map(Bytes::len).sum();
         let fits = self.memory_edge(position, len, cx.shared);
         let receiver = &mut self.receiver;
         // Bytes after the DATA_FIN do not belong to the stream.
         let edge = receiver.fin.unwrap_or(u64::MAX).min(receiver.window.accepted_edge()).min(fits);
         let inserted = receiver.stream.insert_all(position, &mut cx.shared.slices, edge);
-        self.settle_memory(cx.shared);
+        self.settle_memory_if_scarce(cx.shared);
         self.uses_queues(cx.now);
         let mib = &mut cx.shared.mib;
         mib.add(Counter::DuplicateData, inserted.duplicate as u64);
@@ -288,7 +288,7 @@ impl Connection {
         };
         self.receiver.window.on_read(cx.now, bytes.len(), slowest);
         self.receiver.update_wanted = true;
-        self.settle_memory(cx.shared);
+        self.settle_memory_if_scarce(cx.shared);
         Some(bytes)
     }
 

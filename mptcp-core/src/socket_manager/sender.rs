@@ -140,7 +140,7 @@ impl Connection {
     /// The application writes; takes what there is room for.
     pub(crate) fn write(&mut self, mut bytes: Bytes, cx: &mut Cx<'_>) -> usize {
         // What the peer has acknowledged meanwhile is free.
-        self.settle_memory(cx.shared);
+        self.settle_memory_if_scarce(cx.shared);
         let room = cx.shared.config.send_buffer.saturating_sub(self.sender.queue.len());
         let taken = room.min(cx.shared.memory_unreserved()).min(bytes.len());
         self.app.wants_room = taken < bytes.len();
