@@ -17,6 +17,8 @@ use super::{
 /// * a slow subflow gets nothing if the gap exceeds the data at hand: the others complete it sooner (as ECF has it);
 /// * nor if the gap exceeds the window: its byte would keep the others from sending (as BLEST has it).
 ///
+/// What waits in the transmit queue of the subflow's interface, whosever it is, counts where the driver tells (as QAware has it).
+///
 /// Subflows whose round-trip time is not known yet count as immediate: they are tried once, and known after that. While another
 /// subflow's rate is known, one that has carried nothing yet is tried with two segments first: how soon they are answered shows what its
 /// path carries, which no round-trip time of a handshake does.
@@ -133,6 +135,7 @@ impl<'a> Course<'a> {
         // a path that has drained would stay empty, while the others fill, until they look as late.
         let queue = drain.map_or(rtt - least, |drain| lesser(greater(drain - least, 0.0), rtt - least));
         let delay = greater(greater(by_window, by_pacing) + queue, behind);
+        let delay = greater(delay, at_interface(subflow));
         Self { subflow, rtt, arrival: least / 2.0 + delay, cwnd, window, doubles_until, queueing }
     }
 
@@ -169,6 +172,16 @@ impl<'a> Course<'a> {
         let grown = if window == self.window { 1.0 } else { window / self.window };
         bytes + rate * grown * left
     }
+}
+
+/// How long what waits in the interface's transmit queue keeps the next byte there, in seconds: as [`QAware`](super::QAware) counts it. What of it is the
+/// subflow's own is counted already, so it is a lower bound and nothing to add.
+fn at_interface(subflow: &SubflowView) -> f64 {
+    if subflow.interface_queue == 0 {
+        return 0.0;
+    }
+    let rate = subflow.pacing_rate.max(subflow.delivery_rate);
+    rate.map_or(0.0, |rate| subflow.interface_queue as f64 / rate.max(1) as f64)
 }
 
 /// In bytes per second, without a limit where TCP does not tell one.
@@ -321,6 +334,30 @@ mod tests {
         let busy = path(1, 40, 53, 147_000);
         assert_eq!(decide(&[path(0, 20, 52, 3_000), busy], &data(10 << 20)), Some((0, 0)));
         assert_eq!(decide(&[path(0, 20, 82, 200_000), busy], &data(10 << 20)), Some((1, 0)));
+    }
+
+    #[test]
+    fn what_others_have_at_the_interface_keeps_the_next_waiting() {
+        // 10,000 bytes a millisecond: 150,000 bytes take 15 ms, which is what the other path is slower by.
+        let queued = |interface_queue| SubflowView { interface_queue, ..steady(0, 10, 0) };
+        assert_eq!(decide(&[queued(140_000), steady(1, 40, 0)], &data(10 << 20)), Some((0, 0)));
+        assert_eq!(decide(&[queued(160_000), steady(1, 40, 0)], &data(10 << 20)), Some((1, 0)));
+        // Its own are not counted twice: the round trip tells of 10 ms, in which 100,000 bytes leave.
+        let own = |interface_queue| SubflowView {
+            interface_queue,
+            cwnd: Some(300_000),
+            room: 100_000,
+            latest_rtt: Some(Duration::from_millis(20)),
+            srtt: Some(Duration::from_millis(20)),
+            min_rtt: Some(Duration::from_millis(10)),
+            delivery_rate: Some(10_000_000),
+            in_flight: 200_000,
+            ..steady(0, 10, 0)
+        };
+        for other in [28, 34] {
+            let beside = |interface_queue| decide(&[own(interface_queue), steady(1, other, 0)], &data(10 << 20));
+            assert_eq!(beside(100_000), beside(0));
+        }
     }
 
     #[test]
