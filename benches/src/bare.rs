@@ -13,8 +13,6 @@ use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
 /// Microseconds that a packet travels.
 const DELAY: i64 = 10_000;
 
-/// Packets that wait for the transmitter at most.
-const QUEUE: usize = 1667;
 
 /// Nanoseconds of a byte at 1 Gbit/s.
 const NANOS_PER_BYTE: u64 = 8;
@@ -22,13 +20,12 @@ const NANOS_PER_BYTE: u64 = 8;
 /// The first port that is listened on, a port for each connection.
 const FIRST_PORT: u16 = 1_000;
 
-/// One direction of the link.
+/// One direction of the link. Whatever windows allow finds room before it: without congestion control a first burst longer than
+/// the queue would be lost, and what smoltcp then does is to wait.
 #[derive(Default)]
 struct Line {
     /// When the transmitter is free, in nanoseconds.
     free_at: u64,
-    /// When each of the packets that wait begins to be sent.
-    begins: VecDeque<u64>,
     travelling: VecDeque<(Instant, Vec<u8>)>,
     spare: Vec<Vec<u8>>,
     packets: u64,
@@ -37,15 +34,7 @@ struct Line {
 impl Line {
     fn send(&mut self, now: Instant, packet: Vec<u8>) {
         let now = now.total_micros() as u64 * 1_000;
-        while self.begins.front().is_some_and(|begin| *begin <= now) {
-            self.begins.pop_front();
-        }
-        if self.begins.len() >= QUEUE {
-            return self.spare.push(packet);
-        }
-        let begin = self.free_at.max(now);
-        self.begins.push_back(begin);
-        self.free_at = begin + packet.len() as u64 * NANOS_PER_BYTE;
+        self.free_at = self.free_at.max(now) + packet.len() as u64 * NANOS_PER_BYTE;
         let arrives = Instant::from_micros(self.free_at.div_ceil(1_000) as i64 + DELAY);
         self.travelling.push_back((arrives, packet));
         self.packets += 1;

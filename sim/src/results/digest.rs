@@ -6,8 +6,9 @@ use sha2::{Digest, Sha256};
 
 use super::csv;
 use super::record::RunRecord;
+use super::series::SERIES;
 
-/// SHA-256 over all tables of a run, as [`csv::tables`] has them, and its counters, in hexadecimal digits. Whoever finds the same
+/// SHA-256 over all tables of a run, as [`csv::series`] writes them, and its counters, in hexadecimal digits. Whoever finds the same
 /// has had the same run; what only names it, as its version and its command do, does not count.
 pub fn digest(run: &RunRecord) -> String {
     let mut hash = Sha256::new();
@@ -18,8 +19,8 @@ pub fn digest(run: &RunRecord) -> String {
             hash.update(text);
         }
     };
-    for (name, table) in csv::tables(run) {
-        add(name, &table);
+    for series in &SERIES {
+        add(series.name, &csv::series(series, run));
     }
     for (name, value) in &run.counters {
         add(name, &value.to_string());

@@ -8,8 +8,9 @@ use siphasher::sip::SipHasher13;
 
 use super::comparison::{Comparison, comparison_json, comparison_text};
 use super::events::{EventLog, EventLogHeader};
-use super::json::{summary_json, sweep_json};
+use super::json::{series_json, summary_json, sweep_json};
 use super::record::{Report, RunMeta};
+use super::series::SERIES;
 use super::sweep::{SweepRecord, sweep_text};
 use super::tables::summary_text;
 use super::{csv, html};
@@ -20,6 +21,7 @@ use super::{csv, html};
 /// summary.txt  summary.json  report.html
 /// mptcp/                     one folder per run of the report
 ///   series/                  connections.csv  subflows.csv  links.csv  drops.csv  latency.csv  latency-over-time.csv
+///                            series.json, which has all of these
 ///   events.qlog.jsonl
 ///   pcap/                    client-p1.pcapng ...
 /// ```
@@ -94,9 +96,10 @@ impl Folder {
         for run in &report.runs {
             let folder = self.run(&run.meta.variant)?.join("series");
             make(&folder)?;
-            for (name, table) in csv::tables(run) {
-                write(&folder.join(name), &table)?;
+            for series in &SERIES {
+                write(&folder.join(series.name).with_added_extension("csv"), &csv::series(series, run))?;
             }
+            write(&folder.join("series.json"), &series_json(run))?;
         }
         self.write_summary(&summary_text(report), &summary_json(report), &html::report(report))
     }

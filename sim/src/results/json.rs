@@ -5,12 +5,16 @@ use serde_json::{Map, Value, json};
 use super::digest::digest;
 use super::latency::{Latency, PERCENTILES};
 use super::record::{FailedConnection, PublishedFigure, Report, RunRecord};
+use super::series::{Datum, SERIES};
 use super::summary::{ConnectionSummary, LinkSummary, PathSummary, RunSummary};
 use super::sweep::SweepRecord;
 use super::unit::Unit;
 
 /// Changes with every change of the meaning of a key.
 const FORMAT: &str = "mptcp-sim summary 3";
+
+/// The same for [`series_json`].
+const SERIES_FORMAT: &str = "mptcp-sim series 1";
 
 /// The figures of a report. Keys are sorted; rates are in bits per second, times in seconds, everything else in bytes
 /// or pieces.
@@ -23,6 +27,26 @@ pub fn summary_json(report: &Report) -> String {
         "runs": report.runs.iter().map(run).collect::<Vec<_>>(),
         "published": report.published.iter().map(published).collect::<Vec<_>>(),
     }))
+}
+
+/// All samples of a run: for each of [`SERIES`] its columns, and its rows, one on a line. What is not known is null.
+pub fn series_json(record: &RunRecord) -> String {
+    let quoted = |text: &str| json!(text).to_string();
+    let mut text = format!("{{\n\"format\": {}", quoted(SERIES_FORMAT));
+    for series in &SERIES {
+        text.push_str(&format!(",\n{}: {{\n\"columns\": {},\n\"rows\": [", quoted(series.name), json!(series.columns)));
+        let mut separator = "\n";
+        series.for_each_row(record, |row| {
+            let data = row.iter().map(|datum| match datum {
+                Datum::Text(name) => quoted(name),
+                _ => datum.number().unwrap_or_else(|| "null".to_owned()),
+            });
+            text.push_str(&format!("{separator}[{}]", data.collect::<Vec<_>>().join(",")));
+            separator = ",\n";
+        });
+        text.push_str("\n]}");
+    }
+    text + "\n}\n"
 }
 
 /// All points of a sweep. Keys are sorted; metrics are in the units that the file names, shares as fractions of one.
@@ -196,7 +220,32 @@ fn text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Better, Metric, SweepPoint, fixture};
+    use crate::results::{Better, Metric, SweepPoint, csv, fixture};
+
+    #[test]
+    fn series_are_those_of_the_tables() {
+        let report = fixture::report();
+        for run in &report.runs {
+            let parsed: Value = serde_json::from_str(&series_json(run)).unwrap();
+            for series in &SERIES {
+                let table = &parsed[series.name];
+                let columns = table["columns"].as_array().unwrap();
+                assert_eq!(columns.len(), series.columns.len());
+                let rows = table["rows"].as_array().unwrap();
+                let text = csv::series(series, run);
+                assert_eq!(rows.len() + 1, text.lines().count(), "{}", series.name);
+                for (row, line) in rows.iter().zip(text.lines().skip(1)) {
+                    for (value, field) in row.as_array().unwrap().iter().zip(line.split(',')) {
+                        match value {
+                            Value::Null => assert_eq!(field, ""),
+                            Value::String(name) => assert_eq!(field, name),
+                            _ => assert_eq!(value.as_f64(), field.parse().ok(), "{}: {line}", series.name),
+                        }
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn keys_are_sorted_and_figures_are_plain_numbers() {

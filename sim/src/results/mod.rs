@@ -4,7 +4,7 @@
 //! a [`Comparison`] has several of these; a [`SweepRecord`] holds one line per run of a sweep. From these come
 //! * the table for the terminal, [`summary_text`] and [`sweep_text`];
 //! * `summary.json`, [`summary_json`] and [`sweep_json`];
-//! * tidy tables of all samples, [`csv`], and one number that tells whether two runs had the same, [`digest()`];
+//! * tidy tables of all samples, [`SERIES`], as [`csv`] and [`series_json`], and one number that tells whether two runs had the same, [`digest()`];
 //! * one self-contained page with plots, [`html::report`] and [`html::sweep`].
 //!
 //! While a run is going on, an [`EventLog`] and [`Captures`] take what is too large to keep.
@@ -25,6 +25,7 @@ mod json;
 mod latency;
 mod record;
 mod samples;
+mod series;
 mod summary;
 mod sweep;
 mod table;
@@ -42,13 +43,14 @@ pub(crate) use digest::hex;
 pub use events::{Event, EventLog, EventLogHeader, PacketRef};
 pub(crate) use folder::until_new;
 pub use folder::{Folder, WriteError, file_name};
-pub use json::{summary_json, sweep_json};
+pub use json::{series_json, summary_json, sweep_json};
 pub use latency::{Latency, PERCENTILES};
 pub use record::{
     ConnectionRecord, ConnectionSample, Expectation, FailedConnection, LatencyRecord, LatencySample, LinkRecord,
     LinkSample, Mark, PublishedFigure, Report, RunMeta, RunRecord, SubflowRecord, SubflowSample,
 };
 pub use samples::{SampleClock, Samples};
+pub use series::{Datum, SERIES, Series};
 pub use summary::{ConnectionSummary, LinkSummary, PathSummary, RunSummary};
 pub use sweep::{Axis, Better, Cell, Metric, Spread, SweepPoint, SweepRecord, sweep_text};
 pub use table::{Align, Table};
