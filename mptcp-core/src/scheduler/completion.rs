@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    DataView, Decision, EachSubflow, LONGEST_BURST, Scheduler, SubflowView, backups_allowed, burst_len, has_room,
-    whole_segments,
-};
+use super::{DataView, Decision, EachSubflow, Scheduler, SubflowView, backups_allowed, burst_len, has_room};
 
 /// Sends where data arrives first, and on slower subflows only what will be next by the time it arrives there.
 ///
@@ -31,11 +28,6 @@ impl Scheduler for CompletionTime {
     }
 
     fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision> {
-        if let [only] = subflows {
-            // There is nothing to choose: long mappings cost least.
-            let len = whole_segments(only, data, LONGEST_BURST);
-            return has_room(only, data).then_some(Decision { subflow: 0, len, skip: 0 });
-        }
         let backups = backups_allowed(subflows);
         let candidates = || (0..subflows.len()).filter(|index| backups || !subflows[*index].backup);
         // The first one needs no trial while nothing is known of any.
@@ -367,7 +359,6 @@ mod tests {
             |subflows: &[SubflowView]| CompletionTime.pick(subflows, &data(50_000)).map(|it| (it.subflow, it.len));
         assert_eq!(pick(&[untried(0), steady(1, 40, 0)]), Some((0, 2_000)));
         assert_eq!(pick(&[untried(2_000), steady(1, 40, 0)]), Some((1, 10_000)));
-        assert_eq!(pick(&[untried(2_000)]), Some((0, 50_000)), "there is no other");
         // A lower bound counts as soon as the answer took longer.
         let tried = |latest| SubflowView {
             delivery_rate: Some(250_000),

@@ -101,8 +101,8 @@ impl SubflowView {
 
     /// What limits how much it should be given. Its segments are of the size that remains beside the hook's options.
     pub(crate) fn limits(&self) -> SendLimits {
-        let (cwnd, outstanding) = (self.cwnd, self.outstanding());
-        SendLimits { cwnd, outstanding, pacing_rate: self.pacing_rate, mss: self.mss, mss_before_hook: false }
+        let Self { cwnd, pacing_rate, slow_start, mss, .. } = *self;
+        SendLimits { cwnd, outstanding: self.outstanding(), pacing_rate, slow_start, mss, mss_before_hook: false }
     }
 
     /// The congestion window in bytes, a segment at least; where TCP does not tell, what it must be at least.
@@ -212,6 +212,12 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Where there is one subflow there is nothing to choose, and long mappings cost least.
+    pub(crate) fn alone(only: &SubflowView, data: &DataView) -> Option<Self> {
+        let len = whole_segments(only, data, LONGEST_BURST);
+        has_room(only, data).then_some(Self { subflow: 0, len, skip: 0 })
+    }
+
     /// What of it can be done at all. A decision for no subflow that it was shown, or one that has no room, is none.
     pub(crate) fn sound(self, subflows: &[SubflowView], most: usize) -> Option<Self> {
         subflows.get(self.subflow).filter(|chosen| chosen.room > 0)?;
@@ -296,8 +302,8 @@ pub trait Scheduler: fmt::Debug + Send {
     /// Chooses the subflow for the data at hand; `None` waits until something changes. So does a decision of which nothing can be done: for a subflow that is not there
     /// or has no room, or one that leaves out all there is. While nothing is under way, nobody waits: the subflow with the lowest round-trip time is taken.
     ///
-    /// `subflows` holds the usable ones, at least one, in the order of their ids: established, not
-    /// stale, and for a re-injection those that do not already hold the data.
+    /// `subflows` holds the usable ones, in the order of their ids: established, not stale, and for a re-injection those that do not already
+    /// hold the data. They are two at least: one that is alone is given what it has room for, and nobody is asked.
     fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision>;
 
     /// Whether [`duplicate`](Self::duplicate) is to be asked.
@@ -454,6 +460,18 @@ pub(crate) mod tests {
         sent: &'a dyn Fn(SubflowId, Range<u64>) -> Option<Range<u64>>,
     ) -> OutstandingView<'a> {
         OutstandingView { now: Instant::ZERO, range, unsent, message: MessageView::default(), sent }
+    }
+
+    #[test]
+    fn one_that_is_alone_gets_whole_segments_as_far_as_a_mapping_can_tell() {
+        let alone = |room, available| {
+            let data = DataView { available, unsent: available, ..data(50_000) };
+            Decision::alone(&view(0, room, 0), &data).map(|decision| decision.len)
+        };
+        assert_eq!(alone(25_500, 50_000), Some(25_000));
+        assert_eq!(alone(1 << 20, 1 << 20), Some(65_000));
+        assert_eq!(alone(1_000, 300), Some(300));
+        assert_eq!(alone(999, 50_000), None, "a segment is waited for");
     }
 
     #[test]

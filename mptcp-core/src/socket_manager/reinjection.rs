@@ -50,7 +50,7 @@ impl Connection {
             reinjection: true,
             message: self.sender.messages.at(range.start),
         };
-        let decision = self.scheduler.pick(&others, &data).and_then(|decision| decision.sound(&others, MAX_MAPPING));
+        let decision = self.choose(&others, &data);
         let Some(decision) = decision else { return false };
         let chosen = others[decision.subflow];
         // Of a mapping with a checksum nothing is delivered before all of it has come: what no subflow has brought as a whole may come in pieces.

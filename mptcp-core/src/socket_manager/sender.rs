@@ -233,11 +233,18 @@ impl Connection {
 
     fn push_mapped(&mut self, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
         // Most of the time there is nothing to give, or nothing can take more.
-        if !self.has_work(cx) || !self.has_room(cx) {
+        if !self.has_work(cx) {
             return;
         }
         let mut views = Views::new();
-        self.look(&mut views, cx);
+        match self.lone_subflow(cx) {
+            Some(lone) => views.extend(self.view_lone(lone, cx).filter(|view| view.room > 0)),
+            None if self.has_room(cx) => self.look(&mut views, cx),
+            None => {}
+        }
+        if views.is_empty() {
+            return;
+        }
         self.cut_to_share(&mut views, class, cx);
         if views.len() > 1 && self.scheduler.duplicates() {
             self.repair_overtaken(&views, cx);
@@ -291,12 +298,12 @@ impl Connection {
             reinjection: false,
             message: self.sender.messages.at(position),
         };
-        let decision = self.scheduler.pick(views, &data).and_then(|decision| decision.sound(views, MAX_MAPPING));
+        let decision = self.choose(views, &data);
         // Bytes may only be left out where they may also be sent on two subflows: a fallback needs them in order (RFC 8684 section 3.7).
         let left_out = |decision: &Decision| if in_order { 0 } else { whole_gap(decision, views) };
         let decision = decision.filter(|decision| left_out(decision) < available).or_else(|| overrule(views));
         let Some(decision) = decision else { return false };
-        let chosen = &views[decision.subflow];
+        let (chosen, queue) = (&views[decision.subflow], &self.sender.queue);
         if is_silly(queue, available, chosen.mss) {
             return false;
         }
@@ -334,6 +341,15 @@ impl Connection {
         self.scheduler.on_sent(&Sent { now: cx.now, subflow: id, range, again: false });
         shrink(views, id, sent);
         true
+    }
+
+    /// Asks the scheduler, where there is a choice.
+    pub(crate) fn choose(&mut self, views: &[SubflowView], data: &DataView) -> Option<Decision> {
+        let decision = match views {
+            [only] => Decision::alone(only, data),
+            _ => self.scheduler.pick(views, data),
+        };
+        decision.and_then(|decision| decision.sound(views, MAX_MAPPING))
     }
 
     /// Maps bytes to the subflow that the scheduler chose and gives them to its TCP. Tells where in the data they begin, and

@@ -55,6 +55,48 @@ impl Connection {
         views.iter().all(|view| view.room == 0)
     }
 
+    /// The only subflow that can be used, if there is no other and no policy has a say in what it may have. For it [`view_lone`](Self::view_lone) does.
+    pub(crate) fn lone_subflow(&self, cx: &Cx<'_>) -> Option<&Subflow> {
+        let mut usable = self.subflows.iter().filter(|subflow| subflow.usable());
+        usable.next().filter(|_| usable.next().is_none() && cx.shared.policy.generation() == 0)
+    }
+
+    /// What [`look`](Self::look) finds of it, as far as it matters where nothing is to be chosen: how much it may be given, and in which
+    /// segments. TCP has that at hand. What else schedulers compare is left out.
+    pub(crate) fn view_lone(&self, subflow: &Subflow, cx: &Cx<'_>) -> Option<SubflowView> {
+        let room = send_room(subflow, cx);
+        if room == 0 {
+            return None;
+        }
+        let limits = cx.tcp.send_limits(subflow.tcp)?;
+        let (mss, mapping_cost) = self.segment_shape(subflow, &limits, false, cx);
+        let limits = SendLimits { mss, ..limits };
+        let room = if limits.slow_start { room.min(window_room(&limits)) } else { room };
+        let waits = self.waits_for_worth(cx);
+        let worth = !waits || is_worth_a_mapping(&limits, mapping_cost, room, self.sender.queue.unsent());
+        Some(SubflowView {
+            id: subflow.id,
+            room: if worth { room } else { 0 },
+            mss,
+            mapping_cost,
+            backup: subflow.backup || subflow.backup_by_peer,
+            weight: subflow.weight,
+            srtt: None,
+            rttvar: None,
+            latest_rtt: None,
+            min_rtt: None,
+            cwnd: limits.cwnd,
+            ssthresh: None,
+            slow_start: limits.slow_start,
+            in_flight: limits.outstanding,
+            queued: 0,
+            delivery_rate: None,
+            delivery_rate_app_limited: false,
+            pacing_rate: limits.pacing_rate,
+            interface_queue: 0,
+        })
+    }
+
     /// Whether there are several subflows to choose from.
     fn has_choice(&self) -> bool {
         self.subflows.iter().filter(|subflow| subflow.usable()).nth(1).is_some()

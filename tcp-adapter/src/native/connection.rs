@@ -318,6 +318,7 @@ impl Connection {
             cwnd: Some(send.control.cwnd()),
             outstanding: send.flight.in_flight() + send.queued(),
             pacing_rate: send.pacer.rate(),
+            slow_start: send.control.in_slow_start(),
             mss: send.mss as usize,
             mss_before_hook: !cut,
         }
@@ -327,7 +328,7 @@ impl Connection {
     pub(super) fn info(&self, cut: bool) -> TcpInfo {
         let send = &self.send;
         let repairs = send.stats.repairs();
-        let SendLimits { cwnd, pacing_rate, mss, mss_before_hook, .. } = self.send_limits(cut);
+        let SendLimits { cwnd, pacing_rate, slow_start, mss, mss_before_hook, .. } = self.send_limits(cut);
         let FourTuple { local, remote } = self.template.tuple();
         let time = |nanos: u64| (nanos > 0).then(|| Duration::from_nanos(nanos));
         TcpInfo {
@@ -343,7 +344,7 @@ impl Connection {
             congestion: Some(send.control.name()),
             cwnd,
             ssthresh: send.control.ssthresh(),
-            slow_start: send.control.in_slow_start(),
+            slow_start,
             in_flight: send.flight.in_flight(),
             queued: send.queued(),
             delivery_rate: send.delivery_rate.get().map(|(rate, _)| rate),

@@ -77,6 +77,8 @@ pub struct SendLimits {
     pub outstanding: u64,
     /// Pacing rate in bytes per second, if known.
     pub pacing_rate: Option<u64>,
+    /// As [`TcpInfo::slow_start`].
+    pub slow_start: bool,
     /// As [`TcpInfo::mss`].
     pub mss: usize,
     /// As [`TcpInfo::mss_before_hook`].
@@ -89,6 +91,7 @@ impl From<&TcpInfo> for SendLimits {
             cwnd: info.cwnd,
             outstanding: info.in_flight.saturating_add(info.queued),
             pacing_rate: info.pacing_rate,
+            slow_start: info.slow_start,
             mss: info.mss,
             mss_before_hook: info.mss_before_hook,
         }
