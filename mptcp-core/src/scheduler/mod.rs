@@ -212,12 +212,6 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Where there is one subflow there is nothing to choose, and long mappings cost least.
-    pub(crate) fn alone(only: &SubflowView, data: &DataView) -> Option<Self> {
-        let len = whole_segments(only, data, LONGEST_BURST);
-        has_room(only, data).then_some(Self { subflow: 0, len, skip: 0 })
-    }
-
     /// What of it can be done at all. A decision for no subflow that it was shown, or one that has no room, is none.
     pub(crate) fn sound(self, subflows: &[SubflowView], most: usize) -> Option<Self> {
         subflows.get(self.subflow).filter(|chosen| chosen.room > 0)?;
@@ -370,6 +364,13 @@ const BURSTS_PER_SECOND: u64 = 10_000;
 /// A mapping can tell of no more, with a DATA_FIN.
 const LONGEST_BURST: usize = 65_534;
 
+/// Length of what a subflow gets at a time that has no other beside it: there is nothing to choose, and long mappings cost least. `None` without
+/// room for a segment.
+pub(crate) fn len_alone(room: usize, mss: usize, available: u64) -> Option<usize> {
+    let available = usize::try_from(available).unwrap_or(usize::MAX);
+    has_room_for(room, mss, available).then(|| whole(room.min(LONGEST_BURST), mss, available))
+}
+
 /// Length of one decision on `subflow`.
 fn burst_len(subflow: &SubflowView, data: &DataView) -> usize {
     let rate = subflow.pacing_rate.or(subflow.delivery_rate).unwrap_or(0);
@@ -380,15 +381,22 @@ fn burst_len(subflow: &SubflowView, data: &DataView) -> usize {
 /// As much as there is room for, up to `most`: whole segments, so that mappings do not end in short ones, unless the data itself ends.
 fn whole_segments(subflow: &SubflowView, data: &DataView, most: usize) -> usize {
     let available = usize::try_from(data.available).unwrap_or(usize::MAX);
-    let mss = subflow.mss.max(1);
-    let whole = (subflow.room.min(most) / mss).max(1) * mss;
-    whole.min(available).max(1)
+    whole(subflow.room.min(most), subflow.mss, available)
+}
+
+fn whole(room: usize, mss: usize, available: usize) -> usize {
+    let mss = mss.max(1);
+    ((room / mss).max(1) * mss).min(available).max(1)
 }
 
 /// Whether `subflow` has room for a full segment, or for all the data if that is less.
 fn has_room(subflow: &SubflowView, data: &DataView) -> bool {
     let available = usize::try_from(data.available).unwrap_or(usize::MAX);
-    subflow.room > 0 && subflow.room >= subflow.mss.min(available)
+    has_room_for(subflow.room, subflow.mss, available)
+}
+
+fn has_room_for(room: usize, mss: usize, available: usize) -> bool {
+    room > 0 && room >= mss.min(available)
 }
 
 /// The subflow with the lowest round-trip time, whether it has room or not, and the one with the lowest of those that have room. An unknown
@@ -464,10 +472,7 @@ pub(crate) mod tests {
 
     #[test]
     fn one_that_is_alone_gets_whole_segments_as_far_as_a_mapping_can_tell() {
-        let alone = |room, available| {
-            let data = DataView { available, unsent: available, ..data(50_000) };
-            Decision::alone(&view(0, room, 0), &data).map(|decision| decision.len)
-        };
+        let alone = |room, available| len_alone(room, 1_000, available);
         assert_eq!(alone(25_500, 50_000), Some(25_000));
         assert_eq!(alone(1 << 20, 1 << 20), Some(65_000));
         assert_eq!(alone(1_000, 300), Some(300));

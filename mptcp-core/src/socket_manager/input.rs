@@ -211,7 +211,7 @@ impl Connection {
         let usual = |mapping: &DssMapping| mapping.len > 0 && mapping.checksum.is_some() == state.checksum;
         let mapping = dss.mapping().filter(usual)?;
         self.data_acknowledged(id, dss.data_ack.resolve(near).position(idsn), segment, shared);
-        Some(self.on_mapping(id, &mapping, false, segment, shared))
+        Some(self.on_mapping(id, &mapping, false, true, segment, shared))
     }
 
     /// Takes a DATA_ACK and the window, which is relative to it and counts only together with one (RFC 8684 section 3.3.2).
@@ -299,15 +299,17 @@ impl Connection {
             // The peer does not behave as negotiated (section 3.3).
             return self.reset_subflow(id, ResetReason::MptcpSpecific, shared);
         }
-        self.on_mapping(id, &mapping, dss.data_fin, segment, shared)
+        let is_usual = wire::LoneDss::read(segment.options).is_some();
+        self.on_mapping(id, &mapping, dss.data_fin, is_usual, segment, shared)
     }
 
-    /// A mapping that is not infinite, of the negotiated form.
+    /// A mapping that is not infinite, of the negotiated form; `is_usual` if the options of its segment are as [`wire::LoneDss`] has them.
     fn on_mapping(
         &mut self,
         id: SubflowId,
         mapping: &DssMapping,
         data_fin: bool,
+        is_usual: bool,
         segment: &SegmentIn<'_>,
         shared: &mut Shared,
     ) -> Verdict {
@@ -340,19 +342,17 @@ impl Connection {
             return Verdict::Accept;
         }
         let verdict = self.take_mapping(id, taken, segment, shared);
-        if verdict == Verdict::Accept {
+        if is_usual && verdict == Verdict::Accept {
             self.note_heard(id, segment);
         }
         verdict
     }
 
-    /// The DATA_ACK, the window and the mapping of a segment have been taken: it need not be read again if another one is the same.
+    /// The DATA_ACK, the window and the mapping of a segment have been taken, which are all of its options: it need not be read again if another one
+    /// is the same.
     #[inline]
     fn note_heard(&mut self, id: SubflowId, segment: &SegmentIn<'_>) {
-        if segment.len == 0 || wire::LoneDss::read(segment.options).is_none() {
-            return;
-        }
-        if let Some(subflow) = self.subflow_mut(id) {
+        if let Some(subflow) = self.subflow_mut(id).filter(|_| segment.len > 0) {
             let lately = subflow.lately.get_or_insert_default();
             (lately.heard, lately.heard_window) = (RawDss::new(segment.options), segment.window);
         }

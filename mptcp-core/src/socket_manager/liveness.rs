@@ -49,12 +49,20 @@ impl Connection {
     /// otherwise be sent again for nothing whenever paths differ.
     fn data_rto(&self, cx: &Cx<'_>) -> Duration {
         let una = self.sender.queue.una();
-        let alone = self.subflows.len() == 1;
-        let holds = |subflow: &&Subflow| subflow.alive() && (alone || subflow.sent.holds(una..una + 1));
-        let all = self.subflows.iter().filter(|subflow| subflow.alive());
-        let slowest = self.subflows.iter().filter(holds).filter_map(|subflow| rto(subflow, cx)).max();
-        let base = slowest.or_else(|| all.filter_map(|subflow| rto(subflow, cx)).max()).unwrap_or(INITIAL_DATA_RTO);
-        base.saturating_mul(1 << self.sender.timeouts.min(16)).min(MAX_DATA_RTO)
+        let alive = || self.subflows.iter().filter(|subflow| subflow.alive());
+        let slowest = match &self.subflows[..] {
+            [only] => rto(only, cx).filter(|_| only.alive()),
+            _ => {
+                let holders = alive().filter(|subflow| subflow.sent.holds(una..una + 1));
+                let slowest = holders.filter_map(|subflow| rto(subflow, cx)).max();
+                slowest.or_else(|| alive().filter_map(|subflow| rto(subflow, cx)).max())
+            }
+        };
+        let base = slowest.unwrap_or(INITIAL_DATA_RTO);
+        match self.sender.timeouts {
+            0 => base.min(MAX_DATA_RTO),
+            timeouts => base.saturating_mul(1 << timeouts.min(16)).min(MAX_DATA_RTO),
+        }
     }
 
     pub(crate) fn arm_data_rto(&mut self, cx: &Cx<'_>) {

@@ -18,6 +18,8 @@ mod input;
 mod keepalive;
 mod links;
 mod liveness;
+mod lone;
+mod outlet;
 mod output;
 mod paths;
 mod policy;

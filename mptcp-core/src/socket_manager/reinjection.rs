@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::sender::{MAX_MAPPING, least_segment};
+use super::outlet::Outlet;
+use super::sender::MAX_MAPPING;
 use super::shared::Cx;
 use super::views::shrink;
 use crate::event::SubflowId;
@@ -72,14 +73,14 @@ impl Connection {
         let carried = self.subflow(chosen.id).and_then(|subflow| subflow.sent.first_held(range.clone()));
         let free = carried.map_or(range.end, |carried| carried.start) - range.start;
         let len = chosen.room.min(MAX_MAPPING).min(usize::try_from(free).unwrap_or(MAX_MAPPING));
-        let len = len.min(self.share(&chosen, range.start, cx).0);
+        let len = len.min(self.share(chosen.id, range.start, cx).0);
         if len == 0 {
             return 0;
         }
         let Some(bytes) = self.sender.queue.gather(range.start, len) else { return 0 };
         let from = self.subflows.iter().find(|subflow| subflow.sent.holds(range.start..range.start + 1));
         let from = from.map(|subflow| subflow.id);
-        let Some((dsn, len)) = self.map(&chosen, range.start, bytes, cx) else { return 0 };
+        let Some((dsn, len)) = self.map(&Outlet::from(&chosen), range.start, bytes, cx) else { return 0 };
         let (conn, to) = (self.id, chosen.id);
         cx.shared.observations.note_exception(|| Observation::Reinjected { conn, from, to, dsn, len });
         let sent = u64::from(len);
@@ -119,7 +120,8 @@ impl Connection {
     pub(crate) fn unblock_window(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) {
         let queue = &self.sender.queue;
         let una = queue.una();
-        let least = views.iter().map(|view| least_segment(view) as u64).max().unwrap_or(0).min(queue.unsent());
+        let least =
+            views.iter().map(|view| Outlet::from(view).least_segment() as u64).max().unwrap_or(0).min(queue.unsent());
         let window_full = queue.unsent() > 0 && queue.nxt() + least >= self.sender.window_end;
         let buffer_full = queue.unsent() == 0 && self.app.wants_room;
         let helped = self.scheduler.helps_out() && self.sender.reinject.is_empty();

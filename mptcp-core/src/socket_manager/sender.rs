@@ -1,9 +1,12 @@
 //! Sending: from the bytes of the application to mappings on subflows, and their acknowledgement.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use tcp_adapter::Instant;
 
 use super::connection::{Connection, Protocol};
+use super::outlet::Outlet;
 use super::policy::send_room;
 use super::restraint::Restraint;
 use super::shared::Cx;
@@ -11,7 +14,7 @@ use super::views::{Views, shrink};
 use crate::event::Event;
 use crate::keys::Idsn;
 use crate::observe::Observation;
-use crate::scheduler::{DataView, Decision, Message, Sent, SubflowView, TrafficClass};
+use crate::scheduler::{self, DataView, Decision, Message, Sent, SubflowView, TrafficClass};
 use crate::seq::{DataSeq, LowPosition, SubflowSeq};
 use crate::stream::{Gathered, Messages, ReinjectQueue, SendQueue, SentMapping};
 use crate::wire::{ChecksumAccumulator, dss_checksum};
@@ -232,19 +235,15 @@ impl Connection {
     }
 
     fn push_mapped(&mut self, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
+        if let Some(lone) = self.lone_subflow(cx) {
+            return self.push_lone(lone, class, cx);
+        }
         // Most of the time there is nothing to give, or nothing can take more.
-        if !self.has_work(cx) {
+        if !self.has_work(cx) || !self.has_room(cx) {
             return;
         }
         let mut views = Views::new();
-        match self.lone_subflow(cx) {
-            Some(lone) => views.extend(self.view_lone(lone, cx).filter(|view| view.room > 0)),
-            None if self.has_room(cx) => self.look(&mut views, cx),
-            None => {}
-        }
-        if views.is_empty() {
-            return;
-        }
+        self.look(&mut views, cx);
         self.cut_to_share(&mut views, class, cx);
         if views.len() > 1 && self.scheduler.duplicates() {
             self.repair_overtaken(&views, cx);
@@ -303,50 +302,54 @@ impl Connection {
         let left_out = |decision: &Decision| if in_order { 0 } else { whole_gap(decision, views) };
         let decision = decision.filter(|decision| left_out(decision) < available).or_else(|| overrule(views));
         let Some(decision) = decision else { return false };
-        let (chosen, queue) = (&views[decision.subflow], &self.sender.queue);
+        let (chosen, queue) = (Outlet::from(&views[decision.subflow]), &self.sender.queue);
         if is_silly(queue, available, chosen.mss) {
             return false;
         }
         let stretch = queue.unsent_after(left_out(&decision));
+        let sent = self.send_new(&chosen, stretch, decision.len, cx);
+        shrink(views, chosen.id, sent);
+        sent > 0
+    }
+
+    /// Sends the beginning of a stretch of new data, `len` bytes of it at most, on the subflow that was chosen. Returns how much that was.
+    pub(crate) fn send_new(&mut self, chosen: &Outlet, stretch: Range<u64>, len: usize, cx: &mut Cx<'_>) -> u64 {
         // It may be of another class than what is sent again first, or than what is left out.
-        let (share, until) = self.share(chosen, stretch.start, cx);
+        let (share, until) = self.share(chosen.id, stretch.start, cx);
         if share == 0 {
             self.wait(self.sender.messages.at(stretch.start).class, true, cx);
-            return false;
+            return 0;
         }
         let until = stretch.end.min(until);
-        let available = until.min(edge).saturating_sub(stretch.start);
+        let available = until.min(self.sender.window_end).saturating_sub(stretch.start);
         let full = self.must_fill_segments(stretch.start + available);
-        let queue = &mut self.sender.queue;
-        let len = decision
-            .len
-            .min(chosen.room)
-            .min(share)
-            .min(MAX_MAPPING)
-            .min(usize::try_from(available).unwrap_or(MAX_MAPPING));
-        let Some(mut bytes) = queue.gather(stretch.start, len) else { return false };
-        // The scheduler has seen to it that there is room for a segment.
+        let len =
+            len.min(chosen.room).min(share).min(MAX_MAPPING).min(usize::try_from(available).unwrap_or(MAX_MAPPING));
+        let Some(mut bytes) = self.sender.queue.gather(stretch.start, len) else { return 0 };
+        // Whoever has chosen has seen to it that there is room for a segment.
         let mut len = whole_segments(bytes.len(), chosen.mss.max(1), chosen.mapping_cost, usize::MAX, available, full);
         if len == 0 {
-            return false;
+            return 0;
         }
         if len as u64 == available && available < until - stretch.start {
-            len -= scrap(len, chosen);
+            len -= chosen.scrap(len);
         }
         bytes.truncate(len);
-        let id = chosen.id;
-        let Some((_, sent)) = self.map(chosen, stretch.start, bytes, cx) else { return false };
+        let Some((_, sent)) = self.map(chosen, stretch.start, bytes, cx) else { return 0 };
         let sent = u64::from(sent);
         let range = stretch.start..stretch.start + sent;
-        self.scheduler.on_sent(&Sent { now: cx.now, subflow: id, range, again: false });
-        shrink(views, id, sent);
-        true
+        self.scheduler.on_sent(&Sent { now: cx.now, subflow: chosen.id, range, again: false });
+        sent
     }
 
     /// Asks the scheduler, where there is a choice.
     pub(crate) fn choose(&mut self, views: &[SubflowView], data: &DataView) -> Option<Decision> {
         let decision = match views {
-            [only] => Decision::alone(only, data),
+            [only] => scheduler::len_alone(only.room, only.mss, data.available).map(|len| Decision {
+                subflow: 0,
+                len,
+                skip: 0,
+            }),
             _ => self.scheduler.pick(views, data),
         };
         decision.and_then(|decision| decision.sound(views, MAX_MAPPING))
@@ -356,12 +359,12 @@ impl Connection {
     /// how many of them it has taken; `None` if none.
     pub(crate) fn map(
         &mut self,
-        view: &SubflowView,
+        chosen: &Outlet,
         position: u64,
         bytes: Gathered,
         cx: &mut Cx<'_>,
     ) -> Option<(DataSeq, u32)> {
-        let (id, once) = (view.id, view.mapping_cost > 0);
+        let (id, once) = (chosen.id, chosen.mapping_cost > 0);
         let idsn = self.multipath()?.local.idsn;
         let index = self.subflow_index(id)?;
         let conn = self.id;
@@ -405,17 +408,6 @@ impl Connection {
     }
 }
 
-/// Bytes at the end of `len` that would make a very short segment. Where the window ends there, they leave later, with what follows them.
-fn scrap(len: usize, view: &SubflowView) -> usize {
-    let over = (len + view.mapping_cost) % view.mss.max(1);
-    if over < least_segment(view) && over < len { over } else { 0 }
-}
-
-/// What is shorter than this does not leave as the last segment of a window, where a mapping takes room of its first one only.
-pub(crate) fn least_segment(view: &SubflowView) -> usize {
-    if view.mapping_cost > 0 { view.mss / 4 } else { 0 }
-}
-
 /// Bytes to leave out, for other subflows to fill with whole segments: what their mappings take is left out of it, or each time something
 /// short would be left over. It takes most where each segment is a mapping of its own.
 fn whole_gap(decision: &Decision, views: &[SubflowView]) -> u64 {
@@ -427,7 +419,7 @@ fn whole_gap(decision: &Decision, views: &[SubflowView]) -> u64 {
 /// Whether so little is available only because the window of the peer is nearly closed. A mapping of that little would come back as a
 /// small acknowledgement, which makes the next one smaller still (RFC 9293 section 3.8.6.2.1); no TCP can avoid it, as it never
 /// puts two mappings into one segment. Once nothing is outstanding, nothing more comes back, and it leaves.
-fn is_silly(queue: &SendQueue, available: u64, mss: usize) -> bool {
+pub(crate) fn is_silly(queue: &SendQueue, available: u64, mss: usize) -> bool {
     available < queue.unsent().min(mss as u64) && queue.una() < queue.nxt()
 }
 

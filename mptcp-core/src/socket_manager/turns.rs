@@ -7,6 +7,7 @@ use tcp_adapter::{Instant, TcpId};
 use super::connection::{Connection, Protocol};
 use super::sender::MAX_MAPPING;
 use super::shared::Cx;
+use crate::event::SubflowId;
 use crate::scheduler::{SubflowView, TrafficClass};
 
 impl Connection {
@@ -58,14 +59,14 @@ impl Connection {
         shares.allowance(class, info.interface, (self.at_hand(), info.mss), cx.now)
     }
 
-    /// Bytes from `start` on that their class may hand to this subflow now, and where others may begin, of another class with other limits.
-    pub(crate) fn share(&self, view: &SubflowView, start: u64, cx: &Cx<'_>) -> (usize, u64) {
+    /// Bytes from `start` on that their class may hand to a subflow now, and where others may begin, of another class with other limits.
+    pub(crate) fn share(&self, id: SubflowId, start: u64, cx: &Cx<'_>) -> (usize, u64) {
         if cx.shared.shares.is_none() {
             return (usize::MAX, u64::MAX);
         }
         let (class, until) = self.sender.messages.class_at(start, MAX_MAPPING as u64);
         let until = until.unwrap_or(u64::MAX);
-        let allowed = self.subflow(view.id).map_or(0, |subflow| self.allowance(subflow.tcp, Some(class), cx));
+        let allowed = self.subflow(id).map_or(0, |subflow| self.allowance(subflow.tcp, Some(class), cx));
         (allowed.min(usize::try_from(until - start).unwrap_or(usize::MAX)), until)
     }
 

@@ -55,48 +55,6 @@ impl Connection {
         views.iter().all(|view| view.room == 0)
     }
 
-    /// The only subflow that can be used, if there is no other and no policy has a say in what it may have. For it [`view_lone`](Self::view_lone) does.
-    pub(crate) fn lone_subflow(&self, cx: &Cx<'_>) -> Option<&Subflow> {
-        let mut usable = self.subflows.iter().filter(|subflow| subflow.usable());
-        usable.next().filter(|_| usable.next().is_none() && cx.shared.policy.generation() == 0)
-    }
-
-    /// What [`look`](Self::look) finds of it, as far as it matters where nothing is to be chosen: how much it may be given, and in which
-    /// segments. TCP has that at hand. What else schedulers compare is left out.
-    pub(crate) fn view_lone(&self, subflow: &Subflow, cx: &Cx<'_>) -> Option<SubflowView> {
-        let room = send_room(subflow, cx);
-        if room == 0 {
-            return None;
-        }
-        let limits = cx.tcp.send_limits(subflow.tcp)?;
-        let (mss, mapping_cost) = self.segment_shape(subflow, &limits, false, cx);
-        let limits = SendLimits { mss, ..limits };
-        let room = if limits.slow_start { room.min(window_room(&limits)) } else { room };
-        let waits = self.waits_for_worth(cx);
-        let worth = !waits || is_worth_a_mapping(&limits, mapping_cost, room, self.sender.queue.unsent());
-        Some(SubflowView {
-            id: subflow.id,
-            room: if worth { room } else { 0 },
-            mss,
-            mapping_cost,
-            backup: subflow.backup || subflow.backup_by_peer,
-            weight: subflow.weight,
-            srtt: None,
-            rttvar: None,
-            latest_rtt: None,
-            min_rtt: None,
-            cwnd: limits.cwnd,
-            ssthresh: None,
-            slow_start: limits.slow_start,
-            in_flight: limits.outstanding,
-            queued: 0,
-            delivery_rate: None,
-            delivery_rate_app_limited: false,
-            pacing_rate: limits.pacing_rate,
-            interface_queue: 0,
-        })
-    }
-
     /// Whether there are several subflows to choose from.
     fn has_choice(&self) -> bool {
         self.subflows.iter().filter(|subflow| subflow.usable()).nth(1).is_some()
@@ -164,7 +122,13 @@ impl Connection {
     }
 
     /// Payload bytes of a full segment, and how many fewer the first one of a mapping carries.
-    fn segment_shape(&self, subflow: &Subflow, limits: &SendLimits, choice: bool, cx: &Cx<'_>) -> (usize, usize) {
+    pub(crate) fn segment_shape(
+        &self,
+        subflow: &Subflow,
+        limits: &SendLimits,
+        choice: bool,
+        cx: &Cx<'_>,
+    ) -> (usize, usize) {
         let mss = limits.mss;
         let Some(state) = self.multipath().filter(|_| limits.mss_before_hook) else { return (mss, 0) };
         let whole = room::padded(room::dss_len(Some(Width::Long), Some((Width::Long, state.checksum))));
@@ -184,7 +148,7 @@ impl Connection {
 }
 
 /// Bytes that a subflow's congestion window has room for, and a [`SLACK`].
-fn window_room(limits: &SendLimits) -> usize {
+pub(crate) fn window_room(limits: &SendLimits) -> usize {
     let Some(cwnd) = limits.cwnd else { return usize::MAX };
     usize::try_from(cwnd.saturating_add(slack(limits)).saturating_sub(limits.outstanding)).unwrap_or(usize::MAX)
 }
@@ -201,7 +165,7 @@ fn soon(limits: &SendLimits) -> u64 {
 /// Whether a subflow has `room` for so much of what is `waiting` that it is worth what a mapping takes: each acknowledgement would make one of
 /// its own otherwise. What is under way brings more, and is no shorter than half a [`SLACK`] lasts. Where a mapping takes nothing of the
 /// first segment, a whole one is worth it, as schedulers give no less.
-fn is_worth_a_mapping(limits: &SendLimits, mapping_cost: usize, room: usize, waiting: u64) -> bool {
+pub(crate) fn is_worth_a_mapping(limits: &SendLimits, mapping_cost: usize, room: usize, waiting: u64) -> bool {
     let worth = if mapping_cost == 0 { limits.mss as u64 } else { (slack(limits) / 2).min(WORTH_A_MAPPING) };
     limits.outstanding == 0 || room as u64 >= worth.min(waiting)
 }
