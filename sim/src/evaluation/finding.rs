@@ -69,6 +69,10 @@ pub struct Cell {
     pub median: f64,
     /// The best.
     pub best: f64,
+    /// The middle one if those seeds that gave no value were better than all others: what the median is at least as bad as. `None` if it is one of
+    /// those, and where every seed gave a value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_median: Option<f64>,
 }
 
 /// Whether something holds.
@@ -80,17 +84,17 @@ pub struct Verdict {
     pub statistic: Statistic,
     /// What they gave; `None`: not one run gave a value, or not all of them.
     pub found: Option<f64>,
-    /// What was demanded; `None`: the column that sets it gave no value, or not with every seed.
+    /// What was demanded; `None`: the column that sets it gave no value, or not with so many seeds that the others cannot matter.
     pub limit: Option<f64>,
-    /// The column that set the limit, or that failed to.
+    /// The column that set the limit, or that failed to; with how many of its runs gave no value and counted as the best, if any did.
     pub against: Option<String>,
     /// Whether it holds.
     pub met: bool,
 }
 
 impl Cell {
-    /// Of the values of all runs; `None` without any.
-    pub(super) fn of(mut values: Vec<f64>, better: Better) -> Option<Self> {
+    /// Of the values of so many runs; `None` without any.
+    pub(super) fn of(mut values: Vec<f64>, runs: usize, better: Better) -> Option<Self> {
         // The worst first.
         match better {
             Better::Higher => values.sort_by(f64::total_cmp),
@@ -108,6 +112,10 @@ impl Cell {
             twentieth: rank(20),
             median: rank(2),
             best: at(last),
+            least_median: (values.len() < runs)
+                .then(|| values.get(runs.div_ceil(2) - 1).copied())
+                .flatten()
+                .map(six_digits),
         })
     }
 

@@ -22,6 +22,7 @@ pub(super) fn sheet(scenario: &str, comparison: &Comparison, record: &SweepRecor
     let columns: Vec<String> = record.axes[axis].values.iter().filter(is_shown).cloned().collect();
     let mut rows: Vec<(Vec<usize>, Row)> = Vec::new();
     let cells = record.cells();
+    let runs = cells.iter().map(|cell| cell.points.len()).max().unwrap_or(0);
     for cell in &cells {
         let mut others = cell.position.clone();
         let heading = &record.axes[axis].values[others.remove(axis)];
@@ -38,11 +39,10 @@ pub(super) fn sheet(scenario: &str, comparison: &Comparison, record: &SweepRecor
             let value = point.metrics[metric]? / over.map_or(Some(1.0), |over| point.metrics[over])?;
             Some(comparison.view.as_ref().map_or(value, |view| (view.value)(&Case(&case), value)))
         };
-        rows[at].1.cells[column] = Cell::of(cell.points.iter().filter_map(value).collect(), better);
+        rows[at].1.cells[column] = Cell::of(cell.points.iter().filter_map(value).collect(), runs, better);
     }
     let names: Vec<&crate::results::Axis> =
         record.axes.iter().enumerate().filter(|(index, _)| *index != axis).map(|(_, axis)| axis).collect();
-    let runs = cells.iter().map(|cell| cell.points.len()).max().unwrap_or(0);
     let judged = rows.into_iter().map(|(position, mut row)| {
         let case: Vec<(&str, &str)> =
             names.iter().zip(&position).map(|(axis, value)| (&*axis.name, &*axis.values[*value])).collect();
@@ -81,7 +81,7 @@ struct Judge<'a> {
     columns: &'a [String],
     cells: &'a [Option<Cell>],
     better: Better,
-    /// Runs of every cell: one that gave no value has failed.
+    /// Runs of every cell: one that gave no value has failed, or was better than all others if it is compared with.
     runs: usize,
 }
 
@@ -109,24 +109,37 @@ impl Judge<'_> {
         let is_candidate = |column: &&String| among.is_empty() || among.contains(&column.as_str());
         let mut best: Option<(&String, f64)> = None;
         for column in self.columns.iter().filter(is_candidate) {
-            // Which one is the best is known only if each has run to its end with every seed.
-            let Some(cell) = self.complete(column) else {
+            // Which one is the best is known only if each has a median, be it that which it would have if seeds without a value were its best.
+            let Some(median) = self.least_median(column) else {
                 return Some(Threshold { limit: None, against: Some(column.clone()) });
             };
             let is_better = best.is_none_or(|(_, best)| match self.better {
-                Better::Higher => cell.median > best,
-                Better::Lower => cell.median < best,
+                Better::Higher => median > best,
+                Better::Lower => median < best,
             });
             if is_better {
-                best = Some((column, cell.median));
+                best = Some((column, median));
             }
         }
-        Some(Threshold { limit: best.map(|(_, best)| share * best), against: best.map(|(column, _)| column.clone()) })
+        let against = best.map(|(column, _)| match self.runs - self.cell(column).map_or(0, |cell| cell.runs) {
+            0 => column.clone(),
+            missing => format!("{column}, of which {missing} runs without a value count as the best"),
+        });
+        Some(Threshold { limit: best.map(|(_, best)| share * best), against })
+    }
+
+    fn cell(&self, column: &str) -> Option<&Cell> {
+        self.cells[self.columns.iter().position(|known| known == column)?].as_ref()
+    }
+
+    /// What the median of a column is at least as bad as, whatever seeds would have given that gave no value.
+    fn least_median(&self, column: &str) -> Option<f64> {
+        let cell = self.cell(column)?;
+        if cell.runs == self.runs { Some(cell.median) } else { cell.least_median }
     }
 
     /// The cell of a column that has a value of every run.
     fn complete(&self, column: &str) -> Option<&Cell> {
-        let cell = self.cells[self.columns.iter().position(|known| known == column)?].as_ref();
-        cell.filter(|cell| cell.runs == self.runs)
+        self.cell(column).filter(|cell| cell.runs == self.runs)
     }
 }

@@ -115,10 +115,29 @@ fn a_run_without_a_value_fails() {
     assert_eq!((verdict.met, verdict.found), (false, None));
 }
 
-/// Who is to be compared with has to have answered, and with every seed.
+/// Seeds without a value of whoever is compared with count as its best: then they must not matter.
+#[test]
+fn what_gave_no_value_to_compare_with_makes_a_demand_harder() {
+    let mut record = record();
+    for (point, value) in record.points.iter_mut().filter(|point| point.position == [0, 1]).zip([None, Some(12.5e6)]) {
+        point.metrics[0] = value;
+    }
+    let verdict = |record: &SweepRecord| finding(record).sheets[0].rows[0].verdicts[0].clone();
+    // Of what is known the middle one is 10: with one more that is better, too.
+    let found = verdict(&record);
+    assert_eq!((found.met, found.limit), (true, Some(9.5e6)));
+    assert_eq!(found.against.as_deref(), Some("theirs, of which 1 runs without a value count as the best"));
+    for point in record.points.iter_mut().filter(|point| point.position == [0, 1]).skip(2).take(1) {
+        point.metrics[0] = None;
+    }
+    // With two more it is 12.5.
+    assert_eq!(verdict(&record).limit, Some(0.95 * 12.5e6));
+}
+
+/// Who is to be compared with has to have answered, and with so many seeds that the others cannot matter.
 #[test]
 fn a_demand_does_not_go_away_with_what_it_is_compared_with() {
-    for failed in [1, 5] {
+    for failed in [3, 5] {
         let mut record = record();
         let theirs = record.points.iter_mut().filter(|point| point.position == [0, 1]);
         theirs.take(failed).for_each(|point| point.metrics[0] = None);
@@ -136,10 +155,10 @@ fn a_demand_does_not_go_away_with_what_it_is_compared_with() {
 #[test]
 fn the_99th_percentile_is_not_the_worst_of_a_hundred() {
     for (seeds, hundredth, twentieth) in [(100, 99.0, 96.0), (99, 99.0, 95.0), (200, 198.0, 191.0), (1, 1.0, 1.0)] {
-        let cell = Cell::of((1..=seeds).map(f64::from).collect(), Better::Lower).unwrap();
+        let cell = Cell::of((1..=seeds).map(f64::from).collect(), seeds as usize, Better::Lower).unwrap();
         assert_eq!((cell.worst, cell.hundredth, cell.twentieth), (f64::from(seeds), hundredth, twentieth), "{seeds}");
     }
-    let cell = Cell::of((1..=100).map(f64::from).collect(), Better::Higher).unwrap();
+    let cell = Cell::of((1..=100).map(f64::from).collect(), 100, Better::Higher).unwrap();
     assert_eq!((cell.worst, cell.hundredth), (1.0, 2.0));
 }
 
@@ -164,7 +183,7 @@ fn what_people_wrote_survives() {
 /// TCP is no scheduler, and a scheduler without a value is no better one.
 #[test]
 fn the_summary_tells_where_the_default_is_not_the_best() {
-    let cell = |median: f64| Cell::of(vec![median], Better::Lower);
+    let cell = |median: f64| Cell::of(vec![median], 1, Better::Lower);
     let row = |case: &str, cells: [Option<Cell>; 4]| Row {
         case: case.to_owned(),
         cells: cells.to_vec(),

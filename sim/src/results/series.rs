@@ -16,8 +16,11 @@ pub struct Series {
     pub name: &'static str,
     /// The names of its columns; units follow an underscore.
     pub columns: &'static [&'static str],
-    rows: fn(&RunRecord, &mut dyn FnMut(&[Datum<'_>])),
+    rows: fn(&RunRecord, Show<'_>),
 }
+
+/// Takes a row.
+type Show<'a> = &'a mut dyn FnMut(&[Datum<'_>]);
 
 /// What a row says in a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,7 +129,7 @@ impl From<Option<Duration>> for Datum<'_> {
 }
 
 /// Samples of the connections.
-fn connections(record: &RunRecord, show: &mut dyn FnMut(&[Datum<'_>])) {
+fn connections(record: &RunRecord, show: Show<'_>) {
     for connection in &record.connections {
         for (index, sample) in connection.samples.iter() {
             show(&[
@@ -157,7 +160,7 @@ fn goodput<T>(
 }
 
 /// Samples of the subflows.
-fn subflows(record: &RunRecord, show: &mut dyn FnMut(&[Datum<'_>])) {
+fn subflows(record: &RunRecord, show: Show<'_>) {
     for connection in &record.connections {
         for subflow in &connection.subflows {
             for (index, sample) in subflow.samples.iter() {
@@ -183,7 +186,7 @@ fn subflows(record: &RunRecord, show: &mut dyn FnMut(&[Datum<'_>])) {
 }
 
 /// Samples of the links.
-fn links(record: &RunRecord, show: &mut dyn FnMut(&[Datum<'_>])) {
+fn links(record: &RunRecord, show: Show<'_>) {
     for link in &record.links {
         for (index, sample) in link.samples.iter() {
             show(&[
@@ -205,7 +208,7 @@ fn links(record: &RunRecord, show: &mut dyn FnMut(&[Datum<'_>])) {
 }
 
 /// Packets dropped so far, by reason. A reason begins with its first drop.
-fn drops(record: &RunRecord, show: &mut dyn FnMut(&[Datum<'_>])) {
+fn drops(record: &RunRecord, show: Show<'_>) {
     for link in &record.links {
         for (reason, samples) in &link.drops {
             for (index, count) in samples.iter() {
@@ -216,7 +219,7 @@ fn drops(record: &RunRecord, show: &mut dyn FnMut(&[Datum<'_>])) {
 }
 
 /// Cumulative distributions of latencies.
-fn latency(record: &RunRecord, show: &mut dyn FnMut(&[Datum<'_>])) {
+fn latency(record: &RunRecord, show: Show<'_>) {
     for latency in &record.latencies {
         for point in latency.cdf() {
             show(&[Datum::Text(&latency.name), Datum::Real(point.seconds), Datum::Real(point.fraction)]);
@@ -226,7 +229,7 @@ fn latency(record: &RunRecord, show: &mut dyn FnMut(&[Datum<'_>])) {
 
 /// How many requests, messages or commands of a traffic have ended in the interval that ends with the row, and how long they took: the least
 /// latencies that 50 % and 99 % of them do not exceed, and the largest one, unknown where nothing has ended. The warm-up is there too.
-fn latency_over_time(record: &RunRecord, show: &mut dyn FnMut(&[Datum<'_>])) {
+fn latency_over_time(record: &RunRecord, show: Show<'_>) {
     for latency in &record.latency_series {
         for (index, sample) in latency.samples.iter() {
             let [p50, p99, max] = [sample.p50, sample.p99, sample.max].map(Datum::from);
