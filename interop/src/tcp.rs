@@ -32,10 +32,14 @@ pub struct Sender {
     pub ce: u64,
     /// Segments after the handshake that echo a mark.
     pub ece: u64,
+    /// Bytes that it has acknowledged with the echo of a mark.
+    pub echoed: u64,
     /// Segments after the handshake that tell of a smaller window.
     pub cwr: u64,
     /// Segments with RST.
     pub resets: u64,
+    /// The highest number that it has acknowledged, counted from the other end's SYN.
+    acknowledged: u32,
 }
 
 /// A capture of one connection, as `tshark` decodes it. Frames that were damaged on the way are left out.
@@ -55,12 +59,13 @@ pub struct Trace {
 const ERROR: u32 = 8_388_608;
 
 /// What is read of each segment whose checksum is right.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "frame.number",
     "ip.src",
     "ipv6.src",
     "tcp.flags",
     "tcp.len",
+    "tcp.ack",
     "tcp.options.wscale.shift",
     "tcp.options.sack_perm",
     "tcp.options.timestamp.tsval",
@@ -121,8 +126,21 @@ impl Sender {
         self.ect += u64::from(segment.ecn != 0);
         self.ce += u64::from(segment.ecn == CE);
         self.ece += u64::from(established && segment.flags & ECE != 0);
+        self.acknowledge(segment);
         self.cwr += u64::from(established && segment.flags & CWR != 0);
         self.resets += u64::from(segment.flags & RST != 0);
+    }
+
+    /// Counts what is acknowledged for the first time.
+    fn acknowledge(&mut self, segment: &Segment) {
+        if segment.flags & (SYN | ACK) != ACK {
+            return;
+        }
+        let new = segment.acknowledged.saturating_sub(self.acknowledged);
+        self.acknowledged += new;
+        if segment.flags & ECE != 0 {
+            self.echoed += u64::from(new);
+        }
     }
 }
 
@@ -133,6 +151,7 @@ struct Segment {
     source: String,
     flags: u32,
     payload: usize,
+    acknowledged: u32,
     timestamps: bool,
     sack_permitted: bool,
     window_scale: bool,
@@ -163,6 +182,7 @@ impl Segment {
             source: format!("{}{}", get("ip.src"), get("ipv6.src")),
             flags: number("tcp.flags")?,
             payload: number("tcp.len")? as usize,
+            acknowledged: number("tcp.ack")?,
             timestamps: has("tcp.options.timestamp.tsval"),
             sack_permitted: has("tcp.options.sack_perm"),
             window_scale: has("tcp.options.wscale.shift"),
@@ -205,6 +225,19 @@ mod tests {
         let capable = Segment { flags: SYN | ACK | ECE, ..answer };
         assert_eq!(Agreed::of(&[syn.clone(), capable]), Agreed { ecn: true, ..SACK });
         assert_eq!(Agreed::of(&[syn]), Agreed::default());
+    }
+
+    #[test]
+    fn an_echo_is_about_what_its_segment_acknowledges_first() {
+        let mut sender = Sender::default();
+        let acknowledges = |flags, acknowledged| Segment { acknowledged, ..segment(flags) };
+        let echo = ACK | ECE;
+        for (flags, acknowledged) in
+            [(SYN | echo, 1), (ACK, 1001), (echo, 3001), (echo, 3001), (ACK, 4001), (echo, 4000), (echo, 4501)]
+        {
+            sender.add(&acknowledges(flags, acknowledged));
+        }
+        assert_eq!((sender.ece, sender.echoed), (4, 2500));
     }
 
     #[test]

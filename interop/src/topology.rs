@@ -154,7 +154,20 @@ impl Topology {
         Ok(())
     }
 
-    /// The namespace between the two ends, where a [`Relay`](crate::relay::Relay) runs.
+    /// Takes the kernel's interface of a path down, and makes a TAP device in its place for a [guest](crate::guest), which is to run in
+    /// [`Self::wire`] and to take the kernel's address itself. Returns the name of the device.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn use_guest_as_kernel_on(&self, path: usize) -> Result<String> {
+        self.set_kernel_link(path, false)?;
+        let tap = format!("g{path}");
+        self.wire.ip(&format!("tuntap add dev {tap} mode tap"))?;
+        self.wire.ip(&format!("link set {tap} master br{path} up"))?;
+        Ok(tap)
+    }
+
+    /// The namespace between the two ends, where a [`Relay`](crate::relay::Relay) or a guest runs.
     #[must_use]
     pub fn wire(&self) -> &Netns {
         &self.wire

@@ -153,7 +153,7 @@ impl Connection {
 
     fn transmit_open(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>) {
         let segmented = out.offload.cuts();
-        if let Some(before) = self.receive.take_before_mark() {
+        while let Some(before) = self.receive.take_before_mark() {
             self.emit_bare(cx, out, self.send.nxt, Some(before));
         }
         // Before data that leaves at the same time: that may have no room for what the layer above has to say.

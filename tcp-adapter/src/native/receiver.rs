@@ -1,7 +1,6 @@
 //! The receiving side of a connection: what is acceptable, and what to tell the peer of it.
 
 use std::collections::VecDeque;
-use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use super::config::NativeConfig;
 use super::input::Take;
 use super::memory::Room;
 use super::receive::ack_policy::AckPolicy;
+use super::receive::marks::MarkChanges;
 use super::receive::reassembly::Reassembly;
 use super::receive::window::{ReceiveState, ReceiveWindow};
 use super::send::NEVER;
@@ -37,10 +37,8 @@ pub(super) struct Receiver {
     news: bool,
     /// Congestion is echoed until the peer says that it has reduced its window (RFC 3168 section 6.1.3).
     echo: bool,
-    /// Marks are echoed one by one (RFC 8257 section 3.2).
-    exact: bool,
-    /// An acknowledgement up to here must leave before any other, with the echo of before.
-    before_mark: Option<NonZeroU64>,
+    /// Marks are echoed one by one (RFC 8257 section 3.2): where they have changed since an acknowledgement last left.
+    exact: Option<Box<MarkChanges>>,
     /// The window advertised last was the stack's own.
     own_window: bool,
     /// The stack had little memory left when that was last looked at.
@@ -75,8 +73,7 @@ impl Receiver {
             finished: false,
             news: false,
             echo: false,
-            exact: false,
-            before_mark: None,
+            exact: None,
             own_window: true,
             pressure: false,
             field: 0,
@@ -252,9 +249,12 @@ impl Receiver {
             self.policy.on_data(now, 0, u16::try_from(take.segment).unwrap_or(u16::MAX), true, config.delayed_ack);
             return;
         }
-        if self.exact && self.policy.is_pending() && self.policy.ece() != take.marked {
-            // Something was received before, so it is not the first byte.
-            self.before_mark = NonZeroU64::new(before);
+        if let Some(changes) = &mut self.exact
+            && self.policy.is_pending()
+            && self.policy.ece() != take.marked
+            && before > self.acked
+        {
+            changes.push(before);
         }
         let inserted = self.data.insert(take.offset, pieces, len);
         if take.fin && !cut && self.fin.is_none() && take.offset + len as u64 >= self.data.end_of_known() {
@@ -336,17 +336,18 @@ impl Receiver {
 
     /// Whether segments tell the peer that it should reduce its window (ECE).
     pub(super) fn echoes_mark(&self) -> bool {
-        if self.exact { self.policy.ece() } else { self.echo }
+        if self.exact.is_some() { self.policy.ece() } else { self.echo }
     }
 
     /// Lets marks be echoed one by one, for a peer that counts them.
     pub(super) fn echo_exactly(&mut self) {
-        self.exact = true;
+        self.exact = Some(Box::default());
     }
 
-    /// The acknowledgement that must leave before any other since the mark has changed (RFC 8257 section 3.2), and whether it echoes one.
+    /// The next of the acknowledgements that must leave before any other since the mark has changed (RFC 8257 section 3.2), and whether it echoes
+    /// one.
     pub(super) fn take_before_mark(&mut self) -> Option<(u64, bool)> {
-        Some((self.before_mark.take()?.get(), !self.policy.ece()))
+        self.exact.as_mut()?.take(self.policy.ece())
     }
 
     /// The peer has reduced its window (CWR).
@@ -464,6 +465,27 @@ mod tests {
         assert_eq!(check(150, 60, true), accept(150, 50, false, true));
         assert_eq!(check(150, 50, true), accept(150, 50, true, false));
         assert_eq!(check(-10, 20, false), Arrival::Outside);
+    }
+
+    /// RFC 8257 section 3.2, where several segments arrive before anything can leave.
+    #[test]
+    fn every_change_of_the_marks_has_its_acknowledgement() {
+        let (mut receiver, config) = (receiver(), NativeConfig::default());
+        let told = |receiver: &mut Receiver, segments: &[(u64, bool)]| {
+            receiver.on_ack_sent(false);
+            for &(offset, marked) in segments {
+                let take = Take { offset, len: 10, fin: false, segment: 1000, marked };
+                let piece = Bytes::from(vec![0; 10]);
+                receiver.take(Instant::ZERO, &take, &mut std::iter::once(piece), &config, PLENTY);
+            }
+            let before: Vec<_> = std::iter::from_fn(|| receiver.take_before_mark()).collect();
+            (before, receiver.echoes_mark())
+        };
+        receiver.echo_exactly();
+        let segments = [(100, true), (110, false), (120, false), (130, true)];
+        assert_eq!(told(&mut receiver, &segments), (vec![(110, true), (130, false)], true));
+        // Behind a gap there is nothing new to acknowledge.
+        assert_eq!(told(&mut receiver, &[(150, false), (160, true), (170, false)]), (vec![], false));
     }
 
     #[test]

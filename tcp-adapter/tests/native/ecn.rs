@@ -191,6 +191,43 @@ script!(
 "
 );
 
+// RFC 8257 section 3.6: with DCTCP the packets of the handshake may be capable too, as Linux sends them. They ask like any other, and a mark on them
+// means nothing.
+script!(
+    a_question_may_be_capable_itself,
+    "
+    stack congestion dctcp
+    0       app   listen
+    0       <<    SEW  0:0     win 65535 mss 1000 ect0
+    +0      >>    S.E  0:0     ack 1
+    +10ms   <<    .   1:1      ack 1 ect0
+    +0      app   send 1000
+    +0      >>    .   1:1001   ack 1 ect0
+    +10ms   <<    .   1:1      ack 1001 ect0
+    +0      <<2   SEW  0:0     win 65535 mss 1000 ce
+    +0      >>2   S.E  0:0     ack 1
+    +10ms   <<2   .   1:1      ack 1 ce
+    +0      <<2   .   1:1001   ack 1 ect0
+    +0      >>2   .   1:1      ack 1001
+"
+);
+
+// Section 3.6: so may the answer.
+script!(
+    an_answer_may_be_capable_itself,
+    "
+    stack congestion dctcp
+    0       app   connect
+    +0      >>    SEW 0:0
+    +10ms   <<    S.E 0:0      ack 1 win 65535 mss 1000 ce
+    +0      >>    .   1:1      ack 1
+    +0      app   send 1000
+    +0      >>    .   1:1001   ack 1 ect0
+    +10ms   <<    .   1:1001   ack 1001 ect0
+    +0      >>    .   1001:1001 ack 1001
+"
+);
+
 // RFC 8257 section 3.2: where marks change, what came before is acknowledged with its mark, and the new segment at once with its own.
 script!(
     a_change_of_marks_is_told_with_two_acknowledgements,

@@ -2,6 +2,7 @@
 
 pub(crate) mod ack_policy;
 mod beyond;
+pub(crate) mod marks;
 mod pieces;
 pub(crate) mod reassembly;
 pub(crate) mod sack;
