@@ -13,7 +13,6 @@ use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
 /// Microseconds that a packet travels.
 const DELAY: i64 = 10_000;
 
-
 /// Nanoseconds of a byte at 1 Gbit/s.
 const NANOS_PER_BYTE: u64 = 8;
 
