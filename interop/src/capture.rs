@@ -132,11 +132,26 @@ impl Mark {
 /// # Errors
 /// `tshark` is missing, or does not know a field.
 pub fn tshark(file: &Path, filter: &str, fields: &[&str]) -> Result<Vec<Vec<String>>> {
+    // Random payload now and then looks like some protocol above TCP, and then like a broken one.
+    decode(file, &["-d", "tcp.port==1-65535,data", "-Y", filter], fields)
+}
+
+/// The same of the frames in which a PDU of NVMe/TCP ends, on its port 4420; digests of headers and data are checked.
+///
+/// # Errors
+/// `tshark` is missing, or does not know a field.
+pub fn nvme_pdus(file: &Path, fields: &[&str]) -> Result<Vec<Vec<String>>> {
+    let mut options = vec!["-d", "tcp.port==4420,nvme-tcp", "-Y", "nvme-tcp"];
+    // What was sent again does not hide where PDUs begin.
+    options.extend(["-o", "tcp.reassemble_out_of_order:TRUE"]);
+    options.extend(["-o", "nvme-tcp.check_hdgst:TRUE", "-o", "nvme-tcp.check_ddgst:TRUE"]);
+    decode(file, &options, fields)
+}
+
+fn decode(file: &Path, options: &[&str], fields: &[&str]) -> Result<Vec<Vec<String>>> {
     tools::require(&["tshark"])?;
     let mut command = Command::new("tshark");
-    command.arg("-n").arg("-r").arg(file).args(["-Y", filter, "-T", "fields", "-E", "separator=/t"]);
-    // Random payload now and then looks like some protocol above TCP, and then like a broken one.
-    command.args(["-d", "tcp.port==1-65535,data"]);
+    command.arg("-n").arg("-r").arg(file).args(["-T", "fields", "-E", "separator=/t"]).args(options);
     // So that a reader can tell a frame that was damaged on its way, by `tcp.checksum.status`.
     command.args(["-o", "tcp.check_checksum:TRUE"]);
     for field in fields {

@@ -16,6 +16,7 @@ pub mod encounter;
 pub mod endpoints;
 pub mod error;
 pub mod figures;
+pub mod fio;
 pub mod guest;
 pub mod lab;
 pub mod netns;

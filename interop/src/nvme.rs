@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::guest::{GuestBuilder, Nic, UmlGuest, nic_pair};
 use crate::netns::Netns;
+use crate::topology::{Family, kernel_addr, plain};
 
 /// The subsystem of the tests.
 pub const NQN: &str = "nqn.2026-11.org.example:mptcp";
@@ -34,21 +35,28 @@ pub fn cabled_guest(name: &str, cables: usize) -> Result<(UmlGuest, Vec<OwnedFd>
     Ok((boot(guest, cables)?, ours))
 }
 
-/// A guest on the first of these TAP devices of a new namespace, where it is 10.77.0.1/24. A bridge joins all of them.
+/// A guest in a new namespace, with so many networks there: 10.77.N.1/24 on network N, from 0 on. Each has a TAP device for each of `others`, which
+/// is called by that name and the number, such as `host0`, and what joins them is `bridgeN`, where the kernel of the namespace is 10.77.N.4/24.
 ///
 /// # Errors
 /// There are no such devices, or it does not boot.
-pub fn bridged_guest(name: &str, taps: &[&str]) -> Result<(UmlGuest, Netns)> {
+pub fn bridged_guest(name: &str, networks: usize, others: &[&str]) -> Result<(UmlGuest, Netns)> {
     let netns = Netns::new(name)?;
-    netns.ip("link add bridge type bridge")?;
-    netns.ip("link set bridge up")?;
-    for tap in taps {
-        netns.ip(&format!("tuntap add dev {tap} mode tap"))?;
-        netns.ip(&format!("link set {tap} master bridge up"))?;
+    let mut guest = UmlGuest::builder(name).memory(MEMORY).netns(&netns);
+    for network in 0..networks {
+        let bridge = format!("bridge{network}");
+        netns.ip(&format!("link add {bridge} type bridge"))?;
+        // The guest takes no frames that are longer than its network allows.
+        plain(&netns, &bridge)?;
+        netns.ip(&format!("addr add 10.77.{network}.4/24 dev {bridge}"))?;
+        netns.ip(&format!("link set {bridge} up"))?;
+        for end in ["guest"].iter().chain(others) {
+            netns.ip(&format!("tuntap add dev {end}{network} mode tap"))?;
+            netns.ip(&format!("link set {end}{network} master {bridge} up"))?;
+        }
+        guest = guest.nic(Nic::Tap(format!("guest{network}")));
     }
-    let nic = taps.first().map(|tap| Nic::Tap((*tap).to_owned()));
-    let guest = UmlGuest::builder(name).memory(MEMORY).netns(&netns);
-    let guest = boot(nic.into_iter().fold(guest, GuestBuilder::nic), 1)?;
+    let guest = boot(guest, networks)?;
     Ok((guest, netns))
 }
 
@@ -62,13 +70,21 @@ fn boot(guest: GuestBuilder<'_>, cards: usize) -> Result<UmlGuest> {
     Ok(guest)
 }
 
-/// A script that has the guest's kernel export a disk in its memory, to every host, at [`KERNEL_TARGET`].
+/// A script that has the guest's kernel export a disk of 64 MiB in its memory, to every host, at so many ports: 10.77.N.1, N from 0 on. The first is
+/// [`KERNEL_TARGET`].
 #[must_use]
-pub fn export() -> String {
-    EXPORT.replace("NQN", NQN).replace("ADDRESS", KERNEL_TARGET)
+pub fn export(ports: usize) -> String {
+    let mut script = DISK.replace("NQN", NQN);
+    for port in 0..ports {
+        let address = kernel_addr(Family::V4, port).to_string();
+        // A port has a number that is not 0.
+        let number = (port + 1).to_string();
+        script += &PORT.replace("NQN", NQN).replace("NUMBER", &number).replace("ADDRESS", &address);
+    }
+    script
 }
 
-const EXPORT: &str = "set -e
+const DISK: &str = "set -e
     mount -t configfs none /sys/kernel/config
     mkdir /sys/kernel/config/nullb/disk
     cd /sys/kernel/config/nullb/disk
@@ -80,7 +96,11 @@ const EXPORT: &str = "set -e
     mkdir subsystems/NQN/namespaces/1
     echo -n $device >subsystems/NQN/namespaces/1/device_path
     echo 1 >subsystems/NQN/namespaces/1/enable
-    mkdir ports/1
-    echo ipv4 >ports/1/addr_adrfam; echo tcp >ports/1/addr_trtype
-    echo ADDRESS >ports/1/addr_traddr; echo 4420 >ports/1/addr_trsvcid
-    ln -s /sys/kernel/config/nvmet/subsystems/NQN ports/1/subsystems/NQN";
+";
+
+const PORT: &str = "
+    mkdir ports/NUMBER
+    echo ipv4 >ports/NUMBER/addr_adrfam; echo tcp >ports/NUMBER/addr_trtype
+    echo ADDRESS >ports/NUMBER/addr_traddr; echo 4420 >ports/NUMBER/addr_trsvcid
+    ln -s /sys/kernel/config/nvmet/subsystems/NQN ports/NUMBER/subsystems/NQN
+";

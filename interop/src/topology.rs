@@ -338,7 +338,7 @@ fn state(up: bool) -> &'static str {
     if up { "up" } else { "down" }
 }
 
-/// Makes a veth send frames as a wire would carry them: whole checksums, no super-segments.
-fn plain(netns: &Netns, interface: &str) -> Result<()> {
+/// Makes a veth or a bridge send frames as a wire would carry them: whole checksums, no super-segments.
+pub(crate) fn plain(netns: &Netns, interface: &str) -> Result<()> {
     netns.run(&format!("ethtool -K {interface} tx off tso off gso off gro off")).map(drop)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use interop::cli::Stack;
 use interop::endpoints;
+use interop::fio;
 use interop::guest::UmlGuest;
 use interop::lab::{Lab, PATHS};
 use interop::nvme::{self, KERNEL_TARGET, NQN};
@@ -65,19 +66,19 @@ fn linux_uses_our_disk_with_digests_and_several_queues() {
 #[test]
 fn both_roles_over_tap_devices() {
     let _slot = Slot::take().unwrap();
-    let (guest, netns) = nvme::bridged_guest("nvme-tap", &["guest", "target", "host"]).unwrap();
+    let (guest, netns) = nvme::bridged_guest("nvme-tap", 1, &["target", "host"]).unwrap();
     let spawn = |words: &str, label: &str, path: &str| {
         Stack::subcommand(words).with(path).spawn_alone(Some(&netns), label, guest.dir()).unwrap()
     };
     let target = "nvme target --namespace memory:96M --listen 10.77.0.2:4420";
-    let mut target = spawn(target, "target", "--path tap:target,10.77.0.2/24");
+    let mut target = spawn(target, "target", "--path tap:target0,10.77.0.2/24");
     target.wait_for_output("listening on 10.77.0.2", LIMIT).unwrap();
     use_the_disk(&guest, "--hdr-digest --data-digest --nr-io-queues=2");
     assert!(target.is_running());
-    guest.exec(&nvme::export(), LIMIT).unwrap();
+    guest.exec(&nvme::export(1), LIMIT).unwrap();
     let host = |words: &str| {
         let words = format!("{words} -a {KERNEL_TARGET} -n {NQN}");
-        spawn(&words, "host", "--path tap:host,10.77.0.3/24").succeed(LIMIT).unwrap();
+        spawn(&words, "host", "--path tap:host0,10.77.0.3/24").succeed(LIMIT).unwrap();
     };
     there_and_back(&guest, host, "");
 }
@@ -195,11 +196,8 @@ fn fio_notices_nothing_of_paths_that_come_and_go() {
 
     let carried = |path: usize| topology.traffic(path).map(|traffic| traffic.rx + traffic.tx).unwrap();
     let before: Vec<u64> = (0..PATHS).map(carried).collect();
-    let mut fio = std::process::Command::new("fio");
-    fio.args(["--name=verify", "--ioengine=nbd", "--rw=randwrite", "--bsrange=4k-128k", "--iodepth=32", "--fsync=64"]);
-    fio.args(["--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0", "--randseed=11"]);
-    fio.arg(format!("--size={VERIFIED}")).arg(format!("--uri=nbd+unix:///?socket={}", socket.display()));
-    let mut fio = Process::spawn(fio, "fio", dir).unwrap();
+    let job = format!("--rw=randwrite --bsrange=4k-128k --iodepth=32 --fsync=64 --randseed=11 --size={VERIFIED}");
+    let mut fio = fio::start(&socket, &job, "fio", dir).unwrap();
     let mut outages = 0;
     while fio.is_running() {
         // Each path in turn, now at this end and now at the other.
@@ -238,7 +236,7 @@ fn there_and_back(guest: &UmlGuest, host: impl Fn(&str), options: &str) {
 fn our_host_uses_a_disk_of_linux() {
     let _slot = Slot::take().unwrap();
     let (guest, cables) = nvme::cabled_guest("target", 1).unwrap();
-    guest.exec(&nvme::export(), LIMIT).unwrap();
+    guest.exec(&nvme::export(1), LIMIT).unwrap();
     let host = |words: &str| {
         let cable = cables[0].try_clone().unwrap();
         let host = Stack::subcommand(words).with(&format!("-a {KERNEL_TARGET}")).socket_path(cable, "10.77.0.2/24");

@@ -118,7 +118,7 @@ fn linux_proves_itself_to_our_target_and_has_it_prove_itself() {
 fn our_host_proves_itself_to_linux_and_has_it_prove_itself() {
     let _slot = Slot::take().unwrap();
     let (guest, cables) = nvme::cabled_guest("target", 1).unwrap();
-    guest.exec(&nvme::export(), LIMIT).unwrap();
+    guest.exec(&nvme::export(1), LIMIT).unwrap();
     let (own, controller, other) = (our_secret(&guest, 3), their_secret(&guest, 0), our_secret(&guest, 1));
     let mut allow = format!("set -e\ncd /sys/kernel/config/nvmet\necho 0 >subsystems/{NQN}/attr_allow_any_host\n");
     for agreement in &AGREEMENTS {
