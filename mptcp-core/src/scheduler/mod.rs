@@ -373,9 +373,13 @@ pub(crate) fn len_alone(room: usize, mss: usize, available: u64) -> Option<usize
 
 /// Length of one decision on `subflow`.
 fn burst_len(subflow: &SubflowView, data: &DataView) -> usize {
-    let rate = subflow.pacing_rate.or(subflow.delivery_rate).unwrap_or(0);
-    let fast = usize::try_from(rate / BURSTS_PER_SECOND).unwrap_or(usize::MAX).min(LONGEST_BURST);
-    whole_segments(subflow, data, fast.max(BURST_SEGMENTS * subflow.mss))
+    whole_segments(subflow, data, longest_burst(subflow.pacing_rate.or(subflow.delivery_rate), subflow.mss))
+}
+
+/// Bytes of one decision at most at a rate in bytes per second.
+pub(crate) fn longest_burst(rate: Option<u64>, mss: usize) -> usize {
+    let fast = usize::try_from(rate.unwrap_or(0) / BURSTS_PER_SECOND).unwrap_or(usize::MAX).min(LONGEST_BURST);
+    fast.max(BURST_SEGMENTS * mss)
 }
 
 /// As much as there is room for, up to `most`: whole segments, so that mappings do not end in short ones, unless the data itself ends.

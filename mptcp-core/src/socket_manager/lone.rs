@@ -26,11 +26,12 @@ impl Connection {
         if available == 0 {
             return;
         }
-        let Some((mut outlet, mut is_idle)) = self.lone_outlet(&self.subflows[index], cx) else { return };
+        let Some((mut outlet, limits)) = self.lone_outlet(&self.subflows[index], cx) else { return };
+        let (longest, mut is_idle) = (self.longest_alone(limits.pacing_rate, limits.mss), limits.outstanding == 0);
         let tcp = self.subflows[index].tcp;
         while available > 0 && outlet.room > 0 && self.is_of(class) {
             let allowed = self.rate_allowance(outlet.mss, cx.now).min(self.allowance(tcp, class, cx));
-            let outlet_now = Outlet { room: outlet.room.min(allowed), ..outlet };
+            let outlet_now = Outlet { room: outlet.room.min(allowed).min(longest), ..outlet };
             let sent = self.push_to(&outlet_now, available, is_idle, cx);
             if sent == 0 {
                 break;
@@ -41,8 +42,8 @@ impl Connection {
         }
     }
 
-    /// What [`look`](Self::look) finds of it, as far as it matters here, and whether nothing is under way; `None` without room.
-    fn lone_outlet(&self, subflow: &Subflow, cx: &Cx<'_>) -> Option<(Outlet, bool)> {
+    /// What [`look`](Self::look) finds of it, as far as it matters here; `None` without room.
+    fn lone_outlet(&self, subflow: &Subflow, cx: &Cx<'_>) -> Option<(Outlet, SendLimits)> {
         let room = send_room(subflow, cx);
         if room == 0 {
             return None;
@@ -52,7 +53,15 @@ impl Connection {
         let limits = SendLimits { mss, ..limits };
         let room = if limits.slow_start { room.min(window_room(&limits)) } else { room };
         let is_worth = is_worth_a_mapping(&limits, mapping_cost, room, self.sender.queue.unsent());
-        is_worth.then_some((Outlet { id: subflow.id, room, mss, mapping_cost }, limits.outstanding == 0))
+        is_worth.then_some((Outlet { id: subflow.id, room, mss, mapping_cost }, limits))
+    }
+
+    /// Bytes of a mapping at most on a subflow that is alone, with this pacing rate. Of one with a checksum nothing is delivered before all of it has come.
+    pub(crate) fn longest_alone(&self, pacing_rate: Option<u64>, mss: usize) -> usize {
+        match self.multipath() {
+            Some(state) if state.checksum => scheduler::longest_burst(pacing_rate, mss),
+            _ => usize::MAX,
+        }
     }
 
     /// Sends one stretch of the new data that is `available`; returns its length, which is 0 without room.

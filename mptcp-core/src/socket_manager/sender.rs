@@ -323,8 +323,8 @@ impl Connection {
         let until = stretch.end.min(until);
         let available = until.min(self.sender.window_end).saturating_sub(stretch.start);
         let full = self.must_fill_segments(stretch.start + available);
-        let len =
-            len.min(chosen.room).min(share).min(MAX_MAPPING).min(usize::try_from(available).unwrap_or(MAX_MAPPING));
+        let len = len.min(chosen.room).min(share).min(MAX_MAPPING);
+        let len = len.min(usize::try_from(available).unwrap_or(MAX_MAPPING));
         let Some(mut bytes) = self.sender.queue.gather(stretch.start, len) else { return 0 };
         // Whoever has chosen has seen to it that there is room for a segment.
         let mut len = whole_segments(bytes.len(), chosen.mss.max(1), chosen.mapping_cost, usize::MAX, available, full);
@@ -345,11 +345,11 @@ impl Connection {
     /// Asks the scheduler, where there is a choice.
     pub(crate) fn choose(&mut self, views: &[SubflowView], data: &DataView) -> Option<Decision> {
         let decision = match views {
-            [only] => scheduler::len_alone(only.room, only.mss, data.available).map(|len| Decision {
-                subflow: 0,
-                len,
-                skip: 0,
-            }),
+            [only] => {
+                let room = only.room.min(self.longest_alone(only.pacing_rate, only.mss));
+                let len = scheduler::len_alone(room, only.mss, data.available);
+                len.map(|len| Decision { subflow: 0, len, skip: 0 })
+            }
             _ => self.scheduler.pick(views, data),
         };
         decision.and_then(|decision| decision.sound(views, MAX_MAPPING))

@@ -57,6 +57,8 @@ fn what_has_failed_once_holds() {
         // Repetitions of a proxy with timestamps that were too old for the receiver.
         (101_068_721, include_str!("regressions/101068721.toml")),
         (31_056_599, include_str!("regressions/31056599.toml")),
+        // Mappings with checksums as long as the window: one round trip for each.
+        (151_026_819, include_str!("regressions/151026819.toml")),
     ];
     for (seed, text) in stored {
         let faults = check_text(text, seed).map_err(|failure| failure.faults);
