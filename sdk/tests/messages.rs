@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::{connect, hosts, pattern};
+use common::{connect, hosts, join_all, pattern};
 use mptcp_sdk::core::scheduler::{DataView, Decision, MessageView, SubflowView};
 use mptcp_sdk::{ClassShare, Qos, Scheduler, StreamMessage, TrafficClass};
 
@@ -36,8 +36,10 @@ impl Scheduler for Witness {
 
 #[test]
 fn messages_reach_the_scheduler() {
-    let (server, client) = hosts(1, |_| {});
+    // With one subflow there would be nothing to choose.
+    let (server, client) = hosts(2, |_| {});
     let (far, near) = connect(&server, &client);
+    join_all(&far, &near, 2);
     let seen = Arc::new(Mutex::new(Vec::new()));
     near.set_scheduler(Box::new(Witness { seen: Arc::clone(&seen) }) as Box<dyn Scheduler>).unwrap();
     let sent = Bytes::from(pattern(6_000));
@@ -65,7 +67,8 @@ fn messages_reach_the_scheduler() {
     }
     assert_eq!(received, sent);
     let seen = seen.lock().unwrap();
-    let at = |position: u64| *seen.iter().find(|(found, ..)| *found == position).unwrap();
+    // A byte was sent before.
+    let at = |position: u64| *seen.iter().find(|(found, ..)| *found == 1 + position).unwrap();
     let (_, first, left) = at(0);
     assert_eq!((first.class, first.left), (TrafficClass::Latency, Some(2_000)));
     assert!(left.is_some_and(|left| left > Duration::from_secs(5) && left <= Duration::from_secs(20)), "{left:?}");

@@ -7,30 +7,18 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, PORT, addr, connect, hosts, pattern, server_addr};
+use common::{PATIENCE, PORT, addr, connect, hosts, join_all, pattern, server_addr, wait_until};
 use mptcp_sdk::core::Counter;
 use mptcp_sdk::core::scheduler::{DataView, Decision, SubflowView};
 use mptcp_sdk::{
     CloseReason, ConnConfig, ConnState, ListenConfig, MptcpStream, Runtime, Scheduler, SchedulerKind, SubflowState,
 };
 
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 /// Sends `len` bytes each way at once over `paths` paths, and compares them.
 fn transfer(paths: usize, len: usize) -> (MptcpStream, MptcpStream, Runtime, Runtime) {
     let (server, client) = hosts(paths, |_| {});
     let (far, near) = connect(&server, &client);
-    let all_there =
-        || near.subflows().unwrap().iter().filter(|s| s.state == SubflowState::Established).count() == paths;
-    near.write_all(b"!").unwrap();
-    (&far).read_exact(&mut [0]).unwrap();
-    wait_until("all subflows are established", all_there);
+    join_all(&far, &near, paths);
     let data = pattern(len);
     std::thread::scope(|scope| {
         for stream in [&far, &near] {

@@ -1,11 +1,12 @@
 //! Two runtimes, one per host, over wires in memory.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mptcp_sdk::adapter::device::MemoryDevice;
-use mptcp_sdk::{Config, DeviceSpec, EndpointFlags, InterfaceSpec, MptcpStream, Runtime};
+use mptcp_sdk::{Config, DeviceSpec, EndpointFlags, InterfaceSpec, MptcpStream, Runtime, SubflowState};
 
 pub(crate) const PORT: u16 = 5000;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,6 +54,24 @@ pub(crate) fn connect(server: &Runtime, client: &Runtime) -> (MptcpStream, Mptcp
     let near = client.connect_timeout(server_addr(), PATIENCE).unwrap();
     let (far, _) = listener.accept_timeout(PATIENCE).unwrap();
     (far, near)
+}
+
+/// Sends a byte, after which the client opens the other subflows, and waits for so many.
+pub(crate) fn join_all(mut far: &MptcpStream, mut near: &MptcpStream, paths: usize) {
+    near.write_all(b"!").unwrap();
+    far.read_exact(&mut [0]).unwrap();
+    wait_until("all subflows are established", || {
+        let subflows = near.subflows().unwrap();
+        subflows.iter().filter(|subflow| subflow.state == SubflowState::Established).count() == paths
+    });
+}
+
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 pub(crate) fn pattern(len: usize) -> Vec<u8> {

@@ -20,7 +20,7 @@ pub fn digest(run: &RunRecord) -> String {
         }
     };
     for series in &SERIES {
-        add(series.name, &csv::series(series, run));
+        add(&format!("{}.csv", series.name), &csv::series(series, run));
     }
     for (name, value) in &run.counters {
         add(name, &value.to_string());
