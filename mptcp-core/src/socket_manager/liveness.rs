@@ -11,7 +11,7 @@ use std::time::Duration;
 use tcp_adapter::{Instant, RoundTrip, TcpInfo};
 
 use super::connection::{Connection, Doom};
-use super::sender::{Fin, MAX_MAPPING};
+use super::sender::Fin;
 use super::shared::Cx;
 use super::subflow::{Stage, Stale, Subflow};
 use crate::event::{CloseReason, SubflowId};
@@ -31,9 +31,6 @@ const FIRST_PROBE_WAIT: Duration = Duration::from_millis(200);
 const MAX_PROBE_WAIT: Duration = Duration::from_secs(1);
 /// DATA-RTOs in a row after which data that TCP acknowledged but MPTCP did not proves that options do not pass.
 const MAX_UNMATCHED_TIMEOUTS: u32 = 6;
-
-/// What the peer has dropped is sent again in pieces of the longest mapping, each doubled so often at most: a window of 64 MiB takes eleven.
-const MOST_DOUBLED: u8 = 10;
 
 /// An answer may be late by so much at least before it is missed: hosts are busy at times.
 const LEAST_ALLOWANCE: Duration = Duration::from_millis(10);
@@ -136,20 +133,14 @@ impl Connection {
         self.push(cx);
     }
 
-    /// Sends again what TCP has delivered and the peer has dropped, up to what a subflow holds. It may be a single mapping or, of a peer that is short of
-    /// memory, a whole window: as much as the longest mapping, and twice as much each time that it goes on where the last repetition ends.
+    /// Sends again what TCP has delivered and the peer has dropped, a piece of it, up to what a subflow holds.
     fn repeat_unheld(&mut self, una: u64, nxt: u64) {
         let sender = &mut self.sender;
-        if sender.repeated_to == una.into() {
-            sender.doubled = (sender.doubled + 1).min(MOST_DOUBLED);
-        } else if !sender.repeated_to.is_after(una) {
-            sender.doubled = 0;
-        }
-        let end = nxt.min(una + ((MAX_MAPPING as u64) << sender.doubled));
+        let end = nxt.min(una + sender.repetition.longest(una));
         let held =
             self.subflows.iter().flat_map(|subflow| subflow.sent.iter()).map(|mapping| mapping.positions().start);
         let end = held.filter(|start| *start > una).fold(end, u64::min);
-        sender.repeated_to = end.into();
+        sender.repetition.end_at(end);
         sender.reinject.mark(una..end);
     }
 

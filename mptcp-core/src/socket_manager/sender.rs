@@ -8,6 +8,7 @@ use tcp_adapter::Instant;
 use super::connection::{Connection, Protocol};
 use super::outlet::Outlet;
 use super::policy::send_room;
+use super::repetition::Repetition;
 use super::restraint::Restraint;
 use super::shared::Cx;
 use super::views::{Views, shrink};
@@ -15,7 +16,7 @@ use crate::event::Event;
 use crate::keys::Idsn;
 use crate::observe::Observation;
 use crate::scheduler::{self, DataView, Decision, Message, Sent, SubflowView, TrafficClass};
-use crate::seq::{DataSeq, LowPosition, SubflowSeq};
+use crate::seq::{DataSeq, SubflowSeq};
 use crate::stream::{Gathered, Messages, ReinjectQueue, SendQueue, SentMapping};
 use crate::wire::{ChecksumAccumulator, dss_checksum};
 
@@ -53,12 +54,11 @@ pub(crate) struct Sender {
     pub(crate) stalled_since: Instant,
     /// A DATA_ACK has come since the last one, be it an old one.
     pub(crate) answered: bool,
-    /// Where that ends which was last sent again as no subflow held it any more, and how often that was doubled.
-    pub(crate) repeated_to: LowPosition,
-    pub(crate) doubled: u8,
+    /// What was last sent again as no subflow held it any more.
+    pub(crate) repetition: Repetition,
     /// When to probe a closed window.
     pub(crate) window_probe_at: Option<Instant>,
-    pub(crate) window_probes: u32,
+    pub(crate) window_probes: u16,
     /// What the application has had its sending held to, if anything.
     pub(crate) restraint: Option<Box<Restraint>>,
     pub(crate) bytes_reinjected: u64,
@@ -76,8 +76,7 @@ impl Sender {
             timeouts: 0,
             stalled_since: Instant::ZERO,
             answered: false,
-            repeated_to: LowPosition::default(),
-            doubled: 0,
+            repetition: Repetition::new(),
             window_probe_at: None,
             window_probes: 0,
             restraint: None,

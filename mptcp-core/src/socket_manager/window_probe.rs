@@ -38,7 +38,7 @@ impl Connection {
             }
         }
         self.sender.window_probe_at = None;
-        self.sender.window_probes += 1;
+        self.sender.window_probes = self.sender.window_probes.saturating_add(1);
         cx.shared.mib.bump(Counter::WinProbe);
         self.probe_usable(cx);
     }
@@ -51,6 +51,6 @@ impl Connection {
 }
 
 /// How long after so many probes of a window the next one follows.
-fn probe_interval(probes: u32) -> Duration {
+fn probe_interval(probes: u16) -> Duration {
     INITIAL_DATA_RTO.saturating_mul(1 << probes.min(6)).min(MAX_DATA_RTO)
 }

@@ -50,12 +50,12 @@ fn what_has_failed_once_holds() {
         (61_080_109, include_str!("regressions/61080109.toml")),
         // Subflows that were made again as fast as something on the way reset them.
         (71_007_211, include_str!("regressions/71007211.toml")),
-        // A signal beside the first acknowledgement, while the mapping was incomplete: taken away, it left none.
         // A black hole that was not found, as the options of full segments were not counted.
         (101_000_681, include_str!("regressions/101000681.toml")),
         (101_056_062, include_str!("regressions/101056062.toml")),
         // Repetitions of a proxy with timestamps that were too old for the receiver.
         (101_068_721, include_str!("regressions/101068721.toml")),
+        // A signal beside the first acknowledgement, while the mapping was incomplete: taken away, it left none.
         (31_056_599, include_str!("regressions/31056599.toml")),
         // Mappings with checksums as long as the window: one round trip for each.
         (151_026_819, include_str!("regressions/151026819.toml")),
