@@ -10,6 +10,7 @@ use super::connection::{Connection, Handshake, Phase};
 use super::fast_open::{Offer, SynData};
 use super::send::{Limits, MayProbe, Plan};
 use super::wire::{ChecksumMode, Ecn, Flags, HeadPool, OptionWriter, SegmentFields};
+use crate::congestion::EcnResponse;
 use crate::{ChecksumState, Frame, FrameMeta, InterfaceId, Offload, OptionSpace, SegmentKind, SegmentOut};
 
 /// Where frames go, and what they are made of.
@@ -58,7 +59,9 @@ impl Connection {
             let fast = if first { self.take_syn_data() } else { None };
             // ECN too may be why the first SYN got no answer (RFC 3168 section 6.1.1.1).
             let ecn = if answer { self.agreed.ecn } else { first && cx.config.ecn };
-            self.emit_syn(cx, out, answer, ecn, fast);
+            // Nor may what marks a packet be why its repetition gets none.
+            let codepoint = self.control_codepoint(ecn && first);
+            self.emit_syn(cx, out, answer, (ecn, codepoint), fast);
             (self.ack_now, self.bare_now) = (false, false);
         }
     }
@@ -84,7 +87,7 @@ impl Connection {
         cx: &mut Context<'_>,
         out: &mut Output<'_>,
         answer: bool,
-        ecn: bool,
+        (ecn, codepoint): (bool, Ecn),
         fast: Option<(Offer, Bytes)>,
     ) {
         let mut options = OptionWriter::default();
@@ -141,7 +144,7 @@ impl Connection {
         }
         let window = self.receive.window_field(cx.now, window, true, self.send.mss);
         let seq = self.send.iss;
-        let header = Header { seq, acknowledges: None, flags, window, ecn: Ecn::NotEct, options: &options };
+        let header = Header { seq, acknowledges: None, flags, window, ecn: codepoint, options: &options };
         let len = data.len();
         let pieces = Some(data).filter(|data| !data.is_empty()).into_iter().collect();
         self.emit(out, &header, pieces, len, None);
@@ -376,8 +379,16 @@ impl Connection {
                 self.send.seq(self.send.nxt)
             }
         };
-        let header = Header { seq, acknowledges: None, flags, window: 0, ecn: Ecn::NotEct, options: &writer };
+        let ecn = self.control_codepoint(self.agreed.ecn);
+        let header = Header { seq, acknowledges: None, flags, window: 0, ecn, options: &writer };
         self.emit(out, &header, SmallVec::new(), 0, None);
+    }
+
+    /// How a SYN, its answer or a RST may be treated where both ends understand marks: as data is, of a sender for switches that mark early and drop what
+    /// they cannot mark (RFC 8257 section 3.6), and like any other packet of others (RFC 3168 section 6.1.1).
+    fn control_codepoint(&self, agreed: bool) -> Ecn {
+        let is_proportional = self.send.control.ecn() == EcnResponse::Proportional;
+        if agreed && is_proportional { Ecn::Ect0 } else { Ecn::NotEct }
     }
 }
 

@@ -165,11 +165,29 @@ script!(
     "
     stack congestion dctcp
     0       app   connect
-    +0      >>    SEW 0:0      notect
+    +0      >>    SEW 0:0      ect0
     +10ms   <<    S.E 0:0      ack 1 win 65535 mss 1000
-    +0      >>    .   1:1      ack 1
+    +0      >>    .   1:1      ack 1 notect
     +0      app   send 1000
     +0      >>    .   1:1001   ack 1 ect0
+    +10ms   <<    .   1:1      ack 1001
+    +0      app   abort
+    +0      >>    R.  1001:1001 ack 1 ect0
+"
+);
+
+// RFC 8257 section 3.6 is a wish, and something on the way may drop what has a mark.
+script!(
+    what_is_repeated_of_the_handshake_is_not_capable,
+    "
+    stack congestion dctcp
+    0       app   connect
+    +0      >>    SEW 0:0      ect0
+    +1s     >>    S   0:0      notect
+    +0      app2  listen
+    +0      <<2   SEW  0:0     win 65535 mss 1000
+    +0      >>2   S.E  0:0     ack 1 ect0
+    +1s     >>2   S.E  0:0     ack 1 notect
 "
 );
 
@@ -199,7 +217,7 @@ script!(
     stack congestion dctcp
     0       app   listen
     0       <<    SEW  0:0     win 65535 mss 1000 ect0
-    +0      >>    S.E  0:0     ack 1
+    +0      >>    S.E  0:0     ack 1 ect0
     +10ms   <<    .   1:1      ack 1 ect0
     +0      app   send 1000
     +0      >>    .   1:1001   ack 1 ect0
