@@ -18,7 +18,7 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes an empty namespace whose loopback is up, and whose TCP uses CUBIC whatever the machine's does. `label` is for people who look at `ip netns`.
+    /// Makes an empty namespace whose loopback is up. `label` is for people who look at `ip netns`.
     ///
     /// # Errors
     /// Not root, or `ip` fails.
@@ -32,8 +32,6 @@ impl Netns {
         tools::run(&mut tools::command(&format!("ip netns add {name}")))?;
         let netns = Self { name };
         netns.ip("link set lo up")?;
-        // It would have the machine's choice else, and what is measured here would depend on that.
-        netns.sysctl("net.ipv4.tcp_congestion_control", "cubic")?;
         Ok(netns)
     }
 

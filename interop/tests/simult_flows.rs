@@ -45,6 +45,9 @@ const USE: f64 = 0.94;
 /// What the links carry of payload at most: 1428 bytes in 1514.
 const PAYLOAD: f64 = 1428.0 / 1514.0;
 
+/// The kernel's congestion control: that of ours, whatever the machine's default is.
+const CONGESTION: &str = "--congestion cubic";
+
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Who is at the end that connects.
@@ -138,12 +141,12 @@ fn transfer(topology: &Topology, case: usize, who: Who, direction: &str, dir: &s
     if direction.is_empty() {
         set_up(topology, who);
     }
-    let serve = format!("perf --kernel mptcp --one-off --json --server {PORT}");
+    let serve = format!("perf --kernel mptcp {CONGESTION} --one-off --json --server {PORT}");
     let server = cli::start(topology.kernel(), &serve, "server", dir).unwrap();
     wait_until("the server to listen", LIMIT, || Ok(topology.kernel().run("ss -Hltn")?.contains(&format!(":{PORT}"))))
         .unwrap();
     let sockets = match who {
-        Who::Kernel => "--kernel mptcp".to_owned(),
+        Who::Kernel => format!("--kernel mptcp {CONGESTION}"),
         Who::Ours => {
             let paths = (0..2).map(|path| format!("--path {}", path_spec(topology, Family::V4, path)));
             paths.collect::<Vec<_>>().join(" ")
