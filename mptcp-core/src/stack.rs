@@ -435,8 +435,8 @@ impl<T: TcpStack> Stack<T> {
     /// Lets one connection act whose handle has not been given back. What follows from it waits for
     /// [`poll_transmit`](Self::poll_transmit), so that many small writes make one segment.
     fn with<R>(&mut self, now: Instant, id: ConnId, act: impl FnOnce(&mut Connection, &mut Cx<'_>) -> R) -> Option<R> {
-        self.manager.conns.get(id).filter(|conn| !conn.app.released)?;
-        self.with_any(now, id, act)
+        let Self { tcp, manager } = self;
+        manager.act(id, |conn| !conn.app.released, |conn, shared| act(conn, &mut Cx { now, tcp, shared }))
     }
 
     fn with_any<R>(
@@ -445,10 +445,8 @@ impl<T: TcpStack> Stack<T> {
         id: ConnId,
         act: impl FnOnce(&mut Connection, &mut Cx<'_>) -> R,
     ) -> Option<R> {
-        let conn = self.manager.conns.get_mut(id)?;
-        let result = act(conn, &mut Cx { now, tcp: &mut self.tcp, shared: &mut self.manager.shared });
-        self.manager.touch(id);
-        Some(result)
+        let Self { tcp, manager } = self;
+        manager.act(id, |_| true, |conn, shared| act(conn, &mut Cx { now, tcp, shared }))
     }
 
     fn for_all(&mut self, now: Instant, mut act: impl FnMut(&mut Connection, &mut Cx<'_>)) {
