@@ -30,11 +30,16 @@ pub(crate) struct Early {
 }
 
 impl Connection {
-    /// Offers TCP what was written so far for the SYN.
+    /// Offers TCP what was written so far for the SYN, if it is to carry data.
+    #[inline]
     pub(crate) fn offer_early(&mut self, cx: &mut Cx<'_>) {
-        if !self.early.wanted {
-            return;
+        if self.early.wanted {
+            self.offer_written(cx);
         }
+    }
+
+    #[inline(never)]
+    fn offer_written(&mut self, cx: &mut Cx<'_>) {
         let Some(first) = self.subflows.first() else { return };
         let data = self.sender.queue.gather(0, MAX_OFFER).unwrap_or_default().joined();
         match cx.tcp.fast_open(first.tcp, &data) {

@@ -265,7 +265,15 @@ impl Connection {
     }
 
     /// Tells the application of the end of the peer's stream, once all before it has arrived.
+    #[inline]
     pub(crate) fn check_fin(&mut self, cx: &mut Cx<'_>) {
+        if self.receiver.fin.is_some() {
+            self.reach_fin(cx);
+        }
+    }
+
+    #[inline(never)]
+    fn reach_fin(&mut self, cx: &mut Cx<'_>) {
         if self.receiver.consume_fin() {
             self.acknowledge(cx);
         }
@@ -385,11 +393,19 @@ impl Connection {
     }
 
     /// After a fallback, bytes that waited for a mapping follow without one.
+    #[inline]
     pub(crate) fn drain_after_fallback(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
         let Protocol::Plain(Plain { rx_base, .. }) = self.protocol else { return };
-        while let Some(subflow) = self.subflow_mut(id) {
-            subflow.unmapped_since = None;
-            let Some((offset, bytes)) = subflow.reader.take_unmapped() else { return };
+        let Some(subflow) = self.subflow_mut(id) else { return };
+        subflow.unmapped_since = None;
+        if subflow.reader.waiting() > 0 {
+            self.deliver_unmapped(id, rx_base, cx);
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_unmapped(&mut self, id: SubflowId, rx_base: u64, cx: &mut Cx<'_>) {
+        while let Some((offset, bytes)) = self.subflow_mut(id).and_then(|subflow| subflow.reader.take_unmapped()) {
             self.deliver(offset.wrapping_add(rx_base), bytes, cx);
         }
     }

@@ -42,14 +42,8 @@ impl Connection {
         earliest.or(self.give_up_at);
         earliest.or(self.trim_at);
         earliest.or(self.plain_silence().map(|since| since + config.subflow_timeout));
-        if !self.paths.is_at_rest() && self.tells_addresses() {
-            earliest.or(self.paths.announced.deadline().filter(|_| self.subflows.iter().any(Subflow::can_announce)));
-            earliest.or(self.paths.withdrawn.deadline().filter(|_| self.subflows.iter().any(Subflow::can_withdraw)));
-        }
-        if !self.paths.is_at_rest() && self.wants_paths() {
-            earliest.or(self.paths.retries.deadline());
-            earliest.or(self.paths.spares.as_deref().and_then(Spares::deadline));
-            earliest.or(self.paths.pace.deadline().filter(|_| self.paths.changed));
+        if !self.paths.is_at_rest() {
+            earliest.or(self.path_deadline());
         }
         for subflow in &self.subflows {
             if let Stage::PreEstablished(ack) = &subflow.stage {
@@ -65,6 +59,22 @@ impl Connection {
             earliest.or(subflow.close_by);
             earliest.or(subflow.signal_at);
             earliest.or(subflow.unmapped_since.map(|since| since + config.unmapped_timeout));
+        }
+        earliest.0
+    }
+
+    /// The next time at which something is due of the paths that there are to be.
+    #[inline(never)]
+    fn path_deadline(&self) -> Option<Instant> {
+        let mut earliest = Earliest::default();
+        if self.tells_addresses() {
+            earliest.or(self.paths.announced.deadline().filter(|_| self.subflows.iter().any(Subflow::can_announce)));
+            earliest.or(self.paths.withdrawn.deadline().filter(|_| self.subflows.iter().any(Subflow::can_withdraw)));
+        }
+        if self.wants_paths() {
+            earliest.or(self.paths.retries.deadline());
+            earliest.or(self.paths.spares.as_deref().and_then(Spares::deadline));
+            earliest.or(self.paths.pace.deadline().filter(|_| self.paths.changed));
         }
         earliest.0
     }
