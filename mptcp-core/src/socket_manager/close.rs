@@ -36,7 +36,7 @@ impl Connection {
         if self.closed.is_some() {
             return;
         }
-        if !self.is_open() || self.receiver.readable() > 0 {
+        if !self.is_open() || self.receiver.is_readable() {
             // Data that no one will read: the peer must learn that it did not arrive (RFC 9293 section 3.6.1).
             self.fast_close(cx);
             return;

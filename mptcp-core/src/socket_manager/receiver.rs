@@ -53,18 +53,22 @@ impl Receiver {
         self.finished
     }
 
-    /// Bytes that the application can read.
-    pub(crate) fn readable(&self) -> usize {
-        self.stream.readable() + self.early_len()
+    /// Whether there are bytes that the application can read.
+    #[inline]
+    pub(crate) fn is_readable(&self) -> bool {
+        self.stream.readable() > 0 || self.early_len() > 0
     }
 
     /// Bytes held, in order or not, and what it takes to keep them apart.
+    #[inline]
     pub(crate) fn held(&self) -> usize {
         self.stream.held() + self.stream.fragments() * FRAGMENT_COST + self.early_len()
     }
 
+    #[inline]
     fn early_len(&self) -> usize {
-        self.early.iter().map(Bytes::len).sum()
+        // Few connections ever have any.
+        if self.early.is_empty() { 0 } else { self.early.iter().map(Bytes::len).sum() }
     }
 
     /// The next bytes in order, at most `max`; `None` if there are none.
@@ -258,7 +262,7 @@ impl Connection {
 
     /// Tells the application of bytes, once until it has read them all.
     pub(crate) fn tell_readable(&mut self, shared: &mut Shared) {
-        if self.app.announced && !self.app.told_readable && self.receiver.readable() > 0 {
+        if self.app.announced && !self.app.told_readable && self.receiver.is_readable() {
             self.app.told_readable = true;
             shared.events.push_back(Event::Readable(self.id));
         }
@@ -286,7 +290,7 @@ impl Connection {
     /// The application takes bytes.
     pub(crate) fn read(&mut self, max: usize, cx: &mut Cx<'_>) -> Option<Bytes> {
         let bytes = self.receiver.next_bytes(max);
-        self.app.told_readable &= self.receiver.readable() > 0;
+        self.app.told_readable &= self.receiver.is_readable();
         let bytes = bytes?;
         let subflows = &self.subflows;
         let slowest = || {
