@@ -318,7 +318,7 @@ impl Connection {
 
     #[inline]
     pub(crate) fn memory(&self) -> usize {
-        let waiting = match &self.subflows[..] {
+        let waiting: usize = match &self.subflows[..] {
             [only] => only.reader.waiting(),
             several => several.iter().map(|subflow| subflow.reader.waiting()).sum(),
         };

@@ -83,9 +83,17 @@ impl Connection {
         }
     }
 
-    /// The same of received bytes. Those that came with the SYN go to the application; `None` if that is all of them.
-    pub(crate) fn take_early(&mut self, id: SubflowId, mut received: Received, cx: &mut Cx<'_>) -> Option<Received> {
-        let early = if id == SubflowId(0) { u64::from(self.early.received) } else { 0 };
+    /// The same of received bytes. Those that came with the SYN are taken off and go to the application, which may leave none.
+    #[inline]
+    pub(crate) fn take_early(&mut self, id: SubflowId, received: &mut Received, cx: &mut Cx<'_>) {
+        if self.early.received > 0 && id == SubflowId(0) {
+            self.take_off_early(received, cx);
+        }
+    }
+
+    #[inline(never)]
+    fn take_off_early(&mut self, received: &mut Received, cx: &mut Cx<'_>) {
+        let early = u64::from(self.early.received);
         if received.offset < early {
             let len = usize::try_from(early - received.offset).unwrap_or(usize::MAX).min(received.bytes.len());
             let bytes = received.bytes.split_to(len);
@@ -93,7 +101,6 @@ impl Connection {
             self.deliver_early(bytes, cx);
         }
         received.offset = received.offset.saturating_sub(early);
-        Some(received).filter(|received| !received.bytes.is_empty())
     }
 
     fn deliver_early(&mut self, bytes: Bytes, cx: &mut Cx<'_>) {

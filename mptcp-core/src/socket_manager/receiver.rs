@@ -138,9 +138,12 @@ impl Connection {
         let tcp = subflow.tcp;
         let before = self.receiver.stream.rcv_nxt();
         // Slices whose positions follow each other are put in order together.
-        let (mut start, mut end) = (0, 0);
-        while let Some(received) = cx.tcp.recv(tcp) {
-            let Some(received) = self.take_early(id, received, cx) else { continue };
+        let (mut start, mut gathered) = (0_u64, 0_usize);
+        while let Some(mut received) = cx.tcp.recv(tcp) {
+            self.take_early(id, &mut received, cx);
+            if received.bytes.is_empty() {
+                continue;
+            }
             let rx_base = match self.protocol {
                 Protocol::Plain(Plain { rx_base, .. }) => Some(rx_base),
                 Protocol::Negotiating(_) | Protocol::Multipath(_) => None,
@@ -162,14 +165,18 @@ impl Connection {
                 subflow.reader.push(received.offset, received.bytes);
                 continue;
             };
-            if position != end || cx.shared.slices.is_empty() {
-                self.deliver_slices(start, cx);
+            if gathered == 0 {
                 start = position;
+            } else if position != start.saturating_add(gathered as u64) {
+                self.deliver_slices(start, gathered, cx);
+                (start, gathered) = (position, 0);
             }
-            end = position.saturating_add(len as u64);
+            gathered += len;
             cx.shared.slices.push(received.bytes);
         }
-        self.deliver_slices(start, cx);
+        if gathered > 0 {
+            self.deliver_slices(start, gathered, cx);
+        }
         self.read_mapped(id, cx);
         if self.receiver.stream.rcv_nxt() > before {
             self.note_use(id);
@@ -201,8 +208,9 @@ impl Connection {
 
     /// Puts bytes at their position of the stream.
     fn deliver(&mut self, position: u64, bytes: Bytes, cx: &mut Cx<'_>) {
+        let len = bytes.len();
         cx.shared.slices.push(bytes);
-        self.deliver_slices(position, cx);
+        self.deliver_slices(position, len, cx);
     }
 
     /// Where those bytes must end, of `len` from `position` on, that there is memory for.
@@ -229,14 +237,10 @@ impl Connection {
         start.saturating_add((room + pruned) as u64)
     }
 
-    /// Puts the slices that are on their way at their position of the stream.
-    fn deliver_slices(&mut self, position: u64, cx: &mut Cx<'_>) {
+    /// Puts the slices that are on their way, of `len` bytes together, at their position of the stream.
+    fn deliver_slices(&mut self, position: u64, len: usize, cx: &mut Cx<'_>) {
         let count = cx.shared.slices.len() as u64;
-        if count == 0 {
-            return;
-        }
         self.settle_memory_if_scarce(cx.shared);
-        let len = cx.shared.slices.iter().map(Bytes::len).sum();
         let fits = self.memory_edge(position, len, cx.shared);
         let receiver = &mut self.receiver;
         // Bytes after the DATA_FIN do not belong to the stream.
