@@ -48,12 +48,16 @@ impl Connection {
         }
     }
 
-    /// A received segment with offsets that count from the first byte after the SYNs and what they carried.
+    /// A received segment with offsets that count from the first byte after the SYNs and what they carried; `None` if its own do.
     #[inline]
-    pub(crate) fn without_early<'a>(&mut self, id: SubflowId, segment: &SegmentIn<'a>) -> SegmentIn<'a> {
-        if self.early == Early::default() || id != SubflowId(0) {
-            return *segment;
-        }
+    pub(crate) fn without_early<'a>(&mut self, id: SubflowId, segment: &SegmentIn<'a>) -> Option<SegmentIn<'a>> {
+        let Early { offered, sent, received, .. } = self.early;
+        let may_differ = offered || sent > 0 || received > 0;
+        (may_differ && id == SubflowId(0)).then(|| self.count_after_early(segment))
+    }
+
+    #[inline(never)]
+    fn count_after_early<'a>(&mut self, segment: &SegmentIn<'a>) -> SegmentIn<'a> {
         if self.early.offered && segment.flags.syn {
             self.early.offered = false;
             let sent = segment.acked.unwrap_or(0);
@@ -74,13 +78,13 @@ impl Connection {
 
     /// The same of a segment that is about to leave.
     #[inline]
-    pub(crate) fn without_early_sent(&self, id: SubflowId, segment: &SegmentOut) -> SegmentOut {
-        let sent = if id == SubflowId(0) { u64::from(self.early.sent) } else { 0 };
-        SegmentOut {
+    pub(crate) fn without_early_sent(&self, id: SubflowId, segment: &SegmentOut) -> Option<SegmentOut> {
+        let sent = u64::from(self.early.sent);
+        (sent > 0 && id == SubflowId(0)).then(|| SegmentOut {
             offset: segment.offset.saturating_sub(sent),
             chunk: segment.chunk.map(|chunk| Chunk { offset: chunk.offset.saturating_sub(sent), ..chunk }),
             ..*segment
-        }
+        })
     }
 
     /// The same of received bytes. Those that came with the SYN are taken off and go to the application, which may leave none.

@@ -473,8 +473,9 @@ impl SegmentHook for SocketManager {
     fn on_segment(&mut self, now: Instant, conn: TcpId, segment: &SegmentIn<'_>) -> Verdict {
         let Some(owner) = self.shared.owners.get(conn) else { return Verdict::Accept };
         let Some(connection) = self.conns.get_mut(owner.conn) else { return Verdict::Accept };
-        let segment = connection.without_early(owner.subflow, segment);
-        let verdict = connection.on_segment(now, owner.subflow, &segment, &mut self.shared);
+        let counted = connection.without_early(owner.subflow, segment);
+        let segment = counted.as_ref().unwrap_or(segment);
+        let verdict = connection.on_segment(now, owner.subflow, segment, &mut self.shared);
         self.touched.add(connection);
         verdict
     }
@@ -490,8 +491,9 @@ impl SegmentHook for SocketManager {
         let connection = self.conns.get_mut(owner.conn)?;
         // More of them may follow, or what has waited for the last one.
         let signals = connection.has_signals(owner.subflow);
-        let segment = connection.without_early_sent(owner.subflow, segment);
-        let window = connection.on_transmit(owner.subflow, now, &segment, options, &mut self.shared);
+        let counted = connection.without_early_sent(owner.subflow, segment);
+        let segment = counted.as_ref().unwrap_or(segment);
+        let window = connection.on_transmit(owner.subflow, now, segment, options, &mut self.shared);
         if signals {
             self.touched.add(connection);
         }

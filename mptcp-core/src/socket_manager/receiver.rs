@@ -95,8 +95,12 @@ impl Receiver {
 
     /// Bytes of the buffer that are no room for more: those that were not read, and those for which the stack lacks memory.
     fn unavailable(&self, shared: &mut Shared) -> usize {
-        let promised = shared.memory_to_promise().saturating_add(self.stream.out_of_order());
         let unread = self.stream.readable();
+        if shared.memory_unreserved() >= self.window.buffer() {
+            // All of the buffer can be promised.
+            return unread;
+        }
+        let promised = shared.memory_to_promise().saturating_add(self.stream.out_of_order());
         let lacking = self.window.buffer().saturating_sub(promised);
         // Once there is more, the peer is told.
         shared.memory_awaited |= lacking > unread && !shared.memory_ample();
