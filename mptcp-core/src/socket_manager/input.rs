@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use tcp_adapter::{Instant, OptionSpace, SegmentIn, Verdict};
 
-use super::connection::{Connection, Doom, Plain, Protocol};
+use super::connection::{Connection, Doom, Protocol};
 use super::handshake::reset_options;
 use super::shared::Shared;
 use super::subflow::Stage;
 use crate::event::{CloseReason, Event, FallbackCause, SubflowId};
+use crate::keys::Idsn;
 use crate::mib::Counter;
 use crate::observe::Observation;
 use crate::scheduler::Acknowledged;
@@ -101,7 +102,7 @@ impl Connection {
         if plain.altered.is_some() && has_heard(segment) {
             plain.altered = None;
         }
-        if segment.len > 0 && is_elsewhere(plain, segment) {
+        if segment.len > 0 && plain.rx_idsn.is_some_and(|idsn| is_elsewhere(plain.rx_base, idsn, segment)) {
             tracing::debug!(conn = %self.id, "the peer has not fallen back and repeats data");
             return Verdict::Reset(OptionSpace::new(0));
         }
@@ -451,6 +452,7 @@ impl Connection {
 
 /// Whether a peer that was told of altered payload has heard of it: it says the same, that there are no mappings any more, or sends data
 /// without one (RFC 8684 section 3.7).
+#[inline(never)]
 fn has_heard(segment: &SegmentIn<'_>) -> bool {
     let mut maps = false;
     for option in wire::options(segment.options).filter_map(Result::ok) {
@@ -466,16 +468,16 @@ fn has_heard(segment: &SegmentIn<'_>) -> bool {
     segment.len > 0 && !maps
 }
 
-/// Whether a peer that still speaks MPTCP, as it did not hear of the fallback, maps a segment to another place than where
-/// regular TCP puts it: it would be delivered as altered data.
-fn is_elsewhere(plain: &Plain, segment: &SegmentIn<'_>) -> bool {
-    let Some(idsn) = plain.rx_idsn else { return false };
+/// Whether a peer that still speaks MPTCP, as it did not hear of the fallback, numbers its data from `idsn` and maps a segment to another
+/// place than where regular TCP puts it, whose offset 0 is at `rx_base`: it would be delivered as altered data.
+#[inline(never)]
+fn is_elsewhere(rx_base: u64, idsn: Idsn, segment: &SegmentIn<'_>) -> bool {
     wire::options(segment.options).filter_map(Result::ok).any(|option| {
         let MptcpOption::Dss(Dss { mapping: Some(mapping), data_fin, .. }) = option else { return false };
         let Some(offset) = SubflowSeq(mapping.ssn).to_offset(segment.offset) else { return false };
-        let near = DataSeq::at(idsn, segment.offset.wrapping_add(plain.rx_base));
+        let near = DataSeq::at(idsn, segment.offset.wrapping_add(rx_base));
         let position = mapping.dsn.resolve(near).position(idsn);
-        mapping.len > u16::from(data_fin) && position.wrapping_sub(offset) != plain.rx_base
+        mapping.len > u16::from(data_fin) && position.wrapping_sub(offset) != rx_base
     })
 }
 

@@ -58,8 +58,9 @@ impl ReceiveWindow {
         let mut window = exact - exact % unit;
         if window < shown {
             let up = shown.next_multiple_of(unit);
-            let fits = rcv_nxt.saturating_add(up) <= self.accepted_edge();
-            window = if fits { up } else { window };
+            if rcv_nxt.saturating_add(up) <= self.accepted_edge() {
+                window = up;
+            }
         }
         self.shown_edge = self.shown_edge.max(rcv_nxt.saturating_add(window));
         u32::try_from(window).unwrap_or(u32::MAX)
