@@ -13,6 +13,7 @@ use tcp_adapter::{ConnectError, ConnectRequest, Frame, Instant, InterfaceId, Lis
 
 use crate::config::{ConfigError, ConnConfig, ListenConfig, StackConfig};
 use crate::congestion::{self, Coupling, CouplingError};
+use crate::earliest::Earliest;
 use crate::event::{ConnId, Event, FallbackCause};
 use crate::info::{ConnInfo, SubflowInfo};
 use crate::mib::{Counter, Mib};
@@ -147,8 +148,11 @@ impl<T: TcpStack> Stack<T> {
         if self.manager.has_work() {
             return Some(Instant::ZERO);
         }
-        let turn = self.manager.shared.shares.as_ref().and_then(|shares| shares.next());
-        [self.tcp.poll_timeout(), self.manager.deadlines.next(), turn].into_iter().flatten().min()
+        let mut earliest = Earliest::default();
+        earliest.or(self.tcp.poll_timeout());
+        earliest.or(self.manager.deadlines.next());
+        earliest.or(self.manager.shared.shares.as_ref().and_then(|shares| shares.next()));
+        earliest.get()
     }
 
     /// The next thing that has happened.
