@@ -116,6 +116,7 @@ impl Connection {
         Verdict::Accept
     }
 
+    #[cold]
     fn on_reset(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
         for option in wire::options(segment.options).filter_map(Result::ok) {
             match option {

@@ -210,6 +210,7 @@ impl Connection {
             Protocol::Negotiating(_) => {}
             // One that only receives has nothing to send after each segment.
             Protocol::Plain(_) if self.sender.queue.unsent() == 0 => {}
+            Protocol::Multipath(_) if self.sender.queue.is_empty() && self.sender.reinject.is_empty() => {}
             Protocol::Plain(_) => self.push_plain(class, cx),
             Protocol::Multipath(_) => self.push_mapped(class, cx),
         }
