@@ -7,7 +7,7 @@ use tcp_adapter::{Instant, OptionSpace, SegmentIn, Verdict};
 use super::connection::{Connection, Doom, Protocol};
 use super::handshake::reset_options;
 use super::shared::Shared;
-use super::subflow::Stage;
+use super::subflow::{Stage, Subflow};
 use crate::event::{CloseReason, Event, FallbackCause, SubflowId};
 use crate::keys::Idsn;
 use crate::mib::Counter;
@@ -26,14 +26,14 @@ impl Connection {
         segment: &SegmentIn<'_>,
         shared: &mut Shared,
     ) -> Verdict {
+        let before = self.sender.queue.una();
         let Some(subflow) = self.subflow_mut(id) else { return Verdict::Accept };
         subflow.remove_at = None;
         subflow.heard_at = now;
         if segment.flags.rst {
             return self.on_reset(id, segment, shared);
         }
-        let before = self.sender.queue.una();
-        let delivered = segment.acked.and_then(|acked| self.on_subflow_ack(now, id, acked, segment));
+        let delivered = segment.acked.and_then(|acked| subflow.on_subflow_ack(now, acked, segment));
         if matches!(self.protocol, Protocol::Plain(_)) {
             return self.on_plain(id, segment);
         }
@@ -68,33 +68,6 @@ impl Connection {
             }
             Stage::Established | Stage::Closing => self.on_established(id, segment, shared),
         }
-    }
-
-    /// The subflow's own acknowledgement. It says nothing of the connection level, except after a fallback.
-    /// Returns the positions of the last mapping that it completes.
-    fn on_subflow_ack(
-        &mut self,
-        now: Instant,
-        id: SubflowId,
-        acked: u64,
-        segment: &SegmentIn<'_>,
-    ) -> Option<Range<u64>> {
-        let subflow = self.subflow_mut(id)?;
-        let acked = acked.min(subflow.next_offset);
-        let delivered = subflow.sent.ack(acked);
-        subflow.waiting_since = (!subflow.sent.is_empty()).then_some(now);
-        if segment.len > 0 {
-            // Our next acknowledgement advances, so it is no duplicate.
-            subflow.signals_in_a_row = 0;
-        }
-        if segment.len == 0 || acked > 0 {
-            // Any acknowledgement shows that both directions work.
-            if let Some(stale) = subflow.stale.take() {
-                tracing::debug!(subflow = %id, "subflow answers again");
-                subflow.recovered = Some(stale);
-            }
-        }
-        delivered
     }
 
     fn on_plain(&mut self, id: SubflowId, segment: &SegmentIn<'_>) -> Verdict {
@@ -448,6 +421,27 @@ impl Connection {
         }
         let _ = self.on_plain(id, segment);
         Verdict::AcceptSignal
+    }
+}
+
+impl Subflow {
+    /// The subflow's own acknowledgement. It says nothing of the connection level, except after a fallback.
+    /// Returns the positions of the last mapping that it completes.
+    #[inline]
+    fn on_subflow_ack(&mut self, now: Instant, acked: u64, segment: &SegmentIn<'_>) -> Option<Range<u64>> {
+        let acked = acked.min(self.next_offset);
+        let delivered = self.sent.ack(acked);
+        self.waiting_since = (!self.sent.is_empty()).then_some(now);
+        if segment.len > 0 {
+            // Our next acknowledgement advances, so it is no duplicate.
+            self.signals_in_a_row = 0;
+        }
+        // Any acknowledgement shows that both directions work.
+        if self.stale.is_some() && (segment.len == 0 || acked > 0) {
+            tracing::debug!(subflow = %self.id, "subflow answers again");
+            self.recovered = self.stale.take();
+        }
+        delivered
     }
 }
 
