@@ -8,6 +8,7 @@
 
 mod config;
 mod congestion;
+mod earliest;
 mod event;
 mod info;
 mod keys;

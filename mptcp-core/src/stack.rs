@@ -13,6 +13,7 @@ use tcp_adapter::{ConnectError, ConnectRequest, Frame, Instant, InterfaceId, Lis
 
 use crate::config::{ConfigError, ConnConfig, ListenConfig, StackConfig};
 use crate::congestion::{self, Coupling, CouplingError};
+use crate::earliest::Earliest;
 use crate::event::{ConnId, Event, FallbackCause};
 use crate::info::{ConnInfo, SubflowInfo};
 use crate::mib::{Counter, Mib};
@@ -147,8 +148,11 @@ impl<T: TcpStack> Stack<T> {
         if self.manager.has_work() {
             return Some(Instant::ZERO);
         }
-        let turn = self.manager.shared.shares.as_ref().and_then(|shares| shares.next());
-        [self.tcp.poll_timeout(), self.manager.deadlines.next(), turn].into_iter().flatten().min()
+        let mut earliest = Earliest::default();
+        earliest.or(self.tcp.poll_timeout());
+        earliest.or(self.manager.deadlines.next());
+        earliest.or(self.manager.shared.shares.as_ref().and_then(|shares| shares.next()));
+        earliest.get()
     }
 
     /// The next thing that has happened.
@@ -435,8 +439,8 @@ impl<T: TcpStack> Stack<T> {
     /// Lets one connection act whose handle has not been given back. What follows from it waits for
     /// [`poll_transmit`](Self::poll_transmit), so that many small writes make one segment.
     fn with<R>(&mut self, now: Instant, id: ConnId, act: impl FnOnce(&mut Connection, &mut Cx<'_>) -> R) -> Option<R> {
-        self.manager.conns.get(id).filter(|conn| !conn.app.released)?;
-        self.with_any(now, id, act)
+        let Self { tcp, manager } = self;
+        manager.act(id, |conn| !conn.app.released, |conn, shared| act(conn, &mut Cx { now, tcp, shared }))
     }
 
     fn with_any<R>(
@@ -445,10 +449,8 @@ impl<T: TcpStack> Stack<T> {
         id: ConnId,
         act: impl FnOnce(&mut Connection, &mut Cx<'_>) -> R,
     ) -> Option<R> {
-        let conn = self.manager.conns.get_mut(id)?;
-        let result = act(conn, &mut Cx { now, tcp: &mut self.tcp, shared: &mut self.manager.shared });
-        self.manager.touch(id);
-        Some(result)
+        let Self { tcp, manager } = self;
+        manager.act(id, |_| true, |conn, shared| act(conn, &mut Cx { now, tcp, shared }))
     }
 
     fn for_all(&mut self, now: Instant, mut act: impl FnMut(&mut Connection, &mut Cx<'_>)) {

@@ -124,8 +124,11 @@ impl Announcements {
     }
 
     /// Whether nothing is to be sent, now or later.
+    #[inline]
     pub(crate) fn is_done(&self) -> bool {
-        self.list.iter().all(|known| matches!(known.progress, Progress::Known | Progress::GivenUp))
+        // Most often there is none, which is known without going through them.
+        self.list.is_empty()
+            || self.list.iter().all(|known| matches!(known.progress, Progress::Known | Progress::GivenUp))
     }
 
     /// Whether one was sent once and is neither echoed nor to be sent again at `now`.

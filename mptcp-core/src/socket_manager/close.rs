@@ -36,7 +36,7 @@ impl Connection {
         if self.closed.is_some() {
             return;
         }
-        if !self.is_open() || self.receiver.readable() > 0 {
+        if !self.is_open() || self.receiver.is_readable() {
             // Data that no one will read: the peer must learn that it did not arrive (RFC 9293 section 3.6.1).
             self.fast_close(cx);
             return;
@@ -85,8 +85,7 @@ impl Connection {
         if self.closed.is_some() || !self.is_open() || matches!(self.protocol, Protocol::Negotiating(_)) {
             return;
         }
-        let all_mapped = self.sender.queue.nxt() == self.sender.queue.end();
-        if self.sender.fin == Fin::Queued && all_mapped {
+        if self.sender.fin == Fin::Queued && self.sender.queue.nxt() == self.sender.queue.end() {
             self.sender.fin = Fin::Sent;
             match self.protocol {
                 Protocol::Plain(_) => self.close_subflows(cx),
@@ -237,7 +236,15 @@ impl Connection {
     }
 
     /// Resets what was marked for it.
+    #[inline]
     pub(crate) fn carry_out_dooms(&mut self, cx: &mut Cx<'_>) {
+        if !self.doomed.is_empty() {
+            self.reset_doomed(cx);
+        }
+    }
+
+    #[inline(never)]
+    fn reset_doomed(&mut self, cx: &mut Cx<'_>) {
         for (id, doom) in self.doomed.take() {
             let Some(subflow) = self.subflow_mut(id) else { continue };
             if let Doom::Reason(reason) = doom {

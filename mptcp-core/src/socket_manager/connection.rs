@@ -316,12 +316,17 @@ impl Connection {
             && (self.app.released || (self.listener.is_some() && !self.app.announced))
     }
 
+    #[inline]
     pub(crate) fn memory(&self) -> usize {
-        let waiting: usize = self.subflows.iter().map(|subflow| subflow.reader.waiting()).sum();
+        let waiting: usize = match &self.subflows[..] {
+            [only] => only.reader.waiting(),
+            several => several.iter().map(|subflow| subflow.reader.waiting()).sum(),
+        };
         self.sender.queue.len() + self.receiver.held() + waiting
     }
 
     /// Tells the stack what it holds.
+    #[inline]
     pub(crate) fn settle_memory(&mut self, shared: &mut Shared) {
         let held = self.memory();
         shared.memory_held = shared.memory_held + held - self.memory_counted;
@@ -329,6 +334,7 @@ impl Connection {
     }
 
     /// The same in the middle of something that ends with it, if there is so little left that what is not counted yet could matter.
+    #[inline]
     pub(crate) fn settle_memory_if_scarce(&mut self, shared: &mut Shared) {
         /// The longest of segments, and the fragments that it may make.
         const UNCOUNTED: usize = 1 << 17;

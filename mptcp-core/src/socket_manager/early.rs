@@ -30,11 +30,16 @@ pub(crate) struct Early {
 }
 
 impl Connection {
-    /// Offers TCP what was written so far for the SYN.
+    /// Offers TCP what was written so far for the SYN, if it is to carry data.
+    #[inline]
     pub(crate) fn offer_early(&mut self, cx: &mut Cx<'_>) {
-        if !self.early.wanted {
-            return;
+        if self.early.wanted {
+            self.offer_written(cx);
         }
+    }
+
+    #[inline(never)]
+    fn offer_written(&mut self, cx: &mut Cx<'_>) {
         let Some(first) = self.subflows.first() else { return };
         let data = self.sender.queue.gather(0, MAX_OFFER).unwrap_or_default().joined();
         match cx.tcp.fast_open(first.tcp, &data) {
@@ -43,12 +48,16 @@ impl Connection {
         }
     }
 
-    /// A received segment with offsets that count from the first byte after the SYNs and what they carried.
+    /// A received segment with offsets that count from the first byte after the SYNs and what they carried; `None` if its own do.
     #[inline]
-    pub(crate) fn without_early<'a>(&mut self, id: SubflowId, segment: &SegmentIn<'a>) -> SegmentIn<'a> {
-        if self.early == Early::default() || id != SubflowId(0) {
-            return *segment;
-        }
+    pub(crate) fn without_early<'a>(&mut self, id: SubflowId, segment: &SegmentIn<'a>) -> Option<SegmentIn<'a>> {
+        let Early { offered, sent, received, .. } = self.early;
+        let may_differ = offered || sent > 0 || received > 0;
+        (may_differ && id == SubflowId(0)).then(|| self.count_after_early(segment))
+    }
+
+    #[inline(never)]
+    fn count_after_early<'a>(&mut self, segment: &SegmentIn<'a>) -> SegmentIn<'a> {
         if self.early.offered && segment.flags.syn {
             self.early.offered = false;
             let sent = segment.acked.unwrap_or(0);
@@ -69,18 +78,26 @@ impl Connection {
 
     /// The same of a segment that is about to leave.
     #[inline]
-    pub(crate) fn without_early_sent(&self, id: SubflowId, segment: &SegmentOut) -> SegmentOut {
-        let sent = if id == SubflowId(0) { u64::from(self.early.sent) } else { 0 };
-        SegmentOut {
+    pub(crate) fn without_early_sent(&self, id: SubflowId, segment: &SegmentOut) -> Option<SegmentOut> {
+        let sent = u64::from(self.early.sent);
+        (sent > 0 && id == SubflowId(0)).then(|| SegmentOut {
             offset: segment.offset.saturating_sub(sent),
             chunk: segment.chunk.map(|chunk| Chunk { offset: chunk.offset.saturating_sub(sent), ..chunk }),
             ..*segment
+        })
+    }
+
+    /// The same of received bytes. Those that came with the SYN are taken off and go to the application, which may leave none.
+    #[inline]
+    pub(crate) fn take_early(&mut self, id: SubflowId, received: &mut Received, cx: &mut Cx<'_>) {
+        if self.early.received > 0 && id == SubflowId(0) {
+            self.take_off_early(received, cx);
         }
     }
 
-    /// The same of received bytes. Those that came with the SYN go to the application; `None` if that is all of them.
-    pub(crate) fn take_early(&mut self, id: SubflowId, mut received: Received, cx: &mut Cx<'_>) -> Option<Received> {
-        let early = if id == SubflowId(0) { u64::from(self.early.received) } else { 0 };
+    #[inline(never)]
+    fn take_off_early(&mut self, received: &mut Received, cx: &mut Cx<'_>) {
+        let early = u64::from(self.early.received);
         if received.offset < early {
             let len = usize::try_from(early - received.offset).unwrap_or(usize::MAX).min(received.bytes.len());
             let bytes = received.bytes.split_to(len);
@@ -88,7 +105,6 @@ impl Connection {
             self.deliver_early(bytes, cx);
         }
         received.offset = received.offset.saturating_sub(early);
-        Some(received).filter(|received| !received.bytes.is_empty())
     }
 
     fn deliver_early(&mut self, bytes: Bytes, cx: &mut Cx<'_>) {

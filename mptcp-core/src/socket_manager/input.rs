@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use tcp_adapter::{Instant, OptionSpace, SegmentIn, Verdict};
 
-use super::connection::{Connection, Doom, Plain, Protocol};
+use super::connection::{Connection, Doom, Protocol};
 use super::handshake::reset_options;
 use super::shared::Shared;
-use super::subflow::Stage;
+use super::subflow::{Stage, Subflow};
 use crate::event::{CloseReason, Event, FallbackCause, SubflowId};
+use crate::keys::Idsn;
 use crate::mib::Counter;
 use crate::observe::Observation;
 use crate::scheduler::Acknowledged;
@@ -25,14 +26,14 @@ impl Connection {
         segment: &SegmentIn<'_>,
         shared: &mut Shared,
     ) -> Verdict {
+        let before = self.sender.queue.una();
         let Some(subflow) = self.subflow_mut(id) else { return Verdict::Accept };
         subflow.remove_at = None;
         subflow.heard_at = now;
         if segment.flags.rst {
             return self.on_reset(id, segment, shared);
         }
-        let before = self.sender.queue.una();
-        let delivered = segment.acked.and_then(|acked| self.on_subflow_ack(now, id, acked, segment));
+        let delivered = segment.acked.and_then(|acked| subflow.on_subflow_ack(now, acked, segment));
         if matches!(self.protocol, Protocol::Plain(_)) {
             return self.on_plain(id, segment);
         }
@@ -69,39 +70,12 @@ impl Connection {
         }
     }
 
-    /// The subflow's own acknowledgement. It says nothing of the connection level, except after a fallback.
-    /// Returns the positions of the last mapping that it completes.
-    fn on_subflow_ack(
-        &mut self,
-        now: Instant,
-        id: SubflowId,
-        acked: u64,
-        segment: &SegmentIn<'_>,
-    ) -> Option<Range<u64>> {
-        let subflow = self.subflow_mut(id)?;
-        let acked = acked.min(subflow.next_offset);
-        let delivered = subflow.sent.ack(acked);
-        subflow.waiting_since = (!subflow.sent.is_empty()).then_some(now);
-        if segment.len > 0 {
-            // Our next acknowledgement advances, so it is no duplicate.
-            subflow.signals_in_a_row = 0;
-        }
-        if segment.len == 0 || acked > 0 {
-            // Any acknowledgement shows that both directions work.
-            if let Some(stale) = subflow.stale.take() {
-                tracing::debug!(subflow = %id, "subflow answers again");
-                subflow.recovered = Some(stale);
-            }
-        }
-        delivered
-    }
-
     fn on_plain(&mut self, id: SubflowId, segment: &SegmentIn<'_>) -> Verdict {
         let Protocol::Plain(plain) = &mut self.protocol else { return Verdict::Accept };
         if plain.altered.is_some() && has_heard(segment) {
             plain.altered = None;
         }
-        if segment.len > 0 && is_elsewhere(plain, segment) {
+        if segment.len > 0 && plain.rx_idsn.is_some_and(|idsn| is_elsewhere(plain.rx_base, idsn, segment)) {
             tracing::debug!(conn = %self.id, "the peer has not fallen back and repeats data");
             return Verdict::Reset(OptionSpace::new(0));
         }
@@ -115,6 +89,7 @@ impl Connection {
         Verdict::Accept
     }
 
+    #[cold]
     fn on_reset(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
         for option in wire::options(segment.options).filter_map(Result::ok) {
             match option {
@@ -449,8 +424,30 @@ impl Connection {
     }
 }
 
+impl Subflow {
+    /// The subflow's own acknowledgement. It says nothing of the connection level, except after a fallback.
+    /// Returns the positions of the last mapping that it completes.
+    #[inline]
+    fn on_subflow_ack(&mut self, now: Instant, acked: u64, segment: &SegmentIn<'_>) -> Option<Range<u64>> {
+        let acked = acked.min(self.next_offset);
+        let delivered = self.sent.ack(acked);
+        self.waiting_since = (!self.sent.is_empty()).then_some(now);
+        if segment.len > 0 {
+            // Our next acknowledgement advances, so it is no duplicate.
+            self.signals_in_a_row = 0;
+        }
+        // Any acknowledgement shows that both directions work.
+        if self.stale.is_some() && (segment.len == 0 || acked > 0) {
+            tracing::debug!(subflow = %self.id, "subflow answers again");
+            self.recovered = self.stale.take();
+        }
+        delivered
+    }
+}
+
 /// Whether a peer that was told of altered payload has heard of it: it says the same, that there are no mappings any more, or sends data
 /// without one (RFC 8684 section 3.7).
+#[inline(never)]
 fn has_heard(segment: &SegmentIn<'_>) -> bool {
     let mut maps = false;
     for option in wire::options(segment.options).filter_map(Result::ok) {
@@ -466,16 +463,16 @@ fn has_heard(segment: &SegmentIn<'_>) -> bool {
     segment.len > 0 && !maps
 }
 
-/// Whether a peer that still speaks MPTCP, as it did not hear of the fallback, maps a segment to another place than where
-/// regular TCP puts it: it would be delivered as altered data.
-fn is_elsewhere(plain: &Plain, segment: &SegmentIn<'_>) -> bool {
-    let Some(idsn) = plain.rx_idsn else { return false };
+/// Whether a peer that still speaks MPTCP, as it did not hear of the fallback, numbers its data from `idsn` and maps a segment to another
+/// place than where regular TCP puts it, whose offset 0 is at `rx_base`: it would be delivered as altered data.
+#[inline(never)]
+fn is_elsewhere(rx_base: u64, idsn: Idsn, segment: &SegmentIn<'_>) -> bool {
     wire::options(segment.options).filter_map(Result::ok).any(|option| {
         let MptcpOption::Dss(Dss { mapping: Some(mapping), data_fin, .. }) = option else { return false };
         let Some(offset) = SubflowSeq(mapping.ssn).to_offset(segment.offset) else { return false };
-        let near = DataSeq::at(idsn, segment.offset.wrapping_add(plain.rx_base));
+        let near = DataSeq::at(idsn, segment.offset.wrapping_add(rx_base));
         let position = mapping.dsn.resolve(near).position(idsn);
-        mapping.len > u16::from(data_fin) && position.wrapping_sub(offset) != plain.rx_base
+        mapping.len > u16::from(data_fin) && position.wrapping_sub(offset) != rx_base
     })
 }
 

@@ -62,15 +62,21 @@ impl Connection {
         }
     }
 
+    #[inline]
     pub(crate) fn arm_data_rto(&mut self, cx: &Cx<'_>) {
         if self.multipath().is_none() || !self.sender.outstanding() {
             self.sender.data_rto_at = None;
         } else if self.sender.data_rto_at.is_none() {
-            if self.sender.timeouts == 0 {
-                self.sender.stalled_since = cx.now;
-            }
-            self.sender.data_rto_at = Some(cx.now + self.data_rto(cx));
+            self.begin_data_rto(cx);
         }
+    }
+
+    #[inline(never)]
+    fn begin_data_rto(&mut self, cx: &Cx<'_>) {
+        if self.sender.timeouts == 0 {
+            self.sender.stalled_since = cx.now;
+        }
+        self.sender.data_rto_at = Some(cx.now + self.data_rto(cx));
     }
 
     /// No DATA_ACK has come for too long.

@@ -76,15 +76,31 @@ pub(crate) struct Accepting {
     ready: VecDeque<ConnId>,
 }
 
+/// The connections to look at.
+#[derive(Debug, Default)]
+struct Touched {
+    /// Their slots.
+    slots: Vec<u32>,
+    /// One of them has a subflow to reset.
+    resets_due: bool,
+}
+
+impl Touched {
+    #[inline]
+    fn add(&mut self, conn: &mut Connection) {
+        self.resets_due |= !conn.doomed.is_empty();
+        if !std::mem::replace(&mut conn.dirty, true) {
+            self.slots.push(conn.id.index);
+        }
+    }
+}
+
 /// All connections of a stack.
 pub(crate) struct SocketManager {
     pub(crate) shared: Shared,
     pub(crate) conns: ConnTable,
     listeners: HashMap<ListenerId, Accepting>,
-    /// Slots of connections to look at.
-    dirty: Vec<u32>,
-    /// One of them has a subflow to reset.
-    resets_due: bool,
+    touched: Touched,
     /// TCP connections that have something to read, which is read once for a burst of segments.
     readable: Vec<TcpId>,
     /// Segments that may still come before it is.
@@ -100,8 +116,7 @@ impl SocketManager {
             shared,
             conns: ConnTable::default(),
             listeners: HashMap::new(),
-            dirty: Vec::new(),
-            resets_due: false,
+            touched: Touched::default(),
             readable: Vec::new(),
             patience: PATIENCE,
             heard_at: Instant::ZERO,
@@ -136,16 +151,28 @@ impl SocketManager {
 
     /// Whether the application has something to hear, or a connection is to be looked at.
     pub(crate) fn has_work(&self) -> bool {
-        !self.shared.events.is_empty() || !self.dirty.is_empty() || !self.readable.is_empty()
+        !self.shared.events.is_empty() || !self.touched.slots.is_empty() || !self.readable.is_empty()
     }
 
     /// Has a connection looked at in the next [`process`](Self::process).
     pub(crate) fn touch(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        self.resets_due |= !conn.doomed.is_empty();
-        if !std::mem::replace(&mut conn.dirty, true) {
-            self.dirty.push(id.index);
+        if let Some(conn) = self.conns.get_mut(id) {
+            self.touched.add(conn);
         }
+    }
+
+    /// Lets a connection act if `is_meant` says so of it, and has it looked at in the next [`process`](Self::process).
+    #[inline]
+    pub(crate) fn act<R>(
+        &mut self,
+        id: ConnId,
+        is_meant: impl FnOnce(&Connection) -> bool,
+        act: impl FnOnce(&mut Connection, &mut Shared) -> R,
+    ) -> Option<R> {
+        let conn = self.conns.get_mut(id).filter(|conn| is_meant(conn))?;
+        let result = act(conn, &mut self.shared);
+        self.touched.add(conn);
+        Some(result)
     }
 
     /// Has all connections looked at: something that concerns each has changed.
@@ -157,6 +184,7 @@ impl SocketManager {
 
     /// Takes what TCP tells after a segment. What follows from it waits for [`process`](Self::process), so that a
     /// burst of segments is followed up once. Resets do not wait: no more is to be heard of their subflows.
+    #[inline]
     pub(crate) fn hear(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
         self.heard_at = now;
         while let Some(event) = tcp.poll_event() {
@@ -172,67 +200,90 @@ impl SocketManager {
         if self.patience == 0 {
             self.read(tcp);
         }
-        if std::mem::take(&mut self.resets_due) {
+        if std::mem::take(&mut self.touched.resets_due) {
             self.settle_all(now, tcp);
         }
     }
 
     /// Takes what TCP has to read.
+    #[inline]
     pub(crate) fn read(&mut self, tcp: &mut dyn TcpStack) {
         self.patience = PATIENCE;
-        if self.readable.is_empty() {
-            return;
+        if !self.readable.is_empty() {
+            self.pull_all(tcp);
         }
-        let mut readable = std::mem::take(&mut self.readable);
-        for handle in readable.drain(..) {
-            self.on_tcp_event(TcpEvent::Readable(handle), self.heard_at, tcp);
+    }
+
+    /// Takes what these TCP connections have to read.
+    fn pull_all(&mut self, tcp: &mut dyn TcpStack) {
+        for handle in self.readable.drain(..) {
+            let Some(owner) = self.shared.owners.get(handle) else { continue };
+            let Some(conn) = self.conns.get_mut(owner.conn) else { continue };
+            conn.pull(owner.subflow, &mut Cx { now: self.heard_at, tcp, shared: &mut self.shared });
+            self.touched.add(conn);
         }
-        self.readable = readable;
     }
 
     /// Acts on what happened since the last call.
+    #[inline]
     pub(crate) fn process(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
         self.expire(now, tcp);
-        if !self.dirty.is_empty() || self.shared.shares.is_some() {
+        if !self.touched.slots.is_empty() || self.shared.shares.is_some() {
             self.settle_all(now, tcp);
         }
     }
 
     /// Takes what TCP tells, and does what is due.
+    #[inline]
     pub(crate) fn expire(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
         self.hear(now, tcp);
         self.read(tcp);
+        if self.deadlines.next().is_some_and(|first| first <= now) {
+            self.do_due(now, tcp);
+        }
+    }
+
+    /// Lets those connections act whose time has come.
+    #[inline(never)]
+    fn do_due(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
         while let Some(slot) = self.deadlines.pop_due(now) {
             let Some(conn) = self.conns.in_slot(slot) else { continue };
             conn.on_timers(&mut Cx { now, tcp, shared: &mut self.shared });
-            let id = conn.id;
-            self.touch(id);
+            self.touched.add(conn);
         }
     }
 
     fn settle_all(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
-        self.settle_dirty(now, tcp);
-        self.serve_waiting(now, tcp);
+        self.settle_touched(now, tcp);
+        if self.shared.shares.is_some() {
+            self.serve_waiting(now, tcp);
+        }
         if self.shared.memory_awaited && self.shared.memory_ample() {
-            self.shared.memory_awaited = false;
-            // Any connection's writer may wait for what another one has freed, and any peer for a window.
-            for id in self.conns.ids().collect::<Vec<_>>() {
-                if let Some(conn) = self.conns.get_mut(id) {
-                    conn.receiver.reconsider_window();
-                }
-                self.touch(id);
-            }
-            self.settle_dirty(now, tcp);
+            self.offer_memory(now, tcp);
         }
     }
 
-    fn settle_dirty(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
-        if self.shared.shares.is_some() && self.dirty.len() > 1 {
+    /// There is memory again: any connection's writer may wait for what another one has freed, and any peer for a window.
+    #[cold]
+    fn offer_memory(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
+        self.shared.memory_awaited = false;
+        for id in self.conns.ids().collect::<Vec<_>>() {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.receiver.reconsider_window();
+                self.touched.add(conn);
+            }
+        }
+        self.settle_touched(now, tcp);
+    }
+
+    #[inline]
+    fn settle_touched(&mut self, now: Instant, tcp: &mut dyn TcpStack) {
+        if self.shared.shares.is_some() && self.touched.slots.len() > 1 {
             // The last one comes first.
             let conns = &mut self.conns;
-            self.dirty.sort_by_cached_key(|slot| Reverse(conns.in_slot(*slot).map(|conn| conn.class())));
+            self.touched.slots.sort_by_cached_key(|slot| Reverse(conns.in_slot(*slot).map(|conn| conn.class())));
         }
-        while let Some(slot) = self.dirty.pop() {
+        while let Some(slot) = self.touched.slots.pop() {
             self.settle(slot, now, tcp);
         }
     }
@@ -321,8 +372,8 @@ impl SocketManager {
                     self.enqueue(owner.conn, listener);
                 }
             }
-            TcpEvent::Readable(_) => conn.pull(owner.subflow, cx),
-            TcpEvent::Writable(_) => {}
+            // What has come is taken by `pull_all`, once for a burst; for room, TCP is asked.
+            TcpEvent::Readable(_) | TcpEvent::Writable(_) => {}
             TcpEvent::Finished(_) => conn.on_subflow_fin(owner.subflow, cx),
             TcpEvent::Closed(handle, reason) => {
                 conn.on_subflow_closed(handle, reason, last.as_ref(), cx);
@@ -422,9 +473,10 @@ impl SegmentHook for SocketManager {
     fn on_segment(&mut self, now: Instant, conn: TcpId, segment: &SegmentIn<'_>) -> Verdict {
         let Some(owner) = self.shared.owners.get(conn) else { return Verdict::Accept };
         let Some(connection) = self.conns.get_mut(owner.conn) else { return Verdict::Accept };
-        let segment = connection.without_early(owner.subflow, segment);
-        let verdict = connection.on_segment(now, owner.subflow, &segment, &mut self.shared);
-        self.touch(owner.conn);
+        let counted = connection.without_early(owner.subflow, segment);
+        let segment = counted.as_ref().unwrap_or(segment);
+        let verdict = connection.on_segment(now, owner.subflow, segment, &mut self.shared);
+        self.touched.add(connection);
         verdict
     }
 
@@ -439,10 +491,11 @@ impl SegmentHook for SocketManager {
         let connection = self.conns.get_mut(owner.conn)?;
         // More of them may follow, or what has waited for the last one.
         let signals = connection.has_signals(owner.subflow);
-        let segment = connection.without_early_sent(owner.subflow, segment);
-        let window = connection.on_transmit(owner.subflow, now, &segment, options, &mut self.shared);
+        let counted = connection.without_early_sent(owner.subflow, segment);
+        let segment = counted.as_ref().unwrap_or(segment);
+        let window = connection.on_transmit(owner.subflow, now, segment, options, &mut self.shared);
         if signals {
-            self.touch(owner.conn);
+            self.touched.add(connection);
         }
         window
     }

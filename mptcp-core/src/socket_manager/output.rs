@@ -103,12 +103,17 @@ impl Connection {
         space: &mut OptionSpace,
         shared: &mut Shared,
     ) {
-        let data_ack = self.receiver.ack_position();
-        let data_fin = (self.sender.fin == Fin::Sent).then(|| self.sender.queue.end());
         let Some(index) = self.subflow_index(id) else { return };
         if let Protocol::Plain(plain) = &mut self.protocol {
-            return plain_options(plain, now, &mut self.subflows[index], segment, space, shared);
+            let subflow = &mut self.subflows[index];
+            // Nearly always the peer knows it all.
+            if plain.infinite.is_some() || plain.altered.is_some() || !subflow.control.is_empty() {
+                plain_options(plain, now, subflow, segment, space, shared);
+            }
+            return;
         }
+        let data_ack = self.receiver.ack_position();
+        let data_fin = (self.sender.fin == Fin::Sent).then(|| self.sender.queue.end());
         let Protocol::Multipath(state) = &self.protocol else { return };
         if says_the_same(&mut self.subflows[index], segment, data_ack, space, shared) {
             return;
@@ -215,6 +220,7 @@ fn emit(option: &MptcpOption, space: &mut OptionSpace) {
 }
 
 /// After a fallback: the last MPTCP options of the connection, if any.
+#[inline(never)]
 fn plain_options(
     plain: &mut Plain,
     now: Instant,

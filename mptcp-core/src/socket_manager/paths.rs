@@ -58,11 +58,16 @@ pub enum SubflowError {
 
 impl Connection {
     /// Opens the subflows that are planned, makes lost ones again, and announces addresses.
+    #[inline]
     pub(crate) fn manage_paths(&mut self, cx: &mut Cx<'_>) {
         // Nearly always there is nothing to do.
-        if self.paths.is_at_rest() && cx.shared.policy.generation() == 0 {
-            return;
+        if !self.paths.is_at_rest() || cx.shared.policy.generation() != 0 {
+            self.change_paths(cx);
         }
+    }
+
+    #[inline(never)]
+    fn change_paths(&mut self, cx: &mut Cx<'_>) {
         self.drop_lost_addresses(cx);
         self.leave_addresses(cx);
         self.apply_policy(cx);
@@ -342,14 +347,19 @@ impl Connection {
         }
     }
 
-    /// Does for the subflows what a hook could only note.
+    /// Does for the subflows what a hook could only note, and tells the peer of their priorities.
+    #[inline]
     pub(crate) fn follow_up(&mut self, cx: &mut Cx<'_>) {
-        self.tell_priorities();
+        if self.subflows.iter().any(|subflow| subflow.has_notes() || subflow.backup != subflow.backup_told) {
+            self.tell_priorities();
+            self.follow_notes(cx);
+        }
+    }
+
+    #[inline(never)]
+    fn follow_notes(&mut self, cx: &mut Cx<'_>) {
         let conn = self.id;
-        let noted = |subflow: &Subflow| {
-            subflow.ack_wanted || subflow.removal_asked || subflow.recovered.is_some() || !subflow.control.is_empty()
-        };
-        if !self.subflows.iter().any(noted) {
+        if !self.subflows.iter().any(Subflow::has_notes) {
             return;
         }
         // Not once either side has closed: Linux refuses joins from then on.
@@ -428,30 +438,33 @@ impl Connection {
     }
 
     /// Tells of joins that have been completed.
+    #[inline]
     pub(crate) fn announce_joins(&mut self, cx: &mut Cx<'_>) {
-        let conn = self.id;
-        let mut joined = false;
-        for subflow in &mut self.subflows {
-            if subflow.is_join() && subflow.connected && subflow.stage == Stage::Established && !subflow.announced {
-                subflow.announced = true;
-                joined = true;
-                self.paths.retries.made(subflow.pair());
-                cx.shared.events.push_back(Event::SubflowEstablished(conn, subflow.id));
-            }
+        // Most connections never have any.
+        if self.next_subflow > 1 && self.subflows.iter().any(Subflow::is_unannounced_join) {
+            self.announce_joined(cx);
         }
-        if joined {
-            if !self.app.released && !self.is_over() {
-                self.give_up_at = None;
-            }
-            self.paths.changed = true;
-            self.paths.announced.try_again();
-            if let Some(multipath) = self.multipath_mut() {
-                multipath.single_path = false;
-            }
-            if self.subflows.iter().filter(|subflow| subflow.usable()).count() == 1 {
-                // The first one after a time without any answers for itself only.
-                (self.sender.timeouts, self.sender.data_rto_at) = (0, None);
-            }
+    }
+
+    #[inline(never)]
+    fn announce_joined(&mut self, cx: &mut Cx<'_>) {
+        let conn = self.id;
+        for subflow in self.subflows.iter_mut().filter(|subflow| subflow.is_unannounced_join()) {
+            subflow.announced = true;
+            self.paths.retries.made(subflow.pair());
+            cx.shared.events.push_back(Event::SubflowEstablished(conn, subflow.id));
+        }
+        if !self.app.released && !self.is_over() {
+            self.give_up_at = None;
+        }
+        self.paths.changed = true;
+        self.paths.announced.try_again();
+        if let Some(multipath) = self.multipath_mut() {
+            multipath.single_path = false;
+        }
+        if self.subflows.iter().filter(|subflow| subflow.usable()).count() == 1 {
+            // The first one after a time without any answers for itself only.
+            (self.sender.timeouts, self.sender.data_rto_at) = (0, None);
         }
     }
 

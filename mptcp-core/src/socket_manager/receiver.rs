@@ -53,18 +53,22 @@ impl Receiver {
         self.finished
     }
 
-    /// Bytes that the application can read.
-    pub(crate) fn readable(&self) -> usize {
-        self.stream.readable() + self.early_len()
+    /// Whether there are bytes that the application can read.
+    #[inline]
+    pub(crate) fn is_readable(&self) -> bool {
+        self.stream.readable() > 0 || self.early_len() > 0
     }
 
     /// Bytes held, in order or not, and what it takes to keep them apart.
+    #[inline]
     pub(crate) fn held(&self) -> usize {
         self.stream.held() + self.stream.fragments() * FRAGMENT_COST + self.early_len()
     }
 
+    #[inline]
     fn early_len(&self) -> usize {
-        self.early.iter().map(Bytes::len).sum()
+        // Few connections ever have any.
+        if self.early.is_empty() { 0 } else { self.early.iter().map(Bytes::len).sum() }
     }
 
     /// The next bytes in order, at most `max`; `None` if there are none.
@@ -91,8 +95,12 @@ impl Receiver {
 
     /// Bytes of the buffer that are no room for more: those that were not read, and those for which the stack lacks memory.
     fn unavailable(&self, shared: &mut Shared) -> usize {
-        let promised = shared.memory_to_promise().saturating_add(self.stream.out_of_order());
         let unread = self.stream.readable();
+        if shared.memory_unreserved() >= self.window.buffer() {
+            // All of the buffer can be promised.
+            return unread;
+        }
+        let promised = shared.memory_to_promise().saturating_add(self.stream.out_of_order());
         let lacking = self.window.buffer().saturating_sub(promised);
         // Once there is more, the peer is told.
         shared.memory_awaited |= lacking > unread && !shared.memory_ample();
@@ -134,9 +142,12 @@ impl Connection {
         let tcp = subflow.tcp;
         let before = self.receiver.stream.rcv_nxt();
         // Slices whose positions follow each other are put in order together.
-        let (mut start, mut end) = (0, 0);
-        while let Some(received) = cx.tcp.recv(tcp) {
-            let Some(received) = self.take_early(id, received, cx) else { continue };
+        let (mut start, mut gathered) = (0_u64, 0_usize);
+        while let Some(mut received) = cx.tcp.recv(tcp) {
+            self.take_early(id, &mut received, cx);
+            if received.bytes.is_empty() {
+                continue;
+            }
             let rx_base = match self.protocol {
                 Protocol::Plain(Plain { rx_base, .. }) => Some(rx_base),
                 Protocol::Negotiating(_) | Protocol::Multipath(_) => None,
@@ -158,14 +169,18 @@ impl Connection {
                 subflow.reader.push(received.offset, received.bytes);
                 continue;
             };
-            if position != end || cx.shared.slices.is_empty() {
-                self.deliver_slices(start, cx);
+            if gathered == 0 {
                 start = position;
+            } else if position != start.saturating_add(gathered as u64) {
+                self.deliver_slices(start, gathered, cx);
+                (start, gathered) = (position, 0);
             }
-            end = position.saturating_add(len as u64);
+            gathered += len;
             cx.shared.slices.push(received.bytes);
         }
-        self.deliver_slices(start, cx);
+        if gathered > 0 {
+            self.deliver_slices(start, gathered, cx);
+        }
         self.read_mapped(id, cx);
         if self.receiver.stream.rcv_nxt() > before {
             self.note_use(id);
@@ -197,8 +212,9 @@ impl Connection {
 
     /// Puts bytes at their position of the stream.
     fn deliver(&mut self, position: u64, bytes: Bytes, cx: &mut Cx<'_>) {
+        let len = bytes.len();
         cx.shared.slices.push(bytes);
-        self.deliver_slices(position, cx);
+        self.deliver_slices(position, len, cx);
     }
 
     /// Where those bytes must end, of `len` from `position` on, that there is memory for.
@@ -225,14 +241,10 @@ impl Connection {
         start.saturating_add((room + pruned) as u64)
     }
 
-    /// Puts the slices that are on their way at their position of the stream.
-    fn deliver_slices(&mut self, position: u64, cx: &mut Cx<'_>) {
+    /// Puts the slices that are on their way, of `len` bytes together, at their position of the stream.
+    fn deliver_slices(&mut self, position: u64, len: usize, cx: &mut Cx<'_>) {
         let count = cx.shared.slices.len() as u64;
-        if count == 0 {
-            return;
-        }
         self.settle_memory_if_scarce(cx.shared);
-        let len = cx.shared.slices.iter().map(Bytes::len).sum();
         let fits = self.memory_edge(position, len, cx.shared);
         let receiver = &mut self.receiver;
         // Bytes after the DATA_FIN do not belong to the stream.
@@ -258,14 +270,22 @@ impl Connection {
 
     /// Tells the application of bytes, once until it has read them all.
     pub(crate) fn tell_readable(&mut self, shared: &mut Shared) {
-        if self.app.announced && !self.app.told_readable && self.receiver.readable() > 0 {
+        if self.app.announced && !self.app.told_readable && self.receiver.is_readable() {
             self.app.told_readable = true;
             shared.events.push_back(Event::Readable(self.id));
         }
     }
 
     /// Tells the application of the end of the peer's stream, once all before it has arrived.
+    #[inline]
     pub(crate) fn check_fin(&mut self, cx: &mut Cx<'_>) {
+        if self.receiver.fin.is_some() {
+            self.reach_fin(cx);
+        }
+    }
+
+    #[inline(never)]
+    fn reach_fin(&mut self, cx: &mut Cx<'_>) {
         if self.receiver.consume_fin() {
             self.acknowledge(cx);
         }
@@ -278,7 +298,7 @@ impl Connection {
     /// The application takes bytes.
     pub(crate) fn read(&mut self, max: usize, cx: &mut Cx<'_>) -> Option<Bytes> {
         let bytes = self.receiver.next_bytes(max);
-        self.app.told_readable &= self.receiver.readable() > 0;
+        self.app.told_readable &= self.receiver.is_readable();
         let bytes = bytes?;
         let subflows = &self.subflows;
         let slowest = || {
@@ -385,11 +405,19 @@ impl Connection {
     }
 
     /// After a fallback, bytes that waited for a mapping follow without one.
+    #[inline]
     pub(crate) fn drain_after_fallback(&mut self, id: SubflowId, cx: &mut Cx<'_>) {
         let Protocol::Plain(Plain { rx_base, .. }) = self.protocol else { return };
-        while let Some(subflow) = self.subflow_mut(id) {
-            subflow.unmapped_since = None;
-            let Some((offset, bytes)) = subflow.reader.take_unmapped() else { return };
+        let Some(subflow) = self.subflow_mut(id) else { return };
+        subflow.unmapped_since = None;
+        if subflow.reader.waiting() > 0 {
+            self.deliver_unmapped(id, rx_base, cx);
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_unmapped(&mut self, id: SubflowId, rx_base: u64, cx: &mut Cx<'_>) {
+        while let Some((offset, bytes)) = self.subflow_mut(id).and_then(|subflow| subflow.reader.take_unmapped()) {
             self.deliver(offset.wrapping_add(rx_base), bytes, cx);
         }
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use tcp_adapter::Instant;
+use tcp_adapter::{Instant, TcpId};
 
 use super::connection::{Connection, Protocol};
 use super::outlet::Outlet;
@@ -167,9 +167,16 @@ impl Connection {
     }
 
     /// Tells an application that waits for room once a good part of the buffer is free, and memory for it.
+    #[inline]
     pub(crate) fn offer_room(&mut self, cx: &mut Cx<'_>) {
+        if self.app.wants_room {
+            self.offer_wanted_room(cx);
+        }
+    }
+
+    fn offer_wanted_room(&mut self, cx: &mut Cx<'_>) {
         let room = cx.shared.config.send_buffer.saturating_sub(self.sender.queue.len());
-        if !self.app.wants_room || room < cx.shared.config.send_buffer / 4 {
+        if room < cx.shared.config.send_buffer / 4 {
             return;
         }
         if cx.shared.memory_ample() {
@@ -197,9 +204,13 @@ impl Connection {
     }
 
     /// The same for bytes of one class, with as much as it may have; `None`: of all, where classes do not share.
+    #[inline]
     pub(crate) fn push_class(&mut self, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
         match self.protocol {
             Protocol::Negotiating(_) => {}
+            // One that only receives has nothing to send after each segment.
+            Protocol::Plain(_) if self.sender.queue.unsent() == 0 => {}
+            Protocol::Multipath(_) if self.sender.queue.is_empty() && self.sender.reinject.is_empty() => {}
             Protocol::Plain(_) => self.push_plain(class, cx),
             Protocol::Multipath(_) => self.push_mapped(class, cx),
         }
@@ -208,9 +219,14 @@ impl Connection {
     fn push_plain(&mut self, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
         let Some(index) = self.subflows.iter().position(|subflow| subflow.usable()) else { return };
         let tcp = self.subflows[index].tcp;
-        if self.sender.queue.unsent() == 0 || send_room(&self.subflows[index], cx) == 0 {
-            return;
+        if send_room(&self.subflows[index], cx) > 0 {
+            self.fill_plain(index, tcp, class, cx);
         }
+    }
+
+    /// Gives the subflow of a connection without Multipath TCP what it has room for.
+    #[inline(never)]
+    fn fill_plain(&mut self, index: usize, tcp: TcpId, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
         let mss = cx.tcp.info(tcp).map_or(1, |info| info.mss.max(1));
         while self.is_of(class) {
             let share = self.allowance(tcp, class, cx);

@@ -281,6 +281,18 @@ impl Subflow {
         self.stage != Stage::Closing
     }
 
+    /// Whether a hook has noted something that only the socket manager can do.
+    #[inline]
+    pub(crate) fn has_notes(&self) -> bool {
+        self.ack_wanted || self.removal_asked || self.recovered.is_some() || !self.control.is_empty()
+    }
+
+    /// Whether it is a join that is complete, of which nobody was told yet.
+    #[inline]
+    pub(crate) fn is_unannounced_join(&self) -> bool {
+        self.is_join() && !self.announced && self.connected && self.stage == Stage::Established
+    }
+
     /// Whether its address was withdrawn, and it has not answered since.
     pub(crate) fn is_leaving(&self) -> bool {
         self.removal_asked || self.remove_at.is_some()

@@ -7,23 +7,10 @@ use super::handshake::{PRE_ESTABLISHED_TRIES, PRE_ESTABLISHED_WAIT};
 use super::restraint::Restraint;
 use super::shared::{Cx, Shared};
 use super::subflow::{Stage, Subflow};
+use crate::earliest::Earliest;
 use crate::event::{CloseReason, SubflowId};
 use crate::path_manager::Spares;
 use crate::wire::ResetReason;
-
-/// The earliest of some times. Deadlines are looked at after every segment, where a chain of iterators costs more than all
-/// that it goes through.
-#[derive(Default)]
-struct Earliest(Option<Instant>);
-
-impl Earliest {
-    #[inline]
-    fn or(&mut self, at: Option<Instant>) {
-        if let Some(at) = at {
-            self.0 = Some(self.0.map_or(at, |earliest| earliest.min(at)));
-        }
-    }
-}
 
 impl Connection {
     /// The next time at which something is due.
@@ -42,14 +29,8 @@ impl Connection {
         earliest.or(self.give_up_at);
         earliest.or(self.trim_at);
         earliest.or(self.plain_silence().map(|since| since + config.subflow_timeout));
-        if !self.paths.is_at_rest() && self.tells_addresses() {
-            earliest.or(self.paths.announced.deadline().filter(|_| self.subflows.iter().any(Subflow::can_announce)));
-            earliest.or(self.paths.withdrawn.deadline().filter(|_| self.subflows.iter().any(Subflow::can_withdraw)));
-        }
-        if !self.paths.is_at_rest() && self.wants_paths() {
-            earliest.or(self.paths.retries.deadline());
-            earliest.or(self.paths.spares.as_deref().and_then(Spares::deadline));
-            earliest.or(self.paths.pace.deadline().filter(|_| self.paths.changed));
+        if !self.paths.is_at_rest() {
+            earliest.or(self.path_deadline());
         }
         for subflow in &self.subflows {
             if let Stage::PreEstablished(ack) = &subflow.stage {
@@ -66,7 +47,23 @@ impl Connection {
             earliest.or(subflow.signal_at);
             earliest.or(subflow.unmapped_since.map(|since| since + config.unmapped_timeout));
         }
-        earliest.0
+        earliest.get()
+    }
+
+    /// The next time at which something is due of the paths that there are to be.
+    #[inline(never)]
+    fn path_deadline(&self) -> Option<Instant> {
+        let mut earliest = Earliest::default();
+        if self.tells_addresses() {
+            earliest.or(self.paths.announced.deadline().filter(|_| self.subflows.iter().any(Subflow::can_announce)));
+            earliest.or(self.paths.withdrawn.deadline().filter(|_| self.subflows.iter().any(Subflow::can_withdraw)));
+        }
+        if self.wants_paths() {
+            earliest.or(self.paths.retries.deadline());
+            earliest.or(self.paths.spares.as_deref().and_then(Spares::deadline));
+            earliest.or(self.paths.pace.deadline().filter(|_| self.paths.changed));
+        }
+        earliest.get()
     }
 
     /// Does what is due.

@@ -88,7 +88,17 @@ impl Reassembly {
 
     /// Stores slices that follow each other, the first byte of which has position `pos`. The same as to
     /// [`insert`](Self::insert) one after the other, with less work.
+    #[inline]
     pub fn insert_all(&mut self, pos: u64, slices: &mut Vec<Bytes>, window_end: u64) -> Inserted {
+        if slices.len() == 1
+            && let Some(only) = slices.pop()
+        {
+            return self.insert(pos, only, window_end);
+        }
+        self.insert_several(pos, slices, window_end)
+    }
+
+    fn insert_several(&mut self, pos: u64, slices: &mut Vec<Bytes>, window_end: u64) -> Inserted {
         let len: usize = slices.iter().map(Bytes::len).sum();
         let end = pos.saturating_add(len as u64);
         let in_gap = pos >= self.rcv_nxt && self.known_until(pos) <= pos && self.next_fragment(pos) >= end;
@@ -114,6 +124,7 @@ impl Reassembly {
         inserted
     }
 
+    #[inline(never)]
     fn insert_anywhere(&mut self, pos: u64, mut bytes: Bytes, window_end: u64) -> Inserted {
         let mut inserted = Inserted::default();
         let before = self.rcv_nxt;

@@ -26,7 +26,9 @@ impl ReinjectQueue {
     /// Everything before `to` was DATA_ACKed: none of it needs to be sent again.
     pub fn acked(&mut self, to: u64) {
         self.una = self.una.max(to);
-        self.ranges.remove_before(self.una);
+        if !self.ranges.is_empty() {
+            self.ranges.remove_before(self.una);
+        }
     }
 
     /// The lowest range to send, cut to `max` bytes. It stays queued until it is [`taken`](Self::taken).

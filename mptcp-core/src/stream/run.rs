@@ -51,6 +51,7 @@ impl Run {
     }
 
     /// Appends `bytes`, that are few or come after few.
+    #[inline(never)]
     fn push_small(&mut self, bytes: Bytes) {
         let small = bytes.len() < SMALL;
         match self.slices.back_mut() {

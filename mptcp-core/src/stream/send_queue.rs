@@ -159,6 +159,7 @@ impl SendQueue {
     /// Frees everything before `to`, which was DATA_ACKed, and returns how many bytes that was.
     ///
     /// An acknowledgement of bytes that were never sent is cut to `nxt`.
+    #[inline]
     pub fn ack(&mut self, to: u64) -> u64 {
         let to = to.min(self.nxt);
         if to <= self.una {
@@ -166,19 +167,26 @@ impl SendQueue {
         }
         let newly = to - self.una;
         self.una = to;
-        while self.slices.front().is_some_and(|slice| slice.end() <= to) {
-            self.slices.pop_front();
+        // Slices are longer than segments, most often.
+        if self.slices.front().is_some_and(|slice| slice.end() <= to) {
+            self.free_before(to);
         }
         newly
+    }
+
+    /// Lets go of the slices that end before `position`, or there.
+    #[inline(never)]
+    fn free_before(&mut self, position: u64) {
+        while self.slices.front().is_some_and(|slice| slice.end() <= position) {
+            self.slices.pop_front();
+        }
     }
 
     /// Takes the first `count` bytes off a stream of which nothing was given to a subflow yet; the rest is counted from 0.
     pub fn skip(&mut self, count: u64) {
         debug_assert_eq!(self.nxt, 0, "bytes have been sent");
         let count = count.min(self.end);
-        while self.slices.front().is_some_and(|slice| slice.end() <= count) {
-            self.slices.pop_front();
-        }
+        self.free_before(count);
         if let Some(first) = self.slices.front_mut()
             && first.start < count
         {

@@ -99,7 +99,17 @@ impl SentMap {
 
     /// The subflow's peer has acknowledged everything before `offset`: forgets the mappings that lie before it, and returns the
     /// positions of the last of them.
+    #[inline]
     pub fn ack(&mut self, offset: u64) -> Option<Range<u64>> {
+        // With most segments nothing new is acknowledged, or not all of a mapping.
+        if self.mappings.front().is_none_or(|first| first.end() > offset) {
+            return None;
+        }
+        self.forget_before(offset)
+    }
+
+    #[inline(never)]
+    fn forget_before(&mut self, offset: u64) -> Option<Range<u64>> {
         let mut last = None;
         while self.mappings.front().is_some_and(|first| first.end() <= offset) {
             last = self.mappings.pop_front();

@@ -54,10 +54,14 @@ impl ReceiveWindow {
         self.buffer = self.buffer.max(usize::try_from(unit).unwrap_or(usize::MAX)).min(self.max);
         self.right_edge = self.right_edge.max(self.possible_edge(rcv_nxt, unread));
         let exact = self.right_edge.saturating_sub(rcv_nxt);
-        let shown = self.shown_edge.saturating_sub(rcv_nxt).next_multiple_of(unit);
-        let rounded = exact - exact % unit;
-        let fits = rcv_nxt.saturating_add(shown) <= self.accepted_edge();
-        let window = if rounded < shown && fits { shown } else { rounded };
+        let shown = self.shown_edge.saturating_sub(rcv_nxt);
+        let mut window = exact - exact % unit;
+        if window < shown {
+            let up = shown.next_multiple_of(unit);
+            if rcv_nxt.saturating_add(up) <= self.accepted_edge() {
+                window = up;
+            }
+        }
         self.shown_edge = self.shown_edge.max(rcv_nxt.saturating_add(window));
         u32::try_from(window).unwrap_or(u32::MAX)
     }
