@@ -256,10 +256,9 @@ impl NativeStack {
     }
 
     /// Memory was short and is not any more: nothing else happens to connections that could not take anything meanwhile.
+    #[cold]
+    #[inline(never)]
     fn tell_of_relief(&mut self) {
-        if !self.memory.take_relief() {
-            return;
-        }
         let ids: Vec<TcpId> = self.connections.iter().map(|(id, _)| id).collect();
         for id in ids {
             let Some(State::Live(conn)) = self.connections.get_mut(id) else { continue };
@@ -536,7 +535,9 @@ impl TcpStack for NativeStack {
     }
 
     fn poll_event(&mut self) -> Option<TcpEvent> {
-        self.tell_of_relief();
+        if self.memory.take_relief() {
+            self.tell_of_relief();
+        }
         self.events.pop_front()
     }
 }
