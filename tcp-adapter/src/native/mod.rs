@@ -255,6 +255,19 @@ impl NativeStack {
         Ok(())
     }
 
+    /// The next bytes of a connection that is gone; with the last of them its handle is.
+    #[cold]
+    fn recv_ended(&mut self, conn: TcpId) -> Option<Received> {
+        let State::Ended(ended) = self.connections.get_mut(conn)? else { return None };
+        let received = ended.received.pop_front()?;
+        let (reason, rest) = (ended.reason, ended.charged.saturating_sub(received.bytes.len()));
+        self.memory.charge(&mut ended.charged, rest);
+        if ended.received.is_empty() {
+            self.close(conn, reason);
+        }
+        Some(received)
+    }
+
     /// Memory was short and is not any more: nothing else happens to connections that could not take anything meanwhile.
     #[cold]
     #[inline(never)]
@@ -363,27 +376,15 @@ impl TcpStack for NativeStack {
     }
 
     fn recv(&mut self, conn: TcpId) -> Option<Received> {
-        match self.connections.get_mut(conn)? {
-            State::Live(live) => {
-                let received = live.receive.pop()?;
-                live.settle_memory(&mut self.memory);
-                live.receive.note_memory(self.memory.room());
-                if live.receive.window_has_opened(live.send.mss) {
-                    live.ack_now = true;
-                    self.wake(conn);
-                }
-                Some(received)
-            }
-            State::Ended(ended) => {
-                let received = ended.received.pop_front()?;
-                let (reason, rest) = (ended.reason, ended.charged.saturating_sub(received.bytes.len()));
-                self.memory.charge(&mut ended.charged, rest);
-                if ended.received.is_empty() {
-                    self.close(conn, reason);
-                }
-                Some(received)
-            }
+        let State::Live(live) = self.connections.get_mut(conn)? else { return self.recv_ended(conn) };
+        let received = live.receive.pop()?;
+        live.settle_memory(&mut self.memory);
+        live.receive.note_memory(self.memory.room());
+        if live.receive.window_has_opened(live.send.mss) {
+            live.ack_now = true;
+            self.wake(conn);
         }
+        Some(received)
     }
 
     fn shutdown(&mut self, now: Instant, conn: TcpId) {

@@ -32,14 +32,7 @@ impl NativeStack {
             self.remove_pair(&tuple);
         }
         while let Some(index) = self.wheel.pop_due(self.now) {
-            let Some((id, State::Live(conn))) = self.connections.at_mut(index) else { continue };
-            conn.deadline = NEVER;
-            let over = conn.on_due(self.now, &self.config);
-            if let Some(reason) = over {
-                self.end(id, reason);
-            } else {
-                self.wake(id);
-            }
+            self.expire_connection(index);
         }
         for (index, interface) in self.interfaces.iter_mut().enumerate() {
             let config = &self.interface_configs[index];
@@ -47,6 +40,19 @@ impl NativeStack {
             interface.neighbours.on_timeout(self.now, config, &mut |frame| {
                 ready.push_back((InterfaceId(index), frame));
             });
+        }
+    }
+
+    /// Does what is due of a connection. A function of its own, since most often it was something else that has the stack look.
+    #[inline(never)]
+    fn expire_connection(&mut self, index: u32) {
+        let Some((id, State::Live(conn))) = self.connections.at_mut(index) else { return };
+        conn.deadline = NEVER;
+        let over = conn.on_due(self.now, &self.config);
+        if let Some(reason) = over {
+            self.end(id, reason);
+        } else {
+            self.wake(id);
         }
     }
 
