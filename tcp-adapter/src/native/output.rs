@@ -310,8 +310,12 @@ impl Connection {
     ) -> (Option<u32>, bool) {
         let mut space = OptionSpace::new(options.room());
         let window = cx.hook.on_transmit(cx.now, self.id, segment, &mut space);
-        options.raw(space.as_slice());
-        options.pad();
+        let foreign = space.as_slice();
+        // Our own are padded.
+        if !foreign.is_empty() {
+            options.raw(foreign);
+            options.pad();
+        }
         (window, space.has_refused())
     }
 
