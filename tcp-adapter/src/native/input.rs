@@ -394,7 +394,7 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         take: &Take,
-        pieces: &mut dyn Iterator<Item = bytes::Bytes>,
+        pieces: &mut impl Iterator<Item = bytes::Bytes>,
     ) {
         let was_readable = self.receive.is_readable();
         self.receive.take(cx.now, take, pieces, cx.config, cx.memory);
