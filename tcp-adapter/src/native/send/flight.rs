@@ -271,7 +271,7 @@ impl Flight {
             };
             let older = Departure { end: older_end, ..departure };
             if older_end > departure.start && board.is_outstanding(older) {
-                let deadline = Instant::from_nanos(departure.at.as_nanos().saturating_add(patience));
+                let deadline = departure.at.plus_nanos(patience);
                 if deadline > now {
                     return (lost, Some(deadline));
                 }
