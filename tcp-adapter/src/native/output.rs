@@ -177,6 +177,9 @@ impl Connection {
             self.emit_data(cx, out, &plan);
             carried_ack = true;
         }
+        if carried_ack {
+            self.send.arm_probe(cx.now);
+        }
         self.send.came_to_rest();
         self.send.watch_window(cx.now);
         if carried_ack && !self.receive.has_more_to_tell() {

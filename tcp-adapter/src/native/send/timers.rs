@@ -131,7 +131,6 @@ impl Sender {
             self.rto_at = now.plus_nanos(self.rtt.rto());
         }
         self.persist_at = NEVER;
-        self.arm_probe(now);
     }
 
     pub(super) fn arm_after_ack(&mut self, now: Instant, advanced: bool, progress: bool) {
@@ -148,7 +147,9 @@ impl Sender {
 
     /// A tail loss probe is due two round trips after the last segment left (RFC 8985 section 7.2), not after the last
     /// acknowledgement, which may be about older segments and tells nothing of the tail.
-    fn arm_probe(&mut self, now: Instant) {
+    ///
+    /// Of all that leaves at a time, only the last counts: called after that, not for each.
+    pub(in crate::native) fn arm_probe(&mut self, now: Instant) {
         if !self.may_probe_tail() {
             self.probe_at = NEVER;
             return;
