@@ -92,6 +92,7 @@ impl NativeStack {
             }
             self.wake(id);
         }
+        self.note_questions();
     }
 
     /// A segment; what is to be done with its payload, if anything.

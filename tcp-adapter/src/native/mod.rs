@@ -58,7 +58,7 @@ use self::fast_open::FastOpen;
 use self::memory::{Memory, Room};
 use self::neighbours::Neighbours;
 use self::pairs::Pairs;
-use self::send::Fin;
+use self::send::{Fin, NEVER};
 use self::wheel::Wheel;
 use self::wire::HeadPool;
 use crate::congestion::CongestionControl;
@@ -89,6 +89,8 @@ pub struct NativeStack {
     cookies: Cookies,
     fast_open: FastOpen,
     wheel: Wheel,
+    /// When a neighbour is to be asked again.
+    ask_at: Instant,
     /// Connections that have something to do, each once.
     dirty: VecDeque<TcpId>,
     /// Frames that need nothing more.
@@ -156,6 +158,7 @@ impl NativeStack {
             cookies: Cookies::default(),
             fast_open: FastOpen::default(),
             wheel: Wheel::new(),
+            ask_at: NEVER,
             dirty: VecDeque::new(),
             ready: VecDeque::new(),
             events: VecDeque::new(),
