@@ -267,7 +267,8 @@ impl Flight {
             let older_end = match departure.at.cmp(&newest.at) {
                 Ordering::Less => departure.end,
                 Ordering::Equal => departure.end.min(newest.end),
-                Ordering::Greater => departure.start,
+                // It left later, and so did all that follow.
+                Ordering::Greater => break,
             };
             let older = Departure { end: older_end, ..departure };
             if older_end > departure.start && board.is_outstanding(older) {
