@@ -67,6 +67,12 @@ impl Instant {
     pub(crate) const fn nanos_since(self, earlier: Self) -> u64 {
         self.0.get().saturating_sub(earlier.0.get())
     }
+
+    /// The point `nanos` nanoseconds later; the last one if there is none.
+    #[inline]
+    pub(crate) const fn plus_nanos(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
 }
 
 impl Add<Duration> for Instant {
@@ -76,7 +82,7 @@ impl Add<Duration> for Instant {
     fn add(self, duration: Duration) -> Self {
         // In 64 bits, as this is done for every segment.
         let nanos = duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into());
-        Self(self.0.saturating_add(nanos))
+        self.plus_nanos(nanos)
     }
 }
 

@@ -59,7 +59,7 @@ impl Cookies {
             self.refused.pop_front();
         }
         if !self.was_refused(now, &tuple) {
-            self.refused.push_back((Instant::from_nanos(now.as_nanos().saturating_add(2 * PERIOD)), tuple));
+            self.refused.push_back((now.plus_nanos(2 * PERIOD), tuple));
         }
     }
 

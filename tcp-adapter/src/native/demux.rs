@@ -27,12 +27,16 @@ impl NativeStack {
         }
         match parse(&frame) {
             Parsed::Tcp(segment) => {
-                let tuple = FourTuple { local: segment.destination, remote: segment.source };
                 // What a connection was found for before has been looked at.
-                if self.found_before(&tuple).is_none() && !self.is_for_us(interface, &frame, &segment) {
-                    return;
-                }
-                let Some((id, take)) = self.receive_segment(interface, tuple, &segment, hook) else {
+                let taken = match self.found_before(&segment) {
+                    Some(id) => self.receive_found(interface, id, &segment, hook),
+                    None if self.is_for_us(interface, &frame, &segment) => {
+                        let tuple = FourTuple { local: segment.destination, remote: segment.source };
+                        self.receive_segment(interface, tuple, &segment, hook)
+                    }
+                    None => return,
+                };
+                let Some((id, take)) = taken else {
                     return self.heads.give_back(frame.head);
                 };
                 let payload_at = segment.payload_at;
@@ -62,10 +66,11 @@ impl NativeStack {
         }
     }
 
-    /// The connection, if it is one of those found lately.
+    /// The connection of a segment, if it is one of those found lately.
     #[inline]
-    fn found_before(&self, tuple: &FourTuple) -> Option<TcpId> {
-        self.found[found_slot(tuple)].filter(|(known, _)| known == tuple).map(|(_, id)| id)
+    fn found_before(&self, segment: &Segment<'_>) -> Option<TcpId> {
+        let (known, id) = self.found[found_slot(segment)].as_ref()?;
+        (known.local == segment.destination && known.remote == segment.source).then_some(*id)
     }
 
     fn is_for_us(&self, interface: InterfaceId, frame: &Frame, segment: &Segment<'_>) -> bool {
@@ -87,6 +92,7 @@ impl NativeStack {
             }
             self.wake(id);
         }
+        self.note_questions();
     }
 
     /// A segment; what is to be done with its payload, if anything.
@@ -97,21 +103,31 @@ impl NativeStack {
         segment: &Segment<'_>,
         hook: &mut dyn SegmentHook,
     ) -> Option<(TcpId, Take)> {
-        let id = match self.found_before(&tuple) {
-            Some(id) => id,
-            None => match self.pair(&tuple) {
-                Some(Entry::Connection(id)) => *id,
-                Some(Entry::TimeWait(_)) => {
-                    return self.receive_in_time_wait(interface, tuple, segment, hook);
-                }
-                None => return self.receive_unknown(interface, tuple, segment, hook),
-            },
+        let id = match self.pair(&tuple) {
+            Some(Entry::Connection(id)) => *id,
+            Some(Entry::TimeWait(_)) => {
+                return self.receive_in_time_wait(interface, tuple, segment, hook);
+            }
+            None => return self.receive_unknown(interface, tuple, segment, hook),
         };
+        if self.live(id).is_some_and(|conn| conn.interface == interface) {
+            self.found[found_slot(segment)] = Some((tuple, id));
+        }
+        self.receive_found(interface, id, segment, hook)
+    }
+
+    /// The same, of a connection that has been found.
+    fn receive_found(
+        &mut self,
+        interface: InterfaceId,
+        id: TcpId,
+        segment: &Segment<'_>,
+        hook: &mut dyn SegmentHook,
+    ) -> Option<(TcpId, Take)> {
         let Some(State::Live(conn)) = self.connections.get_mut(id) else { return None };
         if conn.interface != interface {
             return None;
         }
-        self.found[found_slot(&tuple)] = Some((tuple, id));
         let mut cx =
             Context { now: self.now, config: &self.config, memory: self.memory.room(), hook, events: &mut self.events };
         let attempt = conn.fast_open_attempt(segment);
@@ -287,8 +303,8 @@ impl NativeStack {
     }
 }
 
-/// Where a connection is kept that was found.
+/// Where the connection of a segment is kept that was found.
 #[inline]
-fn found_slot(tuple: &FourTuple) -> usize {
-    usize::from(tuple.local.port().wrapping_add(tuple.remote.port())) % FOUND
+fn found_slot(segment: &Segment<'_>) -> usize {
+    usize::from(segment.destination.port().wrapping_add(segment.source.port())) % FOUND
 }

@@ -357,15 +357,20 @@ impl Connection {
             self.send.peer_without_progress(cx.now, was_shut);
         }
         let bare = seen.len == 0 && !seen.flags.fin;
+        if acked == self.send.una && options.sack.as_slice().is_empty() && self.send.flight.is_empty() {
+            if bare {
+                return self.send.window_probe_answered();
+            }
+            // Nothing but data of the peer's.
+            if !self.send.judges_probe() {
+                return;
+            }
+        }
         let mut blocks = [(0, 0); 4];
         let mut count = 0;
         for &(left, right) in options.sack.as_slice() {
             blocks[count] = (self.send.offset(left), self.send.offset(right));
             count += 1;
-        }
-        if bare && acked == self.send.una && count == 0 && self.send.flight.is_empty() {
-            self.send.window_probe_answered();
-            return;
         }
         let echo = options.timestamps.map(|(_, echo)| echo).filter(|_| self.agreed.timestamps);
         let age = |echo| self.timestamp(cx.now).wrapping_sub(echo);
@@ -389,7 +394,7 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         take: &Take,
-        pieces: &mut dyn Iterator<Item = bytes::Bytes>,
+        pieces: &mut impl Iterator<Item = bytes::Bytes>,
     ) {
         let was_readable = self.receive.is_readable();
         self.receive.take(cx.now, take, pieces, cx.config, cx.memory);

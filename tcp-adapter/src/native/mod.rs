@@ -58,7 +58,7 @@ use self::fast_open::FastOpen;
 use self::memory::{Memory, Room};
 use self::neighbours::Neighbours;
 use self::pairs::Pairs;
-use self::send::Fin;
+use self::send::{Fin, NEVER};
 use self::wheel::Wheel;
 use self::wire::HeadPool;
 use crate::congestion::CongestionControl;
@@ -89,6 +89,8 @@ pub struct NativeStack {
     cookies: Cookies,
     fast_open: FastOpen,
     wheel: Wheel,
+    /// When a neighbour is to be asked again.
+    ask_at: Instant,
     /// Connections that have something to do, each once.
     dirty: VecDeque<TcpId>,
     /// Frames that need nothing more.
@@ -156,6 +158,7 @@ impl NativeStack {
             cookies: Cookies::default(),
             fast_open: FastOpen::default(),
             wheel: Wheel::new(),
+            ask_at: NEVER,
             dirty: VecDeque::new(),
             ready: VecDeque::new(),
             events: VecDeque::new(),
@@ -255,11 +258,23 @@ impl NativeStack {
         Ok(())
     }
 
-    /// Memory was short and is not any more: nothing else happens to connections that could not take anything meanwhile.
-    fn tell_of_relief(&mut self) {
-        if !self.memory.take_relief() {
-            return;
+    /// The next bytes of a connection that is gone; with the last of them its handle is.
+    #[cold]
+    fn recv_ended(&mut self, conn: TcpId) -> Option<Received> {
+        let State::Ended(ended) = self.connections.get_mut(conn)? else { return None };
+        let received = ended.received.pop_front()?;
+        let (reason, rest) = (ended.reason, ended.charged.saturating_sub(received.bytes.len()));
+        self.memory.charge(&mut ended.charged, rest);
+        if ended.received.is_empty() {
+            self.close(conn, reason);
         }
+        Some(received)
+    }
+
+    /// Memory was short and is not any more: nothing else happens to connections that could not take anything meanwhile.
+    #[cold]
+    #[inline(never)]
+    fn tell_of_relief(&mut self) {
         let ids: Vec<TcpId> = self.connections.iter().map(|(id, _)| id).collect();
         for id in ids {
             let Some(State::Live(conn)) = self.connections.get_mut(id) else { continue };
@@ -364,27 +379,15 @@ impl TcpStack for NativeStack {
     }
 
     fn recv(&mut self, conn: TcpId) -> Option<Received> {
-        match self.connections.get_mut(conn)? {
-            State::Live(live) => {
-                let received = live.receive.pop()?;
-                live.settle_memory(&mut self.memory);
-                live.receive.note_memory(self.memory.room());
-                if live.receive.window_has_opened(live.send.mss) {
-                    live.ack_now = true;
-                    self.wake(conn);
-                }
-                Some(received)
-            }
-            State::Ended(ended) => {
-                let received = ended.received.pop_front()?;
-                let (reason, rest) = (ended.reason, ended.charged.saturating_sub(received.bytes.len()));
-                self.memory.charge(&mut ended.charged, rest);
-                if ended.received.is_empty() {
-                    self.close(conn, reason);
-                }
-                Some(received)
-            }
+        let State::Live(live) = self.connections.get_mut(conn)? else { return self.recv_ended(conn) };
+        let received = live.receive.pop()?;
+        live.settle_memory(&mut self.memory);
+        live.receive.note_memory(self.memory.room());
+        if live.receive.window_has_opened(live.send.mss) {
+            live.ack_now = true;
+            self.wake(conn);
         }
+        Some(received)
     }
 
     fn shutdown(&mut self, now: Instant, conn: TcpId) {
@@ -536,7 +539,9 @@ impl TcpStack for NativeStack {
     }
 
     fn poll_event(&mut self) -> Option<TcpEvent> {
-        self.tell_of_relief();
+        if self.memory.take_relief() {
+            self.tell_of_relief();
+        }
         self.events.pop_front()
     }
 }

@@ -180,6 +180,9 @@ impl Connection {
             self.emit_data(cx, out, &plan);
             carried_ack = true;
         }
+        if carried_ack {
+            self.send.arm_probe(cx.now);
+        }
         self.send.came_to_rest();
         self.send.watch_window(cx.now);
         if carried_ack && !self.receive.has_more_to_tell() {
@@ -313,8 +316,12 @@ impl Connection {
     ) -> (Option<u32>, bool) {
         let mut space = OptionSpace::new(options.room());
         let window = cx.hook.on_transmit(cx.now, self.id, segment, &mut space);
-        options.raw(space.as_slice());
-        options.pad();
+        let foreign = space.as_slice();
+        // Our own are padded.
+        if !foreign.is_empty() {
+            options.raw(foreign);
+            options.pad();
+        }
         (window, space.has_refused())
     }
 

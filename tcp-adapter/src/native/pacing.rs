@@ -5,8 +5,6 @@
 //! is one quantum, and never more than half of another one with it. What is kept is the
 //! moment at which the bucket was empty, with the fraction of a nanosecond that a division leaves, so that the rate is exact at any rate.
 
-use std::time::Duration;
-
 use crate::Instant;
 
 /// A second in nanoseconds.
@@ -110,7 +108,7 @@ impl Pacer {
         let debt = self.empty.nanos_since(now);
         if debt > 0 && rate > self.rate && shortens {
             let scaled = u128::from(debt) * u128::from(self.rate) / u128::from(rate);
-            self.empty = Instant::from_nanos(now.as_nanos().saturating_add(u64::try_from(scaled).unwrap_or(u64::MAX)));
+            self.empty = now.plus_nanos(u64::try_from(scaled).unwrap_or(u64::MAX));
         }
         self.rate = rate;
         self.quantum = u32::try_from(rate / 1_000).unwrap_or(MAX_QUANTUM).clamp(MIN_QUANTUM, MAX_QUANTUM);
@@ -136,7 +134,7 @@ impl Pacer {
         if self.rate == 0 || self.unpaced > 0 || (self.in_burst && self.empty < now) {
             return None;
         }
-        let at = self.empty + Duration::from_nanos(self.fill.div_ceil(2));
+        let at = self.empty.plus_nanos(self.fill.div_ceil(2));
         (at > now).then_some(at)
     }
 
@@ -166,17 +164,19 @@ impl Pacer {
             self.fraction = 0;
         }
         let time = paced.saturating_mul(SECOND).saturating_add(self.fraction);
-        let takes = Duration::from_nanos(time / self.rate);
-        self.empty += takes;
+        let takes = time / self.rate;
+        self.empty = self.empty.plus_nanos(takes);
         self.fraction = time % self.rate;
         // What is left after a super-segment is not worth a segment of its own, unless it is a good part of another one.
-        let spare = if paced > MIN_QUANTUM.into() { takes / 4 } else { Duration::ZERO };
-        self.in_burst = self.empty + spare < now;
+        let spare = if paced > MIN_QUANTUM.into() { takes / 4 } else { 0 };
+        self.in_burst = self.empty.plus_nanos(spare) < now;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const MSS: u64 = 1460;

@@ -231,7 +231,7 @@ impl Receiver {
         &mut self,
         now: Instant,
         take: &Take,
-        pieces: &mut dyn Iterator<Item = Bytes>,
+        pieces: &mut impl Iterator<Item = Bytes>,
         config: &NativeConfig,
         memory: Room,
     ) {

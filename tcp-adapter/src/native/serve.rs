@@ -9,10 +9,9 @@ use super::pairs::Entry;
 use super::send::{Expired, Fin, NEVER};
 use super::time_wait::TimeWait;
 use super::wire::Segment;
-use super::{Context, Ended, FOUND, Interface, NativeStack, State};
+use super::{Context, Ended, FOUND, NativeStack, State};
 use crate::{
-    CloseReason, Frame, Instant, InterfaceConfig, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut,
-    TcpEvent, TcpId,
+    CloseReason, Frame, Instant, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut, TcpEvent, TcpId,
 };
 
 /// Addresses and ports kept in TIME-WAIT at most, for each connection of
@@ -32,21 +31,45 @@ impl NativeStack {
             self.remove_pair(&tuple);
         }
         while let Some(index) = self.wheel.pop_due(self.now) {
-            let Some((id, State::Live(conn))) = self.connections.at_mut(index) else { continue };
-            conn.deadline = NEVER;
-            let over = conn.on_due(self.now, &self.config);
-            if let Some(reason) = over {
-                self.end(id, reason);
-            } else {
-                self.wake(id);
-            }
+            self.expire_connection(index);
         }
+        if self.ask_at <= self.now {
+            self.ask_neighbours();
+        }
+    }
+
+    #[cold]
+    fn ask_neighbours(&mut self) {
         for (index, interface) in self.interfaces.iter_mut().enumerate() {
             let config = &self.interface_configs[index];
             let ready = &mut self.ready;
             interface.neighbours.on_timeout(self.now, config, &mut |frame| {
                 ready.push_back((InterfaceId(index), frame));
             });
+        }
+        self.note_questions();
+    }
+
+    /// Notes when a neighbour is to be asked again, after anything that may have changed that.
+    pub(super) fn note_questions(&mut self) {
+        let due = self.interfaces.iter().filter_map(|interface| interface.neighbours.poll_timeout());
+        self.ask_at = due.min().unwrap_or(NEVER);
+    }
+
+    /// Does what is due of a connection. A function of its own, since most often it was something else that has the stack look.
+    #[inline(never)]
+    fn expire_connection(&mut self, index: u32) {
+        let Some((id, State::Live(conn))) = self.connections.at_mut(index) else { return };
+        if conn.deadline > self.now {
+            // It was put off.
+            return self.wheel.schedule(index, conn.deadline);
+        }
+        conn.deadline = NEVER;
+        let over = conn.on_due(self.now, &self.config);
+        if let Some(reason) = over {
+            self.end(id, reason);
+        } else {
+            self.wake(id);
         }
     }
 
@@ -57,14 +80,9 @@ impl NativeStack {
             return Some(self.now);
         }
         // Asked for after every burst, where a chain of iterators costs more than all that it goes through.
-        let mut earliest = self.wheel.next().unwrap_or(NEVER);
+        let mut earliest = self.wheel.next().unwrap_or(NEVER).min(self.ask_at);
         if let Some(&(at, _)) = self.time_waits.first() {
             earliest = earliest.min(at);
-        }
-        for interface in &self.interfaces {
-            if let Some(at) = interface.neighbours.poll_timeout() {
-                earliest = earliest.min(at);
-            }
         }
         (earliest < NEVER).then_some(earliest)
     }
@@ -87,12 +105,9 @@ impl NativeStack {
     fn serve(&mut self, id: TcpId, hook: &mut dyn SegmentHook, sink: &mut dyn FnMut(InterfaceId, Frame)) {
         let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
         conn.dirty = false;
-        let interface = &mut self.interfaces[conn.interface.0];
-        let config = &self.interface_configs[conn.interface.0];
-        let ready = &mut self.ready;
-        let interface_id = conn.interface;
-        let mut ask = |frame| ready.push_back((interface_id, frame));
-        if route(conn, interface, config, self.now, &mut ask) {
+        let routed = conn.routed || self.route(id);
+        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
+        if routed {
             let mut cx = Context {
                 now: self.now,
                 config: &self.config,
@@ -100,7 +115,8 @@ impl NativeStack {
                 hook,
                 events: &mut self.events,
             };
-            let mut out = Output { heads: &mut self.heads, sink, offload: interface.offload, ident: &mut self.ident };
+            let offload = self.interfaces[conn.interface.0].offload;
+            let mut out = Output { heads: &mut self.heads, sink, offload, ident: &mut self.ident };
             conn.transmit(&mut cx, &mut out);
         }
         if conn.no_longer_starved(&self.config, &self.memory) {
@@ -115,9 +131,40 @@ impl NativeStack {
             if deadline == NEVER {
                 self.wheel.cancel(id.index);
             } else {
-                self.wheel.schedule(id.index, deadline);
+                self.wheel.schedule_by(self.now, id.index, deadline);
             }
         }
+    }
+
+    /// Looks for the link-layer address of a connection's next hop, and whether it is known; if not, it is asked for.
+    #[cold]
+    fn route(&mut self, id: TcpId) -> bool {
+        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return false };
+        let interface_id = conn.interface;
+        let config = &self.interface_configs[interface_id.0];
+        let Some(next_hop) = neighbours::next_hop(config, conn.template.tuple().remote.ip()) else {
+            // Until there is a route again.
+            conn.waits_for_neighbour = true;
+            return false;
+        };
+        let interface = &mut self.interfaces[interface_id.0];
+        let ready = &mut self.ready;
+        let mut ask = |frame| ready.push_back((interface_id, frame));
+        match interface.neighbours.lookup(self.now, config, next_hop, &mut ask) {
+            Lookup::Known(mac) => {
+                conn.template.set_link_destination(mac);
+                conn.routed = true;
+                conn.waits_for_neighbour = false;
+            }
+            Lookup::Asked | Lookup::Unreachable => {
+                if !std::mem::replace(&mut conn.waits_for_neighbour, true) {
+                    interface.waiting.push(id);
+                }
+            }
+        }
+        let known = conn.routed;
+        self.note_questions();
+        known
     }
 
     /// Both FINs are acknowledged.
@@ -219,38 +266,6 @@ impl NativeStack {
         let mut space = OptionSpace::new(OptionSpace::MAX);
         let _ = hook.on_transmit(self.now, id, &out, &mut space);
         self.refuse(interface, segment, space.as_slice());
-    }
-}
-
-/// Whether the next hop's link-layer address is known; if not, it is asked for.
-fn route(
-    conn: &mut Connection,
-    interface: &mut Interface,
-    config: &InterfaceConfig,
-    now: Instant,
-    ask: &mut dyn FnMut(Frame),
-) -> bool {
-    if conn.routed {
-        return true;
-    }
-    let Some(next_hop) = neighbours::next_hop(config, conn.template.tuple().remote.ip()) else {
-        // Until there is a route again.
-        conn.waits_for_neighbour = true;
-        return false;
-    };
-    match interface.neighbours.lookup(now, config, next_hop, ask) {
-        Lookup::Known(mac) => {
-            conn.template.set_link_destination(mac);
-            conn.routed = true;
-            conn.waits_for_neighbour = false;
-            true
-        }
-        Lookup::Asked | Lookup::Unreachable => {
-            if !std::mem::replace(&mut conn.waits_for_neighbour, true) {
-                interface.waiting.push(conn.id);
-            }
-            false
-        }
     }
 }
 

@@ -85,9 +85,11 @@ impl AckPolicy {
         // than fits into one segment has been coalesced, from segments of which we do not know the size.
         self.full_size = self.full_size.max(u16::try_from(bytes).unwrap_or(u16::MAX)).min(mss.max(1));
         self.pending = self.pending.saturating_add(len);
-        let segments = u8::try_from(len.div_ceil(u32::from(self.full_size)).max(1)).unwrap_or(u8::MAX);
         let quick = self.quick > 0;
-        self.quick = self.quick.saturating_sub(segments);
+        if quick {
+            let segments = u8::try_from(len.div_ceil(u32::from(self.full_size)).max(1)).unwrap_or(u8::MAX);
+            self.quick = self.quick.saturating_sub(segments);
+        }
         if at_once || quick || self.pending >= 2 * u32::from(self.full_size) {
             self.deadline = now_nanos;
             return AckDecision::Now;

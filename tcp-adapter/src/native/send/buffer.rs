@@ -31,6 +31,10 @@ impl Stored {
     fn end(&self) -> u64 {
         self.offset + self.bytes.len() as u64
     }
+
+    fn holds(&self, offset: u64) -> bool {
+        (self.offset..self.end()).contains(&offset)
+    }
 }
 
 impl SendBuffer {
@@ -118,12 +122,24 @@ impl SendBuffer {
         self.slices.trim();
     }
 
+    /// Index of the slice that the byte at `offset` is in.
+    #[inline]
     fn find(&mut self, offset: u64) -> Option<usize> {
-        let inside = |stored: &Stored| stored.offset <= offset && offset < stored.end();
+        // Asked for several times for each segment, of new data most often, and once more when all has left.
+        if offset >= self.end {
+            return None;
+        }
+        let is_next = self.slices.get(self.next).is_some_and(|stored| stored.holds(offset));
+        if is_next { Some(self.next) } else { self.search(offset) }
+    }
+
+    /// The same, of a byte in any other slice than the next.
+    #[inline(never)]
+    fn search(&mut self, offset: u64) -> Option<usize> {
         // New data follows what was sent last; anything else is a retransmission.
-        let near = [self.next, self.next + 1].into_iter().find(|index| self.slices.get(*index).is_some_and(inside));
-        let index = near.unwrap_or_else(|| self.slices.partition_point(|stored| stored.end() <= offset));
-        self.slices.get(index).filter(|stored| inside(stored))?;
+        let follows = self.slices.get(self.next + 1).is_some_and(|stored| stored.holds(offset));
+        let index = if follows { self.next + 1 } else { self.slices.partition_point(|stored| stored.end() <= offset) };
+        self.slices.get(index).filter(|stored| stored.holds(offset))?;
         self.next = index;
         Some(index)
     }

@@ -267,11 +267,12 @@ impl Flight {
             let older_end = match departure.at.cmp(&newest.at) {
                 Ordering::Less => departure.end,
                 Ordering::Equal => departure.end.min(newest.end),
-                Ordering::Greater => departure.start,
+                // It left later, and so did all that follow.
+                Ordering::Greater => break,
             };
             let older = Departure { end: older_end, ..departure };
             if older_end > departure.start && board.is_outstanding(older) {
-                let deadline = Instant::from_nanos(departure.at.as_nanos().saturating_add(patience));
+                let deadline = departure.at.plus_nanos(patience);
                 if deadline > now {
                     return (lost, Some(deadline));
                 }

@@ -392,6 +392,11 @@ impl Sender {
         (oldest..=self.nxt.cast_signed()).contains(&acked)
     }
 
+    /// Whether an acknowledgement may tell something of a probe although nothing is outstanding.
+    pub(super) fn judges_probe(&self) -> bool {
+        self.tail_probe.is_some() || self.mtu_probe.is_some()
+    }
+
     /// Payload of the first packet that is not acknowledged.
     pub(super) fn first_unacknowledged(&self) -> Option<u32> {
         let head = self.flight.head()?;

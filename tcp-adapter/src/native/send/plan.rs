@@ -65,6 +65,10 @@ impl Sender {
         if let Some(probing) = self.probing {
             return self.plan_probe(probing, limits);
         }
+        // As where data is only received.
+        if self.queued() == 0 && !self.fin_due() {
+            return None;
+        }
         if limits.pacing && self.pacer.ready_at(now).is_some() {
             self.note_full_window(limits);
             return None;

@@ -45,7 +45,7 @@ impl Sender {
     fn give_up_at(&self, user_timeout: Duration) -> Instant {
         let tried = self.rtt.timeouts() > 0 || self.persists > 0;
         match self.stalled_since.filter(|_| tried) {
-            Some(since) => (since + user_timeout).max(after(self.last_sent_at, self.time_to_answer())),
+            Some(since) => (since + user_timeout).max(self.last_sent_at.plus_nanos(self.time_to_answer())),
             None => NEVER,
         }
     }
@@ -70,7 +70,7 @@ impl Sender {
         if self.probe_at <= now {
             self.probe_at = NEVER;
             self.probing = Some(Probing::NewOrLast);
-            self.rto_at = after(now, self.rtt.rto());
+            self.rto_at = now.plus_nanos(self.rtt.rto());
         }
         if self.rto_at.min(self.persist_at) != NEVER && self.give_up_at(user_timeout) <= now {
             return Expired::GivenUp;
@@ -122,16 +122,15 @@ impl Sender {
 
     fn arm_persist(&mut self, now: Instant) {
         let wait = self.rtt.rto().saturating_mul(1 << self.persists.min(8));
-        self.persist_at = after(now, wait.min(60_000_000_000));
+        self.persist_at = now.plus_nanos(wait.min(60_000_000_000));
     }
 
     /// RFC 6298 section 5.1 to 5.3.
     pub(super) fn arm_after_sending(&mut self, now: Instant) {
         if self.rto_at == NEVER {
-            self.rto_at = after(now, self.rtt.rto());
+            self.rto_at = now.plus_nanos(self.rtt.rto());
         }
         self.persist_at = NEVER;
-        self.arm_probe(now);
     }
 
     pub(super) fn arm_after_ack(&mut self, now: Instant, advanced: bool, progress: bool) {
@@ -141,14 +140,16 @@ impl Sender {
             return;
         }
         if advanced || (progress && self.rtt.timeouts() == 0) {
-            self.rto_at = after(now, self.rtt.rto());
+            self.rto_at = now.plus_nanos(self.rtt.rto());
         }
         self.arm_probe(now);
     }
 
     /// A tail loss probe is due two round trips after the last segment left (RFC 8985 section 7.2), not after the last
     /// acknowledgement, which may be about older segments and tells nothing of the tail.
-    fn arm_probe(&mut self, now: Instant) {
+    ///
+    /// Of all that leaves at a time, only the last counts: called after that, not for each.
+    pub(in crate::native) fn arm_probe(&mut self, now: Instant) {
         if !self.may_probe_tail() {
             self.probe_at = NEVER;
             return;
@@ -156,7 +157,7 @@ impl Sender {
         let lone = self.flight.in_flight() <= u64::from(self.mss);
         let wait = (2 * self.rtt.srtt()).max(MIN_PROBE_TIME) + if lone { self.delayed_answer() } else { 0 };
         // On a long path the timeout may come first: the probe takes its place (RFC 8985 section 7.2).
-        self.probe_at = after(self.last_sent_at, wait).max(now).min(self.rto_at);
+        self.probe_at = self.last_sent_at.plus_nanos(wait).max(now).min(self.rto_at);
     }
 
     /// How much longer the answer to a lone segment may take than a round trip, in nanoseconds.
@@ -191,7 +192,7 @@ impl Sender {
         if may {
             self.probe_at = NEVER;
             self.probing = Some(Probing::Last);
-            self.rto_at = after(now, self.rtt.rto());
+            self.rto_at = now.plus_nanos(self.rtt.rto());
         }
         may
     }
@@ -225,11 +226,6 @@ impl Sender {
         self.update_pace(now);
         (self.probe_at, self.reorder_at, self.probing, self.tail_probe) = (NEVER, NEVER, None, None);
         self.duplicates = 0;
-        self.rto_at = after(now, self.rtt.rto());
+        self.rto_at = now.plus_nanos(self.rtt.rto());
     }
-}
-
-/// The point `nanos` nanoseconds after `from`.
-fn after(from: Instant, nanos: u64) -> Instant {
-    Instant::from_nanos(from.as_nanos().saturating_add(nanos))
 }

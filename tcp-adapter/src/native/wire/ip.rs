@@ -197,7 +197,7 @@ pub(super) fn quoted_v6(bytes: &[u8]) -> Option<(IpAddr, IpAddr, u8, u16, usize)
 }
 
 /// Whether a host may have this address, so that it can be answered.
-#[inline]
+#[inline(always)]
 pub(super) fn is_unicast(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(addr) => !addr.is_multicast() && !addr.is_broadcast() && !addr.is_unspecified(),

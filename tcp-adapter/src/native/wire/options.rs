@@ -98,24 +98,21 @@ impl<'a> Options<'a> {
     #[inline]
     pub(in crate::native) fn parse(options: &'a [u8]) -> Self {
         // Nearly all segments of a connection carry the timestamps, one option of the layer above, or both.
-        let mut parsed = Self::default();
-        let rest = match options.split_first_chunk() {
-            Some((&ALIGNED_TIMESTAMPS, rest)) if rest.len() >= 8 => {
-                parsed.timestamps = Some(pair(rest));
-                &rest[8..]
-            }
-            _ => options,
+        let (timestamps, rest) = match options.split_first_chunk() {
+            Some((&ALIGNED_TIMESTAMPS, rest)) if rest.len() >= 8 => (Some(pair(rest)), &rest[8..]),
+            _ => (None, options),
         };
         match *rest {
-            [] => parsed,
+            [] => Self { timestamps, ..Self::default() },
             [kind, len, ..] if is_foreign(kind) && len >= 2 && is_padded(rest, len) => {
-                parsed.foreign = Foreign::Adjacent(&rest[..usize::from(len)]);
-                parsed
+                Self { timestamps, foreign: Foreign::Adjacent(&rest[..usize::from(len)]), ..Self::default() }
             }
-            _ => parsed.parse_list(rest),
+            _ => Self { timestamps, ..Self::default() }.parse_list(rest),
         }
     }
 
+    // By itself, so that the above is short enough to be part of what calls it.
+    #[inline(never)]
     fn parse_list(mut self, list: &'a [u8]) -> Self {
         let mut foreign = 0..0;
         let mut at = 0;
