@@ -13,6 +13,7 @@ use mptcp_core::{
 use rand::Rng;
 use tcp_adapter::{Frame, Instant, InterfaceConfig, InterfaceId, ListenerId, Offload, TcpStack};
 
+use crate::deadline::earlier;
 use crate::network::{self, CarrierChange};
 use crate::random::Streams;
 use crate::scenario::{self, CarrierLoss, EndpointFlag, Endpoints, Scenario, Transport};
@@ -330,7 +331,7 @@ impl Host {
         let idle = self.ring.is_empty() && self.outgoing.is_empty();
         let waiting = if idle { self.stack.poll_timeout() } else { Some(now) };
         let waiting = waiting.map(|at| self.processor.free_at(at.max(now)));
-        [leaving, waiting].into_iter().flatten().min()
+        earlier(leaving, waiting)
     }
 }
 

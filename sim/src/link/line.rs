@@ -5,6 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use tcp_adapter::Instant;
 
+use crate::deadline::earlier;
 use crate::packet::Packet;
 
 /// Packets sorted by when they arrive; those of the same time in the order in which they were sent.
@@ -68,10 +69,7 @@ impl DelayLine {
     pub(super) fn next(&self) -> Option<Instant> {
         let ordered = self.ordered.front().map(|first| first.at);
         let overtaking = self.overtaking.peek().map(|first| first.0.at);
-        match (ordered, overtaking) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        earlier(ordered, overtaking)
     }
 
     /// Takes out the first packet.

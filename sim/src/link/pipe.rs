@@ -15,6 +15,7 @@ use super::rate::RateModel;
 use super::serializer::{ETHERNET_HEADER, Framing, Serializer};
 use super::stats::{Count, Fates, Output, PipeStats};
 use super::{DropReason, LinkError};
+use crate::deadline::earlier;
 use crate::packet::Packet;
 use crate::random::{Stream, Streams};
 
@@ -156,10 +157,7 @@ impl Pipe {
             }
             _ => self.transmitter_due(),
         };
-        match (transmitter, self.line.next()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        earlier(transmitter, self.line.next())
     }
 
     /// Does everything that is due at `now` or before.

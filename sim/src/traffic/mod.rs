@@ -18,6 +18,7 @@ use tcp_adapter::{Frame, Instant, InterfaceId};
 pub(crate) use figures::Figures;
 pub(crate) use flow::{Flow, State};
 
+use crate::deadline::earlier;
 use crate::host::{FlowEvent, Host, Side};
 use crate::network::{self, Network};
 use crate::random::Streams;
@@ -258,7 +259,7 @@ impl TrafficSet {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let moment = self.moments.front().map(|(at, _)| *at);
         let tick = self.ticks.first().map(|(at, _)| *at);
-        [moment, tick].into_iter().flatten().min()
+        earlier(moment, tick)
     }
 
     /// Whether some traffic is stopped at `at`, or was to be before.
