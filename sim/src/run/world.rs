@@ -51,8 +51,7 @@ impl World {
         let traffic = TrafficSet::new(scenario, streams, &mut hosts, &mut network)?;
         let mut agenda = Agenda::new(network.slots() + 1 + hosts.len());
         network.schedule(&mut agenda);
-        agenda.set(network.slots(), traffic.deadline());
-        Ok(Self {
+        let mut world = Self {
             now: Instant::ZERO,
             hosts,
             network,
@@ -66,7 +65,9 @@ impl World {
             frames: Vec::new(),
             boxes: Boxes::default(),
             touched: Vec::new(),
-        })
+        };
+        world.schedule_traffic();
+        Ok(world)
     }
 
     /// When something happens next.
@@ -130,7 +131,7 @@ impl World {
             for host in self.touched.drain(..) {
                 self.agenda.hurry(traffic_slot + 1 + host, self.now);
             }
-            self.agenda.set(traffic_slot, self.traffic.deadline());
+            self.schedule_traffic();
         } else {
             self.host(slot - traffic_slot - 1, observer);
         }
@@ -181,6 +182,13 @@ impl World {
         let host = &mut self.hosts[index];
         let first = self.network.slots() + 1;
         self.agenda.set(first + index, host.deadline(now));
-        self.agenda.set(first - 1, self.traffic.deadline());
+        self.schedule_traffic();
+    }
+
+    /// Puts the deadline of the traffic into the agenda, if it is another.
+    fn schedule_traffic(&mut self) {
+        if std::mem::take(&mut self.traffic.is_rescheduled) {
+            self.agenda.set(self.network.slots(), self.traffic.deadline());
+        }
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct TrafficSet {
     left: usize,
     /// Flows that have ended since somebody looked here.
     pub(crate) ended: Vec<usize>,
+    /// Whether the [`deadline`](Self::deadline) may be another since somebody looked here.
+    pub(crate) is_rescheduled: bool,
 }
 
 /// Ports of the ends that send datagrams first.
@@ -137,6 +139,7 @@ impl TrafficSet {
             changed: Vec::new(),
             left: 0,
             ended: Vec::new(),
+            is_rescheduled: true,
         };
         for (index, traffic) in scenario.traffic.iter().enumerate() {
             let start = Instant::ZERO + traffic.start;
@@ -301,6 +304,7 @@ impl TrafficSet {
 
     /// Does what is due. The hosts whose stacks have been used are added to `touched`.
     pub(crate) fn work(&mut self, now: Instant, hosts: &mut [Host], touched: &mut Vec<usize>) {
+        self.is_rescheduled = true;
         while let Some((_, moment)) = self.moments.pop_front_if(|(at, _)| *at <= now) {
             match moment {
                 Moment::WarmUpEnds => {
@@ -380,6 +384,7 @@ impl TrafficSet {
 
     /// Gives every connection back, whatever has become of it.
     pub(crate) fn close_all(&mut self, now: Instant, hosts: &mut [Host]) {
+        self.is_rescheduled = true;
         self.moments.clear();
         for flow in &mut self.flows {
             flow.close(now, hosts);
@@ -450,5 +455,6 @@ impl TrafficSet {
         }
         self.ticks.extend(next.map(|at| (at, number)));
         self.tick_of[number] = next;
+        self.is_rescheduled = true;
     }
 }
