@@ -267,6 +267,10 @@ impl TrafficSet {
 
     /// Whether some traffic is stopped at `at`, or was to be before.
     pub(crate) fn stops_by(&self, at: Instant) -> bool {
+        // Asked before each thing that happens, and mostly nothing is due.
+        if self.moments.front().is_none_or(|(due, _)| *due > at) {
+            return false;
+        }
         let mut due = self.moments.iter().take_while(|(due, _)| *due <= at);
         due.any(|(_, moment)| matches!(moment, Moment::Stop(_)))
     }
