@@ -46,7 +46,7 @@ pub(crate) struct Network {
     next_id: u64,
     /// Whether links have a carrier, what hosts lose with it, and what has changed of that since somebody looked.
     carriers: Vec<(bool, CarrierLoss)>,
-    pub(crate) carrier_changes: Vec<CarrierChange>,
+    pub(crate) carrier_changes: VecDeque<CarrierChange>,
     /// First slot of the agenda that is the network's: that of the timetables; those of the pipes follow.
     first_slot: usize,
     moving: VecDeque<(Station, Packet)>,
@@ -93,7 +93,7 @@ pub(crate) struct NetworkContext<'a> {
     pub(crate) agenda: &'a mut Agenda,
     pub(crate) observer: &'a mut Observer,
     /// Packets that have reached hosts are appended.
-    pub(crate) arrivals: &'a mut Vec<Arrival>,
+    pub(crate) arrivals: &'a mut VecDeque<Arrival>,
 }
 
 /// Where a packet is next.
@@ -169,7 +169,7 @@ impl Network {
             counters: NetworkCounters::default(),
             next_id: 0,
             carriers: scenario.links.iter().map(|link| (true, link.carrier_loss)).collect(),
-            carrier_changes: Vec::new(),
+            carrier_changes: VecDeque::new(),
             first_slot,
             moving: VecDeque::new(),
             output: Output::default(),
@@ -393,7 +393,7 @@ impl Network {
                     self.counters.received += 1;
                     let interface = self.receiver(host, interface, &mut packet.frame);
                     cx.observer.received(cx.now, host, interface, &packet);
-                    cx.arrivals.push(Arrival { host, interface, packet });
+                    cx.arrivals.push_back(Arrival { host, interface, packet });
                 }
                 Station::Router(index) => self.forward(index, packet, cx),
             }
