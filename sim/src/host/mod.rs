@@ -316,7 +316,9 @@ impl Host {
                 leaving.push_back((at, interface, frame));
             }),
         };
-        outgoing.drain(..).for_each(|(interface, frame)| send(interface, frame));
+        while let Some((interface, frame)) = outgoing.pop_front() {
+            send(interface, frame);
+        }
         stack.poll_transmit(now, &mut send);
     }
 
