@@ -36,6 +36,8 @@ pub(crate) struct Host {
     ring_use: Vec<usize>,
     ring_size: usize,
     ring_drops: u64,
+    /// Frames may wait beneath the stack: for the processor, or in the ring of an interface with a rate of its own.
+    holds_back: bool,
     /// Datagrams that were received, and that are to be sent.
     datagrams: VecDeque<Frame>,
     outgoing: VecDeque<(InterfaceId, Frame)>,
@@ -133,11 +135,13 @@ impl Host {
             // there are ids, the last ones have none.
             let _ = stack.add_endpoint(endpoint);
         }
+        let processor = Processor::new(host.cpu, host.nic.tso);
         Ok(Self {
             name: host.name.clone(),
             stack,
             seals,
-            processor: Processor::new(host.cpu, host.nic.tso),
+            holds_back: !processor.is_free_of_charge() || host.nic.rate.is_some(),
+            processor,
             ring: VecDeque::new(),
             ring_use: vec![0; interfaces.len()],
             ring_size: usize::try_from(host.nic.ring).unwrap_or(usize::MAX),
@@ -320,6 +324,11 @@ impl Host {
             send(interface, frame);
         }
         stack.poll_transmit(now, &mut send);
+    }
+
+    /// Whether what it sends may wait beneath its stack, so that the stack must be [told](Self::tell_ring).
+    pub(crate) fn holds_back(&self) -> bool {
+        self.holds_back
     }
 
     /// So many bytes wait in the ring of an interface that is slower than the processor.

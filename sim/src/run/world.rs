@@ -162,8 +162,10 @@ impl World {
         let host = &mut self.hosts[index];
         let mut send = |interface, frame| self.frames.push_back((interface, self.boxes.pack(frame)));
         host.give_ready(now, &mut send);
-        for (interface, bytes) in self.network.rings(index) {
-            host.tell_ring(interface, bytes);
+        if host.holds_back() {
+            for (interface, bytes) in self.network.rings(index) {
+                host.tell_ring(interface, bytes);
+            }
         }
         if host.take_in(now) {
             while let Some(frame) = host.poll_datagram() {
