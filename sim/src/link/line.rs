@@ -55,7 +55,7 @@ impl Ord for Travelling {
 
 impl DelayLine {
     pub(super) fn push(&mut self, at: Instant, packet: Packet) {
-        self.bytes += packet.len();
+        self.bytes += packet.offered_len;
         let travelling = Travelling { at, number: self.sent, packet };
         self.sent += 1;
         if self.ordered.back().is_none_or(|last| last.at <= at) {
@@ -79,7 +79,7 @@ impl DelayLine {
             (Some(_), _) => self.ordered.pop_front()?,
             (None, _) => self.overtaking.pop()?.0,
         };
-        self.bytes -= first.packet.len();
+        self.bytes -= first.packet.offered_len;
         Some(first.packet)
     }
 

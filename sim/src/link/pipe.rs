@@ -134,8 +134,9 @@ impl Pipe {
     pub fn offer(&mut self, now: Instant, mut packet: Packet, out: &mut Output) {
         self.advance(now, out);
         packet.offered_at = now;
+        packet.offered_len = packet.len();
         self.stats.offered.add(&packet);
-        let too_large = self.config.mtu.is_some_and(|mtu| longest_ip_packet(&packet.frame) > mtu);
+        let too_large = self.config.mtu.is_some_and(|mtu| is_too_large(&packet, mtu));
         let refused = match self.state {
             LinkState::Down => Some(DropReason::Down),
             LinkState::Blackhole => Some(DropReason::Blackhole),
@@ -182,7 +183,7 @@ impl Pipe {
                 self.lose_everything(now, out);
             }
             Change::Rate(rate) => {
-                let len = self.sending.as_ref().map(|sending| wire_len(&sending.packet.frame));
+                let len = self.sending.as_ref().map(|sending| wire_len(&sending.packet));
                 let until = self.serializer.change(now, rate.clone(), len);
                 if let Some((sending, until)) = self.sending.as_mut().zip(until) {
                     sending.until = until;
@@ -206,7 +207,7 @@ impl Pipe {
 
     /// The books, up to the last call.
     pub fn stats(&self) -> PipeStats {
-        let sending = self.sending.as_ref().map(|sending| sending.packet.len());
+        let sending = self.sending.as_ref().map(|sending| sending.packet.offered_len);
         let packets = self.queue.packets() + self.line.packets() + usize::from(sending.is_some());
         let bytes = self.queue.bytes() + self.line.bytes() + sending.unwrap_or(0);
         let mut stats = self.stats;
@@ -320,7 +321,7 @@ impl Pipe {
     /// netem's limit check, reordering, delay and rate.
     fn enter_netem(&mut self, now: Instant, packet: Packet, out: &mut Output) {
         let QueueConfig::DropTail(limit) = self.config.queue else { return };
-        if !limit.admits(self.line.packets(), self.line.bytes(), packet.len()) {
+        if !limit.admits(self.line.packets(), self.line.bytes(), packet.offered_len) {
             self.fates(out).drop(packet, DropReason::QueueFull);
             return;
         }
@@ -332,7 +333,7 @@ impl Pipe {
             if self.serializer.is_limited() {
                 let start = at.max(self.last_arrival);
                 self.stats.longest_wait = self.stats.longest_wait.max(start - at);
-                at = self.serializer.send(start, wire_len(&packet.frame));
+                at = self.serializer.send(start, wire_len(&packet));
             }
             self.travel(at, packet);
         }
@@ -395,7 +396,7 @@ impl Pipe {
         let Self { queue, stats, .. } = self;
         let Some(packet) = queue.dequeue(now, &mut Fates { stats, out }) else { return };
         self.stats.longest_wait = self.stats.longest_wait.max(now - packet.offered_at);
-        let until = self.serializer.send(now, wire_len(&packet.frame));
+        let until = self.serializer.send(now, wire_len(&packet));
         self.sending = Some(Sending { packet, until });
     }
 
@@ -446,6 +447,11 @@ impl Pipe {
     fn fates<'a>(&'a mut self, out: &'a mut Output) -> Fates<'a> {
         Fates { stats: &mut self.stats, out }
     }
+}
+
+/// Whether an IP packet of it is longer than `mtu` bytes: none is longer than the frame.
+fn is_too_large(packet: &Packet, mtu: usize) -> bool {
+    packet.offered_len.saturating_sub(ETHERNET_HEADER) > mtu && longest_ip_packet(&packet.frame) > mtu
 }
 
 /// What a queue is told of the link behind it.
