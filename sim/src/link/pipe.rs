@@ -51,6 +51,10 @@ pub struct Pipe {
     queue: Box<dyn Queue>,
     serializer: Serializer,
     sending: Option<Sending>,
+    /// When the transmitter, if it is free, takes up what waits; none if nothing does.
+    opportunity: Option<Instant>,
+    /// When something happens next inside.
+    due: Option<Instant>,
     delay: DelaySampler,
     line: DelayLine,
     /// Latest arrival of a packet that did not overtake.
@@ -113,6 +117,8 @@ impl Pipe {
             queue: config.queue.build(Instant::ZERO, stream("queue"), outlet(&config)),
             serializer: Serializer::new(config.rate.clone(), config.framing, Instant::ZERO),
             sending: None,
+            opportunity: None,
+            due: None,
             delay: DelaySampler::new(config.delay.clone(), stream("delay")),
             line: DelayLine::default(),
             last_arrival: Instant::ZERO,
@@ -151,14 +157,13 @@ impl Pipe {
 
     /// When [`Pipe::handle_timeout`] may have something to say; never if the pipe is empty.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let transmitter = match (&self.sending, self.delay.constant()) {
+        match (&self.sending, self.delay.constant()) {
             // Nothing comes out before what is being sent has travelled, or another packet arrives.
             (Some(sending), Some(delay)) if !self.queue.drops_late() && !self.reorder.is_possible() => {
-                Some(sending.until + delay)
+                earlier(Some(sending.until + delay), self.line.next())
             }
-            _ => self.transmitter_due(),
-        };
-        earlier(transmitter, self.line.next())
+            _ => self.due,
+        }
     }
 
     /// Does everything that is due at `now` or before.
@@ -201,6 +206,7 @@ impl Pipe {
             Change::LossEcn(_) | Change::Mtu(_) => {}
         }
         self.note_era(now, matches!(change, Change::Rate(_)));
+        self.look_ahead();
         self.advance(now, out);
         Ok(())
     }
@@ -313,8 +319,15 @@ impl Pipe {
                 let Self { queue, stats, .. } = self;
                 queue.enqueue(now, packet, &mut Fates { stats, out });
                 self.stats.longest_queue = self.stats.longest_queue.max(self.queue.packets() as u64);
+                // What is being sent ends when it did before.
+                if self.sending.is_none() {
+                    self.look_ahead();
+                }
             }
-            Composition::Netem => self.enter_netem(now, packet, out),
+            Composition::Netem => {
+                self.enter_netem(now, packet, out);
+                self.look_ahead();
+            }
         }
     }
 
@@ -352,49 +365,70 @@ impl Pipe {
     fn transmitter_due(&self) -> Option<Instant> {
         match &self.sending {
             Some(sending) => Some(sending.until),
-            None if self.queue.packets() > 0 => Some(self.serializer.ready(self.clock)),
-            None => None,
+            None => self.opportunity,
         }
     }
 
-    /// Does what is due until `now`, each thing at its own time. Of things at the same time the transmitter's come first.
+    /// Notes when the transmitter, which is free, takes up what waits.
+    fn find_opportunity(&mut self) {
+        self.opportunity = (self.queue.packets() > 0).then(|| self.serializer.ready(self.clock));
+    }
+
+    /// Notes when something happens next, after what decides it has changed from outside.
+    fn look_ahead(&mut self) {
+        if self.sending.is_none() {
+            self.find_opportunity();
+        }
+        self.due = earlier(self.transmitter_due(), self.line.next());
+    }
+
+    /// Does what is due until `now`, each thing at its own time.
+    #[inline]
     fn advance(&mut self, now: Instant, out: &mut Output) {
-        loop {
-            let arrival = self.line.next().filter(|at| *at <= now);
-            match self.transmitter_due() {
-                Some(at) if at <= arrival.unwrap_or(now) => {
-                    self.act(at);
-                    match self.sending.take() {
-                        Some(Sending { packet, .. }) => {
-                            self.finish_sending(at, packet);
-                            if self.queue.packets() == 0 {
-                                self.queue.idle(at);
-                            }
-                        }
-                        None => self.begin_sending(at, out),
-                    }
-                }
-                _ => {
-                    let Some(at) = arrival else { break };
-                    self.act(at);
-                    if let Some(packet) = self.line.pop() {
-                        self.fates(out).deliver(packet);
-                    }
-                }
-            }
+        if self.due.is_some_and(|due| due <= now) {
+            self.act(now, out);
         }
         self.clock = self.clock.max(now);
     }
 
-    /// Something moves at this time.
-    fn act(&mut self, at: Instant) {
-        self.clock = self.clock.max(at);
-        self.acted_at = at;
+    /// [`advance`](Self::advance) when there is something to do, which at two calls of three there is not. Of things at the
+    /// same time the transmitter's come first.
+    #[inline(never)]
+    fn act(&mut self, now: Instant, out: &mut Output) {
+        loop {
+            let transmitter = self.transmitter_due();
+            self.due = earlier(transmitter, self.line.next());
+            let Some(at) = self.due.filter(|due| *due <= now) else { return };
+            self.clock = self.clock.max(at);
+            self.acted_at = at;
+            if transmitter == Some(at) {
+                match self.sending.take() {
+                    Some(Sending { packet, .. }) => self.end_transmission(at, packet, out),
+                    None => self.begin_sending(at, out),
+                }
+            } else if let Some(packet) = self.line.pop() {
+                self.fates(out).deliver(packet);
+            }
+        }
+    }
+
+    /// Ends a transmission, and begins the next one if it follows at once.
+    fn end_transmission(&mut self, now: Instant, packet: Packet, out: &mut Output) {
+        self.finish_sending(now, packet);
+        self.find_opportunity();
+        match self.opportunity {
+            None => self.queue.idle(now),
+            Some(next) if next == now => self.begin_sending(now, out),
+            Some(_) => {}
+        }
     }
 
     fn begin_sending(&mut self, now: Instant, out: &mut Output) {
         let Self { queue, stats, .. } = self;
-        let Some(packet) = queue.dequeue(now, &mut Fates { stats, out }) else { return };
+        let Some(packet) = queue.dequeue(now, &mut Fates { stats, out }) else {
+            self.find_opportunity();
+            return;
+        };
         self.stats.longest_wait = self.stats.longest_wait.max(now - packet.offered_at);
         let until = self.serializer.send(now, wire_len(&packet));
         self.sending = Some(Sending { packet, until });
