@@ -150,7 +150,7 @@ impl Pipe {
         };
         match refused {
             Some(reason) => self.fates(out).drop(packet, reason),
-            None => self.impair(now, packet, true, out),
+            None => self.impair(now, packet, out),
         }
         self.advance(now, out);
     }
@@ -279,28 +279,32 @@ impl Pipe {
     }
 
     /// netem's decisions on a packet, in netem's order: duplicate, lose, damage.
-    fn impair(&mut self, now: Instant, mut packet: Packet, may_duplicate: bool, out: &mut Output) {
-        let twice = may_duplicate && self.duplicate.roll();
-        if let Some(reason) = self.losses.next(now, &packet) {
-            if self.config.loss_ecn && mark_congestion(&mut packet.frame) {
-                self.stats.marked += 1;
-            } else {
-                // Lost of two leaves one, which has no copy any more.
-                if twice {
-                    self.stats.duplicated.add(&packet);
-                    self.fates(out).drop(packet.clone(), reason);
-                    self.damage_and_enter(now, packet, out);
-                } else {
-                    self.fates(out).drop(packet, reason);
-                }
-                return;
-            }
-        }
+    fn impair(&mut self, now: Instant, mut packet: Packet, out: &mut Output) {
+        let twice = self.duplicate.roll();
+        let lost = self.lose(now, &mut packet);
         if twice {
             self.stats.duplicated.add(&packet);
-            self.impair(now, packet.clone(), false, out);
+            let mut copy = packet.clone();
+            // Lost of two leaves one, which has no copy any more.
+            match lost.or_else(|| self.lose(now, &mut copy)) {
+                Some(reason) => self.fates(out).drop(copy, reason),
+                None => self.damage_and_enter(now, copy, out),
+            }
+        } else if let Some(reason) = lost {
+            self.fates(out).drop(packet, reason);
+            return;
         }
         self.damage_and_enter(now, packet, out);
+    }
+
+    /// Why a packet is lost, if it is and is not marked instead.
+    fn lose(&mut self, now: Instant, packet: &mut Packet) -> Option<DropReason> {
+        let reason = self.losses.next(now, packet)?;
+        if self.config.loss_ecn && mark_congestion(&mut packet.frame) {
+            self.stats.marked += 1;
+            return None;
+        }
+        Some(reason)
     }
 
     fn damage_and_enter(&mut self, now: Instant, mut packet: Packet, out: &mut Output) {
