@@ -84,7 +84,7 @@ pub(crate) struct CarrierChange {
 pub(crate) struct Arrival {
     pub(crate) host: usize,
     pub(crate) interface: InterfaceId,
-    pub(crate) packet: Packet,
+    pub(crate) frame: Box<Frame>,
 }
 
 /// What the network needs of the run when something happens.
@@ -404,7 +404,7 @@ impl Network {
         self.counters.received += 1;
         let interface = self.receiver(host, interface, &mut packet.frame);
         cx.observer.received(cx.now, host, interface, &packet);
-        cx.arrivals.push_back(Arrival { host, interface, packet });
+        cx.arrivals.push_back(Arrival { host, interface, frame: packet.frame });
     }
 
     /// Goes on with what has come out of a pipe that was the only one to be called. One packet that is at a host then, as mostly, has arrived, unless

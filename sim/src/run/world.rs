@@ -151,8 +151,8 @@ impl World {
 
     /// Not part of [`hand_over`](Self::hand_over), which finds nothing at every other call.
     #[inline(never)]
-    fn hand_over_one(&mut self, Arrival { host, interface, packet }: Arrival) {
-        self.hosts[host].receive(self.now, interface, self.boxes.unpack(packet.frame));
+    fn hand_over_one(&mut self, Arrival { host, interface, frame }: Arrival) {
+        self.hosts[host].receive(self.now, interface, self.boxes.unpack(frame));
         self.agenda.hurry(self.network.slots() + 1 + host, self.now);
     }
 
