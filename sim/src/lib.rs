@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod conditions;
+mod deadline;
 mod engine;
 pub mod evaluation;
 pub mod experiment;

@@ -12,10 +12,12 @@ const MOST_BOXES: usize = 4096;
 
 impl Boxes {
     /// Puts a frame into a box.
+    #[inline]
     pub(crate) fn pack(&mut self, frame: Frame) -> Box<Frame> {
         match self.0.pop() {
             Some(mut packed) => {
-                *packed = frame;
+                // What it has held is empty since `unpack`: there is nothing to free.
+                std::mem::forget(std::mem::replace(&mut *packed, frame));
                 packed
             }
             None => Box::new(frame),
@@ -43,18 +45,22 @@ pub struct Packet {
     pub sent_at: Instant,
     /// When it was offered to the link that it is on.
     pub offered_at: Instant,
+    /// Its [`len`](Self::len) then, in bytes, which no link changes: the books and queues of a link count it at each step,
+    /// but the slices of the frame are added up once. 0 before it is offered to any.
+    pub(crate) offered_len: usize,
 }
 
 impl Packet {
     /// A packet that its first sender gives to a link now.
     pub fn new(id: u64, frame: impl Into<Box<Frame>>, now: Instant) -> Self {
-        Self { id, frame: frame.into(), sent_at: now, offered_at: now }
+        Self { id, frame: frame.into(), sent_at: now, offered_at: now, offered_len: 0 }
     }
 
     /// The same packet with other bytes.
     #[must_use]
     pub fn with_frame(&self, frame: Frame) -> Self {
-        Self { id: self.id, frame: Box::new(frame), sent_at: self.sent_at, offered_at: self.offered_at }
+        let frame = Box::new(frame);
+        Self { id: self.id, frame, sent_at: self.sent_at, offered_at: self.offered_at, offered_len: 0 }
     }
 
     /// Bytes on the link: the frame from the Ethernet header on.

@@ -8,10 +8,11 @@ use tcp_adapter::Instant;
 /// A tournament: setting a deadline costs O(log n), the earliest one is at hand.
 #[derive(Debug)]
 pub(crate) struct Agenda {
-    /// A heap-shaped tree: the winner of node `n` is the lower of those of nodes `2n` and `2n + 1`; the leaves, from
-    /// `width` on, are the slots.
-    winners: Vec<Entry>,
-    width: usize,
+    /// A heap-shaped tree: node `n`, from 1 on, holds the winners of places `2n` and `2n + 1`, of which each is that of
+    /// the node with that number; places from the number of nodes on are the slots. So one look finds both that compete.
+    nodes: Vec<[Entry; 2]>,
+    /// The winner of all.
+    first: Entry,
 }
 
 /// A deadline in nanoseconds and, in the lower half, its slot: the order of entries is that in which they come.
@@ -31,40 +32,44 @@ fn deadline(entry: Entry) -> Instant {
 impl Agenda {
     /// So many slots without deadlines.
     pub(crate) fn new(slots: usize) -> Self {
-        let width = slots.next_power_of_two().max(1);
-        let mut winners = vec![Entry::MAX; 2 * width];
-        for (slot, leaf) in (0..).zip(&mut winners[width..]) {
-            *leaf = entry(NEVER, slot);
+        let width = slots.next_power_of_two().max(2);
+        let mut nodes = vec![[Entry::MAX; 2]; width];
+        for slot in 0..width {
+            nodes[(width + slot) / 2][slot % 2] = entry(NEVER, slot as u64);
         }
-        for node in (1..width).rev() {
-            winners[node] = winners[2 * node];
+        for node in (2..width).rev() {
+            nodes[node / 2][node % 2] = nodes[node][0];
         }
-        Self { winners, width }
+        Self { first: nodes[1][0], nodes }
     }
 
     /// Sets or clears the deadline of a slot.
     pub(crate) fn set(&mut self, slot: usize, at: Option<Instant>) {
-        let mut node = self.width + slot;
+        let mut place = self.nodes.len() + slot;
         let mut winner = entry(at.unwrap_or(NEVER), slot as u64);
-        // What has not changed here changes nothing above.
-        while std::mem::replace(&mut self.winners[node], winner) != winner && node > 1 {
-            winner = winner.min(self.winners[node ^ 1]);
-            node /= 2;
+        while place > 1 {
+            let pair = &mut self.nodes[place / 2];
+            // What has not changed here changes nothing above.
+            if std::mem::replace(&mut pair[place % 2], winner) == winner {
+                return;
+            }
+            winner = winner.min(pair[1 - place % 2]);
+            place /= 2;
         }
+        self.first = winner;
     }
 
     /// Brings the deadline of a slot forward.
     pub(crate) fn hurry(&mut self, slot: usize, at: Instant) {
-        if deadline(self.winners[self.width + slot]) > at {
+        if deadline(self.nodes[(self.nodes.len() + slot) / 2][slot % 2]) > at {
             self.set(slot, Some(at));
         }
     }
 
     /// The earliest deadline and its slot.
     pub(crate) fn next(&self) -> Option<(Instant, usize)> {
-        let first = self.winners[1];
-        let at = deadline(first);
-        (at < NEVER).then_some((at, first as u64 as usize))
+        let at = deadline(self.first);
+        (at < NEVER).then_some((at, self.first as u64 as usize))
     }
 }
 

@@ -13,6 +13,7 @@ use mptcp_core::{
 use rand::Rng;
 use tcp_adapter::{Frame, Instant, InterfaceConfig, InterfaceId, ListenerId, Offload, TcpStack};
 
+use crate::deadline::earlier;
 use crate::network::{self, CarrierChange};
 use crate::random::Streams;
 use crate::scenario::{self, CarrierLoss, EndpointFlag, Endpoints, Scenario, Transport};
@@ -35,6 +36,8 @@ pub(crate) struct Host {
     ring_use: Vec<usize>,
     ring_size: usize,
     ring_drops: u64,
+    /// Frames may wait beneath the stack: for the processor, or in the ring of an interface with a rate of its own.
+    holds_back: bool,
     /// Datagrams that were received, and that are to be sent.
     datagrams: VecDeque<Frame>,
     outgoing: VecDeque<(InterfaceId, Frame)>,
@@ -132,11 +135,13 @@ impl Host {
             // there are ids, the last ones have none.
             let _ = stack.add_endpoint(endpoint);
         }
+        let processor = Processor::new(host.cpu, host.nic.tso);
         Ok(Self {
             name: host.name.clone(),
             stack,
             seals,
-            processor: Processor::new(host.cpu, host.nic.tso),
+            holds_back: !processor.is_free_of_charge() || host.nic.rate.is_some(),
+            processor,
             ring: VecDeque::new(),
             ring_use: vec![0; interfaces.len()],
             ring_size: usize::try_from(host.nic.ring).unwrap_or(usize::MAX),
@@ -315,8 +320,15 @@ impl Host {
                 leaving.push_back((at, interface, frame));
             }),
         };
-        outgoing.drain(..).for_each(|(interface, frame)| send(interface, frame));
+        while let Some((interface, frame)) = outgoing.pop_front() {
+            send(interface, frame);
+        }
         stack.poll_transmit(now, &mut send);
+    }
+
+    /// Whether what it sends may wait beneath its stack, so that the stack must be [told](Self::tell_ring).
+    pub(crate) fn holds_back(&self) -> bool {
+        self.holds_back
     }
 
     /// So many bytes wait in the ring of an interface that is slower than the processor.
@@ -330,7 +342,7 @@ impl Host {
         let idle = self.ring.is_empty() && self.outgoing.is_empty();
         let waiting = if idle { self.stack.poll_timeout() } else { Some(now) };
         let waiting = waiting.map(|at| self.processor.free_at(at.max(now)));
-        [leaving, waiting].into_iter().flatten().min()
+        earlier(leaving, waiting)
     }
 }
 

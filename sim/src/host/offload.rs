@@ -21,10 +21,15 @@ pub(super) fn are_bytes_kept(scenario: &Scenario) -> bool {
 }
 
 /// Hands on what an interface puts on its link: a super-segment in pieces, and each with its checksum if it `seals` them.
-pub(super) fn complete(mut frame: Frame, seals: bool, mut sink: impl FnMut(Frame)) {
+pub(super) fn complete(frame: Frame, seals: bool, mut sink: impl FnMut(Frame)) {
     if !seals && frame.meta.segment_size.is_none() {
-        return sink(frame);
+        sink(frame);
+    } else {
+        cut(frame, sink);
     }
+}
+
+fn cut(mut frame: Frame, mut sink: impl FnMut(Frame)) {
     match middlebox::cut_super_segment(&mut frame) {
         Some(pieces) => pieces.into_iter().for_each(sink),
         None => sink(frame),

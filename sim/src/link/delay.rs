@@ -242,7 +242,7 @@ impl DelaySampler {
         let base = self.model.base.as_nanos() as i64;
         let correlation = self.model.correlation;
         let jitter = match &self.model.jitter {
-            Jitter::None => 0,
+            Jitter::None => return self.model.base,
             Jitter::Uniform(jitter) => {
                 let jitter = jitter.as_nanos() as i64;
                 self.source.below(correlation, 2 * jitter.unsigned_abs()) as i64 - jitter

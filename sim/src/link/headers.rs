@@ -4,6 +4,7 @@ use rand::RngExt;
 use tcp_adapter::{ChecksumState, Frame};
 
 use super::serializer::ETHERNET_HEADER;
+use crate::packet::Packet;
 use crate::random::Stream;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -89,13 +90,14 @@ impl Headers {
     }
 }
 
-/// Bytes that a frame takes on a link: a super-segment has its headers once per segment, as it would be cut.
-pub(super) fn wire_len(frame: &Frame) -> usize {
-    let Some(size) = frame.meta.segment_size else { return frame.len() };
-    let headers = Headers::of(frame).len;
-    let payload = frame.len().saturating_sub(headers);
+/// Bytes that a packet takes on its link: a super-segment has its headers once per segment, as it would be cut.
+pub(super) fn wire_len(packet: &Packet) -> usize {
+    let len = packet.offered_len;
+    let Some(size) = packet.frame.meta.segment_size else { return len };
+    let headers = Headers::of(&packet.frame).len;
+    let payload = len.saturating_sub(headers);
     let segments = payload.div_ceil(usize::from(size.get())).max(1);
-    frame.len() + (segments - 1) * headers
+    len + (segments - 1) * headers
 }
 
 /// The longest IP packet of a frame, in bytes: what an MTU limits.
@@ -213,7 +215,7 @@ mod tests {
                 let mut frame = Frame::from(&packet.frame.head[..len]);
                 Headers::of(&frame);
                 mark_congestion(&mut frame);
-                wire_len(&frame);
+                wire_len(&packet.with_frame(frame));
             }
         }
     }
@@ -281,10 +283,10 @@ mod tests {
     fn super_segments_count_as_their_segments() {
         let mut packet = tcp(0, 1, 0, 10 * 1460 + 1);
         packet.frame.meta.segment_size = NonZeroU16::new(1460);
-        assert_eq!(wire_len(&packet.frame), 11 * 54 + 10 * 1460 + 1);
+        assert_eq!(wire_len(&packet), 11 * 54 + 10 * 1460 + 1);
         assert_eq!(longest_ip_packet(&packet.frame), 1500);
         packet.frame.meta.segment_size = None;
-        assert_eq!(wire_len(&packet.frame), packet.len());
+        assert_eq!(wire_len(&packet), packet.len());
         assert_eq!(longest_ip_packet(&packet.frame), 14_641);
     }
 }

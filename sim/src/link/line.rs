@@ -5,6 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use tcp_adapter::Instant;
 
+use crate::deadline::earlier;
 use crate::packet::Packet;
 
 /// Packets sorted by when they arrive; those of the same time in the order in which they were sent.
@@ -54,7 +55,7 @@ impl Ord for Travelling {
 
 impl DelayLine {
     pub(super) fn push(&mut self, at: Instant, packet: Packet) {
-        self.bytes += packet.len();
+        self.bytes += packet.offered_len;
         let travelling = Travelling { at, number: self.sent, packet };
         self.sent += 1;
         if self.ordered.back().is_none_or(|last| last.at <= at) {
@@ -68,10 +69,7 @@ impl DelayLine {
     pub(super) fn next(&self) -> Option<Instant> {
         let ordered = self.ordered.front().map(|first| first.at);
         let overtaking = self.overtaking.peek().map(|first| first.0.at);
-        match (ordered, overtaking) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        earlier(ordered, overtaking)
     }
 
     /// Takes out the first packet.
@@ -81,7 +79,7 @@ impl DelayLine {
             (Some(_), _) => self.ordered.pop_front()?,
             (None, _) => self.overtaking.pop()?.0,
         };
-        self.bytes -= first.packet.len();
+        self.bytes -= first.packet.offered_len;
         Some(first.packet)
     }
 

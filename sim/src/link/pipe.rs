@@ -15,6 +15,7 @@ use super::rate::RateModel;
 use super::serializer::{ETHERNET_HEADER, Framing, Serializer};
 use super::stats::{Count, Fates, Output, PipeStats};
 use super::{DropReason, LinkError};
+use crate::deadline::earlier;
 use crate::packet::Packet;
 use crate::random::{Stream, Streams};
 
@@ -50,6 +51,10 @@ pub struct Pipe {
     queue: Box<dyn Queue>,
     serializer: Serializer,
     sending: Option<Sending>,
+    /// When the transmitter, if it is free, takes up what waits; none if nothing does.
+    opportunity: Option<Instant>,
+    /// When something happens next inside.
+    due: Option<Instant>,
     delay: DelaySampler,
     line: DelayLine,
     /// Latest arrival of a packet that did not overtake.
@@ -112,6 +117,8 @@ impl Pipe {
             queue: config.queue.build(Instant::ZERO, stream("queue"), outlet(&config)),
             serializer: Serializer::new(config.rate.clone(), config.framing, Instant::ZERO),
             sending: None,
+            opportunity: None,
+            due: None,
             delay: DelaySampler::new(config.delay.clone(), stream("delay")),
             line: DelayLine::default(),
             last_arrival: Instant::ZERO,
@@ -133,8 +140,9 @@ impl Pipe {
     pub fn offer(&mut self, now: Instant, mut packet: Packet, out: &mut Output) {
         self.advance(now, out);
         packet.offered_at = now;
+        packet.offered_len = packet.len();
         self.stats.offered.add(&packet);
-        let too_large = self.config.mtu.is_some_and(|mtu| longest_ip_packet(&packet.frame) > mtu);
+        let too_large = self.config.mtu.is_some_and(|mtu| is_too_large(&packet, mtu));
         let refused = match self.state {
             LinkState::Down => Some(DropReason::Down),
             LinkState::Blackhole => Some(DropReason::Blackhole),
@@ -142,23 +150,19 @@ impl Pipe {
         };
         match refused {
             Some(reason) => self.fates(out).drop(packet, reason),
-            None => self.impair(now, packet, true, out),
+            None => self.impair(now, packet, out),
         }
         self.advance(now, out);
     }
 
     /// When [`Pipe::handle_timeout`] may have something to say; never if the pipe is empty.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let transmitter = match (&self.sending, self.delay.constant()) {
+        match (&self.sending, self.delay.constant()) {
             // Nothing comes out before what is being sent has travelled, or another packet arrives.
             (Some(sending), Some(delay)) if !self.queue.drops_late() && !self.reorder.is_possible() => {
-                Some(sending.until + delay)
+                earlier(Some(sending.until + delay), self.line.next())
             }
-            _ => self.transmitter_due(),
-        };
-        match (transmitter, self.line.next()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+            _ => self.due,
         }
     }
 
@@ -184,7 +188,7 @@ impl Pipe {
                 self.lose_everything(now, out);
             }
             Change::Rate(rate) => {
-                let len = self.sending.as_ref().map(|sending| wire_len(&sending.packet.frame));
+                let len = self.sending.as_ref().map(|sending| wire_len(&sending.packet));
                 let until = self.serializer.change(now, rate.clone(), len);
                 if let Some((sending, until)) = self.sending.as_mut().zip(until) {
                     sending.until = until;
@@ -202,13 +206,14 @@ impl Pipe {
             Change::LossEcn(_) | Change::Mtu(_) => {}
         }
         self.note_era(now, matches!(change, Change::Rate(_)));
+        self.look_ahead();
         self.advance(now, out);
         Ok(())
     }
 
     /// The books, up to the last call.
     pub fn stats(&self) -> PipeStats {
-        let sending = self.sending.as_ref().map(|sending| sending.packet.len());
+        let sending = self.sending.as_ref().map(|sending| sending.packet.offered_len);
         let packets = self.queue.packets() + self.line.packets() + usize::from(sending.is_some());
         let bytes = self.queue.bytes() + self.line.bytes() + sending.unwrap_or(0);
         let mut stats = self.stats;
@@ -274,28 +279,32 @@ impl Pipe {
     }
 
     /// netem's decisions on a packet, in netem's order: duplicate, lose, damage.
-    fn impair(&mut self, now: Instant, mut packet: Packet, may_duplicate: bool, out: &mut Output) {
-        let twice = may_duplicate && self.duplicate.roll();
-        if let Some(reason) = self.losses.next(now, &packet) {
-            if self.config.loss_ecn && mark_congestion(&mut packet.frame) {
-                self.stats.marked += 1;
-            } else {
-                // Lost of two leaves one, which has no copy any more.
-                if twice {
-                    self.stats.duplicated.add(&packet);
-                    self.fates(out).drop(packet.clone(), reason);
-                    self.damage_and_enter(now, packet, out);
-                } else {
-                    self.fates(out).drop(packet, reason);
-                }
-                return;
-            }
-        }
+    fn impair(&mut self, now: Instant, mut packet: Packet, out: &mut Output) {
+        let twice = self.duplicate.roll();
+        let lost = self.lose(now, &mut packet);
         if twice {
             self.stats.duplicated.add(&packet);
-            self.impair(now, packet.clone(), false, out);
+            let mut copy = packet.clone();
+            // Lost of two leaves one, which has no copy any more.
+            match lost.or_else(|| self.lose(now, &mut copy)) {
+                Some(reason) => self.fates(out).drop(copy, reason),
+                None => self.damage_and_enter(now, copy, out),
+            }
+        } else if let Some(reason) = lost {
+            self.fates(out).drop(packet, reason);
+            return;
         }
         self.damage_and_enter(now, packet, out);
+    }
+
+    /// Why a packet is lost, if it is and is not marked instead.
+    fn lose(&mut self, now: Instant, packet: &mut Packet) -> Option<DropReason> {
+        let reason = self.losses.next(now, packet)?;
+        if self.config.loss_ecn && mark_congestion(&mut packet.frame) {
+            self.stats.marked += 1;
+            return None;
+        }
+        Some(reason)
     }
 
     fn damage_and_enter(&mut self, now: Instant, mut packet: Packet, out: &mut Output) {
@@ -314,15 +323,22 @@ impl Pipe {
                 let Self { queue, stats, .. } = self;
                 queue.enqueue(now, packet, &mut Fates { stats, out });
                 self.stats.longest_queue = self.stats.longest_queue.max(self.queue.packets() as u64);
+                // What is being sent ends when it did before.
+                if self.sending.is_none() {
+                    self.look_ahead();
+                }
             }
-            Composition::Netem => self.enter_netem(now, packet, out),
+            Composition::Netem => {
+                self.enter_netem(now, packet, out);
+                self.look_ahead();
+            }
         }
     }
 
     /// netem's limit check, reordering, delay and rate.
     fn enter_netem(&mut self, now: Instant, packet: Packet, out: &mut Output) {
         let QueueConfig::DropTail(limit) = self.config.queue else { return };
-        if !limit.admits(self.line.packets(), self.line.bytes(), packet.len()) {
+        if !limit.admits(self.line.packets(), self.line.bytes(), packet.offered_len) {
             self.fates(out).drop(packet, DropReason::QueueFull);
             return;
         }
@@ -334,7 +350,7 @@ impl Pipe {
             if self.serializer.is_limited() {
                 let start = at.max(self.last_arrival);
                 self.stats.longest_wait = self.stats.longest_wait.max(start - at);
-                at = self.serializer.send(start, wire_len(&packet.frame));
+                at = self.serializer.send(start, wire_len(&packet));
             }
             self.travel(at, packet);
         }
@@ -353,51 +369,72 @@ impl Pipe {
     fn transmitter_due(&self) -> Option<Instant> {
         match &self.sending {
             Some(sending) => Some(sending.until),
-            None if self.queue.packets() > 0 => Some(self.serializer.ready(self.clock)),
-            None => None,
+            None => self.opportunity,
         }
     }
 
-    /// Does what is due until `now`, each thing at its own time. Of things at the same time the transmitter's come first.
+    /// Notes when the transmitter, which is free, takes up what waits.
+    fn find_opportunity(&mut self) {
+        self.opportunity = (self.queue.packets() > 0).then(|| self.serializer.ready(self.clock));
+    }
+
+    /// Notes when something happens next, after what decides it has changed from outside.
+    fn look_ahead(&mut self) {
+        if self.sending.is_none() {
+            self.find_opportunity();
+        }
+        self.due = earlier(self.transmitter_due(), self.line.next());
+    }
+
+    /// Does what is due until `now`, each thing at its own time.
+    #[inline]
     fn advance(&mut self, now: Instant, out: &mut Output) {
-        loop {
-            let arrival = self.line.next().filter(|at| *at <= now);
-            match self.transmitter_due() {
-                Some(at) if at <= arrival.unwrap_or(now) => {
-                    self.act(at);
-                    match self.sending.take() {
-                        Some(Sending { packet, .. }) => {
-                            self.finish_sending(at, packet);
-                            if self.queue.packets() == 0 {
-                                self.queue.idle(at);
-                            }
-                        }
-                        None => self.begin_sending(at, out),
-                    }
-                }
-                _ => {
-                    let Some(at) = arrival else { break };
-                    self.act(at);
-                    if let Some(packet) = self.line.pop() {
-                        self.fates(out).deliver(packet);
-                    }
-                }
-            }
+        if self.due.is_some_and(|due| due <= now) {
+            self.act(now, out);
         }
         self.clock = self.clock.max(now);
     }
 
-    /// Something moves at this time.
-    fn act(&mut self, at: Instant) {
-        self.clock = self.clock.max(at);
-        self.acted_at = at;
+    /// [`advance`](Self::advance) when there is something to do, which at two calls of three there is not. Of things at the
+    /// same time the transmitter's come first.
+    #[inline(never)]
+    fn act(&mut self, now: Instant, out: &mut Output) {
+        loop {
+            let transmitter = self.transmitter_due();
+            self.due = earlier(transmitter, self.line.next());
+            let Some(at) = self.due.filter(|due| *due <= now) else { return };
+            self.clock = self.clock.max(at);
+            self.acted_at = at;
+            if transmitter == Some(at) {
+                match self.sending.take() {
+                    Some(Sending { packet, .. }) => self.end_transmission(at, packet, out),
+                    None => self.begin_sending(at, out),
+                }
+            } else if let Some(packet) = self.line.pop() {
+                self.fates(out).deliver(packet);
+            }
+        }
+    }
+
+    /// Ends a transmission, and begins the next one if it follows at once.
+    fn end_transmission(&mut self, now: Instant, packet: Packet, out: &mut Output) {
+        self.finish_sending(now, packet);
+        self.find_opportunity();
+        match self.opportunity {
+            None => self.queue.idle(now),
+            Some(next) if next == now => self.begin_sending(now, out),
+            Some(_) => {}
+        }
     }
 
     fn begin_sending(&mut self, now: Instant, out: &mut Output) {
         let Self { queue, stats, .. } = self;
-        let Some(packet) = queue.dequeue(now, &mut Fates { stats, out }) else { return };
+        let Some(packet) = queue.dequeue(now, &mut Fates { stats, out }) else {
+            self.find_opportunity();
+            return;
+        };
         self.stats.longest_wait = self.stats.longest_wait.max(now - packet.offered_at);
-        let until = self.serializer.send(now, wire_len(&packet.frame));
+        let until = self.serializer.send(now, wire_len(&packet));
         self.sending = Some(Sending { packet, until });
     }
 
@@ -448,6 +485,11 @@ impl Pipe {
     fn fates<'a>(&'a mut self, out: &'a mut Output) -> Fates<'a> {
         Fates { stats: &mut self.stats, out }
     }
+}
+
+/// Whether an IP packet of it is longer than `mtu` bytes: none is longer than the frame.
+fn is_too_large(packet: &Packet, mtu: usize) -> bool {
+    packet.offered_len.saturating_sub(ETHERNET_HEADER) > mtu && longest_ip_packet(&packet.frame) > mtu
 }
 
 /// What a queue is told of the link behind it.

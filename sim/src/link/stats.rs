@@ -111,7 +111,7 @@ impl Count {
     /// Counts one packet more.
     pub(super) fn add(&mut self, packet: &Packet) {
         self.packets += 1;
-        self.bytes += packet.len() as u64;
+        self.bytes += packet.offered_len as u64;
     }
 
     fn plus(self, other: Self) -> Self {

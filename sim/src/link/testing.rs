@@ -72,5 +72,8 @@ fn ipv4(id: u64, protocol: u8, transport: &[u8], port: u16, payload: usize, ecn:
 }
 
 fn packet(id: u64, bytes: &[u8]) -> Packet {
-    Packet::new(id, Frame::linear(BytesMut::from(bytes)), Instant::ZERO)
+    let mut packet = Packet::new(id, Frame::linear(BytesMut::from(bytes)), Instant::ZERO);
+    // As a pipe gives it to its queue.
+    packet.offered_len = packet.len();
+    packet
 }

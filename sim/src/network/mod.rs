@@ -46,7 +46,7 @@ pub(crate) struct Network {
     next_id: u64,
     /// Whether links have a carrier, what hosts lose with it, and what has changed of that since somebody looked.
     carriers: Vec<(bool, CarrierLoss)>,
-    pub(crate) carrier_changes: Vec<CarrierChange>,
+    pub(crate) carrier_changes: VecDeque<CarrierChange>,
     /// First slot of the agenda that is the network's: that of the timetables; those of the pipes follow.
     first_slot: usize,
     moving: VecDeque<(Station, Packet)>,
@@ -84,7 +84,7 @@ pub(crate) struct CarrierChange {
 pub(crate) struct Arrival {
     pub(crate) host: usize,
     pub(crate) interface: InterfaceId,
-    pub(crate) packet: Packet,
+    pub(crate) frame: Box<Frame>,
 }
 
 /// What the network needs of the run when something happens.
@@ -93,7 +93,7 @@ pub(crate) struct NetworkContext<'a> {
     pub(crate) agenda: &'a mut Agenda,
     pub(crate) observer: &'a mut Observer,
     /// Packets that have reached hosts are appended.
-    pub(crate) arrivals: &'a mut Vec<Arrival>,
+    pub(crate) arrivals: &'a mut VecDeque<Arrival>,
 }
 
 /// Where a packet is next.
@@ -169,7 +169,7 @@ impl Network {
             counters: NetworkCounters::default(),
             next_id: 0,
             carriers: scenario.links.iter().map(|link| (true, link.carrier_loss)).collect(),
-            carrier_changes: Vec::new(),
+            carrier_changes: VecDeque::new(),
             first_slot,
             moving: VecDeque::new(),
             output: Output::default(),
@@ -283,7 +283,7 @@ impl Network {
         frame: Box<Frame>,
         cx: &mut NetworkContext<'_>,
     ) -> Option<Frame> {
-        let port = self.ports[host][interface.0];
+        let port = &self.ports[host][interface.0];
         match neighbour::question(&frame, port.peer.0, port.peer.1) {
             Question::Answer(answer) => return Some(answer),
             Question::Silence => return None,
@@ -300,7 +300,7 @@ impl Network {
             packet.frame.head[6..12].copy_from_slice(&chosen.mac.0);
         }
         let station = chosen.out;
-        self.moving.push_back((station, packet));
+        self.enter(station, packet, cx);
         self.carry(cx);
         cx.observer.sent(cx.now);
         None
@@ -335,7 +335,7 @@ impl Network {
             }
             Some(pipe) => {
                 self.pipes[pipe].pipe.handle_timeout(cx.now, &mut self.output);
-                self.take_output(pipe, cx);
+                self.follow(pipe, cx);
                 self.carry(cx);
             }
         }
@@ -377,43 +377,75 @@ impl Network {
     }
 
     /// Moves packets on until each is in a pipe, at a host, or gone.
+    #[inline]
     fn carry(&mut self, cx: &mut NetworkContext<'_>) {
         while let Some((station, packet)) = self.moving.pop_front() {
-            match station {
-                Station::Chain(link, direction) => {
-                    self.chains[link].handle(cx.now, packet, direction, &mut self.passed);
-                    self.take_passed(link, cx);
-                }
-                Station::Pipe(index) => {
-                    self.pipes[index].pipe.offer(cx.now, packet, &mut self.output);
-                    self.take_output(index, cx);
-                }
-                Station::Host(host, interface) => {
-                    let mut packet = packet;
-                    self.counters.received += 1;
-                    let interface = self.receiver(host, interface, &mut packet.frame);
-                    cx.observer.received(cx.now, host, interface, &packet);
-                    cx.arrivals.push(Arrival { host, interface, packet });
-                }
-                Station::Router(index) => self.forward(index, packet, cx),
-            }
+            self.enter(station, packet, cx);
         }
     }
 
+    /// A packet is at a station.
+    fn enter(&mut self, station: Station, packet: Packet, cx: &mut NetworkContext<'_>) {
+        match station {
+            Station::Chain(link, direction) => {
+                self.chains[link].handle(cx.now, packet, direction, &mut self.passed);
+                self.take_passed(link, cx);
+            }
+            Station::Pipe(index) => {
+                self.pipes[index].pipe.offer(cx.now, packet, &mut self.output);
+                self.follow(index, cx);
+            }
+            Station::Host(host, interface) => self.arrive(host, interface, packet, cx),
+            Station::Router(index) => self.forward(index, packet, cx),
+        }
+    }
+
+    fn arrive(&mut self, host: usize, interface: InterfaceId, mut packet: Packet, cx: &mut NetworkContext<'_>) {
+        self.counters.received += 1;
+        let interface = self.receiver(host, interface, &mut packet.frame);
+        cx.observer.received(cx.now, host, interface, &packet);
+        cx.arrivals.push_back(Arrival { host, interface, frame: packet.frame });
+    }
+
+    /// Goes on with what has come out of a pipe that was the only one to be called. One packet that is at a host then, as mostly, has arrived, unless
+    /// others are under way that come before it.
+    fn follow(&mut self, index: usize, cx: &mut NetworkContext<'_>) {
+        self.settle(index, cx);
+        let next = self.pipes[index].next;
+        match next {
+            Station::Host(host, interface) if self.moving.is_empty() && self.output.delivered.len() == 1 => {
+                if let Some(packet) = self.output.delivered.pop() {
+                    self.arrive(host, interface, packet, cx);
+                }
+            }
+            _ => self.take_delivered(index),
+        }
+    }
+
+    /// Takes what has come out of a pipe. What follows from that waits for [`carry`](Self::carry).
     fn take_output(&mut self, index: usize, cx: &mut NetworkContext<'_>) {
+        self.settle(index, cx);
+        self.take_delivered(index);
+    }
+
+    /// Notes what a pipe has dropped, and when it has something to do next.
+    fn settle(&mut self, index: usize, cx: &mut NetworkContext<'_>) {
         let segment = &self.pipes[index];
-        // Mostly one of them is empty, and to drain it costs as much as to move a packet.
+        // Mostly it is empty, and to drain it costs as much as to move a packet.
         if !self.output.dropped.is_empty() {
             for (packet, reason) in self.output.dropped.drain(..) {
                 cx.observer.dropped(cx.now, &segment.name, &packet, reason.as_str());
             }
         }
-        if !self.output.delivered.is_empty() {
-            for packet in self.output.delivered.drain(..) {
-                self.moving.push_back((segment.next, packet));
-            }
-        }
         cx.agenda.set(self.first_slot + 1 + index, segment.pipe.poll_timeout());
+    }
+
+    /// Sends what has come out of a pipe on its way.
+    fn take_delivered(&mut self, index: usize) {
+        let next = self.pipes[index].next;
+        if !self.output.delivered.is_empty() {
+            self.moving.extend(self.output.delivered.drain(..).map(|packet| (next, packet)));
+        }
     }
 
     fn take_passed(&mut self, link: usize, cx: &mut NetworkContext<'_>) {
@@ -471,9 +503,9 @@ impl Network {
     }
 
     /// The interface of a host at an end of a link.
-    fn port_of(&self, end: LinkEnd) -> Option<Port> {
+    fn port_of(&self, end: LinkEnd) -> Option<&Port> {
         let pipe = 2 * end.link + usize::from(end.at_to);
-        self.ports.iter().flatten().find(|port| port.pipe == pipe).copied()
+        self.ports.iter().flatten().find(|port| port.pipe == pipe)
     }
 
     fn add_router(&mut self, scenario: &Scenario, router: &crate::scenario::Router, streams: &Streams) {

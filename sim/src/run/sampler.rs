@@ -193,11 +193,17 @@ impl Sampler {
     }
 
     /// Counts what the stacks have told of flows: what subflows that are gone have done in all, and re-injections.
+    #[inline]
     pub(super) fn count(&mut self, world: &mut World) {
         // Asked after each thing that happens, and rarely told anything.
-        if world.observed.is_empty() {
-            return;
+        if !world.observed.is_empty() {
+            self.count_observed(world);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn count_observed(&mut self, world: &mut World) {
         for (number, side, observation) in std::mem::take(&mut world.observed) {
             match observation {
                 Observation::Reinjected { .. } => self.flows[number].reinjections += 1,

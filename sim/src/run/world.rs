@@ -1,5 +1,7 @@
 //! Everything that exists in a run, and what happens next.
 
+use std::collections::VecDeque;
+
 use mptcp_core::Observation;
 use mptcp_core::scheduler::Learning;
 use tcp_adapter::{Frame, Instant, InterfaceId};
@@ -29,8 +31,9 @@ pub(super) struct World {
     pub(super) most_events: u64,
     /// How many of them at this instant.
     events_now: u64,
-    arrivals: Vec<Arrival>,
-    frames: Vec<(InterfaceId, Box<Frame>)>,
+    arrivals: VecDeque<Arrival>,
+    /// What the host sends whose turn it is.
+    frames: VecDeque<(InterfaceId, Box<Frame>)>,
     boxes: Boxes,
     touched: Vec<usize>,
 }
@@ -51,8 +54,7 @@ impl World {
         let traffic = TrafficSet::new(scenario, streams, &mut hosts, &mut network)?;
         let mut agenda = Agenda::new(network.slots() + 1 + hosts.len());
         network.schedule(&mut agenda);
-        agenda.set(network.slots(), traffic.deadline());
-        Ok(Self {
+        let mut world = Self {
             now: Instant::ZERO,
             hosts,
             network,
@@ -62,11 +64,13 @@ impl World {
             events: 0,
             most_events: u64::MAX,
             events_now: 0,
-            arrivals: Vec::new(),
-            frames: Vec::new(),
+            arrivals: VecDeque::new(),
+            frames: VecDeque::new(),
             boxes: Boxes::default(),
             touched: Vec::new(),
-        })
+        };
+        world.schedule_traffic();
+        Ok(world)
     }
 
     /// When something happens next.
@@ -121,7 +125,7 @@ impl World {
                 &mut NetworkContext { now: self.now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };
             self.network.work(slot, cx);
             self.hand_over();
-            for change in self.network.carrier_changes.drain(..) {
+            while let Some(change) = self.network.carrier_changes.pop_front() {
                 self.hosts[change.host].carrier(self.now, change);
                 self.agenda.hurry(traffic_slot + 1 + change.host, self.now);
             }
@@ -130,7 +134,7 @@ impl World {
             for host in self.touched.drain(..) {
                 self.agenda.hurry(traffic_slot + 1 + host, self.now);
             }
-            self.agenda.set(traffic_slot, self.traffic.deadline());
+            self.schedule_traffic();
         } else {
             self.host(slot - traffic_slot - 1, observer);
         }
@@ -138,27 +142,30 @@ impl World {
     }
 
     /// Gives packets to the hosts that they have reached.
+    #[inline]
     fn hand_over(&mut self) {
-        if self.arrivals.is_empty() {
-            return;
+        while let Some(arrival) = self.arrivals.pop_front() {
+            self.hand_over_one(arrival);
         }
-        let first = self.network.slots() + 1;
-        for Arrival { host, interface, packet } in self.arrivals.drain(..) {
-            self.hosts[host].receive(self.now, interface, self.boxes.unpack(packet.frame));
-            self.agenda.hurry(first + host, self.now);
-        }
+    }
+
+    /// Not part of [`hand_over`](Self::hand_over), which finds nothing at every other call.
+    #[inline(never)]
+    fn hand_over_one(&mut self, Arrival { host, interface, frame }: Arrival) {
+        self.hosts[host].receive(self.now, interface, self.boxes.unpack(frame));
+        self.agenda.hurry(self.network.slots() + 1 + host, self.now);
     }
 
     /// Lets a host work: receive, serve its applications, send.
     fn host(&mut self, index: usize, observer: &mut Observer) {
         let now = self.now;
-        let mut frames = std::mem::take(&mut self.frames);
-        let boxes = &mut self.boxes;
-        let mut send = |interface, frame| frames.push((interface, boxes.pack(frame)));
         let host = &mut self.hosts[index];
+        let mut send = |interface, frame| self.frames.push_back((interface, self.boxes.pack(frame)));
         host.give_ready(now, &mut send);
-        for (interface, bytes) in self.network.rings(index) {
-            host.tell_ring(interface, bytes);
+        if host.holds_back() {
+            for (interface, bytes) in self.network.rings(index) {
+                host.tell_ring(interface, bytes);
+            }
         }
         if host.take_in(now) {
             while let Some(frame) = host.poll_datagram() {
@@ -170,17 +177,22 @@ impl World {
             host.give_out(now, &mut send);
             self.take_observations(index, observer);
         }
-        for (interface, frame) in frames.drain(..) {
-            let cx = &mut NetworkContext { now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };
+        let cx = &mut NetworkContext { now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };
+        while let Some((interface, frame)) = self.frames.pop_front() {
             if let Some(answer) = self.network.send(index, interface, frame, cx) {
                 self.hosts[index].stack.handle_frame(now, interface, answer);
             }
         }
-        self.frames = frames;
         self.hand_over();
-        let host = &mut self.hosts[index];
-        let first = self.network.slots() + 1;
-        self.agenda.set(first + index, host.deadline(now));
-        self.agenda.set(first - 1, self.traffic.deadline());
+        let deadline = self.hosts[index].deadline(now);
+        self.agenda.set(self.network.slots() + 1 + index, deadline);
+        self.schedule_traffic();
+    }
+
+    /// Puts the deadline of the traffic into the agenda, if it is another.
+    fn schedule_traffic(&mut self) {
+        if std::mem::take(&mut self.traffic.is_rescheduled) {
+            self.agenda.set(self.network.slots(), self.traffic.deadline());
+        }
     }
 }

@@ -18,6 +18,7 @@ use tcp_adapter::{Frame, Instant, InterfaceId};
 pub(crate) use figures::Figures;
 pub(crate) use flow::{Flow, State};
 
+use crate::deadline::earlier;
 use crate::host::{FlowEvent, Host, Side};
 use crate::network::{self, Network};
 use crate::random::Streams;
@@ -51,6 +52,8 @@ pub(crate) struct TrafficSet {
     left: usize,
     /// Flows that have ended since somebody looked here.
     pub(crate) ended: Vec<usize>,
+    /// Whether the [`deadline`](Self::deadline) may be another since somebody looked here.
+    pub(crate) is_rescheduled: bool,
 }
 
 /// Ports of the ends that send datagrams first.
@@ -136,6 +139,7 @@ impl TrafficSet {
             changed: Vec::new(),
             left: 0,
             ended: Vec::new(),
+            is_rescheduled: true,
         };
         for (index, traffic) in scenario.traffic.iter().enumerate() {
             let start = Instant::ZERO + traffic.start;
@@ -258,11 +262,15 @@ impl TrafficSet {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let moment = self.moments.front().map(|(at, _)| *at);
         let tick = self.ticks.first().map(|(at, _)| *at);
-        [moment, tick].into_iter().flatten().min()
+        earlier(moment, tick)
     }
 
     /// Whether some traffic is stopped at `at`, or was to be before.
     pub(crate) fn stops_by(&self, at: Instant) -> bool {
+        // Asked before each thing that happens, and mostly nothing is due.
+        if self.moments.front().is_none_or(|(due, _)| *due > at) {
+            return false;
+        }
         let mut due = self.moments.iter().take_while(|(due, _)| *due <= at);
         due.any(|(_, moment)| matches!(moment, Moment::Stop(_)))
     }
@@ -300,6 +308,7 @@ impl TrafficSet {
 
     /// Does what is due. The hosts whose stacks have been used are added to `touched`.
     pub(crate) fn work(&mut self, now: Instant, hosts: &mut [Host], touched: &mut Vec<usize>) {
+        self.is_rescheduled = true;
         while let Some((_, moment)) = self.moments.pop_front_if(|(at, _)| *at <= now) {
             match moment {
                 Moment::WarmUpEnds => {
@@ -379,6 +388,7 @@ impl TrafficSet {
 
     /// Gives every connection back, whatever has become of it.
     pub(crate) fn close_all(&mut self, now: Instant, hosts: &mut [Host]) {
+        self.is_rescheduled = true;
         self.moments.clear();
         for flow in &mut self.flows {
             flow.close(now, hosts);
@@ -449,5 +459,6 @@ impl TrafficSet {
         }
         self.ticks.extend(next.map(|at| (at, number)));
         self.tick_of[number] = next;
+        self.is_rescheduled = true;
     }
 }

@@ -1,5 +1,6 @@
 //! The bytes that applications send, and the proof that they arrived.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -27,19 +28,24 @@ impl Pattern {
 
     /// At least 1 and at most `max` bytes from `position` on, shared and not copied; `max` is above 0.
     pub(crate) fn bytes(self, position: u64, max: usize) -> Bytes {
+        PATTERN.slice(self.range(position, max))
+    }
+
+    /// Where in the period these bytes are, at most as many as there are up to its end.
+    fn range(self, position: u64, max: usize) -> Range<usize> {
         // The remainder is below the period, which is a usize.
         let start = ((self.offset + position) % PERIOD as u64) as usize;
-        PATTERN.slice(start..PERIOD.min(start.saturating_add(max)))
+        start..PERIOD.min(start.saturating_add(max))
     }
 
     /// How many of these bytes are those from `position` on, up to the first that is not.
     pub(crate) fn matching(self, position: u64, bytes: &[u8]) -> usize {
         let mut checked = 0;
         while checked < bytes.len() {
-            let expected = self.bytes(position + checked as u64, bytes.len() - checked);
+            let expected = &PATTERN[self.range(position + checked as u64, bytes.len() - checked)];
             let found = &bytes[checked..checked + expected.len()];
             if found != expected {
-                let same = found.iter().zip(&expected).take_while(|(found, expected)| found == expected);
+                let same = found.iter().zip(expected).take_while(|(found, expected)| found == expected);
                 return checked + same.count();
             }
             checked += expected.len();

@@ -67,7 +67,7 @@ impl CoDel {
 
 impl Queue for CoDel {
     fn enqueue(&mut self, now: Instant, packet: Packet, fates: &mut Fates<'_>) {
-        if self.limit.admits(self.fifo.packets(), self.fifo.bytes(), packet.len()) {
+        if self.limit.admits(self.fifo.packets(), self.fifo.bytes(), packet.offered_len) {
             self.fifo.push(now, packet);
         } else {
             fates.drop(packet, DropReason::QueueFull);

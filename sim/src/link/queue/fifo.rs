@@ -15,13 +15,13 @@ pub(super) struct Fifo {
 
 impl Fifo {
     pub(super) fn push(&mut self, now: Instant, packet: Packet) {
-        self.bytes += packet.len();
+        self.bytes += packet.offered_len;
         self.packets.push_back((now, packet));
     }
 
     pub(super) fn pop(&mut self) -> Option<(Instant, Packet)> {
         let first = self.packets.pop_front()?;
-        self.bytes -= first.1.len();
+        self.bytes -= first.1.offered_len;
         Some(first)
     }
 

@@ -120,7 +120,7 @@ impl FqCoDel {
         for _ in 0..batch {
             let Some((_, packet)) = fifo.pop() else { break };
             self.packets -= 1;
-            self.bytes -= packet.len();
+            self.bytes -= packet.offered_len;
             fates.drop(packet, DropReason::FattestFlow);
         }
     }
@@ -129,9 +129,9 @@ impl FqCoDel {
 impl Queue for FqCoDel {
     fn enqueue(&mut self, now: Instant, packet: Packet, fates: &mut Fates<'_>) {
         let index = self.flow_of(&packet);
-        let fits = self.limit.admits(self.packets, self.bytes, packet.len());
+        let fits = self.limit.admits(self.packets, self.bytes, packet.offered_len);
         self.packets += 1;
-        self.bytes += packet.len();
+        self.bytes += packet.offered_len;
         let flow = &mut self.flows[index];
         flow.fifo.push(now, packet);
         if !flow.listed {
@@ -162,7 +162,7 @@ impl Queue for FqCoDel {
             self.packets -= before.0 - flow.fifo.packets();
             self.bytes -= before.1 - flow.fifo.bytes();
             if let Some(packet) = packet {
-                flow.credits -= packet.len() as i64;
+                flow.credits -= packet.offered_len as i64;
                 return Some(packet);
             }
             list.pop_front();

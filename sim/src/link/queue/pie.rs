@@ -125,7 +125,7 @@ impl Pie {
 impl Queue for Pie {
     fn enqueue(&mut self, now: Instant, mut packet: Packet, fates: &mut Fates<'_>) {
         self.catch_up(now);
-        if !self.config.limit.admits(self.fifo.packets(), self.fifo.bytes(), packet.len()) {
+        if !self.config.limit.admits(self.fifo.packets(), self.fifo.bytes(), packet.offered_len) {
             fates.drop(packet, DropReason::QueueFull);
             self.accumulated = 0;
             return;

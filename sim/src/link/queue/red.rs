@@ -161,7 +161,7 @@ impl Queue for Red {
                 marked
             }
         };
-        let fits = self.config.limit.admits(self.fifo.packets(), self.fifo.bytes(), packet.len());
+        let fits = self.config.limit.admits(self.fifo.packets(), self.fifo.bytes(), packet.offered_len);
         // The idle period has been counted, and goes on if the packet does not end it.
         self.idle_since = self.idle_since.map(|_| now);
         match (keep, fits) {

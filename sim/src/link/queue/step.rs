@@ -43,11 +43,11 @@ impl Step {
 
 impl Queue for Step {
     fn enqueue(&mut self, now: Instant, mut packet: Packet, fates: &mut Fates<'_>) {
-        if !self.config.limit.admits(self.fifo.packets(), self.fifo.bytes(), packet.len()) {
+        if !self.config.limit.admits(self.fifo.packets(), self.fifo.bytes(), packet.offered_len) {
             fates.drop(packet, DropReason::QueueFull);
             return;
         }
-        if self.fifo.bytes() + packet.len() > self.config.mark && mark_congestion(&mut packet.frame) {
+        if self.fifo.bytes() + packet.offered_len > self.config.mark && mark_congestion(&mut packet.frame) {
             fates.count_mark();
         }
         self.fifo.push(now, packet);
