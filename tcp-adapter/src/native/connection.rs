@@ -113,7 +113,7 @@ pub(super) struct Connection {
     pub(super) timestamp_offset: u32,
     /// Bytes that the stack knows it to hold.
     pub(super) charged: usize,
-    /// When something is due; its timer in the wheel is set for then or before.
+    /// Deadline in the wheel.
     pub(super) deadline: Instant,
     pub(super) last_received: Instant,
     pub(super) last_active: Instant,

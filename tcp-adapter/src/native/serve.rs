@@ -60,10 +60,6 @@ impl NativeStack {
     #[inline(never)]
     fn expire_connection(&mut self, index: u32) {
         let Some((id, State::Live(conn))) = self.connections.at_mut(index) else { return };
-        if conn.deadline > self.now {
-            // It was put off.
-            return self.wheel.schedule(index, conn.deadline);
-        }
         conn.deadline = NEVER;
         let over = conn.on_due(self.now, &self.config);
         if let Some(reason) = over {
@@ -131,7 +127,7 @@ impl NativeStack {
             if deadline == NEVER {
                 self.wheel.cancel(id.index);
             } else {
-                self.wheel.schedule_by(self.now, id.index, deadline);
+                self.wheel.schedule(id.index, deadline);
             }
         }
     }

@@ -5,8 +5,7 @@
 //! the next one, no list is ever passed twice, and a timer moves down at most once per level before it is due.
 //!
 //! A connection that restarts its timer with every acknowledgement mostly stays in its list, because lists that are far ahead are
-//! long: then only the deadline is written. One that puts its timer off and back with every segment need not move it at all, see
-//! [`Wheel::schedule_by`].
+//! long: then only the deadline is written.
 
 #[cfg(test)]
 mod tests;
@@ -27,10 +26,6 @@ const LISTS: usize = LEVELS * SLOTS + 1;
 const IDLE: u16 = u16::MAX;
 /// No index.
 const NIL: u32 = u32::MAX;
-
-/// A timer that is put off when it is at least so many nanoseconds ahead may stay as it is: half of the shortest delay of an
-/// acknowledgement, a timer that every other segment sets and the next one puts off. Those of pacing are nearer, nearly always.
-const FAR: u64 = 500_000;
 
 /// One timer per index, for small indices.
 #[derive(Debug)]
@@ -90,16 +85,6 @@ impl Wheel {
         self.unlink(index);
         self.timers[slot].deadline = deadline;
         self.link(index, list);
-    }
-
-    /// Sets the timer of `index` so that it is due by `at`: one that is due before, but not for a while, stays as it is. Before that while is
-    /// over, whatever has put it off most often does so again; if not, it is found due before the time, and must be set once more.
-    pub(super) fn schedule_by(&mut self, now: Instant, index: u32, at: Instant) {
-        let from = now.as_nanos().saturating_add(FAR);
-        let stays = |timer: &Timer| timer.list != IDLE && (from..=at.as_nanos()).contains(&timer.deadline);
-        if !self.timers.get(index as usize).is_some_and(stays) {
-            self.schedule(index, at);
-        }
     }
 
     /// Forgets the timer of `index`, set or not.

@@ -52,21 +52,6 @@ fn moved_cancelled_and_past_timers() {
 }
 
 #[test]
-fn what_is_due_before_is_put_off_shortly_before_that() {
-    const SOON: u64 = 2_000_000;
-    let mut wheel = Wheel::new();
-    wheel.schedule_by(at(0), 5, at(SOON));
-    wheel.schedule_by(at(SOON - FAR), 5, at(9_000_000));
-    assert_eq!((drain(&mut wheel, SOON - 1), drain(&mut wheel, SOON)), (vec![], vec![5]));
-    wheel.schedule_by(at(SOON), 5, at(9_000_000));
-    wheel.schedule_by(at(SOON), 5, at(2 * SOON));
-    wheel.schedule_by(at(2 * SOON - FAR + 1), 5, at(9_000_000));
-    assert_eq!(drain(&mut wheel, 8_999_999), []);
-    assert_eq!(drain(&mut wheel, 9_000_000), [5]);
-    assert_eq!(wheel.next(), None);
-}
-
-#[test]
 fn found_due_and_then_moved_or_cancelled() {
     let mut wheel = Wheel::new();
     for index in 0..4 {
