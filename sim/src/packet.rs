@@ -16,8 +16,7 @@ impl Boxes {
     pub(crate) fn pack(&mut self, frame: Frame) -> Box<Frame> {
         match self.0.pop() {
             Some(mut packed) => {
-                // What it has held is empty since `unpack`: there is nothing to free.
-                std::mem::forget(std::mem::replace(&mut *packed, frame));
+                *packed = frame;
                 packed
             }
             None => Box::new(frame),
