@@ -13,7 +13,7 @@ pub(super) struct ScenarioArgs {
     /// File of the scenario, or name of one that comes with the program
     #[arg(value_name = "FILE|NAME")]
     scenario: String,
-    /// Set a value, such as links.wifi.delay=20ms; a list or a range makes a sweep
+    /// Set a value at all points, such as links.wifi.delay=20ms, also where the scenario has a sweep of it; a list or a range makes a sweep
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
     settings: Vec<(String, String)>,
 }

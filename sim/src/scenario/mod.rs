@@ -221,7 +221,7 @@ impl Scenario {
     }
 
     /// Replaces a value, as `--set links.p1.delay=20ms` does: `value` is TOML, or text without its quotes. A list
-    /// or a range makes a sweep. On an error nothing changes.
+    /// or a range makes a sweep. What a sweep of the file sets at `path` is left out of that. On an error nothing changes.
     ///
     /// # Errors
     /// There is nothing at `path`, or the value is not right there.
@@ -236,8 +236,11 @@ impl Scenario {
     pub fn set_all<'a>(&mut self, settings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), ScenarioError> {
         let Source { file, dir, written, .. } = &self.source;
         let mut written = written.clone();
+        let cx = context(file, dir);
         for (path, value) in settings {
-            sweep::assign(&context(file, dir), &mut written, path, Node::parse_override(path, value))?;
+            let node = Node::parse_override(path, value);
+            sweep::release(&cx, &mut written, path, &node.place)?;
+            sweep::assign(&cx, &mut written, path, node)?;
         }
         let scenario = Self::read(written, file, dir)?;
         scenario.check_rows()?;

@@ -4,7 +4,7 @@ use super::Scenario;
 use super::error::{Place, ScenarioError};
 use super::field::Text;
 use super::section::{Context, Section, is_name, sweep_values};
-use super::tree::{Node, Table, Value};
+use super::tree::{Entry, Node, Table, Value};
 
 /// Points that a sweep may have.
 pub const POINT_LIMIT: u64 = 10_000_000;
@@ -102,6 +102,51 @@ pub(crate) fn assign(cx: &Context, tree: &mut Table, path: &str, node: Node) -> 
     }
     let place = node.place.clone();
     tree.set(path, node).map_err(|part| cannot(&place, &part))
+}
+
+/// Takes a key away from the axes under `[sweep]` that set it, so that what is set for all points holds at each. An axis that sets nothing else goes.
+pub(crate) fn release(cx: &Context, tree: &mut Table, path: &str, place: &Place) -> Result<(), ScenarioError> {
+    let Some(Value::Table(sweeps)) = tree.get_mut("sweep").map(|node| &mut node.value) else { return Ok(()) };
+    for Entry { key: name, node, .. } in &mut sweeps.entries {
+        let Value::Table(axis) = &mut node.value else { continue };
+        let Some(Value::List(keys)) = axis.get_mut("keys").map(|keys| &mut keys.value) else { continue };
+        let is_part = |key: &Node| matches!(&key.value, Value::Text(key) if is_below(path, key));
+        if let Some(whole) = keys.iter().find(|key| is_part(key)) {
+            let problem = format!("cannot be set, as [sweep.{name}] sets all of {} at each point", whole.label());
+            return Err(cx.contradiction(place, path, problem));
+        }
+        let is_it = |key: &Node| matches!(&key.value, Value::Text(key) if key == path);
+        let Some(at) = keys.iter().position(is_it) else { continue };
+        keys.remove(at);
+        let left = keys.len();
+        if let Some(Value::List(rows)) = axis.get_mut("values").map(|values| &mut values.value) {
+            rows.iter_mut().for_each(|row| take_from_row(row, at, left));
+        }
+    }
+    sweeps.entries.retain(|axis| !sets_nothing(&axis.node));
+    Ok(())
+}
+
+/// Whether `path` names a part of what `whole` names.
+fn is_below(path: &str, whole: &str) -> bool {
+    path.strip_prefix(whole).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Takes one value of several out of a row, of which `left` are left. One that is left is no list, as a single key takes lists as they are.
+fn take_from_row(row: &mut Node, at: usize, left: usize) {
+    let Value::List(values) = &mut row.value else { return };
+    if left == 0 || values.len() != left + 1 {
+        return;
+    }
+    values.remove(at);
+    if left == 1 {
+        *row = values.remove(0);
+    }
+}
+
+fn sets_nothing(axis: &Node) -> bool {
+    let Value::Table(axis) = &axis.value else { return false };
+    matches!(axis.get("keys").map(|keys| &keys.value), Some(Value::List(keys)) if keys.is_empty())
 }
 
 /// One point of a sweep: which value each axis has.

@@ -329,6 +329,48 @@ fn values_can_be_set() {
     }
 }
 
+#[test]
+fn what_is_set_holds_at_every_point_of_a_sweep() {
+    let text = r#"
+        [links.p1]
+        rate = "10Mbit"
+        [[traffic]]
+        name = "bulk"
+        bytes = "1MB"
+        [sweep.pair]
+        keys = ["links.p1.rate", "links.p1.delay"]
+        values = [["1Mbit", "1ms"], ["2Mbit", "2ms"]]
+        labels = ["slow", "fast"]
+        [sweep.queue]
+        keys = ["links.p1.queue"]
+        values = [{ packets = 10 }, { packets = 20 }]
+        [sweep.buffer]
+        keys = ["hosts.client.send_buffer", "hosts.server.send_buffer"]
+        values = ["1MiB", "2MiB", "4MiB"]
+    "#;
+    let mut scenario = Scenario::parse(text, "test.toml").unwrap();
+    assert_eq!(scenario.sweep().len(), 12);
+    scenario.set("links.p1.delay", "9ms").unwrap();
+    scenario.set("hosts.server.send_buffer", "3MiB").unwrap();
+    assert_eq!(scenario.sweep().len(), 12);
+    let links = |scenario: &Scenario| -> Vec<_> {
+        let points = scenario.sweep().points().map(|point| point.unwrap().scenario);
+        points.map(|point| (point.links[0].up.rate.clone(), point.links[0].up.delay)).collect()
+    };
+    let found = links(&scenario);
+    assert!(found.iter().all(|(_, delay)| *delay == Duration::from_millis(9)), "{found:?}");
+    assert_ne!(found[0].0, found[11].0, "the rate is swept as before");
+    assert_fixed_point(&scenario);
+    scenario.set("links.p1.rate", "7Mbit").unwrap();
+    assert_eq!(scenario.sweep().len(), 6, "nothing is left of the pair");
+    scenario.set("hosts.client.send_buffer", "[\"1MiB\", \"2MiB\"]").unwrap();
+    assert_eq!(scenario.sweep().len(), 4, "a sweep in place of another one");
+    assert_eq!(
+        scenario.set("links.p1.queue.packets", "5").unwrap_err().to_string(),
+        "test.toml with --set links.p1.queue.packets=5: links.p1.queue.packets cannot be set, as [sweep.queue] sets all of links.p1.queue at each point"
+    );
+}
+
 /// Each text follows `SMALL`, whose four lines it starts after.
 #[test]
 fn mistakes_are_one_sentence_with_the_line() {
