@@ -26,6 +26,7 @@ mod policy;
 mod rate_limit;
 mod receiver;
 mod reinjection;
+mod repair;
 mod repetition;
 mod restraint;
 mod sender;

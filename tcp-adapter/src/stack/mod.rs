@@ -229,6 +229,12 @@ pub trait TcpStack {
         self.info(conn).as_ref().map(SendLimits::from)
     }
 
+    /// Offset of the first byte that is not acknowledged, if it is taken for lost or was sent again; `None` else, or if the stack cannot tell.
+    fn under_repair(&self, conn: TcpId) -> Option<u64> {
+        let _ = conn;
+        None
+    }
+
     /// Takes a frame that an interface has received.
     fn handle_frame(&mut self, now: Instant, interface: InterfaceId, frame: Frame, hook: &mut dyn SegmentHook);
 
