@@ -94,9 +94,9 @@ impl Connection {
 
     #[inline]
     fn view(&self, subflow: &Subflow, choice: bool, cx: &Cx<'_>) -> Option<SubflowView> {
-        let info = cx.tcp.info(subflow.tcp)?;
-        let pacing_rate = paced(subflow, info.pacing_rate, cx);
-        let limits = SendLimits { pacing_rate, ..SendLimits::from(&info) };
+        let state = cx.tcp.send_state(subflow.tcp)?;
+        let pacing_rate = paced(subflow, state.pacing_rate, cx);
+        let limits = SendLimits { pacing_rate, ..SendLimits::from(&state) };
         let (mss, mapping_cost) = self.segment_shape(subflow, &limits, choice, cx);
         Some(SubflowView {
             id: subflow.id,
@@ -105,19 +105,19 @@ impl Connection {
             mapping_cost,
             backup: subflow.backup || subflow.backup_by_peer,
             weight: subflow.weight,
-            srtt: info.srtt,
-            rttvar: info.rttvar,
-            latest_rtt: info.latest_rtt,
-            min_rtt: info.min_rtt,
-            cwnd: info.cwnd,
-            ssthresh: info.ssthresh,
-            slow_start: info.slow_start,
-            in_flight: info.in_flight,
-            queued: info.queued,
-            delivery_rate: info.delivery_rate,
-            delivery_rate_app_limited: info.delivery_rate_app_limited,
+            srtt: state.srtt,
+            rttvar: state.rttvar,
+            latest_rtt: state.latest_rtt,
+            min_rtt: state.min_rtt,
+            cwnd: state.cwnd,
+            ssthresh: state.ssthresh,
+            slow_start: state.slow_start,
+            in_flight: state.in_flight,
+            queued: state.queued,
+            delivery_rate: state.delivery_rate,
+            delivery_rate_app_limited: state.delivery_rate_app_limited,
             pacing_rate,
-            interface_queue: cx.shared.interface_queue(info.interface),
+            interface_queue: cx.shared.interface_queue(state.interface),
         })
     }
 
