@@ -217,8 +217,10 @@ impl Connection {
 
 /// The rate that a subflow may have: its TCP's, or what the policy allows if that is less.
 pub(crate) fn paced(subflow: &Subflow, by_tcp: Option<u64>, cx: &Cx<'_>) -> Option<u64> {
-    let by_policy = subflow.capped().and_then(|terms| cx.shared.policy.rate(terms));
-    by_tcp.into_iter().chain(by_policy).min()
+    match subflow.capped().and_then(|terms| cx.shared.policy.rate(terms)) {
+        Some(by_policy) => Some(by_tcp.map_or(by_policy, |rate| rate.min(by_policy))),
+        None => by_tcp,
+    }
 }
 
 /// Bytes that a subflow should be given now: what its TCP wants to take, and what the policy allows.
