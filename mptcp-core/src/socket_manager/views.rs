@@ -77,17 +77,15 @@ impl Connection {
         if cx.shared.policy.generation() != 0 {
             self.leave_out_held_back(views, cx);
         }
-        // One that is alone may have company soon if it has just begun; later, longer chunks are worth more.
-        let choice = views.len() > 1;
-        for view in views.iter_mut().filter(|view| choice || view.slow_start) {
-            view.room = view.room.min(window_room(&view.limits()));
-        }
-        if self.waits_for_worth(cx) {
-            let waiting = self.sender.queue.unsent();
-            for view in views.iter_mut() {
-                if !is_worth_a_mapping(&view.limits(), view.mapping_cost, view.room, waiting) {
-                    view.room = 0;
-                }
+        let (choice, waits, waiting) = (views.len() > 1, self.waits_for_worth(cx), self.sender.queue.unsent());
+        for view in views.iter_mut().filter(|view| view.room > 0) {
+            let limits = view.limits();
+            // One that is alone may have company soon if it has just begun; later, longer chunks are worth more.
+            if choice || view.slow_start {
+                view.room = view.room.min(window_room(&limits));
+            }
+            if waits && !is_worth_a_mapping(&limits, view.mapping_cost, view.room, waiting) {
+                view.room = 0;
             }
         }
     }
