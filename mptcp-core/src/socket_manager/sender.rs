@@ -254,11 +254,19 @@ impl Connection {
             return self.push_lone(lone, class, cx);
         }
         // Most of the time there is nothing to give, or nothing can take more.
-        if !self.has_work(cx) || !self.has_room(cx) {
+        if !self.has_work(cx) {
+            return;
+        }
+        // While nothing is under way there is room, unless subflows are being repaired, and the look itself shows it.
+        let room_shows = self.sender.queue.una() == self.sender.queue.sent_end() && self.waits_for_worth(cx);
+        if !room_shows && !self.has_room(cx) {
             return;
         }
         let mut views = Views::new();
         self.look(&mut views, cx);
+        if room_shows && views.iter().all(|view| view.room == 0) {
+            return;
+        }
         self.cut_to_share(&mut views, class, cx);
         if views.len() > 1 && self.scheduler.duplicates() {
             self.repair_overtaken(&views, cx);

@@ -62,7 +62,7 @@ impl Connection {
 
     /// Whether a subflow is given nothing until there is room for so much that it is worth a mapping. Where a policy says how much may
     /// leave, that is little at a time; and what must go again goes at once.
-    fn waits_for_worth(&self, cx: &Cx<'_>) -> bool {
+    pub(crate) fn waits_for_worth(&self, cx: &Cx<'_>) -> bool {
         cx.shared.policy.generation() == 0 && self.sender.reinject.is_empty()
     }
 
