@@ -271,7 +271,7 @@ impl Connection {
         if views.len() > 1 && self.scheduler.duplicates() {
             self.repair_overtaken(&views, cx);
         }
-        while self.is_of(class) && self.push_again(&mut views, cx) {
+        while !self.sender.reinject.is_empty() && self.is_of(class) && self.push_again(&mut views, cx) {
             self.cut_to_share(&mut views, class, cx);
         }
         while self.is_of(class) && self.push_new(&mut views, cx) {
@@ -306,8 +306,7 @@ impl Connection {
             return false;
         }
         let position = queue.nxt();
-        let shortest = views.iter().map(|view| view.mss.saturating_sub(view.mapping_cost)).min().unwrap_or(0);
-        if available < shortest as u64 && self.must_fill_segments(position + available) {
+        if self.must_fill_segments(position + available) && available < shortest_segment(views) {
             return false;
         }
         let data = DataView {
@@ -431,9 +430,17 @@ impl Connection {
     }
 }
 
+/// Payload bytes that a segment must have to be full on any of the subflows, with its mapping.
+fn shortest_segment(views: &[SubflowView]) -> u64 {
+    views.iter().map(|view| view.mss.saturating_sub(view.mapping_cost)).min().unwrap_or(0) as u64
+}
+
 /// Bytes to leave out, for other subflows to fill with whole segments: what their mappings take is left out of it, or each time something
 /// short would be left over. It takes most where each segment is a mapping of its own.
 fn whole_gap(decision: &Decision, views: &[SubflowView]) -> u64 {
+    if decision.skip == 0 {
+        return 0;
+    }
     let cost = views.iter().map(|view| view.mapping_cost).max().unwrap_or(0) as u64;
     let mss = views[decision.subflow].mss.max(1) as u64;
     decision.skip.saturating_sub(decision.skip.div_ceil(mss) * cost)
