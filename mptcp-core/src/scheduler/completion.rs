@@ -29,35 +29,53 @@ impl Scheduler for CompletionTime {
 
     fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision> {
         let backups = backups_allowed(subflows);
-        let candidates = || (0..subflows.len()).filter(|index| backups || !subflows[*index].backup);
+        let candidates = || subflows.iter().enumerate().filter(|(_, subflow)| backups || !subflow.backup);
         // The first one needs no trial while nothing is known of any.
-        let known = candidates().find(|index| !is_untried(&subflows[*index])).or_else(|| candidates().next());
-        let in_trial = |index: usize| known != Some(index) && is_untried(&subflows[index]);
-        let free = |index: usize| {
-            let trial_runs = in_trial(index) && subflows[index].outstanding() >= (TRIAL * subflows[index].mss) as u64;
-            has_room(&subflows[index], data) && !trial_runs
+        let known = candidates().find(|(_, subflow)| !is_untried(subflow)).or_else(|| candidates().next())?.0;
+        let in_trial = |index: usize, subflow: &SubflowView| index != known && is_untried(subflow);
+        let free = |index: usize, subflow: &SubflowView| {
+            let trial_may_go_on = subflow.outstanding() < (TRIAL * subflow.mss) as u64;
+            has_room(subflow, data) && (trial_may_go_on || !in_trial(index, subflow))
         };
-        let mut courses = EachSubflow::<Course<'_>>::new();
-        courses.extend(subflows.iter().map(Course::of));
-        let with_room = candidates().filter(|index| free(*index));
-        let index = with_room.min_by(|one, two| courses[*one].arrival.total_cmp(&courses[*two].arrival))?;
-        let (chosen, arrival) = (&subflows[index], courses[index].arrival);
+        // When data would arrive is of no use where none can leave, which ends every burst of decisions.
+        if !candidates().any(|(index, subflow)| free(index, subflow)) {
+            return None;
+        }
+        let mut courses = EachSubflow::<(usize, Course<'_>)>::new();
+        let mut soonest: Option<(usize, f64)> = None;
+        for (index, subflow) in candidates() {
+            let course = Course::of(subflow);
+            if soonest.is_none_or(|(_, least)| course.arrival < least) && free(index, subflow) {
+                soonest = Some((courses.len(), course.arrival));
+            }
+            courses.push((index, course));
+        }
+        let (place, arrival) = soonest?;
+        let (index, course) = &courses[place];
+        let (index, chosen) = (*index, course.subflow);
 
         // What the others deliver before, and when another one would take what is not left to them.
         let (mut gap, mut next) = (0.0, f64::INFINITY);
         // What a path on trial will carry is not known.
-        for other in candidates().filter(|other| *other != index && !in_trial(*other)) {
-            if courses[other].arrival < arrival {
-                gap += courses[other].delivered_until(arrival);
+        for (other, beside) in &courses {
+            if *other == index || in_trial(*other, beside.subflow) {
+                continue;
             }
-            next = lesser(courses[other].arrival, next);
+            if beside.arrival < arrival {
+                gap += beside.delivered_until(arrival);
+            }
+            next = lesser(beside.arrival, next);
         }
         let mss = chosen.mss.max(1);
-        let span = if next > arrival { greater(next - arrival, LEAST_BURST) } else { LATE_BURST };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-        let segments = ((span * courses[index].bottleneck()) as usize / mss).max(1);
-        let segments = if in_trial(index) { segments.min(TRIAL) } else { segments };
-        let len = burst_len(chosen, data).min(segments.saturating_mul(mss));
+        let mut len = burst_len(chosen, data);
+        // A segment it is in any case.
+        if len > mss {
+            let span = if next > arrival { greater(next - arrival, LEAST_BURST) } else { LATE_BURST };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+            let segments = ((span * course.bottleneck()) as usize / mss).max(1);
+            let segments = if in_trial(index, chosen) { segments.min(TRIAL) } else { segments };
+            len = len.min(segments.saturating_mul(mss));
+        }
         if gap < len as f64 {
             return Some(Decision { subflow: index, len, skip: 0 });
         }
