@@ -113,8 +113,6 @@ struct Course<'a> {
     cwnd: f64,
     /// Congestion window by the arrival.
     window: f64,
-    /// The window doubles each round trip until it reaches this.
-    doubles_until: f64,
     /// How much of its measured delivery rate the path's bottleneck shows by queueing: see [`queueing`].
     queueing: f64,
 }
@@ -129,14 +127,10 @@ impl<'a> Course<'a> {
         // What is under way was allowed to be.
         let unknown = || greater(INITIAL_WINDOW * mss, outstanding + mss);
         let cwnd = greater(subflow.cwnd.map_or_else(unknown, |cwnd| cwnd as f64), mss);
-        let doubles_until = match subflow.ssthresh {
-            _ if !subflow.slow_start => 0.0,
-            Some(threshold) => threshold as f64,
-            None => f64::INFINITY,
-        };
-        let (by_window, window) = until_room(outstanding + mss - cwnd, rtt, cwnd, doubles_until);
-        let may_leave = lesser(subflow.queued as f64, cwnd - subflow.in_flight as f64);
-        let by_pacing = if may_leave > 0.0 { may_leave / pacing(subflow) } else { 0.0 };
+        let lacking = outstanding + mss - cwnd;
+        let (by_window, window) =
+            if lacking > 0.0 { until_room(lacking, rtt, cwnd, doubles_until(subflow)) } else { (0.0, cwnd) };
+        let by_pacing = if subflow.queued > 0 { until_queue_has_left(subflow, cwnd) } else { 0.0 };
         let queueing = queueing(subflow);
         let drain = subflow.delivery_rate.map(|rate| (outstanding + mss) / rate.max(1) as f64);
         // What is under way passes the bottleneck first. It shows in the round-trip times only later.
@@ -146,7 +140,7 @@ impl<'a> Course<'a> {
         let queue = drain.map_or(rtt - least, |drain| lesser(greater(drain - least, 0.0), rtt - least));
         let delay = greater(greater(by_window, by_pacing) + queue, behind);
         let delay = greater(delay, at_interface(subflow));
-        Self { subflow, rtt, arrival: least / 2.0 + delay, cwnd, window, doubles_until, queueing }
+        Self { subflow, rtt, arrival: least / 2.0 + delay, cwnd, window, queueing }
     }
 
     /// Bytes per second by the arrival.
@@ -169,15 +163,15 @@ impl<'a> Course<'a> {
         if span <= 0.0 || self.rtt <= 0.0 {
             return 0.0;
         }
-        let rate = self.rate();
+        let (rate, doubles_until) = (self.rate(), doubles_until(self.subflow));
         let (mut left, mut window, mut bytes) = (span, self.window, 0.0);
         for _ in 0..MOST_DOUBLINGS {
-            if window >= self.doubles_until || left <= self.rtt {
+            if window >= doubles_until || left <= self.rtt {
                 break;
             }
             bytes += rate * self.rtt * (window / self.window);
             left -= self.rtt;
-            window = (window * 2.0).min(self.doubles_until);
+            window = (window * 2.0).min(doubles_until);
         }
         let grown = if window == self.window { 1.0 } else { window / self.window };
         bytes + rate * grown * left
@@ -215,12 +209,24 @@ fn greater(one: f64, two: f64) -> f64 {
     if one > two { one } else { two }
 }
 
-/// How long it takes a window to have room for so many bytes more than it has. Each round trip makes room for as many as it has, and in slow
-/// start for twice as many. Tells the window by then, too.
-fn until_room(mut bytes: f64, rtt: f64, mut window: f64, doubles_until: f64) -> (f64, f64) {
-    if bytes <= 0.0 {
-        return (0.0, window);
+/// A congestion window in bytes up to which that of a subflow doubles each round trip.
+fn doubles_until(subflow: &SubflowView) -> f64 {
+    match subflow.ssthresh {
+        _ if !subflow.slow_start => 0.0,
+        Some(threshold) => threshold as f64,
+        None => f64::INFINITY,
     }
+}
+
+/// How long it takes until what waits on a subflow has left by its pacing, as far as its congestion window lets it.
+fn until_queue_has_left(subflow: &SubflowView, cwnd: f64) -> f64 {
+    let may_leave = lesser(subflow.queued as f64, cwnd - subflow.in_flight as f64);
+    if may_leave > 0.0 { may_leave / pacing(subflow) } else { 0.0 }
+}
+
+/// How long it takes a window to have room for so many bytes more than it has, which is more than none. Each round trip makes room for as many as it
+/// has, and in slow start for twice as many. Tells the window by then, too.
+fn until_room(mut bytes: f64, rtt: f64, mut window: f64, doubles_until: f64) -> (f64, f64) {
     let mut time = 0.0;
     for _ in 0..MOST_DOUBLINGS {
         let grown = if window < doubles_until { 2.0 * window } else { window };
