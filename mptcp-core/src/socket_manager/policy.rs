@@ -34,6 +34,14 @@ pub(crate) struct Judged {
     pub(crate) allowed_at: Option<Instant>,
 }
 
+impl Judged {
+    /// Bytes that may leave now, if the policy limits that. Not inlined where each subflow is asked, as most have never been judged.
+    #[inline(never)]
+    fn allowance(&self, cx: &Cx<'_>) -> Option<usize> {
+        self.terms.is_capped().then(|| cx.shared.policy.allowance(&self.terms, self.grant, cx.now))
+    }
+}
+
 impl Subflow {
     /// What holds for its path, if that limits what may be sent over it.
     #[inline]
@@ -50,9 +58,9 @@ impl Subflow {
     }
 
     /// Bytes that the policy lets leave on it now, if it limits that.
+    #[inline]
     fn allowance(&self, cx: &Cx<'_>) -> Option<usize> {
-        let judged = self.judged.as_deref().filter(|judged| judged.terms.is_capped())?;
-        Some(cx.shared.policy.allowance(&judged.terms, judged.grant, cx.now))
+        self.judged.as_deref()?.allowance(cx)
     }
 
     fn is_spare(&self) -> bool {
