@@ -92,13 +92,16 @@ impl Connection {
 
     #[inline]
     fn view(&self, subflow: &Subflow, choice: bool, cx: &Cx<'_>) -> Option<SubflowView> {
-        let state = cx.tcp.send_state(subflow.tcp)?;
+        // Asked first, and the state is borrowed: so each field is copied once, into the view.
+        let room = send_room(subflow, cx);
+        let state = cx.tcp.send_state(subflow.tcp);
+        let state = state.as_ref()?;
         let pacing_rate = paced(subflow, state.pacing_rate, cx);
-        let limits = SendLimits { pacing_rate, ..SendLimits::from(&state) };
+        let limits = SendLimits { pacing_rate, ..SendLimits::from(state) };
         let (mss, mapping_cost) = self.segment_shape(subflow, &limits, choice, cx);
         Some(SubflowView {
             id: subflow.id,
-            room: send_room(subflow, cx),
+            room,
             mss,
             mapping_cost,
             backup: subflow.backup || subflow.backup_by_peer,
