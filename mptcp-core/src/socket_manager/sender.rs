@@ -257,7 +257,7 @@ impl Connection {
         if !self.has_work(cx) {
             return;
         }
-        // While nothing is under way there is room, unless subflows are being repaired, and the look itself shows it.
+        // While nothing is under way there is room nearly always, which the look itself shows.
         let room_shows = self.sender.queue.una() == self.sender.queue.sent_end() && self.waits_for_worth(cx);
         if !room_shows && !self.has_room(cx) {
             return;
