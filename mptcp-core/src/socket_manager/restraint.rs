@@ -135,6 +135,7 @@ impl Connection {
     }
 }
 
+/// Takes from what subflows have room for what a rate does not allow.
 #[inline(never)]
 fn cut_to(limit: &RateLimit, views: &mut [SubflowView], now: Instant) {
     for view in views {

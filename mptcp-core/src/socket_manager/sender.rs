@@ -227,7 +227,7 @@ impl Connection {
     /// Gives the subflow of a connection without Multipath TCP what it has room for.
     #[inline(never)]
     fn fill_plain(&mut self, index: usize, tcp: TcpId, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
-        let mss = cx.tcp.info(tcp).map_or(1, |info| info.mss.max(1));
+        let mss = cx.tcp.send_limits(tcp).map_or(1, |limits| limits.mss.max(1));
         while self.is_of(class) {
             let share = self.allowance(tcp, class, cx);
             let room = send_room(&self.subflows[index], cx).min(MAX_MAPPING).min(share);
