@@ -34,6 +34,6 @@ pub use ranges::RangeSet;
 pub use stack::{
     AbortError, Capabilities, Chunk, CloseReason, ConnectError, ConnectRequest, ListenError, ListenerId, Offload,
     OptionSpace, Received, RoundTrip, SegmentHook, SegmentIn, SegmentKind, SegmentOut, SendError, SendLimits,
-    SynSegment, SynVerdict, TcpEvent, TcpFlags, TcpId, TcpInfo, TcpStack, Verdict,
+    SendState, SynSegment, SynVerdict, TcpEvent, TcpFlags, TcpId, TcpInfo, TcpStack, Verdict,
 };
 pub use time::Instant;

@@ -29,35 +29,53 @@ impl Scheduler for CompletionTime {
 
     fn pick(&mut self, subflows: &[SubflowView], data: &DataView) -> Option<Decision> {
         let backups = backups_allowed(subflows);
-        let candidates = || (0..subflows.len()).filter(|index| backups || !subflows[*index].backup);
+        let candidates = || subflows.iter().enumerate().filter(|(_, subflow)| backups || !subflow.backup);
         // The first one needs no trial while nothing is known of any.
-        let known = candidates().find(|index| !is_untried(&subflows[*index])).or_else(|| candidates().next());
-        let in_trial = |index: usize| known != Some(index) && is_untried(&subflows[index]);
-        let free = |index: usize| {
-            let trial_runs = in_trial(index) && subflows[index].outstanding() >= (TRIAL * subflows[index].mss) as u64;
-            has_room(&subflows[index], data) && !trial_runs
+        let known = candidates().find(|(_, subflow)| !is_untried(subflow)).or_else(|| candidates().next())?.0;
+        let in_trial = |index: usize, subflow: &SubflowView| index != known && is_untried(subflow);
+        let free = |index: usize, subflow: &SubflowView| {
+            let trial_may_go_on = subflow.outstanding() < (TRIAL * subflow.mss) as u64;
+            has_room(subflow, data) && (trial_may_go_on || !in_trial(index, subflow))
         };
-        let mut courses = EachSubflow::<Course<'_>>::new();
-        courses.extend(subflows.iter().map(Course::of));
-        let with_room = candidates().filter(|index| free(*index));
-        let index = with_room.min_by(|one, two| courses[*one].arrival.total_cmp(&courses[*two].arrival))?;
-        let (chosen, arrival) = (&subflows[index], courses[index].arrival);
+        // When data would arrive is of no use where none can leave, which ends every burst of decisions.
+        if !candidates().any(|(index, subflow)| free(index, subflow)) {
+            return None;
+        }
+        let mut courses = EachSubflow::<(usize, Course<'_>)>::new();
+        let mut soonest: Option<(usize, f64)> = None;
+        for (index, subflow) in candidates() {
+            let course = Course::of(subflow);
+            if soonest.is_none_or(|(_, least)| course.arrival < least) && free(index, subflow) {
+                soonest = Some((courses.len(), course.arrival));
+            }
+            courses.push((index, course));
+        }
+        let (place, arrival) = soonest?;
+        let (index, course) = &courses[place];
+        let (index, chosen) = (*index, course.subflow);
 
         // What the others deliver before, and when another one would take what is not left to them.
         let (mut gap, mut next) = (0.0, f64::INFINITY);
         // What a path on trial will carry is not known.
-        for other in candidates().filter(|other| *other != index && !in_trial(*other)) {
-            if courses[other].arrival < arrival {
-                gap += courses[other].delivered_until(arrival);
+        for (other, beside) in &courses {
+            if *other == index || in_trial(*other, beside.subflow) {
+                continue;
             }
-            next = lesser(courses[other].arrival, next);
+            if beside.arrival < arrival {
+                gap += beside.delivered_until(arrival);
+            }
+            next = lesser(beside.arrival, next);
         }
         let mss = chosen.mss.max(1);
-        let span = if next > arrival { greater(next - arrival, LEAST_BURST) } else { LATE_BURST };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-        let segments = ((span * courses[index].bottleneck()) as usize / mss).max(1);
-        let segments = if in_trial(index) { segments.min(TRIAL) } else { segments };
-        let len = burst_len(chosen, data).min(segments.saturating_mul(mss));
+        let mut len = burst_len(chosen, data);
+        // A segment it is in any case.
+        if len > mss {
+            let span = if next > arrival { greater(next - arrival, LEAST_BURST) } else { LATE_BURST };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+            let segments = ((span * course.bottleneck()) as usize / mss).max(1);
+            let segments = if in_trial(index, chosen) { segments.min(TRIAL) } else { segments };
+            len = len.min(segments.saturating_mul(mss));
+        }
         if gap < len as f64 {
             return Some(Decision { subflow: index, len, skip: 0 });
         }
@@ -95,8 +113,6 @@ struct Course<'a> {
     cwnd: f64,
     /// Congestion window by the arrival.
     window: f64,
-    /// The window doubles each round trip until it reaches this.
-    doubles_until: f64,
     /// How much of its measured delivery rate the path's bottleneck shows by queueing: see [`queueing`].
     queueing: f64,
 }
@@ -111,14 +127,10 @@ impl<'a> Course<'a> {
         // What is under way was allowed to be.
         let unknown = || greater(INITIAL_WINDOW * mss, outstanding + mss);
         let cwnd = greater(subflow.cwnd.map_or_else(unknown, |cwnd| cwnd as f64), mss);
-        let doubles_until = match subflow.ssthresh {
-            _ if !subflow.slow_start => 0.0,
-            Some(threshold) => threshold as f64,
-            None => f64::INFINITY,
-        };
-        let (by_window, window) = until_room(outstanding + mss - cwnd, rtt, cwnd, doubles_until);
-        let may_leave = lesser(subflow.queued as f64, cwnd - subflow.in_flight as f64);
-        let by_pacing = if may_leave > 0.0 { may_leave / pacing(subflow) } else { 0.0 };
+        let lacking = outstanding + mss - cwnd;
+        let (by_window, window) =
+            if lacking > 0.0 { until_room(lacking, rtt, cwnd, doubles_until(subflow)) } else { (0.0, cwnd) };
+        let by_pacing = if subflow.queued > 0 { until_queue_has_left(subflow, cwnd) } else { 0.0 };
         let queueing = queueing(subflow);
         let drain = subflow.delivery_rate.map(|rate| (outstanding + mss) / rate.max(1) as f64);
         // What is under way passes the bottleneck first. It shows in the round-trip times only later.
@@ -128,7 +140,7 @@ impl<'a> Course<'a> {
         let queue = drain.map_or(rtt - least, |drain| lesser(greater(drain - least, 0.0), rtt - least));
         let delay = greater(greater(by_window, by_pacing) + queue, behind);
         let delay = greater(delay, at_interface(subflow));
-        Self { subflow, rtt, arrival: least / 2.0 + delay, cwnd, window, doubles_until, queueing }
+        Self { subflow, rtt, arrival: least / 2.0 + delay, cwnd, window, queueing }
     }
 
     /// Bytes per second by the arrival.
@@ -151,15 +163,15 @@ impl<'a> Course<'a> {
         if span <= 0.0 || self.rtt <= 0.0 {
             return 0.0;
         }
-        let rate = self.rate();
+        let (rate, doubles_until) = (self.rate(), doubles_until(self.subflow));
         let (mut left, mut window, mut bytes) = (span, self.window, 0.0);
         for _ in 0..MOST_DOUBLINGS {
-            if window >= self.doubles_until || left <= self.rtt {
+            if window >= doubles_until || left <= self.rtt {
                 break;
             }
             bytes += rate * self.rtt * (window / self.window);
             left -= self.rtt;
-            window = (window * 2.0).min(self.doubles_until);
+            window = (window * 2.0).min(doubles_until);
         }
         let grown = if window == self.window { 1.0 } else { window / self.window };
         bytes + rate * grown * left
@@ -197,12 +209,24 @@ fn greater(one: f64, two: f64) -> f64 {
     if one > two { one } else { two }
 }
 
-/// How long it takes a window to have room for so many bytes more than it has. Each round trip makes room for as many as it has, and in slow
-/// start for twice as many. Tells the window by then, too.
-fn until_room(mut bytes: f64, rtt: f64, mut window: f64, doubles_until: f64) -> (f64, f64) {
-    if bytes <= 0.0 {
-        return (0.0, window);
+/// A congestion window in bytes up to which that of a subflow doubles each round trip.
+fn doubles_until(subflow: &SubflowView) -> f64 {
+    match subflow.ssthresh {
+        _ if !subflow.slow_start => 0.0,
+        Some(threshold) => threshold as f64,
+        None => f64::INFINITY,
     }
+}
+
+/// How long it takes until what waits on a subflow has left by its pacing, as far as its congestion window lets it.
+fn until_queue_has_left(subflow: &SubflowView, cwnd: f64) -> f64 {
+    let may_leave = lesser(subflow.queued as f64, cwnd - subflow.in_flight as f64);
+    if may_leave > 0.0 { may_leave / pacing(subflow) } else { 0.0 }
+}
+
+/// How long it takes a window to have room for so many bytes more than it has, which is more than none. Each round trip makes room for as many as it
+/// has, and in slow start for twice as many. Tells the window by then, too.
+fn until_room(mut bytes: f64, rtt: f64, mut window: f64, doubles_until: f64) -> (f64, f64) {
     let mut time = 0.0;
     for _ in 0..MOST_DOUBLINGS {
         let grown = if window < doubles_until { 2.0 * window } else { window };

@@ -34,6 +34,14 @@ pub(crate) struct Judged {
     pub(crate) allowed_at: Option<Instant>,
 }
 
+impl Judged {
+    /// Bytes that may leave now, if the policy limits that. Not inlined where each subflow is asked, as most have never been judged.
+    #[inline(never)]
+    fn allowance(&self, cx: &Cx<'_>) -> Option<usize> {
+        self.terms.is_capped().then(|| cx.shared.policy.allowance(&self.terms, self.grant, cx.now))
+    }
+}
+
 impl Subflow {
     /// What holds for its path, if that limits what may be sent over it.
     #[inline]
@@ -50,9 +58,9 @@ impl Subflow {
     }
 
     /// Bytes that the policy lets leave on it now, if it limits that.
+    #[inline]
     fn allowance(&self, cx: &Cx<'_>) -> Option<usize> {
-        let judged = self.judged.as_deref().filter(|judged| judged.terms.is_capped())?;
-        Some(cx.shared.policy.allowance(&judged.terms, judged.grant, cx.now))
+        self.judged.as_deref()?.allowance(cx)
     }
 
     fn is_spare(&self) -> bool {
@@ -217,8 +225,10 @@ impl Connection {
 
 /// The rate that a subflow may have: its TCP's, or what the policy allows if that is less.
 pub(crate) fn paced(subflow: &Subflow, by_tcp: Option<u64>, cx: &Cx<'_>) -> Option<u64> {
-    let by_policy = subflow.capped().and_then(|terms| cx.shared.policy.rate(terms));
-    by_tcp.into_iter().chain(by_policy).min()
+    match subflow.capped().and_then(|terms| cx.shared.policy.rate(terms)) {
+        Some(by_policy) => Some(by_tcp.map_or(by_policy, |rate| rate.min(by_policy))),
+        None => by_tcp,
+    }
 }
 
 /// Bytes that a subflow should be given now: what its TCP wants to take, and what the policy allows.

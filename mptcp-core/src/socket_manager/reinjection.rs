@@ -16,6 +16,7 @@ use crate::scheduler::{DataView, OutstandingView, Sent, SubflowView};
 
 impl Connection {
     /// Sends one stretch that was sent before elsewhere; false if there is nothing to do or no room.
+    #[inline(never)]
     pub(crate) fn push_again(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) -> bool {
         let Some(range) = self.sender.reinject.next(MAX_MAPPING) else { return false };
         let held = |id: SubflowId| self.subflow(id).and_then(|subflow| subflow.sent.first_held(range.clone()));
@@ -119,13 +120,16 @@ impl Connection {
     /// al., NSDI 2012, section 4.2).
     pub(crate) fn unblock_window(&mut self, views: &mut [SubflowView], cx: &mut Cx<'_>) {
         let queue = &self.sender.queue;
-        let una = queue.una();
-        let least =
-            views.iter().map(|view| Outlet::from(view).least_segment() as u64).max().unwrap_or(0).min(queue.unsent());
-        let window_full = queue.unsent() > 0 && queue.nxt() + least >= self.sender.window_end;
-        let buffer_full = queue.unsent() == 0 && self.app.wants_room;
+        let (una, unsent) = (queue.una(), queue.unsent());
+        // Most often all has left, and more can be written.
+        if una >= queue.nxt() || (unsent == 0 && !self.app.wants_room) {
+            return;
+        }
+        let least = views.iter().map(|view| Outlet::from(view).least_segment() as u64).max().unwrap_or(0).min(unsent);
+        let window_full = unsent > 0 && queue.nxt() + least >= self.sender.window_end;
+        let buffer_full = unsent == 0 && self.app.wants_room;
         let helped = self.scheduler.helps_out() && self.sender.reinject.is_empty();
-        if una >= queue.nxt() || !(window_full || buffer_full) || !helped {
+        if !(window_full || buffer_full) || !helped {
             return;
         }
         let carries =

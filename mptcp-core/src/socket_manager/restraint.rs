@@ -87,10 +87,10 @@ impl Connection {
     }
 
     /// Takes from what subflows have room for what the rate does not allow.
+    #[inline]
     pub(crate) fn cut_to_rate(&self, views: &mut [SubflowView], now: Instant) {
-        let Some(limit) = self.rate_limit() else { return };
-        for view in views {
-            view.room = view.room.min(limit.allowance(view.mss, now));
+        if let Some(limit) = self.rate_limit() {
+            cut_to(limit, views, now);
         }
     }
 
@@ -132,5 +132,13 @@ impl Connection {
 
     fn rate_limit(&self) -> Option<&RateLimit> {
         self.sender.restraint.as_deref()?.limit.as_ref()
+    }
+}
+
+/// Takes from what subflows have room for what a rate does not allow.
+#[inline(never)]
+fn cut_to(limit: &RateLimit, views: &mut [SubflowView], now: Instant) {
+    for view in views {
+        view.room = view.room.min(limit.allowance(view.mss, now));
     }
 }

@@ -227,7 +227,7 @@ impl Connection {
     /// Gives the subflow of a connection without Multipath TCP what it has room for.
     #[inline(never)]
     fn fill_plain(&mut self, index: usize, tcp: TcpId, class: Option<TrafficClass>, cx: &mut Cx<'_>) {
-        let mss = cx.tcp.info(tcp).map_or(1, |info| info.mss.max(1));
+        let mss = cx.tcp.send_limits(tcp).map_or(1, |limits| limits.mss.max(1));
         while self.is_of(class) {
             let share = self.allowance(tcp, class, cx);
             let room = send_room(&self.subflows[index], cx).min(MAX_MAPPING).min(share);
@@ -254,16 +254,24 @@ impl Connection {
             return self.push_lone(lone, class, cx);
         }
         // Most of the time there is nothing to give, or nothing can take more.
-        if !self.has_work(cx) || !self.has_room(cx) {
+        if !self.has_work(cx) {
+            return;
+        }
+        // While nothing is under way there is room nearly always, which the look itself shows.
+        let room_shows = self.sender.queue.una() == self.sender.queue.sent_end() && self.waits_for_worth(cx);
+        if !room_shows && !self.has_room(cx) {
             return;
         }
         let mut views = Views::new();
         self.look(&mut views, cx);
+        if room_shows && views.iter().all(|view| view.room == 0) {
+            return;
+        }
         self.cut_to_share(&mut views, class, cx);
         if views.len() > 1 && self.scheduler.duplicates() {
             self.repair_overtaken(&views, cx);
         }
-        while self.is_of(class) && self.push_again(&mut views, cx) {
+        while !self.sender.reinject.is_empty() && self.is_of(class) && self.push_again(&mut views, cx) {
             self.cut_to_share(&mut views, class, cx);
         }
         while self.is_of(class) && self.push_new(&mut views, cx) {
@@ -299,8 +307,7 @@ impl Connection {
             return false;
         }
         let position = queue.nxt();
-        let shortest = views.iter().map(|view| view.mss.saturating_sub(view.mapping_cost)).min().unwrap_or(0);
-        if available < shortest as u64 && self.must_fill_segments(position + available) {
+        if self.must_fill_segments(position + available) && available < shortest_segment(views) {
             return false;
         }
         let data = DataView {
@@ -424,9 +431,17 @@ impl Connection {
     }
 }
 
+/// Payload bytes that a segment must have to be full on any of the subflows, with its mapping.
+fn shortest_segment(views: &[SubflowView]) -> u64 {
+    views.iter().map(|view| view.mss.saturating_sub(view.mapping_cost)).min().unwrap_or(0) as u64
+}
+
 /// Bytes to leave out, for other subflows to fill with whole segments: what their mappings take is left out of it, or each time something
 /// short would be left over. It takes most where each segment is a mapping of its own.
 fn whole_gap(decision: &Decision, views: &[SubflowView]) -> u64 {
+    if decision.skip == 0 {
+        return 0;
+    }
     let cost = views.iter().map(|view| view.mapping_cost).max().unwrap_or(0) as u64;
     let mss = views[decision.subflow].mss.max(1) as u64;
     decision.skip.saturating_sub(decision.skip.div_ceil(mss) * cost)

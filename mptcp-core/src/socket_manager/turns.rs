@@ -41,11 +41,16 @@ impl Connection {
     }
 
     /// Takes from what subflows have room for what the connection's own rate does not allow, and what the class must leave to others.
+    #[inline]
     pub(crate) fn cut_to_share(&self, views: &mut [SubflowView], class: Option<TrafficClass>, cx: &Cx<'_>) {
         self.cut_to_rate(views, cx.now);
-        if class.is_none() {
-            return;
+        if class.is_some() {
+            self.leave_to_others(views, class, cx);
         }
+    }
+
+    #[inline(never)]
+    fn leave_to_others(&self, views: &mut [SubflowView], class: Option<TrafficClass>, cx: &Cx<'_>) {
         for view in views {
             let tcp = self.subflow(view.id).map(|subflow| subflow.tcp);
             view.room = tcp.map_or(0, |tcp| view.room.min(self.allowance(tcp, class, cx)));

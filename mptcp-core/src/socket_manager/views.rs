@@ -62,7 +62,7 @@ impl Connection {
 
     /// Whether a subflow is given nothing until there is room for so much that it is worth a mapping. Where a policy says how much may
     /// leave, that is little at a time; and what must go again goes at once.
-    fn waits_for_worth(&self, cx: &Cx<'_>) -> bool {
+    pub(crate) fn waits_for_worth(&self, cx: &Cx<'_>) -> bool {
         cx.shared.policy.generation() == 0 && self.sender.reinject.is_empty()
     }
 
@@ -77,47 +77,48 @@ impl Connection {
         if cx.shared.policy.generation() != 0 {
             self.leave_out_held_back(views, cx);
         }
-        // One that is alone may have company soon if it has just begun; later, longer chunks are worth more.
-        let choice = views.len() > 1;
-        for view in views.iter_mut().filter(|view| choice || view.slow_start) {
-            view.room = view.room.min(window_room(&view.limits()));
-        }
-        if self.waits_for_worth(cx) {
-            let waiting = self.sender.queue.unsent();
-            for view in views.iter_mut() {
-                if !is_worth_a_mapping(&view.limits(), view.mapping_cost, view.room, waiting) {
-                    view.room = 0;
-                }
+        let (choice, waits, waiting) = (views.len() > 1, self.waits_for_worth(cx), self.sender.queue.unsent());
+        for view in views.iter_mut().filter(|view| view.room > 0) {
+            let limits = view.limits();
+            // One that is alone may have company soon if it has just begun; later, longer chunks are worth more.
+            if choice || view.slow_start {
+                view.room = view.room.min(window_room(&limits));
+            }
+            if waits && !is_worth_a_mapping(&limits, view.mapping_cost, view.room, waiting) {
+                view.room = 0;
             }
         }
     }
 
     #[inline]
     fn view(&self, subflow: &Subflow, choice: bool, cx: &Cx<'_>) -> Option<SubflowView> {
-        let info = cx.tcp.info(subflow.tcp)?;
-        let pacing_rate = paced(subflow, info.pacing_rate, cx);
-        let limits = SendLimits { pacing_rate, ..SendLimits::from(&info) };
+        // Asked first, and the state is borrowed: so each field is copied once, into the view.
+        let room = send_room(subflow, cx);
+        let state = cx.tcp.send_state(subflow.tcp);
+        let state = state.as_ref()?;
+        let pacing_rate = paced(subflow, state.pacing_rate, cx);
+        let limits = SendLimits { pacing_rate, ..SendLimits::from(state) };
         let (mss, mapping_cost) = self.segment_shape(subflow, &limits, choice, cx);
         Some(SubflowView {
             id: subflow.id,
-            room: send_room(subflow, cx),
+            room,
             mss,
             mapping_cost,
             backup: subflow.backup || subflow.backup_by_peer,
             weight: subflow.weight,
-            srtt: info.srtt,
-            rttvar: info.rttvar,
-            latest_rtt: info.latest_rtt,
-            min_rtt: info.min_rtt,
-            cwnd: info.cwnd,
-            ssthresh: info.ssthresh,
-            slow_start: info.slow_start,
-            in_flight: info.in_flight,
-            queued: info.queued,
-            delivery_rate: info.delivery_rate,
-            delivery_rate_app_limited: info.delivery_rate_app_limited,
+            srtt: state.srtt,
+            rttvar: state.rttvar,
+            latest_rtt: state.latest_rtt,
+            min_rtt: state.min_rtt,
+            cwnd: state.cwnd,
+            ssthresh: state.ssthresh,
+            slow_start: state.slow_start,
+            in_flight: state.in_flight,
+            queued: state.queued,
+            delivery_rate: state.delivery_rate,
+            delivery_rate_app_limited: state.delivery_rate_app_limited,
             pacing_rate,
-            interface_queue: cx.shared.interface_queue(info.interface),
+            interface_queue: cx.shared.interface_queue(state.interface),
         })
     }
 

@@ -72,8 +72,14 @@ impl Messages {
 
     /// What is known of the message with the byte at `position`. O(log n).
     pub fn at(&self, position: u64) -> MessageView {
-        let index = self.ended.partition_point(|message| message.end <= position);
-        match self.ended.get(index) {
+        // Most often there are none, or all before it is acknowledged.
+        let found = match self.ended.front() {
+            Some(first) if first.end <= position => {
+                self.ended.get(self.ended.partition_point(|message| message.end <= position))
+            }
+            first => first,
+        };
+        match found {
             Some(message) => MessageView {
                 class: message.class,
                 left: (!message.is_none).then_some(message.end - position),

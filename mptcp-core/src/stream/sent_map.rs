@@ -134,11 +134,17 @@ impl SentMap {
     /// The first stretch of `range` that is on its way on this subflow, as far as one mapping tells. O(log n).
     #[inline]
     pub fn first_held(&self, range: Range<u64>) -> Option<Range<u64>> {
+        // Of several subflows few hold anything, and what is asked for is the first of it, most often.
+        let first = self.mappings.front()?;
         if let Some(index) = self.shuffled.as_ref().filter(|index| !index.is_empty()) {
             return index.first_in(range);
         }
-        let index = self.mappings.partition_point(|mapping| mapping.positions().end <= range.start);
-        let mapping = self.mappings.get(index).filter(|mapping| mapping.pos < range.end)?;
+        let reaches = |mapping: &SentMapping| mapping.positions().end > range.start;
+        let found = match reaches(first) {
+            true => Some(first),
+            false => self.mappings.get(self.mappings.partition_point(|mapping| !reaches(mapping))),
+        };
+        let mapping = found.filter(|mapping| mapping.pos < range.end)?;
         Some(mapping.pos.max(range.start)..mapping.positions().end.min(range.end)).filter(|held| !held.is_empty())
     }
 

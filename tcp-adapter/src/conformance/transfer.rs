@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Factory;
 use super::packet::Packet;
 use super::wire::{Link, Pump, Wire, assert_pattern, pattern};
-use crate::{SendError, SendLimits, TcpEvent, TcpId};
+use crate::{SendError, SendLimits, SendState, TcpEvent, TcpId};
 
 const MIB: u64 = 1 << 20;
 
@@ -138,6 +138,7 @@ pub fn limits_and_round_trip_are_those_of_info(factory: Factory) {
         let info = stack.info(first).expect("open");
         let limits = stack.send_limits(first).expect("open");
         assert_eq!(limits, SendLimits::from(&info));
+        assert_eq!(stack.send_state(first), Some(SendState::from(&info)));
         let round_trip = stack.round_trip(first).map(|time| (time.smoothed, time.variation));
         assert_eq!(round_trip, info.srtt.zip(info.rttvar));
         (looks, busy) = (looks + 1, busy + u32::from(limits.outstanding > 0));
@@ -146,7 +147,10 @@ pub fn limits_and_round_trip_are_those_of_info(factory: Factory) {
     assert!(done && looks > 20 && busy > 10, "{looks} looks, {busy} of them with bytes under way");
     let now = wire.now;
     assert_eq!(wire.ends[0].stack.abort(now, first, &[]), Ok(()));
-    assert_eq!(wire.ends[0].stack.send_limits(first), wire.ends[0].stack.info(first).as_ref().map(SendLimits::from));
+    let stack = &wire.ends[0].stack;
+    let info = stack.info(first);
+    assert_eq!(stack.send_limits(first), info.as_ref().map(SendLimits::from));
+    assert_eq!(stack.send_state(first), info.as_ref().map(SendState::from));
 }
 
 /// The send buffer is bounded, refuses without taking a part, and room is announced.

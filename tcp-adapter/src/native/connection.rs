@@ -12,7 +12,7 @@ use super::receiver::Receiver;
 use super::send::{Fin, MayProbe, NEVER, ProbeFate, Sender};
 use super::wire::{HeaderTemplate, MAX_OPTIONS};
 use crate::table::FourTuple;
-use crate::{Instant, InterfaceId, ListenerId, SendLimits, TcpId, TcpInfo};
+use crate::{Instant, InterfaceId, ListenerId, SendLimits, SendState, TcpId, TcpInfo};
 
 /// Bytes of a timestamps option with its padding (RFC 7323 appendix A).
 pub(super) const TIMESTAMPS_LEN: u32 = 12;
@@ -324,35 +324,59 @@ impl Connection {
         }
     }
 
-    /// See [`TcpStack::info`](crate::TcpStack::info), and [`send_limits`](Self::send_limits) for `cut`.
-    pub(super) fn info(&self, cut: bool) -> TcpInfo {
+    /// See [`TcpStack::send_state`](crate::TcpStack::send_state), and [`send_limits`](Self::send_limits) for `cut`.
+    pub(super) fn send_state(&self, cut: bool) -> SendState {
         let send = &self.send;
-        let repairs = send.stats.repairs();
         let SendLimits { cwnd, pacing_rate, slow_start, mss, mss_before_hook, .. } = self.send_limits(cut);
-        let FourTuple { local, remote } = self.template.tuple();
+        let (srtt, delivered) = (send.rtt.srtt(), send.delivery_rate.get());
         let time = |nanos: u64| (nanos > 0).then(|| Duration::from_nanos(nanos));
-        TcpInfo {
+        SendState {
             interface: self.interface,
-            local,
-            remote,
-            established: self.is_open() && send.fin == Fin::None && !self.receive.finished(),
-            srtt: time(send.rtt.srtt()),
-            rttvar: time(send.rtt.srtt()).map(|_| Duration::from_nanos(send.rtt.rttvar())),
+            srtt: time(srtt),
+            rttvar: (srtt > 0).then(|| Duration::from_nanos(send.rtt.rttvar())),
             latest_rtt: time(send.rtt.latest()),
             min_rtt: time(send.rtt.min()),
-            rto: Some(Duration::from_nanos(send.rtt.rto())),
-            congestion: Some(send.control.name()),
             cwnd,
             ssthresh: send.control.ssthresh(),
             slow_start,
             in_flight: send.flight.in_flight(),
             queued: send.queued(),
-            delivery_rate: send.delivery_rate.get().map(|(rate, _)| rate),
-            delivery_rate_app_limited: send.delivery_rate.get().is_some_and(|(_, limited)| limited),
+            delivery_rate: delivered.map(|(rate, _)| rate),
+            delivery_rate_app_limited: delivered.is_some_and(|(_, limited)| limited),
             pacing_rate,
-            max_pacing_rate: send.pacer.max_rate(),
             mss,
             mss_before_hook,
+        }
+    }
+
+    /// See [`TcpStack::info`](crate::TcpStack::info), and [`send_limits`](Self::send_limits) for `cut`.
+    pub(super) fn info(&self, cut: bool) -> TcpInfo {
+        let send = &self.send;
+        let repairs = send.stats.repairs();
+        let state = self.send_state(cut);
+        let FourTuple { local, remote } = self.template.tuple();
+        TcpInfo {
+            interface: state.interface,
+            local,
+            remote,
+            established: self.is_open() && send.fin == Fin::None && !self.receive.finished(),
+            srtt: state.srtt,
+            rttvar: state.rttvar,
+            latest_rtt: state.latest_rtt,
+            min_rtt: state.min_rtt,
+            rto: Some(Duration::from_nanos(send.rtt.rto())),
+            congestion: Some(send.control.name()),
+            cwnd: state.cwnd,
+            ssthresh: state.ssthresh,
+            slow_start: state.slow_start,
+            in_flight: state.in_flight,
+            queued: state.queued,
+            delivery_rate: state.delivery_rate,
+            delivery_rate_app_limited: state.delivery_rate_app_limited,
+            pacing_rate: state.pacing_rate,
+            max_pacing_rate: send.pacer.max_rate(),
+            mss: state.mss,
+            mss_before_hook: state.mss_before_hook,
             bytes_sent: send.stats.bytes_sent,
             bytes_retransmitted: repairs.bytes_retransmitted,
             retransmissions: repairs.retransmissions,

@@ -67,8 +67,8 @@ use crate::listeners::Listeners;
 use crate::table::{FourTuple, Keys, Slab};
 use crate::{
     AbortError, Capabilities, CloseReason, ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId,
-    IpCidr, ListenError, ListenerId, Offload, Received, RoundTrip, Route, SegmentHook, SendError, SendLimits, TcpEvent,
-    TcpId, TcpInfo, TcpStack,
+    IpCidr, ListenError, ListenerId, Offload, Received, RoundTrip, Route, SegmentHook, SendError, SendLimits, SendState,
+    TcpEvent, TcpId, TcpInfo, TcpStack,
 };
 
 /// A [`TcpStack`] of its own.
@@ -521,6 +521,11 @@ impl TcpStack for NativeStack {
     fn send_limits(&self, conn: TcpId) -> Option<SendLimits> {
         let conn = self.live(conn)?;
         Some(conn.send_limits(self.interfaces[conn.interface.0].offload.cuts()))
+    }
+
+    fn send_state(&self, conn: TcpId) -> Option<SendState> {
+        let conn = self.live(conn)?;
+        Some(conn.send_state(self.interfaces[conn.interface.0].offload.cuts()))
     }
 
     fn handle_frame(&mut self, now: Instant, interface: InterfaceId, frame: Frame, hook: &mut dyn SegmentHook) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     AbortError, Capabilities, ConnectError, ConnectRequest, ListenError, ListenerId, Offload, Received, RoundTrip,
-    SegmentHook, SendError, SendLimits, TcpEvent, TcpId, TcpInfo, TcpStack,
+    SegmentHook, SendError, SendLimits, SendState, TcpEvent, TcpId, TcpInfo, TcpStack,
 };
 use crate::congestion::CongestionControl;
 use crate::{Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, Route};
@@ -139,6 +139,10 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
 
     fn send_limits(&self, conn: TcpId) -> Option<SendLimits> {
         (**self).send_limits(conn)
+    }
+
+    fn send_state(&self, conn: TcpId) -> Option<SendState> {
+        (**self).send_state(conn)
     }
 
     fn handle_frame(&mut self, now: Instant, interface: InterfaceId, frame: Frame, hook: &mut dyn SegmentHook) {

@@ -87,11 +87,75 @@ pub struct SendLimits {
 
 impl From<&TcpInfo> for SendLimits {
     fn from(info: &TcpInfo) -> Self {
+        Self::from(&SendState::from(info))
+    }
+}
+
+impl From<&SendState> for SendLimits {
+    fn from(state: &SendState) -> Self {
         Self {
+            cwnd: state.cwnd,
+            outstanding: state.in_flight.saturating_add(state.queued),
+            pacing_rate: state.pacing_rate,
+            slow_start: state.slow_start,
+            mss: state.mss,
+            mss_before_hook: state.mss_before_hook,
+        }
+    }
+}
+
+/// What a scheduler that chooses between connections looks at, see [`TcpStack::send_state`](crate::TcpStack::send_state): the part of
+/// [`TcpInfo`] that says how soon more bytes would arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendState {
+    /// [`TcpInfo::interface`].
+    pub interface: InterfaceId,
+    /// [`TcpInfo::srtt`].
+    pub srtt: Option<Duration>,
+    /// [`TcpInfo::rttvar`].
+    pub rttvar: Option<Duration>,
+    /// [`TcpInfo::latest_rtt`].
+    pub latest_rtt: Option<Duration>,
+    /// [`TcpInfo::min_rtt`].
+    pub min_rtt: Option<Duration>,
+    /// [`TcpInfo::cwnd`], in bytes.
+    pub cwnd: Option<u64>,
+    /// [`TcpInfo::ssthresh`], in bytes.
+    pub ssthresh: Option<u64>,
+    /// [`TcpInfo::slow_start`].
+    pub slow_start: bool,
+    /// [`TcpInfo::in_flight`], in bytes.
+    pub in_flight: u64,
+    /// [`TcpInfo::queued`], in bytes.
+    pub queued: u64,
+    /// [`TcpInfo::delivery_rate`], in bytes per second.
+    pub delivery_rate: Option<u64>,
+    /// [`TcpInfo::delivery_rate_app_limited`].
+    pub delivery_rate_app_limited: bool,
+    /// [`TcpInfo::pacing_rate`], in bytes per second.
+    pub pacing_rate: Option<u64>,
+    /// [`TcpInfo::mss`], in bytes.
+    pub mss: usize,
+    /// [`TcpInfo::mss_before_hook`].
+    pub mss_before_hook: bool,
+}
+
+impl From<&TcpInfo> for SendState {
+    fn from(info: &TcpInfo) -> Self {
+        Self {
+            interface: info.interface,
+            srtt: info.srtt,
+            rttvar: info.rttvar,
+            latest_rtt: info.latest_rtt,
+            min_rtt: info.min_rtt,
             cwnd: info.cwnd,
-            outstanding: info.in_flight.saturating_add(info.queued),
-            pacing_rate: info.pacing_rate,
+            ssthresh: info.ssthresh,
             slow_start: info.slow_start,
+            in_flight: info.in_flight,
+            queued: info.queued,
+            delivery_rate: info.delivery_rate,
+            delivery_rate_app_limited: info.delivery_rate_app_limited,
+            pacing_rate: info.pacing_rate,
             mss: info.mss,
             mss_before_hook: info.mss_before_hook,
         }

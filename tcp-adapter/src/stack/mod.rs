@@ -15,7 +15,9 @@ use crate::congestion::CongestionControl;
 use crate::{Frame, Instant, InterfaceConfig, InterfaceId, IpCidr, Route};
 
 pub use capabilities::{Capabilities, Offload};
-pub use connection::{CloseReason, ConnectRequest, ListenerId, RoundTrip, SendLimits, TcpEvent, TcpId, TcpInfo};
+pub use connection::{
+    CloseReason, ConnectRequest, ListenerId, RoundTrip, SendLimits, SendState, TcpEvent, TcpId, TcpInfo,
+};
 pub use error::{AbortError, ConnectError, ListenError, SendError};
 pub use hook::SegmentHook;
 pub use segment::{
@@ -233,6 +235,12 @@ pub trait TcpStack {
     fn under_repair(&self, conn: TcpId) -> Option<u64> {
         let _ = conn;
         None
+    }
+
+    /// What a scheduler that chooses between connections looks at, as [`info`](Self::info) has it, for those who choose once for every
+    /// mapping; `None` once it is forgotten.
+    fn send_state(&self, conn: TcpId) -> Option<SendState> {
+        self.info(conn).as_ref().map(SendState::from)
     }
 
     /// Takes a frame that an interface has received.
