@@ -75,7 +75,7 @@ impl World {
 
     /// When something happens next.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.agenda.next().map(|(at, _)| at)
+        self.agenda.earliest()
     }
 
     /// Has what nobody has waited for happen up to `at`, a time before the next thing that somebody waits for.
