@@ -141,6 +141,7 @@ impl Pipe {
         self.advance(now, out);
         packet.offered_at = now;
         packet.offered_len = packet.len();
+        packet.wire_len = wire_len(&packet);
         self.stats.offered.add(&packet);
         let too_large = self.config.mtu.is_some_and(|mtu| is_too_large(&packet, mtu));
         let refused = match self.state {
@@ -188,7 +189,7 @@ impl Pipe {
                 self.lose_everything(now, out);
             }
             Change::Rate(rate) => {
-                let len = self.sending.as_ref().map(|sending| wire_len(&sending.packet));
+                let len = self.sending.as_ref().map(|sending| sending.packet.wire_len);
                 let until = self.serializer.change(now, rate.clone(), len);
                 if let Some((sending, until)) = self.sending.as_mut().zip(until) {
                     sending.until = until;
@@ -350,7 +351,7 @@ impl Pipe {
             if self.serializer.is_limited() {
                 let start = at.max(self.last_arrival);
                 self.stats.longest_wait = self.stats.longest_wait.max(start - at);
-                at = self.serializer.send(start, wire_len(&packet));
+                at = self.serializer.send(start, packet.wire_len);
             }
             self.travel(at, packet);
         }
@@ -434,7 +435,7 @@ impl Pipe {
             return;
         };
         self.stats.longest_wait = self.stats.longest_wait.max(now - packet.offered_at);
-        let until = self.serializer.send(now, wire_len(&packet));
+        let until = self.serializer.send(now, packet.wire_len);
         self.sending = Some(Sending { packet, until });
     }
 
