@@ -24,6 +24,7 @@ impl Boxes {
     }
 
     /// Takes a frame out of its box, which is kept.
+    #[inline]
     pub(crate) fn unpack(&mut self, mut packed: Box<Frame>) -> Frame {
         let frame = std::mem::take(&mut *packed);
         if self.0.len() < MOST_BOXES {

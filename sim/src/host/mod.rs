@@ -15,6 +15,7 @@ use tcp_adapter::{Frame, Instant, InterfaceConfig, InterfaceId, ListenerId, Offl
 
 use crate::deadline::earlier;
 use crate::network::{self, CarrierChange};
+use crate::packet::Boxes;
 use crate::random::Streams;
 use crate::scenario::{self, CarrierLoss, EndpointFlag, Endpoints, Scenario, Transport};
 use crate::traffic::datagram;
@@ -32,7 +33,7 @@ pub(crate) struct Host {
     processor: Processor,
     /// Frames that the interfaces have received and the processor has not taken yet, each ring in its order of
     /// arrival; the processor takes them in the order in which they came.
-    ring: VecDeque<(InterfaceId, Frame)>,
+    ring: VecDeque<(InterfaceId, Box<Frame>)>,
     ring_use: Vec<usize>,
     ring_size: usize,
     ring_drops: u64,
@@ -191,10 +192,10 @@ impl Host {
         }
     }
 
-    /// Takes a packet from the network.
-    pub(crate) fn receive(&mut self, now: Instant, interface: InterfaceId, frame: Frame) {
+    /// Takes a packet from the network. The frame stays in its box until the stack takes it; then the box goes to `boxes`.
+    pub(crate) fn receive(&mut self, now: Instant, interface: InterfaceId, frame: Box<Frame>, boxes: &mut Boxes) {
         if self.processor.is_free_of_charge() {
-            self.take(now, interface, frame);
+            self.take(now, interface, frame, boxes);
         } else if self.ring_use[interface.0] >= self.ring_size {
             self.ring_drops += 1;
         } else {
@@ -218,7 +219,7 @@ impl Host {
     }
 
     /// Takes what waits in the rings, and does what is due; false, doing nothing, while the processor is busy.
-    pub(crate) fn take_in(&mut self, now: Instant) -> bool {
+    pub(crate) fn take_in(&mut self, now: Instant, boxes: &mut Boxes) -> bool {
         if self.processor.is_busy(now) {
             return false;
         }
@@ -226,7 +227,7 @@ impl Host {
             let Some((interface, frame)) = self.ring.pop_front() else { break };
             self.ring_use[interface.0] -= 1;
             self.processor.receive(now, frame.len());
-            self.take(now, interface, frame);
+            self.take(now, interface, frame, boxes);
         }
         if self.stack.poll_timeout().is_some_and(|at| at <= now) {
             self.stack.handle_timeout(now);
@@ -234,11 +235,11 @@ impl Host {
         true
     }
 
-    fn take(&mut self, now: Instant, interface: InterfaceId, frame: Frame) {
+    fn take(&mut self, now: Instant, interface: InterfaceId, frame: Box<Frame>, boxes: &mut Boxes) {
         if datagram::port(&frame).is_some() {
-            self.datagrams.push_back(frame);
+            self.datagrams.push_back(boxes.unpack(frame));
         } else {
-            self.stack.handle_frame(now, interface, frame);
+            self.stack.handle_frame(now, interface, boxes.unpack(frame));
         }
     }
 

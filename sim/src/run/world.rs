@@ -32,10 +32,23 @@ pub(super) struct World {
     /// How many of them at this instant.
     events_now: u64,
     arrivals: VecDeque<Arrival>,
-    /// What the host sends whose turn it is.
+    outbox: Outbox,
+    touched: Vec<usize>,
+}
+
+/// What the host sends whose turn it is, and boxes for it.
+#[derive(Default)]
+struct Outbox {
     frames: VecDeque<(InterfaceId, Box<Frame>)>,
     boxes: Boxes,
-    touched: Vec<usize>,
+}
+
+impl Outbox {
+    /// Puts in a frame.
+    #[inline]
+    fn post(&mut self, interface: InterfaceId, frame: Frame) {
+        self.frames.push_back((interface, self.boxes.pack(frame)));
+    }
 }
 
 /// Events at one instant beyond which time is taken to stand still: a defect, and better told than waited for.
@@ -65,8 +78,7 @@ impl World {
             most_events: u64::MAX,
             events_now: 0,
             arrivals: VecDeque::new(),
-            frames: VecDeque::new(),
-            boxes: Boxes::default(),
+            outbox: Outbox::default(),
             touched: Vec::new(),
         };
         world.schedule_traffic();
@@ -152,7 +164,7 @@ impl World {
     /// Not part of [`hand_over`](Self::hand_over), which finds nothing at every other call.
     #[inline(never)]
     fn hand_over_one(&mut self, Arrival { host, interface, frame }: Arrival) {
-        self.hosts[host].receive(self.now, interface, self.boxes.unpack(frame));
+        self.hosts[host].receive(self.now, interface, frame, &mut self.outbox.boxes);
         self.agenda.hurry(self.network.slots() + 1 + host, self.now);
     }
 
@@ -160,25 +172,24 @@ impl World {
     fn host(&mut self, index: usize, observer: &mut Observer) {
         let now = self.now;
         let host = &mut self.hosts[index];
-        let mut send = |interface, frame| self.frames.push_back((interface, self.boxes.pack(frame)));
-        host.give_ready(now, &mut send);
+        host.give_ready(now, &mut |interface, frame| self.outbox.post(interface, frame));
         if host.holds_back() {
             for (interface, bytes) in self.network.rings(index) {
                 host.tell_ring(interface, bytes);
             }
         }
-        if host.take_in(now) {
+        if host.take_in(now, &mut self.outbox.boxes) {
             while let Some(frame) = host.poll_datagram() {
                 self.traffic.take_datagram(now, index, &frame);
             }
             while let Some(event) = host.poll_event() {
                 self.traffic.serve(now, event, host);
             }
-            host.give_out(now, &mut send);
+            host.give_out(now, &mut |interface, frame| self.outbox.post(interface, frame));
             self.take_observations(index, observer);
         }
         let cx = &mut NetworkContext { now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };
-        while let Some((interface, frame)) = self.frames.pop_front() {
+        while let Some((interface, frame)) = self.outbox.frames.pop_front() {
             if let Some(answer) = self.network.send(index, interface, frame, cx) {
                 self.hosts[index].stack.handle_frame(now, interface, answer);
             }
