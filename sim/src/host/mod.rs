@@ -282,22 +282,17 @@ impl Host {
         }
     }
 
-    /// The next thing that the stack has done with data or subflows of an end of one of the flows, if it is watched.
-    pub(crate) fn poll_observation(&mut self) -> Option<(usize, Side, Observation)> {
-        loop {
-            let observation = self.stack.poll_observation()?;
-            let (Observation::Scheduled { conn, .. }
-            | Observation::Reinjected { conn, .. }
-            | Observation::Mapped { conn, .. }
-            | Observation::Acknowledged { conn, .. }
-            | Observation::SubflowGone { conn, .. }) = observation
-            else {
-                continue;
-            };
-            if let Some(User { flow, side, .. }) = self.conns.get(&conn) {
-                return Some((*flow, *side, observation));
-            }
-        }
+    /// The end of a flow whose data or subflows the stack has done something with.
+    pub(crate) fn end_of(&self, observation: &Observation) -> Option<(usize, Side)> {
+        let (Observation::Scheduled { conn, .. }
+        | Observation::Reinjected { conn, .. }
+        | Observation::Mapped { conn, .. }
+        | Observation::Acknowledged { conn, .. }
+        | Observation::SubflowGone { conn, .. }) = observation
+        else {
+            return None;
+        };
+        self.conns.get(conn).map(|user| (user.flow, user.side))
     }
 
     /// Gives the frames to `sink` that the processor has readied.

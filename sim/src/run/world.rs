@@ -109,13 +109,21 @@ impl World {
         }
     }
 
+    #[inline]
     fn take_observations(&mut self, index: usize, observer: &mut Observer) {
-        let host = &mut self.hosts[index];
-        while let Some((flow, side, observation)) = host.poll_observation() {
-            observer.observed(self.now, host.name(), &self.traffic.flows[flow].name, &observation);
-            if matches!(observation, Observation::Reinjected { .. } | Observation::SubflowGone { .. }) {
-                self.observed.push((flow, side, observation));
-            }
+        while let Some(observation) = self.hosts[index].stack.poll_observation() {
+            self.take_observation(index, observation, observer);
+        }
+    }
+
+    /// Not part of [`take_observations`](Self::take_observations), which mostly finds none.
+    #[inline(never)]
+    fn take_observation(&mut self, index: usize, observation: Observation, observer: &mut Observer) {
+        let host = &self.hosts[index];
+        let Some((flow, side)) = host.end_of(&observation) else { return };
+        observer.observed(self.now, host.name(), &self.traffic.flows[flow].name, &observation);
+        if matches!(observation, Observation::Reinjected { .. } | Observation::SubflowGone { .. }) {
+            self.observed.push((flow, side, observation));
         }
     }
 
