@@ -43,7 +43,7 @@ pub(crate) struct Host {
     datagrams: VecDeque<Frame>,
     outgoing: VecDeque<(InterfaceId, Frame)>,
     /// Frames that the processor is still busy with, and when it has done.
-    leaving: VecDeque<(Instant, InterfaceId, Frame)>,
+    leaving: VecDeque<(Instant, InterfaceId, Box<Frame>)>,
     /// Bytes of these at each interface, as its driver knows them.
     leaving_bytes: Vec<u64>,
     /// Who uses a connection, or did.
@@ -296,7 +296,7 @@ impl Host {
     }
 
     /// Gives the frames to `sink` that the processor has readied.
-    pub(crate) fn give_ready(&mut self, now: Instant, sink: &mut impl FnMut(InterfaceId, Frame)) {
+    pub(crate) fn give_ready(&mut self, now: Instant, sink: &mut impl FnMut(InterfaceId, Box<Frame>)) {
         while self.leaving.front().is_some_and(|(at, ..)| *at <= now) {
             if let Some((_, interface, frame)) = self.leaving.pop_front() {
                 self.leaving_bytes[interface.0] -= frame.len() as u64;
@@ -305,16 +305,19 @@ impl Host {
         }
     }
 
-    /// Has the stack send what it can. What takes the processor no time goes to `sink`.
-    pub(crate) fn give_out(&mut self, now: Instant, sink: &mut impl FnMut(InterfaceId, Frame)) {
+    /// Has the stack send what it can, each frame in one of `boxes`. What takes the processor no time goes to `sink`.
+    pub(crate) fn give_out(&mut self, now: Instant, boxes: &mut Boxes, sink: &mut impl FnMut(InterfaceId, Box<Frame>)) {
         let Self { stack, seals, processor, leaving, leaving_bytes, outgoing, .. } = self;
         // A super-segment costs the processor as much as one packet; what the link gets is what the interface cuts it into.
-        let mut send = |interface, frame: Frame| match processor.send(now, interface, &frame) {
-            None => offload::complete(frame, *seals, |frame| sink(interface, frame)),
-            Some(at) => offload::complete(frame, *seals, |frame| {
-                leaving_bytes[interface.0] += frame.len() as u64;
-                leaving.push_back((at, interface, frame));
-            }),
+        let mut send = |interface: InterfaceId, frame: Frame| {
+            let frame = boxes.pack(frame);
+            match processor.send(now, interface, &frame) {
+                None => offload::complete(frame, *seals, boxes, |frame| sink(interface, frame)),
+                Some(at) => offload::complete(frame, *seals, boxes, |frame| {
+                    leaving_bytes[interface.0] += frame.len() as u64;
+                    leaving.push_back((at, interface, frame));
+                }),
+            }
         };
         while let Some((interface, frame)) = outgoing.pop_front() {
             send(interface, frame);

@@ -34,23 +34,10 @@ pub(super) struct World {
     /// How many of them at this instant.
     events_now: u64,
     arrivals: VecDeque<Arrival>,
-    outbox: Outbox,
-    touched: Vec<usize>,
-}
-
-/// What the host sends whose turn it is, and boxes for it.
-#[derive(Default)]
-struct Outbox {
+    /// What the host sends whose turn it is.
     frames: VecDeque<(InterfaceId, Box<Frame>)>,
     boxes: Boxes,
-}
-
-impl Outbox {
-    /// Puts in a frame.
-    #[inline]
-    fn post(&mut self, interface: InterfaceId, frame: Frame) {
-        self.frames.push_back((interface, self.boxes.pack(frame)));
-    }
+    touched: Vec<usize>,
 }
 
 /// Events at one instant beyond which time is taken to stand still: a defect, and better told than waited for.
@@ -82,7 +69,8 @@ impl World {
             most_events: u64::MAX,
             events_now: 0,
             arrivals: VecDeque::new(),
-            outbox: Outbox::default(),
+            frames: VecDeque::new(),
+            boxes: Boxes::default(),
             touched: Vec::new(),
         };
         world.schedule_traffic();
@@ -175,7 +163,7 @@ impl World {
     /// Not part of [`hand_over`](Self::hand_over), which finds nothing at every other call.
     #[inline(never)]
     fn hand_over_one(&mut self, Arrival { host, interface, frame }: Arrival) {
-        self.hosts[host].receive(self.now, interface, frame, &mut self.outbox.boxes);
+        self.hosts[host].receive(self.now, interface, frame, &mut self.boxes);
         self.hurry_host(host);
     }
 
@@ -188,24 +176,25 @@ impl World {
     fn host(&mut self, index: usize, observer: &mut Observer) {
         let now = self.now;
         let host = &mut self.hosts[index];
-        host.give_ready(now, &mut |interface, frame| self.outbox.post(interface, frame));
+        let mut send = |interface, frame| self.frames.push_back((interface, frame));
+        host.give_ready(now, &mut send);
         if host.holds_back() {
             for (interface, bytes) in self.network.rings(index) {
                 host.tell_ring(interface, bytes);
             }
         }
-        if host.take_in(now, &mut self.outbox.boxes) {
+        if host.take_in(now, &mut self.boxes) {
             while let Some(frame) = host.poll_datagram() {
                 self.traffic.take_datagram(now, index, &frame);
             }
             while let Some(event) = host.poll_event() {
                 self.traffic.serve(now, event, host);
             }
-            host.give_out(now, &mut |interface, frame| self.outbox.post(interface, frame));
+            host.give_out(now, &mut self.boxes, &mut send);
             self.take_observations(index, observer);
         }
         let cx = &mut NetworkContext { now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };
-        while let Some((interface, frame)) = self.outbox.frames.pop_front() {
+        while let Some((interface, frame)) = self.frames.pop_front() {
             if let Some(answer) = self.network.send(index, interface, frame, cx) {
                 self.hosts[index].stack.handle_frame(now, interface, answer);
             }
