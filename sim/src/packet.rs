@@ -24,6 +24,7 @@ impl Boxes {
     }
 
     /// Takes a frame out of its box, which is kept.
+    #[inline]
     pub(crate) fn unpack(&mut self, mut packed: Box<Frame>) -> Frame {
         let frame = std::mem::take(&mut *packed);
         if self.0.len() < MOST_BOXES {
@@ -47,19 +48,21 @@ pub struct Packet {
     /// Its [`len`](Self::len) then, in bytes, which no link changes: the books and queues of a link count it at each step,
     /// but the slices of the frame are added up once. 0 before it is offered to any.
     pub(crate) offered_len: usize,
+    /// Bytes that it takes on a link, which none changes either: noted with `offered_len`, so that a link that sends it
+    /// later need not look at the frame.
+    pub(crate) wire_len: usize,
 }
 
 impl Packet {
     /// A packet that its first sender gives to a link now.
     pub fn new(id: u64, frame: impl Into<Box<Frame>>, now: Instant) -> Self {
-        Self { id, frame: frame.into(), sent_at: now, offered_at: now, offered_len: 0 }
+        Self { id, frame: frame.into(), sent_at: now, offered_at: now, offered_len: 0, wire_len: 0 }
     }
 
     /// The same packet with other bytes.
     #[must_use]
     pub fn with_frame(&self, frame: Frame) -> Self {
-        let frame = Box::new(frame);
-        Self { id: self.id, frame, sent_at: self.sent_at, offered_at: self.offered_at, offered_len: 0 }
+        Self { frame: Box::new(frame), offered_len: 0, wire_len: 0, ..*self }
     }
 
     /// Bytes on the link: the frame from the Ethernet header on.

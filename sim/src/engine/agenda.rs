@@ -5,71 +5,96 @@ use tcp_adapter::Instant;
 /// One deadline for each of a fixed number of slots; of equal ones, that of the lowest slot comes first, so that the
 /// order of events never depends on the order of insertion.
 ///
-/// A tournament: setting a deadline costs O(log n), the earliest one is at hand.
+/// A tournament with eight in each round: the earliest deadline is at hand, and setting one costs O(log n). It ends in the first round
+/// for a slot that wins there neither before nor after, and the slots of a small scenario are a single round.
 #[derive(Debug)]
 pub(crate) struct Agenda {
-    /// A heap-shaped tree: node `n`, from 1 on, holds the winners of places `2n` and `2n + 1`, of which each is that of
-    /// the node with that number; places from the number of nodes on are the slots. So one look finds both that compete.
-    nodes: Vec<[Entry; 2]>,
-    /// The winner of all.
-    first: Entry,
+    /// A heap-shaped tree: place 0 has the earliest deadline of all, and each that is not a slot's the earliest of the
+    /// [`ROUND`] places that compete for it.
+    places: Vec<Instant>,
+    /// The place of the first slot: slots are the last ones.
+    slots_from: usize,
 }
 
-/// A deadline in nanoseconds and, in the lower half, its slot: the order of entries is that in which they come.
-type Entry = u128;
+/// Places that compete with one another: as many as a cache line has room for, so that to look at all of them costs little.
+const ROUND: usize = 8;
 
 /// Later than anything that happens.
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
-fn entry(at: Instant, slot: u64) -> Entry {
-    Entry::from(at.as_nanos()) << 64 | Entry::from(slot)
+/// The first of the places that compete for a place.
+const fn below(place: usize) -> usize {
+    place * ROUND + 1
 }
 
-fn deadline(entry: Entry) -> Instant {
-    Instant::from_nanos((entry >> 64) as u64)
+/// The place that a place competes for; the first one competes for none.
+const fn above(place: usize) -> usize {
+    (place - 1) / ROUND
 }
 
 impl Agenda {
     /// So many slots without deadlines.
     pub(crate) fn new(slots: usize) -> Self {
-        let width = slots.next_power_of_two().max(2);
-        let mut nodes = vec![[Entry::MAX; 2]; width];
-        for slot in 0..width {
-            nodes[(width + slot) / 2][slot % 2] = entry(NEVER, slot as u64);
+        let (mut slots_from, mut width) = (below(0), ROUND);
+        while width < slots {
+            slots_from = below(slots_from);
+            width *= ROUND;
         }
-        for node in (2..width).rev() {
-            nodes[node / 2][node % 2] = nodes[node][0];
-        }
-        Self { first: nodes[1][0], nodes }
+        // Of the rounds of slots only those are there that have any, and they are whole.
+        let places = slots_from + slots.max(1).next_multiple_of(ROUND);
+        Self { places: vec![NEVER; places], slots_from }
     }
 
     /// Sets or clears the deadline of a slot.
     pub(crate) fn set(&mut self, slot: usize, at: Option<Instant>) {
-        let mut place = self.nodes.len() + slot;
-        let mut winner = entry(at.unwrap_or(NEVER), slot as u64);
-        while place > 1 {
-            let pair = &mut self.nodes[place / 2];
+        let mut place = self.slots_from + slot;
+        let mut new = at.unwrap_or(NEVER);
+        loop {
+            let old = std::mem::replace(&mut self.places[place], new);
             // What has not changed here changes nothing above.
-            if std::mem::replace(&mut pair[place % 2], winner) == winner {
+            if old == new || place == 0 {
                 return;
             }
-            winner = winner.min(pair[1 - place % 2]);
-            place /= 2;
+            place = above(place);
+            let winner = self.places[place];
+            if new > winner {
+                // Another one may win only if this one did.
+                if old > winner {
+                    return;
+                }
+                new = self.round(place).iter().fold(NEVER, |first, at| first.min(*at));
+            }
         }
-        self.first = winner;
     }
 
     /// Brings the deadline of a slot forward.
     pub(crate) fn hurry(&mut self, slot: usize, at: Instant) {
-        if deadline(self.nodes[(self.nodes.len() + slot) / 2][slot % 2]) > at {
+        if self.places[self.slots_from + slot] > at {
             self.set(slot, Some(at));
         }
     }
 
+    /// The earliest deadline.
+    pub(crate) fn earliest(&self) -> Option<Instant> {
+        let at = self.places[0];
+        (at < NEVER).then_some(at)
+    }
+
     /// The earliest deadline and its slot.
     pub(crate) fn next(&self) -> Option<(Instant, usize)> {
-        let at = deadline(self.first);
-        (at < NEVER).then_some((at, self.first as u64 as usize))
+        let at = self.earliest()?;
+        let mut place = 0;
+        while place < self.slots_from {
+            // It is among them, as it has won.
+            let winner = self.round(place).iter().position(|deadline| *deadline == at).unwrap_or(0);
+            place = below(place) + winner;
+        }
+        Some((at, place - self.slots_from))
+    }
+
+    /// The deadlines that compete for a place.
+    fn round(&self, place: usize) -> &[Instant] {
+        &self.places[below(place)..][..ROUND]
     }
 }
 
@@ -102,8 +127,8 @@ mod tests {
 
         #[test]
         fn the_earliest_is_found(
-            slots in 1_usize..40,
-            changes in prop::collection::vec((0_usize..40, prop::option::of(0_u64..50)), 0..200),
+            slots in 1_usize..100,
+            changes in prop::collection::vec((0_usize..100, prop::option::of(0_u64..50)), 0..200),
         ) {
             let mut agenda = Agenda::new(slots);
             let mut model = vec![None; slots];
@@ -113,6 +138,7 @@ mod tests {
                 model[slot] = at;
                 let expected = (0..slots).filter_map(|slot| model[slot].map(|at| (at, slot))).min();
                 prop_assert_eq!(agenda.next(), expected);
+                prop_assert_eq!(agenda.earliest(), expected.map(|(at, _)| at));
             }
         }
     }

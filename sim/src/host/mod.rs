@@ -15,6 +15,7 @@ use tcp_adapter::{Frame, Instant, InterfaceConfig, InterfaceId, ListenerId, Offl
 
 use crate::deadline::earlier;
 use crate::network::{self, CarrierChange};
+use crate::packet::Boxes;
 use crate::random::Streams;
 use crate::scenario::{self, CarrierLoss, EndpointFlag, Endpoints, Scenario, Transport};
 use crate::traffic::datagram;
@@ -32,7 +33,7 @@ pub(crate) struct Host {
     processor: Processor,
     /// Frames that the interfaces have received and the processor has not taken yet, each ring in its order of
     /// arrival; the processor takes them in the order in which they came.
-    ring: VecDeque<(InterfaceId, Frame)>,
+    ring: VecDeque<(InterfaceId, Box<Frame>)>,
     ring_use: Vec<usize>,
     ring_size: usize,
     ring_drops: u64,
@@ -42,7 +43,7 @@ pub(crate) struct Host {
     datagrams: VecDeque<Frame>,
     outgoing: VecDeque<(InterfaceId, Frame)>,
     /// Frames that the processor is still busy with, and when it has done.
-    leaving: VecDeque<(Instant, InterfaceId, Frame)>,
+    leaving: VecDeque<(Instant, InterfaceId, Box<Frame>)>,
     /// Bytes of these at each interface, as its driver knows them.
     leaving_bytes: Vec<u64>,
     /// Who uses a connection, or did.
@@ -191,10 +192,10 @@ impl Host {
         }
     }
 
-    /// Takes a packet from the network.
-    pub(crate) fn receive(&mut self, now: Instant, interface: InterfaceId, frame: Frame) {
+    /// Takes a packet from the network. The frame stays in its box until the stack takes it; then the box goes to `boxes`.
+    pub(crate) fn receive(&mut self, now: Instant, interface: InterfaceId, frame: Box<Frame>, boxes: &mut Boxes) {
         if self.processor.is_free_of_charge() {
-            self.take(now, interface, frame);
+            self.take(now, interface, frame, boxes);
         } else if self.ring_use[interface.0] >= self.ring_size {
             self.ring_drops += 1;
         } else {
@@ -218,7 +219,7 @@ impl Host {
     }
 
     /// Takes what waits in the rings, and does what is due; false, doing nothing, while the processor is busy.
-    pub(crate) fn take_in(&mut self, now: Instant) -> bool {
+    pub(crate) fn take_in(&mut self, now: Instant, boxes: &mut Boxes) -> bool {
         if self.processor.is_busy(now) {
             return false;
         }
@@ -226,7 +227,7 @@ impl Host {
             let Some((interface, frame)) = self.ring.pop_front() else { break };
             self.ring_use[interface.0] -= 1;
             self.processor.receive(now, frame.len());
-            self.take(now, interface, frame);
+            self.take(now, interface, frame, boxes);
         }
         if self.stack.poll_timeout().is_some_and(|at| at <= now) {
             self.stack.handle_timeout(now);
@@ -234,11 +235,11 @@ impl Host {
         true
     }
 
-    fn take(&mut self, now: Instant, interface: InterfaceId, frame: Frame) {
+    fn take(&mut self, now: Instant, interface: InterfaceId, frame: Box<Frame>, boxes: &mut Boxes) {
         if datagram::port(&frame).is_some() {
-            self.datagrams.push_back(frame);
+            self.datagrams.push_back(boxes.unpack(frame));
         } else {
-            self.stack.handle_frame(now, interface, frame);
+            self.stack.handle_frame(now, interface, boxes.unpack(frame));
         }
     }
 
@@ -281,26 +282,21 @@ impl Host {
         }
     }
 
-    /// The next thing that the stack has done with data or subflows of an end of one of the flows, if it is watched.
-    pub(crate) fn poll_observation(&mut self) -> Option<(usize, Side, Observation)> {
-        loop {
-            let observation = self.stack.poll_observation()?;
-            let (Observation::Scheduled { conn, .. }
-            | Observation::Reinjected { conn, .. }
-            | Observation::Mapped { conn, .. }
-            | Observation::Acknowledged { conn, .. }
-            | Observation::SubflowGone { conn, .. }) = observation
-            else {
-                continue;
-            };
-            if let Some(User { flow, side, .. }) = self.conns.get(&conn) {
-                return Some((*flow, *side, observation));
-            }
-        }
+    /// The end of a flow whose data or subflows the stack has done something with.
+    pub(crate) fn end_of(&self, observation: &Observation) -> Option<(usize, Side)> {
+        let (Observation::Scheduled { conn, .. }
+        | Observation::Reinjected { conn, .. }
+        | Observation::Mapped { conn, .. }
+        | Observation::Acknowledged { conn, .. }
+        | Observation::SubflowGone { conn, .. }) = observation
+        else {
+            return None;
+        };
+        self.conns.get(conn).map(|user| (user.flow, user.side))
     }
 
     /// Gives the frames to `sink` that the processor has readied.
-    pub(crate) fn give_ready(&mut self, now: Instant, sink: &mut impl FnMut(InterfaceId, Frame)) {
+    pub(crate) fn give_ready(&mut self, now: Instant, sink: &mut impl FnMut(InterfaceId, Box<Frame>)) {
         while self.leaving.front().is_some_and(|(at, ..)| *at <= now) {
             if let Some((_, interface, frame)) = self.leaving.pop_front() {
                 self.leaving_bytes[interface.0] -= frame.len() as u64;
@@ -309,16 +305,19 @@ impl Host {
         }
     }
 
-    /// Has the stack send what it can. What takes the processor no time goes to `sink`.
-    pub(crate) fn give_out(&mut self, now: Instant, sink: &mut impl FnMut(InterfaceId, Frame)) {
+    /// Has the stack send what it can, each frame in one of `boxes`. What takes the processor no time goes to `sink`.
+    pub(crate) fn give_out(&mut self, now: Instant, boxes: &mut Boxes, sink: &mut impl FnMut(InterfaceId, Box<Frame>)) {
         let Self { stack, seals, processor, leaving, leaving_bytes, outgoing, .. } = self;
         // A super-segment costs the processor as much as one packet; what the link gets is what the interface cuts it into.
-        let mut send = |interface, frame: Frame| match processor.send(now, interface, &frame) {
-            None => offload::complete(frame, *seals, |frame| sink(interface, frame)),
-            Some(at) => offload::complete(frame, *seals, |frame| {
-                leaving_bytes[interface.0] += frame.len() as u64;
-                leaving.push_back((at, interface, frame));
-            }),
+        let mut send = |interface: InterfaceId, frame: Frame| {
+            let frame = boxes.pack(frame);
+            match processor.send(now, interface, &frame) {
+                None => offload::complete(frame, *seals, boxes, |frame| sink(interface, frame)),
+                Some(at) => offload::complete(frame, *seals, boxes, |frame| {
+                    leaving_bytes[interface.0] += frame.len() as u64;
+                    leaving.push_back((at, interface, frame));
+                }),
+            }
         };
         while let Some((interface, frame)) = outgoing.pop_front() {
             send(interface, frame);

@@ -3,6 +3,7 @@
 use tcp_adapter::Frame;
 
 use crate::middlebox;
+use crate::packet::Boxes;
 use crate::scenario::{Action, Chance, Probability, Scenario};
 
 /// Whether packets arrive with the bytes that they had: then nobody could tell whether interfaces complete and verify TCP checksums, and
@@ -21,17 +22,20 @@ pub(super) fn are_bytes_kept(scenario: &Scenario) -> bool {
 }
 
 /// Hands on what an interface puts on its link: a super-segment in pieces, and each with its checksum if it `seals` them.
-pub(super) fn complete(frame: Frame, seals: bool, mut sink: impl FnMut(Frame)) {
+pub(super) fn complete(frame: Box<Frame>, seals: bool, boxes: &mut Boxes, mut sink: impl FnMut(Box<Frame>)) {
     if !seals && frame.meta.segment_size.is_none() {
         sink(frame);
     } else {
-        cut(frame, sink);
+        cut(frame, boxes, sink);
     }
 }
 
-fn cut(mut frame: Frame, mut sink: impl FnMut(Frame)) {
+fn cut(mut frame: Box<Frame>, boxes: &mut Boxes, mut sink: impl FnMut(Box<Frame>)) {
     match middlebox::cut_super_segment(&mut frame) {
-        Some(pieces) => pieces.into_iter().for_each(sink),
+        Some(pieces) => {
+            boxes.unpack(frame);
+            pieces.into_iter().for_each(|piece| sink(boxes.pack(piece)));
+        }
         None => sink(frame),
     }
 }

@@ -238,11 +238,18 @@ impl DelaySampler {
     }
 
     /// The delay of a packet that is sent at `now`.
+    #[inline]
     pub(super) fn sample(&mut self, now: Instant) -> Duration {
+        self.constant().unwrap_or_else(|| self.draw(now))
+    }
+
+    /// Not part of [`sample`](Self::sample), as on most links all packets have the same delay.
+    #[inline(never)]
+    fn draw(&mut self, now: Instant) -> Duration {
         let base = self.model.base.as_nanos() as i64;
         let correlation = self.model.correlation;
         let jitter = match &self.model.jitter {
-            Jitter::None => return self.model.base,
+            Jitter::None => 0,
             Jitter::Uniform(jitter) => {
                 let jitter = jitter.as_nanos() as i64;
                 self.source.below(correlation, 2 * jitter.unsigned_abs()) as i64 - jitter

@@ -16,6 +16,8 @@ use crate::packet::Packet;
 pub(super) struct DelayLine {
     ordered: VecDeque<Travelling>,
     overtaking: BinaryHeap<Reverse<Travelling>>,
+    /// When the first packet arrives: asked more often than it changes.
+    next: Option<Instant>,
     sent: u64,
     bytes: usize,
 }
@@ -63,13 +65,12 @@ impl DelayLine {
         } else {
             self.overtaking.push(Reverse(travelling));
         }
+        self.next = earlier(self.next, Some(at));
     }
 
     /// When the first packet arrives.
-    pub(super) fn next(&self) -> Option<Instant> {
-        let ordered = self.ordered.front().map(|first| first.at);
-        let overtaking = self.overtaking.peek().map(|first| first.0.at);
-        earlier(ordered, overtaking)
+    pub(super) const fn next(&self) -> Option<Instant> {
+        self.next
     }
 
     /// Takes out the first packet.
@@ -80,6 +81,9 @@ impl DelayLine {
             (None, _) => self.overtaking.pop()?.0,
         };
         self.bytes -= first.packet.offered_len;
+        let ordered = self.ordered.front().map(|first| first.at);
+        let overtaking = self.overtaking.peek().map(|first| first.0.at);
+        self.next = earlier(ordered, overtaking);
         Some(first.packet)
     }
 

@@ -56,6 +56,9 @@ pub struct Pipe {
     /// When something happens next inside.
     due: Option<Instant>,
     delay: DelaySampler,
+    /// How long every packet travels, if that is known and the queue does not drop what it has taken: then nothing comes out before
+    /// what is being sent has travelled, or another packet arrives.
+    transit: Option<Duration>,
     line: DelayLine,
     /// Latest arrival of a packet that did not overtake.
     last_arrival: Instant,
@@ -120,6 +123,7 @@ impl Pipe {
             opportunity: None,
             due: None,
             delay: DelaySampler::new(config.delay.clone(), stream("delay")),
+            transit: None,
             line: DelayLine::default(),
             last_arrival: Instant::ZERO,
             stats: PipeStats::default(),
@@ -133,6 +137,7 @@ impl Pipe {
             config,
         };
         pipe.renew_losses();
+        pipe.find_transit();
         Ok(pipe)
     }
 
@@ -141,6 +146,7 @@ impl Pipe {
         self.advance(now, out);
         packet.offered_at = now;
         packet.offered_len = packet.len();
+        packet.wire_len = wire_len(&packet);
         self.stats.offered.add(&packet);
         let too_large = self.config.mtu.is_some_and(|mtu| is_too_large(&packet, mtu));
         let refused = match self.state {
@@ -157,11 +163,8 @@ impl Pipe {
 
     /// When [`Pipe::handle_timeout`] may have something to say; never if the pipe is empty.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match (&self.sending, self.delay.constant()) {
-            // Nothing comes out before what is being sent has travelled, or another packet arrives.
-            (Some(sending), Some(delay)) if !self.queue.drops_late() && !self.reorder.is_possible() => {
-                earlier(Some(sending.until + delay), self.line.next())
-            }
+        match (&self.sending, self.transit) {
+            (Some(sending), Some(transit)) => earlier(Some(sending.until + transit), self.line.next()),
             _ => self.due,
         }
     }
@@ -188,7 +191,7 @@ impl Pipe {
                 self.lose_everything(now, out);
             }
             Change::Rate(rate) => {
-                let len = self.sending.as_ref().map(|sending| wire_len(&sending.packet));
+                let len = self.sending.as_ref().map(|sending| sending.packet.wire_len);
                 let until = self.serializer.change(now, rate.clone(), len);
                 if let Some((sending, until)) = self.sending.as_mut().zip(until) {
                     sending.until = until;
@@ -206,6 +209,7 @@ impl Pipe {
             Change::LossEcn(_) | Change::Mtu(_) => {}
         }
         self.note_era(now, matches!(change, Change::Rate(_)));
+        self.find_transit();
         self.look_ahead();
         self.advance(now, out);
         Ok(())
@@ -350,7 +354,7 @@ impl Pipe {
             if self.serializer.is_limited() {
                 let start = at.max(self.last_arrival);
                 self.stats.longest_wait = self.stats.longest_wait.max(start - at);
-                at = self.serializer.send(start, wire_len(&packet));
+                at = self.serializer.send(start, packet.wire_len);
             }
             self.travel(at, packet);
         }
@@ -376,6 +380,12 @@ impl Pipe {
     /// Notes when the transmitter, which is free, takes up what waits.
     fn find_opportunity(&mut self) {
         self.opportunity = (self.queue.packets() > 0).then(|| self.serializer.ready(self.clock));
+    }
+
+    /// Notes how long every packet travels, after what decides it has changed.
+    fn find_transit(&mut self) {
+        let all_travel = !self.queue.drops_late() && !self.reorder.is_possible();
+        self.transit = self.delay.constant().filter(|_| all_travel);
     }
 
     /// Notes when something happens next, after what decides it has changed from outside.
@@ -434,7 +444,7 @@ impl Pipe {
             return;
         };
         self.stats.longest_wait = self.stats.longest_wait.max(now - packet.offered_at);
-        let until = self.serializer.send(now, wire_len(&packet));
+        let until = self.serializer.send(now, packet.wire_len);
         self.sending = Some(Sending { packet, until });
     }
 

@@ -208,7 +208,7 @@ impl Clocked {
                         (time, need % u128::from(rate))
                     }
                 };
-                (at + Duration::from_nanos(time), owed)
+                (Instant::from_nanos(at.as_nanos().saturating_add(time)), owed)
             }
             ClockedModel::Steps(steps) => {
                 let (finish, owed) = steps.finish(self.since_epoch(at), need);

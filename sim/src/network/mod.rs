@@ -411,6 +411,10 @@ impl Network {
     /// others are under way that come before it.
     fn follow(&mut self, index: usize, cx: &mut NetworkContext<'_>) {
         self.settle(index, cx);
+        // As when it has only taken a packet in.
+        if self.output.delivered.is_empty() {
+            return;
+        }
         let next = self.pipes[index].next;
         match next {
             Station::Host(host, interface) if self.moving.is_empty() && self.output.delivered.len() == 1 => {
@@ -443,9 +447,7 @@ impl Network {
     /// Sends what has come out of a pipe on its way.
     fn take_delivered(&mut self, index: usize) {
         let next = self.pipes[index].next;
-        if !self.output.delivered.is_empty() {
-            self.moving.extend(self.output.delivered.drain(..).map(|packet| (next, packet)));
-        }
+        self.moving.extend(self.output.delivered.drain(..).map(|packet| (next, packet)));
     }
 
     fn take_passed(&mut self, link: usize, cx: &mut NetworkContext<'_>) {

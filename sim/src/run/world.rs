@@ -25,6 +25,8 @@ pub(super) struct World {
     /// What the stacks, if they are watched, have told of ends of flows since somebody looked here, as far as figures count it.
     pub(super) observed: Vec<(usize, Side, Observation)>,
     agenda: Agenda,
+    /// The slot of the traffic in the agenda: those of the network come before it, those of the hosts behind it.
+    traffic_slot: usize,
     /// Things that have happened.
     pub(super) events: u64,
     /// More of them are taken for a run that has run away.
@@ -52,7 +54,8 @@ impl World {
             hosts.push(made.map_err(|error| RunError::Host { host: host.name.clone(), error })?);
         }
         let traffic = TrafficSet::new(scenario, streams, &mut hosts, &mut network)?;
-        let mut agenda = Agenda::new(network.slots() + 1 + hosts.len());
+        let traffic_slot = network.slots();
+        let mut agenda = Agenda::new(traffic_slot + 1 + hosts.len());
         network.schedule(&mut agenda);
         let mut world = Self {
             now: Instant::ZERO,
@@ -61,6 +64,7 @@ impl World {
             traffic,
             observed: Vec::new(),
             agenda,
+            traffic_slot,
             events: 0,
             most_events: u64::MAX,
             events_now: 0,
@@ -75,7 +79,7 @@ impl World {
 
     /// When something happens next.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.agenda.next().map(|(at, _)| at)
+        self.agenda.earliest()
     }
 
     /// Has what nobody has waited for happen up to `at`, a time before the next thing that somebody waits for.
@@ -86,7 +90,7 @@ impl World {
     /// Has every host look at once at what there is to do.
     pub(super) fn wake_hosts(&mut self) {
         for index in 0..self.hosts.len() {
-            self.agenda.hurry(self.network.slots() + 1 + index, self.now);
+            self.hurry_host(index);
         }
     }
 
@@ -97,13 +101,21 @@ impl World {
         }
     }
 
+    #[inline]
     fn take_observations(&mut self, index: usize, observer: &mut Observer) {
-        let host = &mut self.hosts[index];
-        while let Some((flow, side, observation)) = host.poll_observation() {
-            observer.observed(self.now, host.name(), &self.traffic.flows[flow].name, &observation);
-            if matches!(observation, Observation::Reinjected { .. } | Observation::SubflowGone { .. }) {
-                self.observed.push((flow, side, observation));
-            }
+        while let Some(observation) = self.hosts[index].stack.poll_observation() {
+            self.take_observation(index, observation, observer);
+        }
+    }
+
+    /// Not part of [`take_observations`](Self::take_observations), which mostly finds none.
+    #[inline(never)]
+    fn take_observation(&mut self, index: usize, observation: Observation, observer: &mut Observer) {
+        let host = &self.hosts[index];
+        let Some((flow, side)) = host.end_of(&observation) else { return };
+        observer.observed(self.now, host.name(), &self.traffic.flows[flow].name, &observation);
+        if matches!(observation, Observation::Reinjected { .. } | Observation::SubflowGone { .. }) {
+            self.observed.push((flow, side, observation));
         }
     }
 
@@ -119,24 +131,23 @@ impl World {
         if self.events_now > STANDSTILL || self.events > self.most_events {
             return Err(RunError::Standstill { at: self.now });
         }
-        let traffic_slot = self.network.slots();
-        if slot < traffic_slot {
+        if slot < self.traffic_slot {
             let cx =
                 &mut NetworkContext { now: self.now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };
             self.network.work(slot, cx);
             self.hand_over();
             while let Some(change) = self.network.carrier_changes.pop_front() {
                 self.hosts[change.host].carrier(self.now, change);
-                self.agenda.hurry(traffic_slot + 1 + change.host, self.now);
+                self.hurry_host(change.host);
             }
-        } else if slot == traffic_slot {
+        } else if slot == self.traffic_slot {
             self.traffic.work(self.now, &mut self.hosts, &mut self.touched);
-            for host in self.touched.drain(..) {
-                self.agenda.hurry(traffic_slot + 1 + host, self.now);
+            while let Some(host) = self.touched.pop() {
+                self.hurry_host(host);
             }
             self.schedule_traffic();
         } else {
-            self.host(slot - traffic_slot - 1, observer);
+            self.host(slot - self.traffic_slot - 1, observer);
         }
         Ok(())
     }
@@ -152,29 +163,34 @@ impl World {
     /// Not part of [`hand_over`](Self::hand_over), which finds nothing at every other call.
     #[inline(never)]
     fn hand_over_one(&mut self, Arrival { host, interface, frame }: Arrival) {
-        self.hosts[host].receive(self.now, interface, self.boxes.unpack(frame));
-        self.agenda.hurry(self.network.slots() + 1 + host, self.now);
+        self.hosts[host].receive(self.now, interface, frame, &mut self.boxes);
+        self.hurry_host(host);
+    }
+
+    /// Has a host work at once.
+    fn hurry_host(&mut self, index: usize) {
+        self.agenda.hurry(self.traffic_slot + 1 + index, self.now);
     }
 
     /// Lets a host work: receive, serve its applications, send.
     fn host(&mut self, index: usize, observer: &mut Observer) {
         let now = self.now;
         let host = &mut self.hosts[index];
-        let mut send = |interface, frame| self.frames.push_back((interface, self.boxes.pack(frame)));
+        let mut send = |interface, frame| self.frames.push_back((interface, frame));
         host.give_ready(now, &mut send);
         if host.holds_back() {
             for (interface, bytes) in self.network.rings(index) {
                 host.tell_ring(interface, bytes);
             }
         }
-        if host.take_in(now) {
+        if host.take_in(now, &mut self.boxes) {
             while let Some(frame) = host.poll_datagram() {
                 self.traffic.take_datagram(now, index, &frame);
             }
             while let Some(event) = host.poll_event() {
                 self.traffic.serve(now, event, host);
             }
-            host.give_out(now, &mut send);
+            host.give_out(now, &mut self.boxes, &mut send);
             self.take_observations(index, observer);
         }
         let cx = &mut NetworkContext { now, agenda: &mut self.agenda, observer, arrivals: &mut self.arrivals };
@@ -185,14 +201,14 @@ impl World {
         }
         self.hand_over();
         let deadline = self.hosts[index].deadline(now);
-        self.agenda.set(self.network.slots() + 1 + index, deadline);
+        self.agenda.set(self.traffic_slot + 1 + index, deadline);
         self.schedule_traffic();
     }
 
     /// Puts the deadline of the traffic into the agenda, if it is another.
     fn schedule_traffic(&mut self) {
         if std::mem::take(&mut self.traffic.is_rescheduled) {
-            self.agenda.set(self.network.slots(), self.traffic.deadline());
+            self.agenda.set(self.traffic_slot, self.traffic.deadline());
         }
     }
 }

@@ -451,9 +451,14 @@ impl TrafficSet {
             self.ended.push(number);
         }
         let next = self.flows[number].next_tick();
-        if self.tick_of[number] == next {
-            return;
+        if self.tick_of[number] != next {
+            self.reschedule(number, next);
         }
+    }
+
+    /// Not part of [`settle`](Self::settle), as most of what happens to a flow leaves its next tick where it is.
+    #[inline(never)]
+    fn reschedule(&mut self, number: usize, next: Option<Instant>) {
         if let Some(old) = self.tick_of[number] {
             self.ticks.remove(&(old, number));
         }
