@@ -271,9 +271,18 @@ impl NativeStack {
         Some(received)
     }
 
-    /// Memory was short and is not any more: nothing else happens to connections that could not take anything meanwhile.
+    /// The next event, once memory was short and is not any more. It is the last thing that [`poll_event`](TcpStack::poll_event) does, which therefore has
+    /// nothing to keep for afterwards: asked for several times at each wake, it finds nothing most often.
     #[cold]
     #[inline(never)]
+    fn poll_relieved(&mut self) -> Option<TcpEvent> {
+        if self.memory.take_relief() {
+            self.tell_of_relief();
+        }
+        self.events.pop_front()
+    }
+
+    /// Memory was short and is not any more: nothing else happens to connections that could not take anything meanwhile.
     fn tell_of_relief(&mut self) {
         let ids: Vec<TcpId> = self.connections.iter().map(|(id, _)| id).collect();
         for id in ids {
@@ -539,8 +548,8 @@ impl TcpStack for NativeStack {
     }
 
     fn poll_event(&mut self) -> Option<TcpEvent> {
-        if self.memory.take_relief() {
-            self.tell_of_relief();
+        if self.memory.is_relieved() {
+            return self.poll_relieved();
         }
         self.events.pop_front()
     }
