@@ -25,44 +25,54 @@ impl NativeStack {
         if !headers_are_linear(&frame) {
             frame.linearize();
         }
-        match parse(&frame) {
+        // Looked at where it is: whatever is moved out of here is copied, for each frame.
+        match &parse(&frame) {
             Parsed::Tcp(segment) => {
                 // What a connection was found for before has been looked at.
-                let taken = match self.found_before(&segment) {
-                    Some(id) => self.receive_found(interface, id, &segment, hook),
-                    None if self.is_for_us(interface, &frame, &segment) => {
+                let taken = match self.found_before(segment) {
+                    Some(id) => self.receive_found(interface, id, segment, hook),
+                    None if self.is_for_us(interface, &frame, segment) => {
                         let tuple = FourTuple { local: segment.destination, remote: segment.source };
-                        self.receive_segment(interface, tuple, &segment, hook)
+                        self.receive_segment(interface, tuple, segment, hook)
                     }
                     None => return,
                 };
-                let Some((id, take)) = taken else {
-                    return self.heads.give_back(frame.head);
-                };
                 let payload_at = segment.payload_at;
-                self.take_payload(id, &take, frame, payload_at, hook);
+                match taken {
+                    Some((id, take)) => self.take_payload(id, &take, frame, payload_at, hook),
+                    None => self.heads.give_back(frame.head),
+                }
             }
+            other => self.receive_other(interface, other),
+        }
+    }
+
+    /// Takes what is no segment, or nothing at all.
+    #[cold]
+    #[inline(never)]
+    fn receive_other(&mut self, interface: InterfaceId, parsed: &Parsed<'_>) {
+        match parsed {
             Parsed::Arp(message) => {
                 let config = &self.interface_configs[interface.0];
                 let neighbours = &mut self.interfaces[interface.0].neighbours;
-                let reply = neighbours.on_arp(self.now, config, &message);
+                let reply = neighbours.on_arp(self.now, config, message);
                 self.after_neighbour(interface, reply);
             }
             Parsed::Neighbour(message) => {
                 let config = &self.interface_configs[interface.0];
                 let neighbours = &mut self.interfaces[interface.0].neighbours;
-                let reply = neighbours.on_neighbour(self.now, config, &message);
+                let reply = neighbours.on_neighbour(self.now, config, message);
                 self.after_neighbour(interface, reply);
             }
             Parsed::Icmp(IcmpMessage::Echo(echo)) => {
                 let config = &self.interface_configs[interface.0];
                 if config.addrs.iter().any(|own| own.addr == echo.destination) {
-                    let reply = wire::echo_reply(config.mac, &echo);
+                    let reply = wire::echo_reply(config.mac, echo);
                     self.ready.push_back((interface, reply));
                 }
             }
-            Parsed::Icmp(IcmpMessage::Error(error)) => self.receive_error(&error),
-            Parsed::Nothing => {}
+            Parsed::Icmp(IcmpMessage::Error(error)) => self.receive_error(error),
+            Parsed::Tcp(_) | Parsed::Nothing => {}
         }
     }
 
