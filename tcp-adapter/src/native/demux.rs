@@ -1,7 +1,5 @@
 //! Frames that arrive, and what they are for.
 
-use bytes::Bytes;
-
 use super::fast_open::Attempt;
 use super::input::{Disposition, Take};
 use super::pairs::Entry;
@@ -39,7 +37,7 @@ impl NativeStack {
                 };
                 let payload_at = segment.payload_at;
                 match taken {
-                    Some((id, take)) => self.take_payload(id, &take, frame, payload_at, hook),
+                    Some((id, take)) => self.take_payload(id, &take, &mut frame, payload_at, hook),
                     None => self.heads.give_back(frame.head),
                 }
             }
@@ -189,26 +187,27 @@ impl NativeStack {
         }
     }
 
+    /// Takes the payload of a segment, which starts at `payload_at` of the head, out of its frame.
     fn take_payload(
         &mut self,
         id: TcpId,
         take: &Take,
-        mut frame: Frame,
+        frame: &mut Frame,
         payload_at: usize,
         hook: &mut dyn SegmentHook,
     ) {
         let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
         let mut cx =
             Context { now: self.now, config: &self.config, memory: self.memory.room(), hook, events: &mut self.events };
-        // The rest of the head, and the slices: shared from here on, never copied.
-        let rest = if frame.head.len() > payload_at {
-            frame.head.split_off(payload_at).freeze()
+        // The slices, and the rest of the head: shared from here on, never copied. What comes first is taken from the end.
+        let pieces = &mut frame.payload;
+        pieces.reverse();
+        if frame.head.len() > payload_at {
+            pieces.push(frame.head.split_off(payload_at).freeze());
         } else {
-            self.heads.give_back(frame.head);
-            Bytes::new()
-        };
-        let mut pieces = std::iter::once(rest).chain(frame.payload).filter(|piece| !piece.is_empty());
-        conn.take_payload(&mut cx, take, &mut pieces);
+            self.heads.give_back(std::mem::take(&mut frame.head));
+        }
+        conn.take_payload(&mut cx, take, &mut std::iter::from_fn(|| pieces.pop()));
         conn.settle_memory(&mut self.memory);
     }
 
