@@ -137,7 +137,7 @@ impl NativeStack {
             return None;
         }
         let mut cx =
-            Context { now: self.now, config: &self.config, memory: self.memory.room(), hook, events: &mut self.events };
+            Context { now: self.now, config: &self.config, memory: &self.memory, hook, events: &mut self.events };
         let attempt = conn.fast_open_attempt(segment);
         let disposition = conn.on_segment(&mut cx, segment);
         conn.settle_memory(&mut self.memory);
@@ -198,7 +198,7 @@ impl NativeStack {
     ) {
         let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
         let mut cx =
-            Context { now: self.now, config: &self.config, memory: self.memory.room(), hook, events: &mut self.events };
+            Context { now: self.now, config: &self.config, memory: &self.memory, hook, events: &mut self.events };
         // The slices, and the rest of the head: shared from here on, never copied. What comes first is taken from the end.
         let pieces = &mut frame.payload;
         pieces.reverse();

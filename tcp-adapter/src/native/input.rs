@@ -397,7 +397,7 @@ impl Connection {
         pieces: &mut impl Iterator<Item = bytes::Bytes>,
     ) {
         let was_readable = self.receive.is_readable();
-        self.receive.take(cx.now, take, pieces, cx.config, cx.memory);
+        self.receive.take(cx.now, take, pieces, cx.config, cx.memory.room());
         if !was_readable && self.receive.is_readable() {
             cx.events.push_back(TcpEvent::Readable(self.id));
         }

@@ -55,7 +55,7 @@ pub use self::config::NativeConfig;
 use self::connection::Connection;
 use self::cookies::Cookies;
 use self::fast_open::FastOpen;
-use self::memory::{Memory, Room};
+use self::memory::Memory;
 use self::neighbours::Neighbours;
 use self::pairs::Pairs;
 use self::send::{Fin, NEVER};
@@ -134,7 +134,7 @@ struct Ended {
 struct Context<'a> {
     now: Instant,
     config: &'a NativeConfig,
-    memory: Room,
+    memory: &'a Memory,
     hook: &'a mut dyn SegmentHook,
     events: &'a mut VecDeque<TcpEvent>,
 }

@@ -104,13 +104,8 @@ impl NativeStack {
         let routed = conn.routed || self.route(id);
         let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
         if routed {
-            let mut cx = Context {
-                now: self.now,
-                config: &self.config,
-                memory: self.memory.room(),
-                hook,
-                events: &mut self.events,
-            };
+            let mut cx =
+                Context { now: self.now, config: &self.config, memory: &self.memory, hook, events: &mut self.events };
             let offload = self.interfaces[conn.interface.0].offload;
             let mut out = Output { heads: &mut self.heads, sink, offload, ident: &mut self.ident };
             conn.transmit(&mut cx, &mut out);
