@@ -101,9 +101,14 @@ impl NativeStack {
     fn serve(&mut self, id: TcpId, hook: &mut dyn SegmentHook, sink: &mut dyn FnMut(InterfaceId, Frame)) {
         let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
         conn.dirty = false;
-        let routed = conn.routed || self.route(id);
-        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
-        if routed {
+        let conn = if conn.routed {
+            conn
+        } else {
+            self.route(id);
+            let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
+            conn
+        };
+        if conn.routed {
             let mut cx =
                 Context { now: self.now, config: &self.config, memory: &self.memory, hook, events: &mut self.events };
             let offload = self.interfaces[conn.interface.0].offload;
@@ -127,16 +132,16 @@ impl NativeStack {
         }
     }
 
-    /// Looks for the link-layer address of a connection's next hop, and whether it is known; if not, it is asked for.
+    /// Looks for the link-layer address of a connection's next hop; if it is not known, it is asked for.
     #[cold]
-    fn route(&mut self, id: TcpId) -> bool {
-        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return false };
+    fn route(&mut self, id: TcpId) {
+        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
         let interface_id = conn.interface;
         let config = &self.interface_configs[interface_id.0];
         let Some(next_hop) = neighbours::next_hop(config, conn.template.tuple().remote.ip()) else {
             // Until there is a route again.
             conn.waits_for_neighbour = true;
-            return false;
+            return;
         };
         let interface = &mut self.interfaces[interface_id.0];
         let ready = &mut self.ready;
@@ -153,9 +158,7 @@ impl NativeStack {
                 }
             }
         }
-        let known = conn.routed;
         self.note_questions();
-        known
     }
 
     /// Both FINs are acknowledged.
