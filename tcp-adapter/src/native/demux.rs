@@ -8,7 +8,7 @@ use super::time_wait::Answer;
 use super::wire::{
     self, ChecksumMode, Flags, IcmpErrorKind, IcmpMessage, OptionWriter, Parsed, Segment, headers_are_linear, parse,
 };
-use super::{Context, FOUND, NativeStack, State, neighbours};
+use super::{Context, NativeStack, State, neighbours};
 use crate::table::FourTuple;
 use crate::{CloseReason, Frame, InterfaceId, MacAddr, SegmentHook, TcpEvent, TcpId};
 
@@ -77,8 +77,9 @@ impl NativeStack {
     /// The connection of a segment, if it is one of those found lately.
     #[inline]
     fn found_before(&self, segment: &Segment<'_>) -> Option<TcpId> {
-        let (known, id) = self.found[found_slot(segment)].as_ref()?;
-        (known.local == segment.destination && known.remote == segment.source).then_some(*id)
+        let id = self.found.guess(segment);
+        let is_it = self.live(id)?.template.is_between(&segment.destination, &segment.source);
+        is_it.then_some(id)
     }
 
     fn is_for_us(&self, interface: InterfaceId, frame: &Frame, segment: &Segment<'_>) -> bool {
@@ -119,7 +120,7 @@ impl NativeStack {
             None => return self.receive_unknown(interface, tuple, segment, hook),
         };
         if self.live(id).is_some_and(|conn| conn.interface == interface) {
-            self.found[found_slot(segment)] = Some((tuple, id));
+            self.found.note(segment, id);
         }
         self.receive_found(interface, id, segment, hook)
     }
@@ -310,10 +311,4 @@ impl NativeStack {
         }
         self.wake(id);
     }
-}
-
-/// Where the connection of a segment is kept that was found.
-#[inline]
-fn found_slot(segment: &Segment<'_>) -> usize {
-    usize::from(segment.destination.port().wrapping_add(segment.source.port())) % FOUND
 }

@@ -22,6 +22,7 @@ mod connection;
 mod cookies;
 mod demux;
 mod fast_open;
+mod found;
 mod input;
 #[cfg(feature = "conformance")]
 mod invariants;
@@ -55,6 +56,7 @@ pub use self::config::NativeConfig;
 use self::connection::Connection;
 use self::cookies::Cookies;
 use self::fast_open::FastOpen;
+use self::found::Found;
 use self::memory::Memory;
 use self::neighbours::Neighbours;
 use self::pairs::Pairs;
@@ -81,8 +83,7 @@ pub struct NativeStack {
     interface_configs: Vec<InterfaceConfig>,
     connections: Slab<State>,
     pairs: Pairs,
-    /// Connections that were found lately, by what their ports add up to: segments come in bursts.
-    found: [Option<(FourTuple, TcpId)>; FOUND],
+    found: Found,
     /// When each TIME-WAIT ends.
     time_waits: BTreeSet<(Instant, FourTuple)>,
     listeners: Listeners,
@@ -103,9 +104,6 @@ pub struct NativeStack {
     now: Instant,
     ports_drawn: u64,
 }
-
-/// Connections that are found without a look into the table.
-const FOUND: usize = 8;
 
 /// What the engine keeps of an interface besides its configuration.
 struct Interface {
@@ -152,7 +150,7 @@ impl NativeStack {
             interface_configs: Vec::new(),
             connections: Slab::new(config.max_connections),
             pairs: Pairs::default(),
-            found: [None; FOUND],
+            found: Found::new(),
             time_waits: BTreeSet::new(),
             listeners: Listeners::default(),
             cookies: Cookies::default(),

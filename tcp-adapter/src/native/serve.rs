@@ -9,7 +9,7 @@ use super::pairs::Entry;
 use super::send::{Expired, Fin, NEVER};
 use super::time_wait::TimeWait;
 use super::wire::Segment;
-use super::{Context, Ended, FOUND, NativeStack, State};
+use super::{Context, Ended, NativeStack, State};
 use crate::{
     CloseReason, Frame, Instant, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut, TcpEvent, TcpId,
 };
@@ -190,7 +190,6 @@ impl NativeStack {
         self.last_infos.keep(id, || conn.info(cut));
         self.wheel.cancel(id.index);
         self.memory.charge(&mut conn.charged, 0);
-        self.found = [None; FOUND];
         if let Some(listener) = conn.backlog.take() {
             self.listeners.end(listener);
         }

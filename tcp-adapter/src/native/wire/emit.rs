@@ -130,6 +130,33 @@ impl HeaderTemplate {
         FourTuple { local: SocketAddr::new(local, port(ports)), remote: SocketAddr::new(remote, port(ports + 2)) }
     }
 
+    /// Whether these are both ends. For each segment that arrives, so no addresses are made of the headers first.
+    #[inline]
+    pub(in crate::native) fn is_between(&self, local: &SocketAddr, remote: &SocketAddr) -> bool {
+        let has_ports = |at| self.has(at, local.port().to_be_bytes()) && self.has(at + 2, remote.port().to_be_bytes());
+        match (local.ip(), remote.ip()) {
+            (IpAddr::V4(local), IpAddr::V4(remote)) => {
+                !self.ipv6
+                    && self.has(V4_ADDRESSES, local.octets())
+                    && self.has(V4_ADDRESSES + 4, remote.octets())
+                    && has_ports(V4_PREFIX - PORTS)
+            }
+            (IpAddr::V6(local), IpAddr::V6(remote)) => {
+                self.ipv6
+                    && self.has(V6_ADDRESSES, local.octets())
+                    && self.has(V6_ADDRESSES + 16, remote.octets())
+                    && has_ports(V6_PREFIX - PORTS)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the headers have these bytes there.
+    #[inline]
+    fn has<const N: usize>(&self, at: usize, bytes: [u8; N]) -> bool {
+        array_at(&self.headers, at) == Some(bytes)
+    }
+
     #[cfg(test)]
     pub(in crate::native) fn link_destination(&self) -> MacAddr {
         let [a, b, c, d, e, f, ..] = self.headers;
