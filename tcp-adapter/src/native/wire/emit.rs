@@ -193,12 +193,12 @@ impl HeaderTemplate {
         let tcp_len = tcp_len as u16;
         // The fields are written where they are to stay: what is written in small pieces and read in large ones waits for
         // the memory. For the same reason the checksums are those of numbers, not of bytes just written.
-        if self.ipv6 {
+        let tcp = if self.ipv6 {
             buf.extend_from_slice(&self.headers);
             let Some((ip, tcp)) = buf.split_first_chunk_mut::<{ V6_HEADERS - TCP_HEADER }>() else { return };
             ip[15] |= (fields.ecn as u8) << 4;
             ip[18..20].copy_from_slice(&tcp_len.to_be_bytes());
-            self.write_tcp(tcp, fields, payload, tcp_len, checksum);
+            tcp
         } else {
             buf.extend_from_slice(&self.headers[..V4_HEADERS]);
             let Some((ip, tcp)) = buf.split_first_chunk_mut::<{ V4_HEADERS - TCP_HEADER }>() else { return };
@@ -211,8 +211,9 @@ impl HeaderTemplate {
             ip[16..18].copy_from_slice(&total_len.to_be_bytes());
             ip[18..20].copy_from_slice(&fields.ident.to_be_bytes());
             ip[24..26].copy_from_slice(&sum.checksum());
-            self.write_tcp(tcp, fields, payload, tcp_len, checksum);
-        }
+            tcp
+        };
+        self.write_tcp(tcp, fields, payload, tcp_len, checksum);
         if !fields.options.is_empty() {
             buf.extend_from_slice(fields.options);
         }
