@@ -22,8 +22,18 @@ const TIME_WAITS_PER_CONNECTION: usize = 4;
 const ROUTE_AGAIN: u32 = 2;
 
 impl NativeStack {
-    /// Does what is due.
+    /// Does what is due: most often nothing, as it was something else that has the stack look.
+    #[inline]
     pub(super) fn expire(&mut self) {
+        let reached = self.wheel.turn_to(self.now);
+        if reached || self.ask_at <= self.now || self.time_waits.first().is_some_and(|&(at, _)| at <= self.now) {
+            self.expire_reached();
+        }
+    }
+
+    /// The same, where a time has come or may have. The last thing that [`expire`](Self::expire) does, which has nothing to keep for afterwards.
+    #[inline(never)]
+    fn expire_reached(&mut self) {
         while let Some(&(at, tuple)) = self.time_waits.first()
             && at <= self.now
         {
@@ -56,8 +66,7 @@ impl NativeStack {
         self.ask_at = due.min().unwrap_or(NEVER);
     }
 
-    /// Does what is due of a connection. A function of its own, since most often it was something else that has the stack look.
-    #[inline(never)]
+    /// Does what is due of a connection.
     fn expire_connection(&mut self, index: u32) {
         let Some((id, State::Live(conn))) = self.connections.at_mut(index) else { return };
         conn.deadline = NEVER;
