@@ -335,6 +335,8 @@ impl Connection {
         }
     }
 
+    // As a call it would have its header written and read once more, and the slices of its payload copied, for each segment.
+    #[inline(always)]
     fn emit(
         &mut self,
         out: &mut Output<'_>,
