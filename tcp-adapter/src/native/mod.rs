@@ -269,8 +269,8 @@ impl NativeStack {
         Some(received)
     }
 
-    /// The next event, once memory was short and is not any more. It is the last thing that [`poll_event`](TcpStack::poll_event) does, which therefore has
-    /// nothing to keep for afterwards: asked for several times at each wake, it finds nothing most often.
+    /// The next event, once memory was short and is not any more. The last thing that [`poll_event`](TcpStack::poll_event) does, which so has
+    /// nothing to keep for afterwards: it is called several times at each wake, and finds nothing most often.
     #[cold]
     #[inline(never)]
     fn poll_relieved(&mut self) -> Option<TcpEvent> {
