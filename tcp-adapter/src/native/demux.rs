@@ -312,3 +312,58 @@ impl NativeStack {
         self.wake(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::native::NativeConfig;
+    use crate::native::connection::Phase;
+    use crate::native::wire::Ecn;
+    use crate::{InterfaceConfig, TcpStack};
+
+    fn tuple(port: u16) -> FourTuple {
+        FourTuple { local: "10.0.0.1:80".parse().unwrap(), remote: SocketAddr::new("10.0.0.2".parse().unwrap(), port) }
+    }
+
+    fn segment(port: u16) -> Segment<'static> {
+        Segment {
+            link_source: MacAddr([2; 6]),
+            source: tuple(port).remote,
+            destination: tuple(port).local,
+            seq: 0,
+            ack: 0,
+            flags: Flags::ACK,
+            window: 1000,
+            ecn: Ecn::NotEct,
+            options: &[],
+            payload_at: 0,
+            payload_len: 0,
+            segment_size: None,
+        }
+    }
+
+    #[test]
+    fn a_connection_found_lately_is_told_from_those_that_share_its_place() {
+        let mut stack = NativeStack::new(NativeConfig::default(), 1);
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let interface = stack.add_interface(InterfaceConfig { mac, mtu: 1500, addrs: Vec::new(), routes: Vec::new() });
+        let ports = [5000, 5000 + 1024, 5000 + 2048];
+        let ids = ports.map(|port| {
+            let id = stack.connections.reserve().unwrap();
+            let conn = stack.connection(id, interface, tuple(port), Phase::Open);
+            stack.connections.put(id, State::Live(Box::new(conn)));
+            stack.enter_pair(&tuple(port), Entry::Connection(id));
+            id
+        });
+        assert_eq!(stack.found_before(&segment(ports[0])), None, "no segment has come");
+        for (port, id) in ports.into_iter().zip(ids) {
+            stack.found.note(&segment(port), id);
+            let found = ports.map(|port| stack.found_before(&segment(port)));
+            assert_eq!(found, ids.map(|known| (known == id).then_some(known)));
+        }
+        stack.end(ids[2], CloseReason::Aborted);
+        assert_eq!(stack.found_before(&segment(ports[2])), None, "it is gone");
+    }
+}
