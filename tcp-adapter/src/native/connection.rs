@@ -157,6 +157,10 @@ impl Connection {
 
     /// Whether a packet that is longer than the path is known to carry should leave, and whether it may now.
     pub(super) fn may_probe_mtu(&mut self, now: Instant) -> MayProbe {
+        // As nearly always; asked before each segment.
+        if self.path_mtu.is_unrestricted() {
+            return MayProbe::No;
+        }
         let headers = self.headers();
         let Some(size) = self.path_mtu.probe_size(now, self.peer_mss.saturating_add(headers)) else {
             return MayProbe::No;

@@ -1,7 +1,5 @@
 //! Frames that arrive, and what they are for.
 
-use bytes::Bytes;
-
 use super::fast_open::Attempt;
 use super::input::{Disposition, Take};
 use super::pairs::Entry;
@@ -10,7 +8,7 @@ use super::time_wait::Answer;
 use super::wire::{
     self, ChecksumMode, Flags, IcmpErrorKind, IcmpMessage, OptionWriter, Parsed, Segment, headers_are_linear, parse,
 };
-use super::{Context, FOUND, NativeStack, State, neighbours};
+use super::{Context, NativeStack, State, neighbours};
 use crate::table::FourTuple;
 use crate::{CloseReason, Frame, InterfaceId, MacAddr, SegmentHook, TcpEvent, TcpId};
 
@@ -25,52 +23,63 @@ impl NativeStack {
         if !headers_are_linear(&frame) {
             frame.linearize();
         }
-        match parse(&frame) {
+        // Looked at where it is: whatever is moved out of here is copied, for each frame.
+        match &parse(&frame) {
             Parsed::Tcp(segment) => {
                 // What a connection was found for before has been looked at.
-                let taken = match self.found_before(&segment) {
-                    Some(id) => self.receive_found(interface, id, &segment, hook),
-                    None if self.is_for_us(interface, &frame, &segment) => {
+                let taken = match self.found_before(segment) {
+                    Some(id) => self.receive_found(interface, id, segment, hook),
+                    None if self.is_for_us(interface, &frame, segment) => {
                         let tuple = FourTuple { local: segment.destination, remote: segment.source };
-                        self.receive_segment(interface, tuple, &segment, hook)
+                        self.receive_segment(interface, tuple, segment, hook)
                     }
                     None => return,
                 };
-                let Some((id, take)) = taken else {
-                    return self.heads.give_back(frame.head);
-                };
                 let payload_at = segment.payload_at;
-                self.take_payload(id, &take, frame, payload_at, hook);
+                match taken {
+                    Some((id, take)) => self.take_payload(id, &take, &mut frame, payload_at, hook),
+                    None => self.heads.give_back(frame.head),
+                }
             }
+            other => self.receive_other(interface, other),
+        }
+    }
+
+    /// Takes what is no segment, or nothing at all.
+    #[cold]
+    #[inline(never)]
+    fn receive_other(&mut self, interface: InterfaceId, parsed: &Parsed<'_>) {
+        match parsed {
             Parsed::Arp(message) => {
                 let config = &self.interface_configs[interface.0];
                 let neighbours = &mut self.interfaces[interface.0].neighbours;
-                let reply = neighbours.on_arp(self.now, config, &message);
+                let reply = neighbours.on_arp(self.now, config, message);
                 self.after_neighbour(interface, reply);
             }
             Parsed::Neighbour(message) => {
                 let config = &self.interface_configs[interface.0];
                 let neighbours = &mut self.interfaces[interface.0].neighbours;
-                let reply = neighbours.on_neighbour(self.now, config, &message);
+                let reply = neighbours.on_neighbour(self.now, config, message);
                 self.after_neighbour(interface, reply);
             }
             Parsed::Icmp(IcmpMessage::Echo(echo)) => {
                 let config = &self.interface_configs[interface.0];
                 if config.addrs.iter().any(|own| own.addr == echo.destination) {
-                    let reply = wire::echo_reply(config.mac, &echo);
+                    let reply = wire::echo_reply(config.mac, echo);
                     self.ready.push_back((interface, reply));
                 }
             }
-            Parsed::Icmp(IcmpMessage::Error(error)) => self.receive_error(&error),
-            Parsed::Nothing => {}
+            Parsed::Icmp(IcmpMessage::Error(error)) => self.receive_error(error),
+            Parsed::Tcp(_) | Parsed::Nothing => {}
         }
     }
 
     /// The connection of a segment, if it is one of those found lately.
     #[inline]
     fn found_before(&self, segment: &Segment<'_>) -> Option<TcpId> {
-        let (known, id) = self.found[found_slot(segment)].as_ref()?;
-        (known.local == segment.destination && known.remote == segment.source).then_some(*id)
+        let id = self.found.guess(segment);
+        let is_it = self.live(id)?.template.is_between(&segment.destination, &segment.source);
+        is_it.then_some(id)
     }
 
     fn is_for_us(&self, interface: InterfaceId, frame: &Frame, segment: &Segment<'_>) -> bool {
@@ -111,7 +120,7 @@ impl NativeStack {
             None => return self.receive_unknown(interface, tuple, segment, hook),
         };
         if self.live(id).is_some_and(|conn| conn.interface == interface) {
-            self.found[found_slot(segment)] = Some((tuple, id));
+            self.found.note(segment, id);
         }
         self.receive_found(interface, id, segment, hook)
     }
@@ -129,7 +138,7 @@ impl NativeStack {
             return None;
         }
         let mut cx =
-            Context { now: self.now, config: &self.config, memory: self.memory.room(), hook, events: &mut self.events };
+            Context { now: self.now, config: &self.config, memory: &self.memory, hook, events: &mut self.events };
         let attempt = conn.fast_open_attempt(segment);
         let disposition = conn.on_segment(&mut cx, segment);
         conn.settle_memory(&mut self.memory);
@@ -179,26 +188,27 @@ impl NativeStack {
         }
     }
 
+    /// Takes the payload of a segment, which starts at `payload_at` of the head, out of its frame.
     fn take_payload(
         &mut self,
         id: TcpId,
         take: &Take,
-        mut frame: Frame,
+        frame: &mut Frame,
         payload_at: usize,
         hook: &mut dyn SegmentHook,
     ) {
         let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
         let mut cx =
-            Context { now: self.now, config: &self.config, memory: self.memory.room(), hook, events: &mut self.events };
-        // The rest of the head, and the slices: shared from here on, never copied.
-        let rest = if frame.head.len() > payload_at {
-            frame.head.split_off(payload_at).freeze()
+            Context { now: self.now, config: &self.config, memory: &self.memory, hook, events: &mut self.events };
+        // The slices, and the rest of the head: shared from here on, never copied. What comes first is taken from the end.
+        let pieces = &mut frame.payload;
+        pieces.reverse();
+        if frame.head.len() > payload_at {
+            pieces.push(frame.head.split_off(payload_at).freeze());
         } else {
-            self.heads.give_back(frame.head);
-            Bytes::new()
-        };
-        let mut pieces = std::iter::once(rest).chain(frame.payload).filter(|piece| !piece.is_empty());
-        conn.take_payload(&mut cx, take, &mut pieces);
+            self.heads.give_back(std::mem::take(&mut frame.head));
+        }
+        conn.take_payload(&mut cx, take, &mut std::iter::from_fn(|| pieces.pop()));
         conn.settle_memory(&mut self.memory);
     }
 
@@ -303,8 +313,57 @@ impl NativeStack {
     }
 }
 
-/// Where the connection of a segment is kept that was found.
-#[inline]
-fn found_slot(segment: &Segment<'_>) -> usize {
-    usize::from(segment.destination.port().wrapping_add(segment.source.port())) % FOUND
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::native::NativeConfig;
+    use crate::native::connection::Phase;
+    use crate::native::wire::Ecn;
+    use crate::{InterfaceConfig, TcpStack};
+
+    fn tuple(port: u16) -> FourTuple {
+        FourTuple { local: "10.0.0.1:80".parse().unwrap(), remote: SocketAddr::new("10.0.0.2".parse().unwrap(), port) }
+    }
+
+    fn segment(port: u16) -> Segment<'static> {
+        Segment {
+            link_source: MacAddr([2; 6]),
+            source: tuple(port).remote,
+            destination: tuple(port).local,
+            seq: 0,
+            ack: 0,
+            flags: Flags::ACK,
+            window: 1000,
+            ecn: Ecn::NotEct,
+            options: &[],
+            payload_at: 0,
+            payload_len: 0,
+            segment_size: None,
+        }
+    }
+
+    #[test]
+    fn a_connection_found_lately_is_told_from_those_that_share_its_place() {
+        let mut stack = NativeStack::new(NativeConfig::default(), 1);
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let interface = stack.add_interface(InterfaceConfig { mac, mtu: 1500, addrs: Vec::new(), routes: Vec::new() });
+        let ports = [5000, 5000 + 1024, 5000 + 2048];
+        let ids = ports.map(|port| {
+            let id = stack.connections.reserve().unwrap();
+            let conn = stack.connection(id, interface, tuple(port), Phase::Open);
+            stack.connections.put(id, State::Live(Box::new(conn)));
+            stack.enter_pair(&tuple(port), Entry::Connection(id));
+            id
+        });
+        assert_eq!(stack.found_before(&segment(ports[0])), None, "no segment has come");
+        for (port, id) in ports.into_iter().zip(ids) {
+            stack.found.note(&segment(port), id);
+            let found = ports.map(|port| stack.found_before(&segment(port)));
+            assert_eq!(found, ids.map(|known| (known == id).then_some(known)));
+        }
+        stack.end(ids[2], CloseReason::Aborted);
+        assert_eq!(stack.found_before(&segment(ports[2])), None, "it is gone");
+    }
 }

@@ -239,12 +239,7 @@ impl Connection {
             if !flags.contains(Flags::ACK) {
                 return Disposition::Done;
             }
-            let is_answer = match self.phase {
-                Phase::SynReceived(_) => (0..=i64::from(self.offered_on_syn())).contains(&acked),
-                Phase::FastOpen(_) => acked >= 0,
-                Phase::SynSent(_) | Phase::Open => true,
-            };
-            if !is_answer {
+            if !self.is_synchronized() && !self.answers_handshake(acked) {
                 return Disposition::Refuse;
             }
             if self.is_open() && !self.send.acknowledgement_is_acceptable(acked) {
@@ -281,17 +276,8 @@ impl Connection {
         if let Some((value, _)) = options.timestamps.filter(|_| self.agreed.timestamps) {
             self.receive.timestamps.take(cx.now, value, offset <= self.receive.acked());
         }
-        match &self.phase {
-            Phase::SynReceived(handshake) => {
-                let handshake = **handshake;
-                self.send.skip(acked);
-                self.open(cx, handshake);
-            }
-            Phase::FastOpen(handshake) => {
-                let handshake = **handshake;
-                self.open(cx, handshake);
-            }
-            Phase::SynSent(_) | Phase::Open => {}
+        if !self.is_synchronized() {
+            self.complete_handshake(cx, acked);
         }
         self.acknowledged(cx, segment, &options, &seen, signal);
         if self.agreed.ecn && flags.contains(Flags::CWR) {
@@ -310,6 +296,34 @@ impl Connection {
             segment: segment.segment_size.map_or(self.payload_limit(), |size| u32::from(size.get())),
             marked: self.agreed.ecn && segment.ecn == Ecn::Ce,
         })
+    }
+
+    /// Whether an acknowledgement of everything before `acked` is of our SYN/ACK, before the handshake is complete.
+    #[cold]
+    fn answers_handshake(&self, acked: i64) -> bool {
+        match self.phase {
+            Phase::SynReceived(_) => (0..=i64::from(self.offered_on_syn())).contains(&acked),
+            Phase::FastOpen(_) => acked >= 0,
+            Phase::SynSent(_) | Phase::Open => true,
+        }
+    }
+
+    /// Our SYN/ACK is acknowledged, with everything before `acked`.
+    #[cold]
+    #[inline(never)]
+    fn complete_handshake(&mut self, cx: &mut Context<'_>, acked: u64) {
+        match &self.phase {
+            Phase::SynReceived(handshake) => {
+                let handshake = **handshake;
+                self.send.skip(acked);
+                self.open(cx, handshake);
+            }
+            Phase::FastOpen(handshake) => {
+                let handshake = **handshake;
+                self.open(cx, handshake);
+            }
+            Phase::SynSent(_) | Phase::Open => {}
+        }
     }
 
     /// A SYN/ACK of a peer whose SYN we have answered with one too (RFC 9293 section 3.5, figure 8).
@@ -397,7 +411,7 @@ impl Connection {
         pieces: &mut impl Iterator<Item = bytes::Bytes>,
     ) {
         let was_readable = self.receive.is_readable();
-        self.receive.take(cx.now, take, pieces, cx.config, cx.memory);
+        self.receive.take(cx.now, take, pieces, cx.config, cx.memory.room());
         if !was_readable && self.receive.is_readable() {
             cx.events.push_back(TcpEvent::Readable(self.id));
         }

@@ -22,6 +22,7 @@ mod connection;
 mod cookies;
 mod demux;
 mod fast_open;
+mod found;
 mod input;
 #[cfg(feature = "conformance")]
 mod invariants;
@@ -55,7 +56,8 @@ pub use self::config::NativeConfig;
 use self::connection::Connection;
 use self::cookies::Cookies;
 use self::fast_open::FastOpen;
-use self::memory::{Memory, Room};
+use self::found::Found;
+use self::memory::Memory;
 use self::neighbours::Neighbours;
 use self::pairs::Pairs;
 use self::send::{Fin, NEVER};
@@ -81,8 +83,7 @@ pub struct NativeStack {
     interface_configs: Vec<InterfaceConfig>,
     connections: Slab<State>,
     pairs: Pairs,
-    /// Connections that were found lately, by what their ports add up to: segments come in bursts.
-    found: [Option<(FourTuple, TcpId)>; FOUND],
+    found: Found,
     /// When each TIME-WAIT ends.
     time_waits: BTreeSet<(Instant, FourTuple)>,
     listeners: Listeners,
@@ -103,9 +104,6 @@ pub struct NativeStack {
     now: Instant,
     ports_drawn: u64,
 }
-
-/// Connections that are found without a look into the table.
-const FOUND: usize = 8;
 
 /// What the engine keeps of an interface besides its configuration.
 struct Interface {
@@ -134,7 +132,7 @@ struct Ended {
 struct Context<'a> {
     now: Instant,
     config: &'a NativeConfig,
-    memory: Room,
+    memory: &'a Memory,
     hook: &'a mut dyn SegmentHook,
     events: &'a mut VecDeque<TcpEvent>,
 }
@@ -152,7 +150,7 @@ impl NativeStack {
             interface_configs: Vec::new(),
             connections: Slab::new(config.max_connections),
             pairs: Pairs::default(),
-            found: [None; FOUND],
+            found: Found::new(),
             time_waits: BTreeSet::new(),
             listeners: Listeners::default(),
             cookies: Cookies::default(),
@@ -271,9 +269,18 @@ impl NativeStack {
         Some(received)
     }
 
-    /// Memory was short and is not any more: nothing else happens to connections that could not take anything meanwhile.
+    /// The next event, once memory was short and is not any more. The last thing that [`poll_event`](TcpStack::poll_event) does, which so has
+    /// nothing to keep for afterwards: it is called several times at each wake, and finds nothing most often.
     #[cold]
     #[inline(never)]
+    fn poll_relieved(&mut self) -> Option<TcpEvent> {
+        if self.memory.take_relief() {
+            self.tell_of_relief();
+        }
+        self.events.pop_front()
+    }
+
+    /// Memory was short and is not any more: nothing else happens to connections that could not take anything meanwhile.
     fn tell_of_relief(&mut self) {
         let ids: Vec<TcpId> = self.connections.iter().map(|(id, _)| id).collect();
         for id in ids {
@@ -548,8 +555,8 @@ impl TcpStack for NativeStack {
     }
 
     fn poll_event(&mut self) -> Option<TcpEvent> {
-        if self.memory.take_relief() {
-            self.tell_of_relief();
+        if self.memory.is_relieved() {
+            return self.poll_relieved();
         }
         self.events.pop_front()
     }

@@ -107,7 +107,7 @@ impl NativeStack {
         let phase = if take > 0 { Phase::FastOpen(handshake) } else { Phase::SynReceived(handshake) };
         let mut conn = self.connection(id, interface, tuple, phase);
         let mut cx =
-            Context { now: self.now, config: &self.config, memory: self.memory.room(), hook, events: &mut self.events };
+            Context { now: self.now, config: &self.config, memory: &self.memory, hook, events: &mut self.events };
         conn.backlog = listener;
         conn.take_peer_syn(&mut cx, segment, &options);
         // RFC 3168 section 6.1.1: both flags on a SYN ask for ECN. It is answered even if it is not asked for from here.

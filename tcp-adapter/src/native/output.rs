@@ -36,7 +36,7 @@ impl Connection {
     /// Sends everything that may leave now.
     pub(super) fn transmit(&mut self, cx: &mut Context<'_>, out: &mut Output<'_>) {
         // Every segment carries a window.
-        self.receive.note_memory(cx.memory);
+        self.receive.note_memory(cx.memory.room());
         match self.phase {
             Phase::SynSent(ref handshake) => self.transmit_syn(cx, out, **handshake, false),
             Phase::SynReceived(ref handshake) => self.transmit_syn(cx, out, **handshake, true),
@@ -335,6 +335,8 @@ impl Connection {
         }
     }
 
+    // As a call it would have its header written and read once more, and the slices of its payload copied, for each segment.
+    #[inline(always)]
     fn emit(
         &mut self,
         out: &mut Output<'_>,

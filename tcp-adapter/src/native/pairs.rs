@@ -22,11 +22,12 @@ pub(super) enum Entry {
 
 impl Entry {
     fn stands_for(&self, tuple: &FourTuple, connections: &Slab<State>) -> bool {
+        let FourTuple { local, remote } = tuple;
         match self {
             Self::Connection(id) => {
-                matches!(connections.get(*id), Some(State::Live(conn)) if conn.template.tuple() == *tuple)
+                matches!(connections.get(*id), Some(State::Live(conn)) if conn.template.is_between(local, remote))
             }
-            Self::TimeWait(wait) => wait.template.tuple() == *tuple,
+            Self::TimeWait(wait) => wait.template.is_between(local, remote),
         }
     }
 }

@@ -128,6 +128,12 @@ impl PathMtu {
         lowered
     }
 
+    /// Whether the path is known to carry whatever the link does: nothing longer is to be tried.
+    #[inline]
+    pub(super) fn is_unrestricted(&self) -> bool {
+        self.current >= self.link
+    }
+
     /// How long a packet to try now, if it may be up to `most` bytes.
     #[inline]
     pub(super) fn probe_size(&mut self, now: Instant, most: u32) -> Option<u32> {
@@ -150,7 +156,7 @@ impl PathMtu {
     #[inline]
     pub(super) fn searched_size(&self) -> Option<u32> {
         match &self.search {
-            Search::Searching(next) if self.current < self.link => Some(next.size),
+            Search::Searching(next) if !self.is_unrestricted() => Some(next.size),
             _ => None,
         }
     }

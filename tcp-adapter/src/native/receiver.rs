@@ -356,23 +356,27 @@ impl Receiver {
     }
 
     /// The window field of the next segment, given what the hook wants; with that it is advertised.
+    #[inline]
     pub(super) fn window_field(&mut self, now: Instant, wanted: Option<u32>, syn: bool, mss: u32) -> u16 {
         self.own_window = wanted.is_none();
-        let next = self.next();
         self.field = match wanted {
             Some(window) if syn => self.window.told_in_syn(window),
             Some(window) => {
-                let window = self.window.advertise_told(next, self.data.buffered(), window);
+                let window = self.window.advertise_told(self.next(), self.data.buffered(), window);
                 self.window.field(window)
             }
             None if syn => ReceiveWindow::syn_window(self.window.buffer() as usize),
-            None => {
-                let state = self.state(mss);
-                let window = self.window.advertise(now, &state);
-                self.window.field(window)
-            }
+            None => self.own_field(now, mss),
         };
         self.field
+    }
+
+    /// The field of the stack's own window. Much more work than to take that of a layer above, and so no part of the function that does either.
+    #[inline(never)]
+    fn own_field(&mut self, now: Instant, mss: u32) -> u16 {
+        let state = self.state(mss);
+        let window = self.window.advertise(now, &state);
+        self.window.field(window)
     }
 
     /// Whether the window advertised last was the stack's own, and the peer should hear that it has become larger.

@@ -9,7 +9,7 @@ use super::pairs::Entry;
 use super::send::{Expired, Fin, NEVER};
 use super::time_wait::TimeWait;
 use super::wire::Segment;
-use super::{Context, Ended, FOUND, NativeStack, State};
+use super::{Context, Ended, NativeStack, State};
 use crate::{
     CloseReason, Frame, Instant, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut, TcpEvent, TcpId,
 };
@@ -22,8 +22,18 @@ const TIME_WAITS_PER_CONNECTION: usize = 4;
 const ROUTE_AGAIN: u32 = 2;
 
 impl NativeStack {
-    /// Does what is due.
+    /// Does what is due: most often nothing, as it was something else that has the stack look.
+    #[inline]
     pub(super) fn expire(&mut self) {
+        let reached = self.wheel.turn_to(self.now);
+        if reached || self.ask_at <= self.now || self.time_waits.first().is_some_and(|&(at, _)| at <= self.now) {
+            self.expire_reached();
+        }
+    }
+
+    /// The same, where a time has come or may have. The last thing that [`expire`](Self::expire) does, which has nothing to keep for afterwards.
+    #[inline(never)]
+    fn expire_reached(&mut self) {
         while let Some(&(at, tuple)) = self.time_waits.first()
             && at <= self.now
         {
@@ -56,8 +66,7 @@ impl NativeStack {
         self.ask_at = due.min().unwrap_or(NEVER);
     }
 
-    /// Does what is due of a connection. A function of its own, since most often it was something else that has the stack look.
-    #[inline(never)]
+    /// Does what is due of a connection.
     fn expire_connection(&mut self, index: u32) {
         let Some((id, State::Live(conn))) = self.connections.at_mut(index) else { return };
         conn.deadline = NEVER;
@@ -101,16 +110,16 @@ impl NativeStack {
     fn serve(&mut self, id: TcpId, hook: &mut dyn SegmentHook, sink: &mut dyn FnMut(InterfaceId, Frame)) {
         let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
         conn.dirty = false;
-        let routed = conn.routed || self.route(id);
-        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
-        if routed {
-            let mut cx = Context {
-                now: self.now,
-                config: &self.config,
-                memory: self.memory.room(),
-                hook,
-                events: &mut self.events,
-            };
+        let conn = if conn.routed {
+            conn
+        } else {
+            self.route(id);
+            let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
+            conn
+        };
+        if conn.routed {
+            let mut cx =
+                Context { now: self.now, config: &self.config, memory: &self.memory, hook, events: &mut self.events };
             let offload = self.interfaces[conn.interface.0].offload;
             let mut out = Output { heads: &mut self.heads, sink, offload, ident: &mut self.ident };
             conn.transmit(&mut cx, &mut out);
@@ -132,16 +141,16 @@ impl NativeStack {
         }
     }
 
-    /// Looks for the link-layer address of a connection's next hop, and whether it is known; if not, it is asked for.
+    /// Looks for the link-layer address of a connection's next hop; if it is not known, it is asked for.
     #[cold]
-    fn route(&mut self, id: TcpId) -> bool {
-        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return false };
+    fn route(&mut self, id: TcpId) {
+        let Some(State::Live(conn)) = self.connections.get_mut(id) else { return };
         let interface_id = conn.interface;
         let config = &self.interface_configs[interface_id.0];
         let Some(next_hop) = neighbours::next_hop(config, conn.template.tuple().remote.ip()) else {
             // Until there is a route again.
             conn.waits_for_neighbour = true;
-            return false;
+            return;
         };
         let interface = &mut self.interfaces[interface_id.0];
         let ready = &mut self.ready;
@@ -158,9 +167,7 @@ impl NativeStack {
                 }
             }
         }
-        let known = conn.routed;
         self.note_questions();
-        known
     }
 
     /// Both FINs are acknowledged.
@@ -192,7 +199,6 @@ impl NativeStack {
         self.last_infos.keep(id, || conn.info(cut));
         self.wheel.cancel(id.index);
         self.memory.charge(&mut conn.charged, 0);
-        self.found = [None; FOUND];
         if let Some(listener) = conn.backlog.take() {
             self.listeners.end(listener);
         }

@@ -134,7 +134,7 @@ impl NativeStack {
         };
         let syn = Segment { seq: segment.seq.wrapping_sub(1), ..segment.clone() };
         let mut cx =
-            Context { now: self.now, config: &self.config, memory: self.memory.room(), hook, events: &mut self.events };
+            Context { now: self.now, config: &self.config, memory: &self.memory, hook, events: &mut self.events };
         conn.take_peer_syn(&mut cx, &syn, &offered);
         conn.agreed.ecn = remembered.ecn;
         conn.receive.permitted_in_syn(&self.config);

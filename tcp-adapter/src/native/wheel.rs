@@ -94,6 +94,19 @@ impl Wheel {
         }
     }
 
+    /// Whether a list has been reached by `now`, so that a timer may be due. If not, the wheel has turned on to there, as
+    /// [`pop_due`](Self::pop_due) would have it.
+    #[inline]
+    pub(super) fn turn_to(&mut self, now: Instant) -> bool {
+        let now_tick = (now.as_nanos() >> TICK_SHIFT).max(self.tick);
+        let reached = self.heads[usize::from(DUE)] != NIL
+            || self.first_slot().is_some_and(|(_, _, start)| start <= now_tick);
+        if !reached {
+            self.tick = now_tick;
+        }
+        reached
+    }
+
     /// Takes one timer that is due. In order of their ticks, in one tick in the order in which they came there.
     ///
     /// `now` does not go backwards. Call until there is none: only then is [`next`](Self::next) later than `now`.

@@ -141,8 +141,17 @@ impl ReceiveWindow {
         let left = self.limit.saturating_sub(u32::try_from(unread).unwrap_or(u32::MAX));
         let window = window.min(left) >> self.shift << self.shift;
         self.edge = self.edge.max(rcv_nxt + u64::from(window));
-        self.tuning = None;
+        if self.tuning.is_some() {
+            self.end_tuning();
+        }
         window
+    }
+
+    /// The layer above has windows of its own, from now on.
+    #[cold]
+    #[inline(never)]
+    fn end_tuning(&mut self) {
+        self.tuning = None;
     }
 
     /// The SYN carries the window that the layer above wants, cut to the limit: nothing else is permitted so far. Its window field.

@@ -1,5 +1,7 @@
 //! Bytes to be sent, and sent ones until they are acknowledged.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -15,8 +17,8 @@ pub(in crate::native) struct SendBuffer {
     end: u64,
     /// Bytes held: whole slices, as a part of one holds all of it.
     held: usize,
-    /// Index of the slice that new data is taken from.
-    next: usize,
+    /// Index of the slice that was asked for last, most often for new data. To ask changes nothing else.
+    next: Cell<usize>,
 }
 
 /// A slice of a chunk.
@@ -86,18 +88,17 @@ impl SendBuffer {
     }
 
     /// The chunk that the byte at `offset` is in; `None` if there is no such byte.
-    pub(in crate::native) fn chunk(&mut self, offset: u64) -> Option<Chunk> {
-        self.find(offset).map(|index| self.slices[index].chunk)
+    pub(in crate::native) fn chunk(&self, offset: u64) -> Option<Chunk> {
+        self.find(offset).map(|stored| stored.chunk)
     }
 
     /// `len` bytes from `offset` on, which are of one chunk.
-    pub(in crate::native) fn gather(&mut self, offset: u64, len: usize) -> SmallVec<[Bytes; 2]> {
+    pub(in crate::native) fn gather(&self, offset: u64, len: usize) -> SmallVec<[Bytes; 2]> {
         let mut slices = SmallVec::new();
         let (mut from, end) = (offset, offset + len as u64);
         while from < end
-            && let Some(index) = self.find(from)
+            && let Some(stored) = self.find(from)
         {
-            let stored = &self.slices[index];
             // Less than the length of the slice, which is in memory.
             let place = |at: u64| usize::try_from(at - stored.offset).unwrap_or(usize::MAX);
             slices.push(stored.bytes.slice(place(from)..place(end.min(stored.end()))));
@@ -113,7 +114,7 @@ impl SendBuffer {
         {
             self.held -= first.bytes.len();
             self.slices.pop_front();
-            self.next = self.next.saturating_sub(1);
+            self.next.set(self.next.get().saturating_sub(1));
         }
     }
 
@@ -122,26 +123,29 @@ impl SendBuffer {
         self.slices.trim();
     }
 
-    /// Index of the slice that the byte at `offset` is in.
+    /// The slice that the byte at `offset` is in.
     #[inline]
-    fn find(&mut self, offset: u64) -> Option<usize> {
+    fn find(&self, offset: u64) -> Option<&Stored> {
         // Asked for several times for each segment, of new data most often, and once more when all has left.
         if offset >= self.end {
             return None;
         }
-        let is_next = self.slices.get(self.next).is_some_and(|stored| stored.holds(offset));
-        if is_next { Some(self.next) } else { self.search(offset) }
+        match self.slices.get(self.next.get()) {
+            Some(stored) if stored.holds(offset) => Some(stored),
+            _ => self.search(offset),
+        }
     }
 
     /// The same, of a byte in any other slice than the next.
     #[inline(never)]
-    fn search(&mut self, offset: u64) -> Option<usize> {
+    fn search(&self, offset: u64) -> Option<&Stored> {
         // New data follows what was sent last; anything else is a retransmission.
-        let follows = self.slices.get(self.next + 1).is_some_and(|stored| stored.holds(offset));
-        let index = if follows { self.next + 1 } else { self.slices.partition_point(|stored| stored.end() <= offset) };
-        self.slices.get(index).filter(|stored| stored.holds(offset))?;
-        self.next = index;
-        Some(index)
+        let following = self.next.get() + 1;
+        let follows = self.slices.get(following).is_some_and(|stored| stored.holds(offset));
+        let index = if follows { following } else { self.slices.partition_point(|stored| stored.end() <= offset) };
+        let found = self.slices.get(index).filter(|stored| stored.holds(offset))?;
+        self.next.set(index);
+        Some(found)
     }
 }
 
@@ -159,7 +163,7 @@ mod tests {
 
     #[test]
     fn slices_are_shared_and_know_their_chunk() {
-        let mut buffer = buffer();
+        let buffer = buffer();
         for (offset, len, expected, tag, start) in
             [(0, 3, &b"abc"[..], 100, 0), (3, 2, b"de", 100, 0), (5, 3, b"fgh", 7, 5), (9, 1, b"j", 300, 8)]
         {

@@ -41,6 +41,11 @@ impl Record {
     pub(in crate::native) fn resent(&self) -> bool {
         self.times > 1
     }
+
+    /// Whether it is on the way, and last left at that time.
+    fn is_on_the_way_since(&self, at: Instant) -> bool {
+        self.fate == Fate::InFlight && self.at == at
+    }
 }
 
 /// A departure: bytes, and when they left. As long as their record tells the same time, they have not left since.
@@ -456,11 +461,12 @@ impl Board {
         // What is acknowledged leaves in order, nearly always: to search the middle would be a cache miss for each segment.
         let first = match self.records.front() {
             Some(front) if departure.end <= front.start => return false,
+            Some(front) if departure.start < front.end && front.is_on_the_way_since(departure.at) => return true,
             Some(front) if departure.start < front.end => 0,
             _ => self.records.partition_point(|record| record.end <= departure.start),
         };
         let mut records = self.records.range(first..).take_while(|record| record.start < departure.end);
-        records.any(|record| record.fate == Fate::InFlight && record.at == departure.at)
+        records.any(|record| record.is_on_the_way_since(departure.at))
     }
 
     fn lose_range(&mut self, departure: Departure, delivery: &mut Delivery) -> u64 {
@@ -469,7 +475,7 @@ impl Board {
         while let Some(record) = self.records.get(index)
             && record.start < departure.end
         {
-            if record.fate == Fate::InFlight && record.at == departure.at {
+            if record.is_on_the_way_since(departure.at) {
                 if record.end > departure.end {
                     self.split(index, departure.end);
                 }

@@ -130,6 +130,33 @@ impl HeaderTemplate {
         FourTuple { local: SocketAddr::new(local, port(ports)), remote: SocketAddr::new(remote, port(ports + 2)) }
     }
 
+    /// Whether these are both ends. For each segment that arrives, so no addresses are made of the headers first.
+    #[inline]
+    pub(in crate::native) fn is_between(&self, local: &SocketAddr, remote: &SocketAddr) -> bool {
+        let has_ports = |at| self.has(at, local.port().to_be_bytes()) && self.has(at + 2, remote.port().to_be_bytes());
+        match (local.ip(), remote.ip()) {
+            (IpAddr::V4(local), IpAddr::V4(remote)) => {
+                !self.ipv6
+                    && self.has(V4_ADDRESSES, local.octets())
+                    && self.has(V4_ADDRESSES + 4, remote.octets())
+                    && has_ports(V4_PREFIX - PORTS)
+            }
+            (IpAddr::V6(local), IpAddr::V6(remote)) => {
+                self.ipv6
+                    && self.has(V6_ADDRESSES, local.octets())
+                    && self.has(V6_ADDRESSES + 16, remote.octets())
+                    && has_ports(V6_PREFIX - PORTS)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the headers have these bytes there.
+    #[inline]
+    fn has<const N: usize>(&self, at: usize, bytes: [u8; N]) -> bool {
+        array_at(&self.headers, at) == Some(bytes)
+    }
+
     #[cfg(test)]
     pub(in crate::native) fn link_destination(&self) -> MacAddr {
         let [a, b, c, d, e, f, ..] = self.headers;
@@ -166,12 +193,12 @@ impl HeaderTemplate {
         let tcp_len = tcp_len as u16;
         // The fields are written where they are to stay: what is written in small pieces and read in large ones waits for
         // the memory. For the same reason the checksums are those of numbers, not of bytes just written.
-        if self.ipv6 {
+        let tcp = if self.ipv6 {
             buf.extend_from_slice(&self.headers);
             let Some((ip, tcp)) = buf.split_first_chunk_mut::<{ V6_HEADERS - TCP_HEADER }>() else { return };
             ip[15] |= (fields.ecn as u8) << 4;
             ip[18..20].copy_from_slice(&tcp_len.to_be_bytes());
-            self.write_tcp(tcp, fields, payload, tcp_len, checksum);
+            tcp
         } else {
             buf.extend_from_slice(&self.headers[..V4_HEADERS]);
             let Some((ip, tcp)) = buf.split_first_chunk_mut::<{ V4_HEADERS - TCP_HEADER }>() else { return };
@@ -184,8 +211,9 @@ impl HeaderTemplate {
             ip[16..18].copy_from_slice(&total_len.to_be_bytes());
             ip[18..20].copy_from_slice(&fields.ident.to_be_bytes());
             ip[24..26].copy_from_slice(&sum.checksum());
-            self.write_tcp(tcp, fields, payload, tcp_len, checksum);
-        }
+            tcp
+        };
+        self.write_tcp(tcp, fields, payload, tcp_len, checksum);
         if !fields.options.is_empty() {
             buf.extend_from_slice(fields.options);
         }

@@ -72,7 +72,7 @@ pub(in crate::native) enum IcmpErrorKind {
     Soft,
 }
 
-pub(super) fn parse_v4<'a>(head: &'a [u8], packet: &Packet) -> Option<IcmpMessage<'a>> {
+pub(super) fn parse_v4(head: &[u8], packet: Packet) -> Option<IcmpMessage<'_>> {
     let message = head.get(packet.start..packet.end)?;
     let mut sum = Sum::default();
     sum.add_bytes(message);
@@ -80,7 +80,7 @@ pub(super) fn parse_v4<'a>(head: &'a [u8], packet: &Packet) -> Option<IcmpMessag
         return None;
     }
     let kind = match (message[0], message[1]) {
-        (ECHO_REQUEST, 0) => return echo(head, packet, message),
+        (ECHO_REQUEST, 0) => return echo(head, &packet, message),
         (UNREACHABLE, FRAGMENTATION_NEEDED) => IcmpErrorKind::TooBig { mtu: u32::from(u16_at(message, 6)?) },
         // Protocol and port; RFC 1122 section 4.2.3.9.
         (UNREACHABLE, 2 | 3) => IcmpErrorKind::Hard,
@@ -88,10 +88,10 @@ pub(super) fn parse_v4<'a>(head: &'a [u8], packet: &Packet) -> Option<IcmpMessag
         // A source quench among others: TCP must ignore it (RFC 9293 section 3.9.2.2, MUST-55).
         _ => return None,
     };
-    error(packet, kind, ip::quoted_v4(&message[HEADER..])?, &message[HEADER..])
+    error(&packet, kind, ip::quoted_v4(&message[HEADER..])?, &message[HEADER..])
 }
 
-pub(super) fn parse_v6<'a>(head: &'a [u8], packet: &Packet) -> Option<IcmpMessage<'a>> {
+pub(super) fn parse_v6(head: &[u8], packet: Packet) -> Option<IcmpMessage<'_>> {
     let message = head.get(packet.start..packet.end)?;
     let mut sum = packet.pseudo_sum();
     sum.add_bytes(message);
@@ -99,14 +99,14 @@ pub(super) fn parse_v6<'a>(head: &'a [u8], packet: &Packet) -> Option<IcmpMessag
         return None;
     }
     let kind = match (message[0], message[1]) {
-        (ECHO_REQUEST_V6, 0) => return echo(head, packet, message),
+        (ECHO_REQUEST_V6, 0) => return echo(head, &packet, message),
         (TOO_BIG_V6, _) => IcmpErrorKind::TooBig { mtu: u32_at(message, 4)? },
         // Administratively prohibited, and port; RFC 5927 section 5.1.
         (UNREACHABLE_V6, 1 | 4) => IcmpErrorKind::Hard,
         (UNREACHABLE_V6 | TIME_EXCEEDED_V6 | PARAMETER_PROBLEM_V6, _) => IcmpErrorKind::Soft,
         _ => return None,
     };
-    error(packet, kind, ip::quoted_v6(&message[HEADER..])?, &message[HEADER..])
+    error(&packet, kind, ip::quoted_v6(&message[HEADER..])?, &message[HEADER..])
 }
 
 /// The answer to an echo request for one of our own addresses (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2), back to

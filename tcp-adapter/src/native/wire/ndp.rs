@@ -48,7 +48,7 @@ pub(in crate::native) struct NeighbourMessage {
 }
 
 /// Only what passes RFC 4861 sections 7.1.1 and 7.1.2.
-pub(super) fn parse(head: &[u8], packet: &Packet) -> Option<NeighbourMessage> {
+pub(super) fn parse(head: &[u8], packet: Packet) -> Option<NeighbourMessage> {
     let message = head.get(packet.start..packet.end)?;
     let kind = *message.first()?;
     if !matches!(kind, SOLICITATION | ADVERTISEMENT) {

@@ -74,50 +74,54 @@ fn has_tcp_header(head: &[u8]) -> bool {
 }
 
 /// Looks into a frame. The TCP checksum is verified unless the device has done so, the others always.
+// Whatever it finds is written where the caller wants it: an optional segment on the way would be copied once more for each frame.
 #[inline]
 pub(in crate::native) fn parse(frame: &Frame) -> Parsed<'_> {
-    try_parse(frame).unwrap_or(Parsed::Nothing)
-}
-
-#[inline]
-fn try_parse(frame: &Frame) -> Option<Parsed<'_>> {
     let head = &frame.head[..];
-    let ethernet: &[u8; ETHERNET_HEADER] = head.first_chunk()?;
+    let Some(ethernet) = head.first_chunk::<ETHERNET_HEADER>() else { return Parsed::Nothing };
     match [ethernet[12], ethernet[13]] {
         ETHERTYPE_IPV4 => {
-            let packet = ip::parse_v4(frame)?;
+            let Some(packet) = ip::parse_v4(frame) else { return Parsed::Nothing };
             match packet.protocol {
-                PROTOCOL_TCP => tcp(frame, &packet).map(Parsed::Tcp),
-                PROTOCOL_ICMP => icmp::parse_v4(head, &packet).map(Parsed::Icmp),
-                _ => None,
+                PROTOCOL_TCP => tcp(frame, packet),
+                PROTOCOL_ICMP => icmp::parse_v4(head, packet).map_or(Parsed::Nothing, Parsed::Icmp),
+                _ => Parsed::Nothing,
             }
         }
         ETHERTYPE_IPV6 => {
-            let packet = ip::parse_v6(frame)?;
+            let Some(packet) = ip::parse_v6(frame) else { return Parsed::Nothing };
             match packet.protocol {
-                PROTOCOL_TCP => tcp(frame, &packet).map(Parsed::Tcp),
-                PROTOCOL_ICMPV6 => ndp::parse(head, &packet)
-                    .map(Parsed::Neighbour)
-                    .or_else(|| Some(Parsed::Icmp(icmp::parse_v6(head, &packet)?))),
-                _ => None,
+                PROTOCOL_TCP => tcp(frame, packet),
+                PROTOCOL_ICMPV6 => icmp_v6(head, packet),
+                _ => Parsed::Nothing,
             }
         }
-        ETHERTYPE_ARP => ArpMessage::parse(head).map(Parsed::Arp),
-        _ => None,
+        ETHERTYPE_ARP => ArpMessage::parse(head).map_or(Parsed::Nothing, Parsed::Arp),
+        _ => Parsed::Nothing,
+    }
+}
+
+fn icmp_v6(head: &[u8], packet: Packet) -> Parsed<'_> {
+    match ndp::parse(head, packet) {
+        Some(message) => Parsed::Neighbour(message),
+        None => icmp::parse_v6(head, packet).map_or(Parsed::Nothing, Parsed::Icmp),
     }
 }
 
 // Once for each family, which knows what its addresses are, and where the segment is to be: as a call it would be copied from there twice, for every
-// packet.
+// packet. The packet is handed on by value: a reference to it would keep it in memory, where only what is rare needs it.
 #[inline(always)]
-fn tcp<'a>(frame: &'a Frame, packet: &Packet) -> Option<Segment<'a>> {
+fn tcp(frame: &Frame, packet: Packet) -> Parsed<'_> {
     let head = &frame.head[..];
-    let fixed: &[u8; TCP_HEADER] = head.get(packet.start..)?.first_chunk()?;
+    let Some(fixed) = head.get(packet.start..).and_then(|tcp| tcp.first_chunk::<TCP_HEADER>()) else {
+        return Parsed::Nothing;
+    };
     let payload_at = packet.start + usize::from(fixed[12] >> 4) * 4;
-    let payload_len = packet.end.checked_sub(payload_at)?;
-    let options = head.get(packet.start + TCP_HEADER..payload_at)?;
+    let Some(payload_len) = packet.end.checked_sub(payload_at) else { return Parsed::Nothing };
+    let Some(options) = head.get(packet.start + TCP_HEADER..payload_at) else { return Parsed::Nothing };
+    let Some(link_source) = head[6..].first_chunk() else { return Parsed::Nothing };
     if frame.meta.checksum == ChecksumState::Complete && !is_valid(frame, packet) {
-        return None;
+        return Parsed::Nothing;
     }
     let source = SocketAddr::new(packet.source, u16::from_be_bytes([fixed[0], fixed[1]]));
     let destination = SocketAddr::new(packet.destination, u16::from_be_bytes([fixed[2], fixed[3]]));
@@ -129,10 +133,10 @@ fn tcp<'a>(frame: &'a Frame, packet: &Packet) -> Option<Segment<'a>> {
         || !ip::is_unicast(packet.destination)
         || head[0] & 1 != 0
     {
-        return None;
+        return Parsed::Nothing;
     }
-    Some(Segment {
-        link_source: MacAddr(*head[6..].first_chunk()?),
+    Parsed::Tcp(Segment {
+        link_source: MacAddr(*link_source),
         source,
         destination,
         seq: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
@@ -148,7 +152,7 @@ fn tcp<'a>(frame: &'a Frame, packet: &Packet) -> Option<Segment<'a>> {
 }
 
 #[inline(never)]
-fn is_valid(frame: &Frame, packet: &Packet) -> bool {
+fn is_valid(frame: &Frame, packet: Packet) -> bool {
     let mut sum = packet.pseudo_sum();
     if packet.end <= frame.head.len() {
         sum.add_bytes(&frame.head[packet.start..packet.end]);

@@ -57,6 +57,22 @@ fn assert_dropped(frame: &Frame) {
 }
 
 #[test]
+fn a_template_is_between_its_ends_alone() {
+    for (local, remote) in [v4(), v6()] {
+        let template = HeaderTemplate::new(OWN, PEER, local, remote);
+        assert_eq!((template.tuple().local, template.tuple().remote), (local, remote));
+        assert!(template.is_between(&local, &remote) && !template.is_between(&remote, &local));
+        let other_port = |addr: SocketAddr| SocketAddr::new(addr.ip(), addr.port() + 1);
+        assert!(!template.is_between(&other_port(local), &remote) && !template.is_between(&local, &other_port(remote)));
+        for other in ["10.0.1.3", "fd00::3"] {
+            let other_addr = |addr: SocketAddr| SocketAddr::new(other.parse().unwrap(), addr.port());
+            assert!(!template.is_between(&other_addr(local), &remote));
+            assert!(!template.is_between(&local, &other_addr(remote)));
+        }
+    }
+}
+
+#[test]
 fn segments_round_trip() {
     let options = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 30, 4, 0, 0];
     for pair in [v4(), v6()] {
