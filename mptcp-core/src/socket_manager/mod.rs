@@ -26,7 +26,6 @@ mod policy;
 mod rate_limit;
 mod receiver;
 mod reinjection;
-mod repair;
 mod repetition;
 mod restraint;
 mod sender;

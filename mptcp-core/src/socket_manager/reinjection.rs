@@ -64,7 +64,7 @@ impl Connection {
 
     /// Sends the beginning of `range` once more, on a subflow that does not carry it already: as much as there is room for, and not into
     /// what the subflow carries. Returns the number of bytes.
-    pub(crate) fn send_again(
+    fn send_again(
         &mut self,
         chosen: SubflowView,
         range: Range<u64>,

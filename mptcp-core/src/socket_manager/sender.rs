@@ -279,7 +279,6 @@ impl Connection {
         }
         if views.len() > 1 {
             self.unblock_window(&mut views, cx);
-            self.copy_repair(&mut views, cx);
             self.cut_to_rate(&mut views, cx.now);
             while self.scheduler.duplicates() && self.push_duplicate(&mut views, cx) {
                 self.cut_to_rate(&mut views, cx.now);
@@ -294,7 +293,7 @@ impl Connection {
             return true;
         }
         let under_way = queue.una() < queue.nxt() && self.subflows.len() > 1;
-        under_way && (self.scheduler.duplicates() || self.may_unblock_window(cx) || self.may_copy_repair(cx))
+        under_way && (self.scheduler.duplicates() || self.may_unblock_window(cx))
     }
 
     /// Sends one stretch of new data; false if there is none, no window or no room.

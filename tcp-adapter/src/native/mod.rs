@@ -521,10 +521,6 @@ impl TcpStack for NativeStack {
         self.live(conn)?.send.rtt.round_trip()
     }
 
-    fn under_repair(&self, conn: TcpId) -> Option<u64> {
-        self.live(conn)?.send.flight.under_repair()
-    }
-
     fn send_limits(&self, conn: TcpId) -> Option<SendLimits> {
         let conn = self.live(conn)?;
         Some(conn.send_limits(self.interfaces[conn.interface.0].offload.cuts()))

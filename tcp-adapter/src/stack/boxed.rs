@@ -133,10 +133,6 @@ impl<T: TcpStack + ?Sized> TcpStack for Box<T> {
         (**self).round_trip(conn)
     }
 
-    fn under_repair(&self, conn: TcpId) -> Option<u64> {
-        (**self).under_repair(conn)
-    }
-
     fn send_limits(&self, conn: TcpId) -> Option<SendLimits> {
         (**self).send_limits(conn)
     }

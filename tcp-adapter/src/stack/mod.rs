@@ -231,12 +231,6 @@ pub trait TcpStack {
         self.info(conn).as_ref().map(SendLimits::from)
     }
 
-    /// Offset of the first byte that is not acknowledged, if it is taken for lost or was sent again; `None` else, or if the stack cannot tell.
-    fn under_repair(&self, conn: TcpId) -> Option<u64> {
-        let _ = conn;
-        None
-    }
-
     /// What a scheduler that chooses between connections looks at, as [`info`](Self::info) has it, for those who choose once for every
     /// mapping; `None` once it is forgotten.
     fn send_state(&self, conn: TcpId) -> Option<SendState> {

@@ -155,11 +155,6 @@ impl Flight {
         self.head().filter(|head| head.fate == Fate::InFlight).map(|head| head.at)
     }
 
-    /// The first byte that is not acknowledged, if it is taken for lost or was sent again.
-    pub(in crate::native) fn under_repair(&self) -> Option<u64> {
-        self.head().filter(|head| head.fate == Fate::Lost || head.times > 1).map(|head| head.start)
-    }
-
     /// Whether the byte at `offset` is taken for lost.
     pub(in crate::native) fn is_lost(&self, offset: u64) -> bool {
         self.fate(offset) == Some(Fate::Lost)
