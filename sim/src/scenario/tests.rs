@@ -354,7 +354,8 @@ fn what_is_set_holds_at_every_point_of_a_sweep() {
     scenario.set("hosts.server.send_buffer", "3MiB").unwrap();
     assert_eq!(scenario.sweep().len(), 12);
     let links = |scenario: &Scenario| -> Vec<_> {
-        let points = scenario.sweep().points().map(|point| point.unwrap().scenario);
+        let sweep = scenario.sweep();
+        let points = sweep.points().map(|point| point.unwrap().scenario);
         points.map(|point| (point.links[0].up.rate.clone(), point.links[0].up.delay)).collect()
     };
     let found = links(&scenario);

@@ -69,8 +69,8 @@ use crate::listeners::Listeners;
 use crate::table::{FourTuple, Keys, Slab};
 use crate::{
     AbortError, Capabilities, CloseReason, ConnectError, ConnectRequest, Frame, Instant, InterfaceConfig, InterfaceId,
-    IpCidr, ListenError, ListenerId, Offload, Received, RoundTrip, Route, SegmentHook, SendError, SendLimits, SendState,
-    TcpEvent, TcpId, TcpInfo, TcpStack,
+    IpCidr, ListenError, ListenerId, Offload, Received, RoundTrip, Route, SegmentHook, SendError, SendLimits,
+    SendState, TcpEvent, TcpId, TcpInfo, TcpStack,
 };
 
 /// A [`TcpStack`] of its own.

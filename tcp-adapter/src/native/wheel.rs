@@ -99,8 +99,8 @@ impl Wheel {
     #[inline]
     pub(super) fn turn_to(&mut self, now: Instant) -> bool {
         let now_tick = (now.as_nanos() >> TICK_SHIFT).max(self.tick);
-        let reached = self.heads[usize::from(DUE)] != NIL
-            || self.first_slot().is_some_and(|(_, _, start)| start <= now_tick);
+        let reached =
+            self.heads[usize::from(DUE)] != NIL || self.first_slot().is_some_and(|(_, _, start)| start <= now_tick);
         if !reached {
             self.tick = now_tick;
         }
