@@ -344,14 +344,14 @@ fn what_is_set_holds_at_every_point_of_a_sweep() {
         [sweep.queue]
         keys = ["links.p1.queue"]
         values = [{ packets = 10 }, { packets = 20 }]
-        [sweep.buffer]
-        keys = ["hosts.client.send_buffer", "hosts.server.send_buffer"]
-        values = ["1MiB", "2MiB", "4MiB"]
+        [sweep.ring]
+        keys = ["hosts.client.nic.ring", "hosts.server.nic.ring"]
+        values = [128, 256, 512]
     "#;
     let mut scenario = Scenario::parse(text, "test.toml").unwrap();
     assert_eq!(scenario.sweep().len(), 12);
     scenario.set("links.p1.delay", "9ms").unwrap();
-    scenario.set("hosts.server.send_buffer", "3MiB").unwrap();
+    scenario.set("hosts.server.nic.ring", "300").unwrap();
     assert_eq!(scenario.sweep().len(), 12);
     let links = |scenario: &Scenario| -> Vec<_> {
         let sweep = scenario.sweep();
@@ -364,7 +364,7 @@ fn what_is_set_holds_at_every_point_of_a_sweep() {
     assert_fixed_point(&scenario);
     scenario.set("links.p1.rate", "7Mbit").unwrap();
     assert_eq!(scenario.sweep().len(), 6, "nothing is left of the pair");
-    scenario.set("hosts.client.send_buffer", "[\"1MiB\", \"2MiB\"]").unwrap();
+    scenario.set("hosts.client.nic.ring", "[100, 200]").unwrap();
     assert_eq!(scenario.sweep().len(), 4, "a sweep in place of another one");
     assert_eq!(
         scenario.set("links.p1.queue.packets", "5").unwrap_err().to_string(),
