@@ -31,8 +31,8 @@ impl Connection {
         let tcp = self.subflows[index].tcp;
         while available > 0 && outlet.room > 0 && self.is_of(class) {
             let allowed = self.rate_allowance(outlet.mss, cx.now).min(self.allowance(tcp, class, cx));
-            let outlet_now = Outlet { room: outlet.room.min(allowed).min(longest), ..outlet };
-            let sent = self.push_to(&outlet_now, available, is_idle, cx);
+            let part = Outlet { room: outlet.room.min(allowed).min(longest), ..outlet };
+            let sent = self.push_to(&part, available, is_idle, cx);
             if sent == 0 {
                 break;
             }
