@@ -1,4 +1,4 @@
-//! Simulates bulk flows over one bottleneck, for a profiler: `simulate {tcp|mptcp} LINKS FLOWS MILLISECONDS`.
+//! Simulates bulk flows over one bottleneck, for a profiler: `simulate {tcp|mptcp} LINKS FLOWS MILLISECONDS [native|smoltcp]`.
 
 use std::process::ExitCode;
 
@@ -9,11 +9,12 @@ use rustix::time::{ClockId, clock_gettime};
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| args.get(at).and_then(|text| text.parse::<u32>().ok());
-    let (Some(links), Some(flows), Some(millis)) = (number(1), number(2), number(3)) else {
-        eprintln!("usage: simulate {{tcp|mptcp}} LINKS FLOWS MILLISECONDS");
+    let stack = args.get(4).map_or("native", String::as_str);
+    let (Some(links), Some(flows), Some(millis), "native" | "smoltcp") = (number(1), number(2), number(3), stack) else {
+        eprintln!("usage: simulate {{tcp|mptcp}} LINKS FLOWS MILLISECONDS [native|smoltcp]");
         return ExitCode::from(2);
     };
-    let scenario = bottleneck("native", &args[0], links, flows.into(), millis.into());
+    let scenario = bottleneck(stack, &args[0], links, flows.into(), millis.into());
     let start = processor_time();
     match run_for_figures(&scenario, 1) {
         Ok(outcome) => {
