@@ -10,7 +10,8 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| args.get(at).and_then(|text| text.parse::<u32>().ok());
     let stack = args.get(4).map_or("native", String::as_str);
-    let (Some(links), Some(flows), Some(millis), "native" | "smoltcp") = (number(1), number(2), number(3), stack) else {
+    let (Some(links), Some(flows), Some(millis), "native" | "smoltcp") = (number(1), number(2), number(3), stack)
+    else {
         eprintln!("usage: simulate {{tcp|mptcp}} LINKS FLOWS MILLISECONDS [native|smoltcp]");
         return ExitCode::from(2);
     };

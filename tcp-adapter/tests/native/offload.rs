@@ -56,12 +56,22 @@ script!(
     0       open  mss 1000 sackOK rtt 100ms
     +0      app   send 10000
     +0      >>    .   1:10001    ack 1 pieces 1000
-    +100ms  <<    .   1:1        ack 8001
+    +100ms  <<    .   1:1        ack 6001
     +100ms..110ms >> . 9001:10001 ack 1
-    +100ms  <<    .   1:1        ack 8001 sack 9001:10001
-    +0..30ms >>   .   8001:9001  ack 1
+    +100ms  <<    .   1:1        ack 6001 sack 9001:10001
+    +0..30ms >>   .   6001:8001  ack 1 pieces 1000
+    +0      >>*   .   *          ack 1
     +100ms  <<    .   1:1        ack 10001
     +0      info  timeouts 0
+    +0      open2 mss 1000 sackOK rtt 100ms
+    +0      app2  send 10000
+    +0      >>2   .   1:10001    ack 1 pieces 1000
+    +100ms  <<2   .   1:1        ack 7001
+    +100ms..110ms >>2 . 7001:8001 ack 1       # a short one as a whole
+    +0      >>2   .   8001:9001  ack 1
+    +0      >>2   .   9001:10001 ack 1
+    +100ms  <<2   .   1:1        ack 10001
+    +0      info2 timeouts 0
     +60s    none
 "
 );

@@ -163,6 +163,64 @@ script!(
 "
 );
 
+// Had any of a short tail but its beginning arrived, that would have been said: all of it is lost, or nothing is. It takes one round trip for all.
+script!(
+    a_short_tail_is_repeated_as_a_whole,
+    "
+    stack congestion reno
+    0       open  mss 1012 sackOK ts rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1 ts 100/1001
+    +100ms  <<    .   1:1        ack 7001 ts 1200/100
+    +100ms..110ms >> . 7001:8001 ack 1
+    +0      >>    .   8001:9001  ack 1
+    +0      >>    .   9001:10001 ack 1
+    +0      info  retransmissions 3
+    +100ms  <<    .   1:1        ack 10001 ts 1400/last
+    +0      info  timeouts 0 in_flight 0 cwnd <10000         # and was a loss
+    +60s    none
+"
+);
+
+// What of the probe is lost is found by what has arrived of it.
+script!(
+    a_short_tail_that_is_lost_again_in_part_is_found_by_the_rest,
+    "
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +100ms  <<    .   1:1        ack 7001
+    +100ms..110ms >> . 7001:8001 ack 1
+    +0      >>    .   8001:9001  ack 1
+    +0      >>    .   9001:10001 ack 1
+    +100ms  <<    .   1:1        ack 7001 sack 8001:10001
+    +0..50ms >>   .   7001:8001  ack 1
+    +100ms  <<    .   1:1        ack 10001
+    +0      info  timeouts 0 in_flight 0
+    +60s    none
+"
+);
+
+// A window that has no room for the repetition beside what may still be on its way: the last segment alone, as section 7.3 has it.
+script!(
+    a_short_tail_that_fills_the_window_is_probed_with_its_last_segment,
+    "
+    stack congestion reno
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 1000
+    +0      >>    .   1:1001     ack 1
+    +200ms..210ms >> . 1:1001    ack 1
+    +290ms..310ms >> . 1:1001    ack 1
+    +100ms  <<    .   1:1        ack 1001                    # after a timeout: a window of two segments
+    +0      app   send 2000
+    +0      >>    .   1001:3001  by 1000 ack 1
+    +0      info  cwnd <4000
+    +100ms..1s >> .   2001:3001  ack 1
+    +100ms  <<    .   1:1        ack 3001
+    +60s    none
+"
+);
+
 // Section 7.4.2: a probe that repaired the only loss is a loss; one whose original had arrived is none.
 script!(
     a_repair_by_a_probe_reduces_the_window,
@@ -253,6 +311,30 @@ script!(
     +200ms  >>    .   9001:10001 ack 1 ts 300/1001
     +10ms   <<    .   1:1        ack 10001 ts 1310/100
     +90ms   <<    .   1:1        ack 10001 sack 9001:10001 ts 1400/100
+    +1s     app   send 5000
+    +0      >>    .   10001:15001 by 1000 ack 1
+    +100ms  <<    .   1:1        ack 10001 sack 11001:14001 ts 2500/1400
+    +0      >>    .   10001:11001 ack 1
+    +0      >>*   .   *          ack 1
+"
+);
+
+// Of each of its segments.
+script!(
+    the_duplicates_of_a_short_tail_make_nobody_patient,
+    "
+    0       open  mss 1012 sackOK ts rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1 ts 100/1001
+    +100ms  <<    .   1:1        ack 7001 ts 1200/100
+    +100ms..110ms >> . 7001:8001 ack 1
+    +0      >>    .   8001:9001  ack 1
+    +0      >>    .   9001:10001 ack 1
+    +10ms   <<    .   1:1        ack 10001 ts 1310/100       # the originals
+    +90ms   <<    .   1:1        ack 10001 sack 7001:8001 ts 1400/100
+    +0      <<    .   1:1        ack 10001 sack 8001:9001 ts 1400/100
+    +0      <<    .   1:1        ack 10001 sack 9001:10001 ts 1400/100
+    +0      info  cwnd >=10000
     +1s     app   send 5000
     +0      >>    .   10001:15001 by 1000 ack 1
     +100ms  <<    .   1:1        ack 10001 sack 11001:14001 ts 2500/1400

@@ -43,7 +43,7 @@ impl Sender {
             // That something arrived twice may be told when nothing is outstanding any more.
             let duplicate = self.take_blocks(now, ack.sack, prior_una, &mut newly);
             self.learn_from_duplicate(duplicate.as_ref());
-            self.judge_tail_probe(ack, duplicate.is_some(), advanced);
+            self.judge_tail_probe(ack, duplicate.as_ref(), advanced);
             return;
         }
         if advanced {
@@ -62,7 +62,7 @@ impl Sender {
         self.judge_mtu_probe();
         self.measure(now, ack, advanced, &newly);
         self.learn_from_duplicate(duplicate.as_ref());
-        let tail_lost = self.judge_tail_probe(ack, duplicate.is_some(), advanced);
+        let tail_lost = self.judge_tail_probe(ack, duplicate.as_ref(), advanced);
         self.judge_timeout(now, ack, advanced, &newly);
         self.judge_repair(now, ack, advanced);
         let found = self.find_losses(now, ack, advanced, &newly);
@@ -137,7 +137,7 @@ impl Sender {
         let segments = (duplicate.end - duplicate.start).div_ceil(u64::from(self.mss));
         self.evidence.note_duplicate(u32::try_from(segments).unwrap_or(u32::MAX), duplicate.end);
         // A probe is sent on suspicion: its duplicate says nothing of reordering.
-        if !self.tail_probe.as_ref().is_some_and(|probe| probe.retransmission && probe.end == duplicate.end) {
+        if !self.tail_probe.as_ref().is_some_and(|probe| probe.repeats(duplicate)) {
             self.rack.saw_duplicate(self.una, self.nxt);
         }
     }
@@ -145,12 +145,12 @@ impl Sender {
     /// Whether a tail loss probe has repaired a loss that nothing else would tell of (RFC 8985 section 7.4.2). The echo of its timestamp
     /// tells; else only what is acknowledged beyond it shows that it has not arrived twice, which the receiver would have
     /// said by then.
-    fn judge_tail_probe(&mut self, ack: &Acknowledgement<'_>, duplicate: bool, advanced: bool) -> bool {
+    fn judge_tail_probe(&mut self, ack: &Acknowledgement<'_>, duplicate: Option<&Range<u64>>, advanced: bool) -> bool {
         let Some(probe) = self.tail_probe.as_deref().copied().filter(|probe| ack.una >= probe.end) else {
             return false;
         };
         let beyond = ack.una > probe.end;
-        let answered_twice = duplicate || (!advanced && ack.may_be_duplicate && ack.sack.is_empty());
+        let answered_twice = duplicate.is_some() || (!advanced && ack.may_be_duplicate && ack.sack.is_empty());
         let repaired = match (probe.timestamp, ack.echo) {
             (Some(sent), Some(echo)) if advanced => Some(!is_before(echo, sent)),
             _ => beyond.then_some(true),
@@ -159,9 +159,11 @@ impl Sender {
         if was_needless && probe.lone && !probe.needless {
             self.probed_too_early();
         }
-        if !probe.retransmission || answered_twice || repaired == Some(true) {
+        // Of a probe of several segments each one is answered.
+        let is_last_answer = answered_twice && duplicate.is_none_or(|duplicate| duplicate.end >= probe.end);
+        if !probe.retransmission || is_last_answer || repaired == Some(true) {
             self.tail_probe = None;
-        } else if repaired == Some(false)
+        } else if (answered_twice || repaired == Some(false))
             && let Some(probe) = &mut self.tail_probe
         {
             probe.needless = true;

@@ -382,6 +382,13 @@ impl Flight {
         Some(record)
     }
 
+    /// What left together with the byte at `offset`, from there on.
+    pub(in crate::native) fn from(&self, offset: u64) -> Option<Record> {
+        let board = self.board.as_ref()?;
+        let record = board.records[board.find(offset)?];
+        Some(Record { start: offset, ..record })
+    }
+
     /// Gives back the memory of an empty scoreboard.
     pub(in crate::native) fn trim(&mut self) {
         if self.is_empty() {

@@ -10,6 +10,8 @@ mod rack;
 mod recovery;
 mod timers;
 
+use std::ops::Range;
+
 use crate::Instant;
 use crate::congestion::{CongestionControl, Sent};
 
@@ -44,8 +46,10 @@ pub(super) enum Fin {
 /// What a tail loss probe is to carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Probing {
-    /// New data if there is any, else the last segment once more (RFC 8985 section 7.3).
-    NewOrLast,
+    /// New data if there is any, else the last segment once more (RFC 8985 section 7.3), or the whole of a short tail.
+    NewOrTail,
+    /// The rest of a short tail, from this offset on.
+    Rest(u64),
     /// The last segment.
     Last,
 }
@@ -53,6 +57,7 @@ enum Probing {
 /// A tail loss probe that was sent and not answered (RFC 8985 section 7.4).
 #[derive(Clone, Copy, Debug)]
 struct TailProbe {
+    start: u64,
     end: u64,
     retransmission: bool,
     /// Our timestamp on it.
@@ -61,6 +66,13 @@ struct TailProbe {
     needless: bool,
     /// Nothing else was outstanding, and it was time that had it sent, not the layer above.
     lone: bool,
+}
+
+impl TailProbe {
+    /// Whether it repeats what the receiver says that it has got twice.
+    fn repeats(&self, duplicate: &Range<u64>) -> bool {
+        self.retransmission && self.start < duplicate.end && duplicate.end <= self.end
+    }
 }
 
 /// State of the sending side. Offsets are those of [`TcpStack`](crate::TcpStack).
@@ -332,10 +344,23 @@ impl Sender {
             self.fin = Fin::Sent;
         }
         if let Some(probing) = self.probing.take() {
-            let lone = probing == Probing::NewOrLast && end - self.una <= u64::from(self.mss);
-            self.tail_probe = Some(Box::new(TailProbe { end, retransmission, timestamp, needless: false, lone }));
+            self.note_probe(probing, start..end, retransmission, timestamp);
         }
         self.arm_after_sending(now);
+    }
+
+    /// A tail loss probe has left, or the first of its segments have.
+    fn note_probe(&mut self, probing: Probing, sent: Range<u64>, retransmission: bool, timestamp: Option<u32>) {
+        let Range { mut start, end } = sent;
+        if let Probing::Rest(_) = probing {
+            if end < self.nxt {
+                self.probing = Some(Probing::Rest(end));
+                return;
+            }
+            start = self.una;
+        }
+        let lone = probing != Probing::Last && end - self.una <= u64::from(self.mss);
+        self.tail_probe = Some(Box::new(TailProbe { start, end, retransmission, timestamp, needless: false, lone }));
     }
 
     /// After a pause the window says nothing of the path any more (RFC 5681 section 4.1).

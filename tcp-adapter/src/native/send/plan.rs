@@ -1,8 +1,12 @@
 //! What to send next.
 
+use super::flight::Fate;
 use super::recovery::{Doubt, Repair};
 use super::{Fin, Probing, Sender};
 use crate::Instant;
+
+/// Full segments of a tail that is repeated as a whole: fewer than duplicates make a loss certain of (RFC 5827 section 3).
+const SHORT_TAIL: u64 = 3;
 
 /// A segment that may leave, at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,17 +180,35 @@ impl Sender {
     fn plan_probe(&mut self, probing: Probing, limits: Limits) -> Option<Plan> {
         // New data if there is any and the peer has room for it, whatever the congestion window (RFC 8985 section 7.3).
         let mss = u64::from(self.mss);
-        if probing == Probing::NewOrLast
+        if probing == Probing::NewOrTail
             && let Ok(Some(plan)) = self.new_data(mss, Limits { burst: mss, ..limits })
         {
             return Some(plan);
         }
-        let record = self.flight.last_segment(self.buffer.end())?;
-        let plan = self.again(record.start, record.end, mss, Limits { burst: mss, ..limits });
+        let probing = match probing {
+            Probing::NewOrTail if self.is_tail_short() => Probing::Rest(self.una),
+            other => other,
+        };
+        self.probing = Some(probing);
+        let record = match probing {
+            Probing::Rest(from) => self.flight.from(from).filter(|record| record.fate == Fate::InFlight),
+            Probing::NewOrTail | Probing::Last => self.flight.last_segment(self.buffer.end()),
+        };
+        let plan = record.and_then(|record| self.again(record.start, record.end, mss, Limits { burst: mss, ..limits }));
         if plan.is_none() {
             self.probing = None;
         }
         plan
+    }
+
+    /// Whether a probe repeats all that is outstanding. A receiver that has any of it but its beginning would have said so: all of it
+    /// is lost, or nothing is. Where the last segment alone were repeated, the others would be found a round trip later (RFC 8985 section 7.4.1).
+    /// More than RFC 5827 lets leave early, or than the congestion window has room for, is not sent on such a suspicion.
+    fn is_tail_short(&self) -> bool {
+        let tail = self.nxt - self.una;
+        tail <= SHORT_TAIL * u64::from(self.mss)
+            && self.flight.in_flight() + tail <= self.control.cwnd()
+            && self.flight.sacked() == 0
     }
 
     fn new_data(&mut self, allowance: u64, limits: Limits) -> Result<Option<Plan>, Blocked> {

@@ -69,7 +69,7 @@ impl Sender {
         }
         if self.probe_at <= now {
             self.probe_at = NEVER;
-            self.probing = Some(Probing::NewOrLast);
+            self.probing = Some(Probing::NewOrTail);
             self.rto_at = now.plus_nanos(self.rtt.rto());
         }
         if self.rto_at.min(self.persist_at) != NEVER && self.give_up_at(user_timeout) <= now {
