@@ -58,6 +58,9 @@ pub(crate) struct Multipath {
     pub(crate) single_path: bool,
     /// A segment without payload has acknowledged data of the peer.
     pub(crate) has_acked: bool,
+    /// A DSS has left on a segment without payload, so that the peer may add subflows (section 3.1) even if the path is too narrow
+    /// for data.
+    pub(crate) has_confirmed: bool,
     /// Each segment declares its mapping, as one that was declared once seems to have been lost although its bytes were not. For good, once
     /// something was repeated: whether it was needed is not known then, and the next such loss would take a DATA-RTO again.
     pub(crate) maps_all: bool,

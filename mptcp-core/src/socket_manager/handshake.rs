@@ -247,6 +247,7 @@ impl Connection {
                     confirmed: false,
                     single_path: true,
                     has_acked: false,
+                    has_confirmed: false,
                     maps_all: false,
                 });
                 self.subflows[0].stage = Stage::Established;
@@ -321,6 +322,7 @@ impl Connection {
             confirmed: false,
             single_path: true,
             has_acked: false,
+            has_confirmed: false,
             maps_all: false,
         });
         let first = &mut self.subflows[0];

@@ -178,13 +178,15 @@ impl Connection {
                 // What came with the SYN was not received on a subflow (RFC 8684 appendix B).
                 let first = !state.has_acked && (data_ack > 0 || subflow.bytes_received > 0);
                 let acknowledging = WireSeq::Long(data_ack_seq);
-                if first {
+                let confirms = if first {
                     first_acknowledgement(acknowledging, fin, space);
+                    true
                 } else {
-                    unmapped_options(subflow, acknowledging, fin, space, shared);
-                }
+                    unmapped_options(subflow, acknowledging, fin, !state.has_confirmed, space, shared)
+                };
                 if let Protocol::Multipath(state) = &mut self.protocol {
                     state.has_acked |= first;
+                    state.has_confirmed |= confirms;
                 }
             }
         }
@@ -289,23 +291,34 @@ fn first_acknowledgement(acknowledging: WireSeq, fin: Option<DssMapping>, space:
 }
 
 /// Options of a segment without payload: a waiting signal with as much acknowledgement as fits beside
-/// it, else the acknowledgement with the DATA_FIN if that is due.
+/// it, else the acknowledgement with the DATA_FIN if that is due. Returns whether a DSS leaves.
+///
+/// If a DSS is `owed` to the peer, and the signal leaves no room for it, as an ADD_ADDR of IPv6 beside timestamps, it follows at once on a segment of
+/// its own, which is one more in a row.
 fn unmapped_options(
     subflow: &mut Subflow,
     acknowledging: WireSeq,
     fin: Option<DssMapping>,
+    owed: bool,
     space: &mut OptionSpace,
     shared: &mut Shared,
-) {
+) -> bool {
     let acknowledgement = Dss { data_ack: Some(acknowledging), mapping: None, data_fin: false };
     if let Some(signal) = next_signal(subflow, space) {
         count_signal(&signal, shared);
-        if space.remaining() >= room::dss_len(Some(acknowledging.width()), None) {
+        let fits = space.remaining() >= room::dss_len(Some(acknowledging.width()), None);
+        if fits {
             emit(&MptcpOption::Dss(acknowledgement), space);
+        } else if owed {
+            subflow.ack_wanted = true;
+            subflow.signals_in_a_row += 1;
         }
-        return;
+        return fits;
     }
+    // Nothing of this leaves if TCP asks again, with more room, for the signal that found none.
+    let refused = space.has_refused();
     emit(&MptcpOption::Dss(Dss { mapping: fin, data_fin: fin.is_some(), ..acknowledgement }), space);
+    !refused
 }
 
 /// Emits the signal that has waited longest. One that finds no room stays, as TCP may ask again with more, and counts as one of those in a row: a

@@ -67,6 +67,21 @@ fn an_announcement_on_a_silent_connection_is_echoed_and_joined_after_the_first_d
 }
 
 #[test]
+fn an_announcement_that_leaves_no_room_for_the_first_dss_is_followed_by_it() {
+    let mut world = World::simple(13, 2);
+    // What the server sends with payload is too long for the path, so that no data brings a DSS to the client.
+    world.middleboxes[0] = Some(on_packets(|host, packet| {
+        let is_swallowed = host == 1 && !packet.payload.is_empty();
+        if is_swallowed { Vec::new() } else { vec![packet] }
+    }));
+    world.endpoint(1, 1, false, signal());
+    let conns = world.open();
+    world.send(1, conns[1], 1000, false);
+    let transferred = world.run_until(10, |world| world.transferred(conns, false));
+    assert!(transferred, "{:?} {:?}", world.hosts[0].events, world.hosts[1].stack.mib());
+}
+
+#[test]
 fn an_unanswered_announcement_is_repeated() {
     let mut lost = 0;
     let mut world = World::simple(2, 2);

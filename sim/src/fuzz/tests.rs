@@ -59,6 +59,8 @@ fn what_has_failed_once_holds() {
         (31_056_599, include_str!("regressions/31056599.toml")),
         // Mappings with checksums as long as the window: one round trip for each.
         (151_026_819, include_str!("regressions/151026819.toml")),
+        // An announcement in the place of the first DSS, on a path where what was cut for it was joined again: no subflow was added.
+        (161_050_847, include_str!("regressions/161050847.toml")),
     ];
     for (seed, text) in stored {
         let faults = check_text(text, seed).map_err(|failure| failure.faults);

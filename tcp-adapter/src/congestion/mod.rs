@@ -88,7 +88,8 @@ pub trait CongestionControl: fmt::Debug + Send {
         let _ = (now, idle);
     }
 
-    /// The largest payload of a segment has changed.
+    /// The largest payload of a segment has changed. A window of one segment, such as a timeout leaves, must stay one (RFC 5681
+    /// section 3.1).
     fn set_mss(&mut self, mss: u64);
 }
 

@@ -145,11 +145,19 @@ impl Window {
         self.cwnd = self.cwnd.min(initial_window(self.mss()));
     }
 
-    /// A window that nothing has changed begins anew with the new size; another is one of bytes and stays.
+    /// A window that nothing has changed begins anew with the new size. One of a single segment, as a timeout leaves it, stays one: what is
+    /// cut from the segment that was lost does not leave all at once (RFC 5681 section 3.1, loss window). Another is one of bytes and stays.
     pub fn set_mss(&mut self, mss: u64) {
         let untouched = self.cwnd == initial_window(self.mss()) && self.ssthresh == UNLIMITED;
+        let single = self.cwnd <= self.mss();
         self.mss = u32::try_from(mss.max(1)).unwrap_or(u32::MAX);
-        self.cwnd = if untouched { initial_window(mss) } else { self.cwnd.max(mss) };
+        self.cwnd = if untouched {
+            initial_window(mss)
+        } else if single {
+            self.mss()
+        } else {
+            self.cwnd.max(mss)
+        };
         self.ssthresh = self.ssthresh.max(2 * self.mss());
     }
 }
@@ -210,5 +218,16 @@ mod tests {
         window.reduce(2000, Cause::Loss);
         window.set_mss(9000);
         assert_eq!((window.cwnd(), window.ssthresh()), (9000, Some(18_000)));
+    }
+
+    #[test]
+    fn a_window_of_one_segment_stays_one() {
+        let mut window = Window::new(1460);
+        window.reduce(10_000, Cause::Timeout);
+        window.set_mss(512);
+        assert_eq!((window.cwnd(), window.ssthresh()), (512, Some(10_000)));
+        window.grow(1000);
+        window.set_mss(400);
+        assert_eq!(window.cwnd(), 1512, "a window of bytes");
     }
 }

@@ -158,7 +158,8 @@ script!(
 "
 );
 
-// RFC 4821 section 7.7, RFC 8899 section 4.3: a path that swallows large packets without a word.
+// RFC 4821 section 7.7, RFC 8899 section 4.3: a path that swallows large packets without a word. After a timeout one segment leaves, of the size that
+// they have then (RFC 5681 section 3.1): what is cut off the one that was lost waits.
 script!(
     a_black_hole_is_left_with_smaller_segments,
     "
@@ -167,8 +168,7 @@ script!(
     +0      >>    .   1:4381     by 1460 ack 1
     +300ms  >>    .   1:1461     ack 1
     +600ms  >>    .   1:1161     ack 1
-    +0      >>*   .   1161:1461  ack 1
-    +0      info  mss 1160
+    +0      info  mss 1160 cwnd 1160
     +100ms  <<    .   1:1        ack 1161
     +0      >>*   .   *          ack 1
     +100ms  <<    .   1:1        ack 4381
@@ -364,11 +364,9 @@ script!(
     +0      >>    .   1:1461     ack 1
     +300ms  >>    .   1:1461     ack 1
     +600ms  >>    .   1:1161     ack 1
-    +0      >>*   .   1161:1461  ack 1
-    +1200ms >>*   .   *          ack 1
+    +1200ms >>    .   1:1161     ack 1
     +2400ms >>    .   1:513      ack 1
-    +0      >>*   .   *          ack 1
-    +0      info  mss 512
+    +0      info  mss 512 cwnd 512
     +100ms  <<    .   1:1        ack 513
     +0      >>*   .   *          ack 1
     +100ms  <<    .   1:1        ack 1461
@@ -387,8 +385,7 @@ script!(
     +600ms  >>    .   1:701      ack 1
     +1200ms >>    .   1:701      ack 1
     +2400ms >>    .   1:513      ack 1
-    +0      >>*   .   *          ack 1
-    +0      info  mss 512
+    +0      info  mss 512 cwnd 512
     +100ms  <<    .   1:1        ack 513
     +0      >>*   .   *          ack 1
     +100ms  <<    .   1:1        ack 701

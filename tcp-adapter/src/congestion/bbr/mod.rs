@@ -366,8 +366,16 @@ impl CongestionControl for Bbr {
 
     fn set_mss(&mut self, mss: u64) {
         let untouched = self.cwnd == initial_window(self.mss) && self.pacing_rate == 0;
+        // After a timeout. More is for the next acknowledgement to allow.
+        let single = self.cwnd <= self.mss;
         self.mss = mss.max(1);
-        self.cwnd = if untouched { initial_window(self.mss) } else { self.cwnd.max(self.min_pipe()) };
+        self.cwnd = if untouched {
+            initial_window(self.mss)
+        } else if single {
+            self.mss
+        } else {
+            self.cwnd.max(self.min_pipe())
+        };
     }
 }
 

@@ -285,6 +285,18 @@ fn a_timeout_leads_to_one_segment_and_a_spurious_one_back() {
 }
 
 #[test]
+fn the_segment_after_a_timeout_stays_one_when_it_becomes_shorter() {
+    let mut path = Path::new(12_500_000, 40_000_000, 12_500_000, 0);
+    path.run(4 * SECOND);
+    let (cwnd, now) = (path.bbr.cwnd(), Instant::from_nanos(path.now));
+    path.bbr.on_congestion(&congestion(now, Cause::Timeout, cwnd));
+    path.bbr.set_mss(MSS / 2);
+    assert_eq!(path.bbr.cwnd(), MSS / 2);
+    path.bbr.on_spurious(now);
+    assert_eq!(path.bbr.cwnd(), cwnd);
+}
+
+#[test]
 fn a_pause_ends_at_the_pace_of_the_path() {
     let mut path = Path::new(12_500_000, 40_000_000, 12_500_000, 0);
     path.run_until(|state| *state == State::Up);
