@@ -59,6 +59,8 @@ fn what_has_failed_once_holds() {
         (31_056_599, include_str!("regressions/31056599.toml")),
         // Mappings with checksums as long as the window: one round trip for each.
         (151_026_819, include_str!("regressions/151026819.toml")),
+        // A window that smoltcp took for told, while its neighbour had to be asked for after an address was back.
+        (161_081_566, include_str!("regressions/161081566.toml")),
     ];
     for (seed, text) in stored {
         let faults = check_text(text, seed).map_err(|failure| failure.faults);
