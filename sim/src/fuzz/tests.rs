@@ -61,6 +61,8 @@ fn what_has_failed_once_holds() {
         (151_026_819, include_str!("regressions/151026819.toml")),
         // An announcement in the place of the first DSS, on a path where what was cut for it was joined again: no subflow was added.
         (161_050_847, include_str!("regressions/161050847.toml")),
+        // A window that smoltcp took for told, while its neighbour had to be asked for after an address was back.
+        (161_081_566, include_str!("regressions/161081566.toml")),
     ];
     for (seed, text) in stored {
         let faults = check_text(text, seed).map_err(|failure| failure.faults);

@@ -72,6 +72,42 @@ pub fn acknowledgements_survive_resolution(factory: Factory) {
     assert_eq!(last.ack.wrapping_sub(first), 5);
 }
 
+/// A peer that has filled the window learns that it is open again, although the router had to be asked for meanwhile, so that answers were lost.
+pub fn windows_survive_resolution(factory: Factory) {
+    const PIECE: u16 = 1_000;
+    let mut stack = factory(100);
+    let mut now = Instant::from_millis(5_000);
+    let (conn, answer) = connect_over_router(&mut *stack, now);
+    let hook = &mut TestHook::default();
+    stack.handle_frame(now, InterfaceId(1), answer.to_frame(), hook);
+    let sent = frames(&mut *stack, now);
+    let opening = sent.iter().find_map(|(_, frame)| Packet::parse(frame)).expect("an acknowledgement");
+    // It is not scaled, as the peer has not offered that.
+    let window = opening.window;
+    // Nobody keeps the router's address for so long.
+    now += Duration::from_secs(3600);
+    let first = answer.seq.wrapping_add(1);
+    let mut starts: Vec<u16> = (0..window).step_by(PIECE.into()).collect();
+    // What comes out of order, and what fills the gap, is answered at once.
+    let count = starts.len();
+    starts.swap(count - 2, count - 1);
+    for start in starts {
+        let payload = vec![1; PIECE.min(window - start).into()];
+        let seq = first.wrapping_add(start.into());
+        let data = Packet { seq, flags: ACK, options: Vec::new(), payload, ..answer.clone() };
+        stack.handle_frame(now, InterfaceId(1), data.to_frame(), hook);
+        while stack.recv(conn).is_some() {}
+        frames(&mut *stack, now);
+    }
+    now += Duration::from_millis(1);
+    stack.handle_frame(now, InterfaceId(1), resolution(), hook);
+    stack.ack_now(now, conn);
+    let sent = frames(&mut *stack, now);
+    let last = sent.iter().filter_map(|(_, frame)| Packet::parse(frame)).next_back().expect("an acknowledgement");
+    assert_eq!(last.ack.wrapping_sub(first), u32::from(window));
+    assert!(last.window >= window / 4, "a window of {} bytes is left of {window}, and all were read", last.window);
+}
+
 /// Where two interfaces have an address, a connection leaves by the one that it was bound to.
 pub fn connections_leave_by_the_interface_that_they_are_bound_to(factory: Factory) {
     let mut stack = factory(92);

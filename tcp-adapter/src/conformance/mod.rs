@@ -66,6 +66,7 @@ macro_rules! tcp_conformance_tests {
             interfaces::connections_leave_by_the_interface_that_they_are_bound_to,
             interfaces::retransmissions_survive_resolution,
             interfaces::nothing_spins_without_a_way_to_the_peer,
+            interfaces::windows_survive_resolution,
             options::arrive_as_pushed,
             options::chunks_stay_apart_when_segments_are_lost,
             options::largest_options_fit_the_mtu,

@@ -325,6 +325,21 @@ impl Connection {
         field
     }
 
+    /// Where the window ends that smoltcp has now, if the peer has heard of so little of it that smoltcp would have told by itself, had it not
+    /// done so already: what it has said was dropped. To be asked when it has nothing more to say.
+    ///
+    /// By its own rule, with what has left in place of what it takes for sent, which never reaches less far.
+    pub(super) fn unheard_edge(&self) -> Option<u64> {
+        let socket = self.socket();
+        let tells = matches!(socket.state(), tcp::State::Established | tcp::State::FinWait1 | tcp::State::FinWait2);
+        let receive = &self.receive;
+        let shift = receive.window_shift;
+        // Nothing that came in order stays with smoltcp.
+        let field = u64::from(u16::try_from(socket.recv_capacity() >> shift).unwrap_or(u16::MAX));
+        let heard = receive.engine_edge.saturating_sub(receive.next) >> shift;
+        (tells && field > 0 && field / 2 >= heard).then_some(receive.next + (field << shift))
+    }
+
     /// Whether the window advertised last was the stack's own and has since grown from too
     /// little to plenty (RFC 9293 section 3.8.6.2.2).
     pub(super) fn window_has_opened(&self) -> bool {
@@ -388,6 +403,20 @@ impl Connection {
             window: 0,
             options: PaddedOptions::default(),
             partial: self.partial_checksum,
+        })
+    }
+
+    /// A segment that says nothing new, as smoltcp would get it from the peer, without payload and options; `None` while the next hop is unknown.
+    pub(super) fn header_of_peer(&self, seq: u32) -> Option<Header> {
+        let own = self.header()?;
+        Some(Header {
+            link_source: own.link_destination,
+            link_destination: own.link_source,
+            source: own.destination,
+            destination: own.source,
+            seq,
+            ack: Some(self.send.seq_in_engine(self.send.una)),
+            ..own
         })
     }
 }

@@ -10,7 +10,8 @@
 //!   and then lays a simplified segment before smoltcp;
 //! * out: the shim takes each segment that smoltcp has written, cuts it at chunk boundaries, asks the hook
 //!   for options and window, and writes new headers in front of the payload;
-//! * by itself, the shim writes resets and the acknowledgements of `ack_now` and `probe`.
+//! * by itself, the shim writes resets, the acknowledgements of `ack_now` and `probe`, and those that open a window
+//!   where smoltcp has dropped its own.
 //!
 //! Each connection's socket is in a socket set of its own, since smoltcp searches a set from its start for
 //! every segment.

@@ -8,7 +8,7 @@ use smoltcp::socket::tcp;
 use super::connection::{Connection, Phase};
 use super::options::{PaddedOptions, ParsedOptions};
 use super::port::{HEADROOM, without_headroom};
-use super::segment::{self, Content, Header, Segment};
+use super::segment::{self, Content, Segment};
 use super::time_wait::TimeWait;
 use super::{Entry, HASH_ISN, SmoltcpStack, TIME_WAITS_PER_CONNECTION};
 use crate::{CloseReason, Frame, Instant, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut, TcpEvent};
@@ -84,6 +84,10 @@ impl SmoltcpStack {
             }
         }
         conn.unacknowledged_segments = 0;
+        if let Some(edge) = conn.unheard_edge() {
+            // An acknowledgement that has left before says less.
+            bare = self.retell_window(&mut conn, edge, output);
+        }
         let synchronized = !matches!(conn.phase, Phase::SynSent { .. }) && conn.send.syns > 0;
         if std::mem::take(&mut conn.ack_pending) && !bare && synchronized {
             let seq = conn.send.seq(conn.send.max);
@@ -128,16 +132,7 @@ impl SmoltcpStack {
     /// It takes a fast retransmission for sent, and stops its timer, although the neighbour had to be asked for first. What makes it begin
     /// one is shown to it anew: acknowledgements that repeat the last one.
     fn remind(&mut self, conn: &mut Connection) -> Option<Instant> {
-        let own = conn.header()?;
-        let mut repeated = Header {
-            link_source: own.link_destination,
-            link_destination: own.link_source,
-            source: own.destination,
-            destination: own.source,
-            seq: conn.receive.seq(conn.receive.next),
-            ack: Some(conn.send.seq_in_engine(conn.send.una)),
-            ..own
-        };
+        let mut repeated = conn.header_of_peer(conn.receive.seq(conn.receive.next))?;
         let interface = &mut self.interfaces[conn.interface.0];
         for window in conn.send.fresh_duplicates() {
             repeated.window = window;
@@ -146,6 +141,29 @@ impl SmoltcpStack {
         // The peer has not said any of it.
         interface.port.sent.clear();
         interface.deadline(self.now, &conn.sockets)
+    }
+
+    /// Tells a window up to `edge` that smoltcp takes for told; true if smoltcp has told it.
+    ///
+    /// It counts the answer to a segment as sent although it has dropped it, since the neighbour had to be asked for first, and accepts what its
+    /// window in there allows. If that leaves it nothing to announce, it is silent from then on, whatever the peer has heard: one that has used up
+    /// its window would wait for ever. A byte that it has received long ago is answered at once, with all of its window (RFC 9293 section 3.10.7.4),
+    /// so that it accepts that much from now on, whether or not the answer leaves.
+    fn retell_window(&mut self, conn: &mut Connection, edge: u64, output: &mut Output<'_>) -> bool {
+        let old = conn.receive.seq(conn.receive.next).wrapping_sub(1);
+        let Some(header) = conn.header_of_peer(old) else { return false };
+        let interface = &mut self.interfaces[conn.interface.0];
+        interface.ingest(self.now, header.with_payload(&[0]), &mut conn.sockets);
+        interface.note_resolution(self.now);
+        let frames = std::mem::take(&mut interface.port.sent);
+        conn.receive.engine_edge = conn.receive.engine_edge.max(edge);
+        conn.ack_pending = true;
+        let shut = conn.send.window_is_closed();
+        let mut told = false;
+        for frame in frames {
+            told |= self.emit(conn, frame, shut, output);
+        }
+        told
     }
 
     fn has_address(&self, conn: &Connection) -> bool {
