@@ -48,8 +48,8 @@ pub(super) enum Fin {
 enum Probing {
     /// New data if there is any, else the last segment once more (RFC 8985 section 7.3), or the whole of a short tail.
     NewOrTail,
-    /// The rest of a short tail, from this offset on.
-    Rest(u64),
+    /// What of a short tail has not left again.
+    Rest,
     /// The last segment.
     Last,
 }
@@ -349,15 +349,13 @@ impl Sender {
         self.arm_after_sending(now);
     }
 
-    /// A tail loss probe has left, or the first of its segments have.
+    /// A tail loss probe has left, or the next of its segments.
     fn note_probe(&mut self, probing: Probing, sent: Range<u64>, retransmission: bool, timestamp: Option<u32>) {
         let Range { mut start, end } = sent;
-        if let Probing::Rest(_) = probing {
-            if end < self.nxt {
-                self.probing = Some(Probing::Rest(end));
-                return;
-            }
-            start = self.una;
+        if probing == Probing::Rest {
+            let begun = self.tail_probe.as_ref().filter(|begun| start > self.una && begun.end == start);
+            start = begun.map_or(start, |begun| begun.start);
+            self.probing = (end < self.nxt).then_some(Probing::Rest);
         }
         let lone = probing != Probing::Last && end - self.una <= u64::from(self.mss);
         self.tail_probe = Some(Box::new(TailProbe { start, end, retransmission, timestamp, needless: false, lone }));

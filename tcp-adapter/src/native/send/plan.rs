@@ -186,12 +186,15 @@ impl Sender {
             return Some(plan);
         }
         let probing = match probing {
-            Probing::NewOrTail if self.is_tail_short() => Probing::Rest(self.una),
+            Probing::NewOrTail if self.is_tail_short() => Probing::Rest,
             other => other,
         };
         self.probing = Some(probing);
         let record = match probing {
-            Probing::Rest(from) => self.flight.from(from).filter(|record| record.fate == Fate::InFlight),
+            Probing::Rest => {
+                let from = self.tail_probe.as_ref().map_or(self.una, |begun| begun.end.max(self.una));
+                self.flight.from(from).filter(|record| record.fate == Fate::InFlight)
+            }
             Probing::NewOrTail | Probing::Last => self.flight.last_segment(self.buffer.end()),
         };
         let plan = record.and_then(|record| self.again(record.start, record.end, mss, Limits { burst: mss, ..limits }));
