@@ -213,9 +213,21 @@ impl Connection {
     #[inline]
     fn data_acknowledged(&mut self, id: SubflowId, position: u64, segment: &SegmentIn<'_>, shared: &mut Shared) {
         self.sender.answered = true;
+        let window_end = position.saturating_add(u64::from(segment.window));
+        if position > self.sender.queue.una() {
+            self.more_acknowledged(id, position, window_end, shared);
+        } else {
+            // One that only receives hears the same all the time.
+            self.sender.open_window(window_end);
+        }
+    }
+
+    /// The same of a DATA_ACK beyond all before.
+    #[inline(never)]
+    fn more_acknowledged(&mut self, id: SubflowId, position: u64, window_end: u64, shared: &mut Shared) {
         let before = self.sender.queue.una();
         if self.sender.acknowledged(position) {
-            self.sender.open_window(position.saturating_add(u64::from(segment.window)));
+            self.sender.open_window(window_end);
         }
         let (conn, una) = (self.id, self.sender.queue.una());
         if una == before {
