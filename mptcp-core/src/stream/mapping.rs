@@ -86,6 +86,7 @@ impl ReceivedMap {
     }
 
     /// Adds a mapping.
+    #[inline]
     pub fn insert(&mut self, mapping: ReceivedMapping) -> MapInsert {
         if mapping.end() <= self.consumed.max(mapping.offset) {
             return MapInsert::Duplicate;
@@ -98,6 +99,12 @@ impl ReceivedMap {
             self.mappings.push_back(mapping);
             return MapInsert::New;
         }
+        self.insert_among(mapping)
+    }
+
+    /// The same of one that maps bytes not consumed, and does not follow all that are known.
+    #[inline(never)]
+    fn insert_among(&mut self, mapping: ReceivedMapping) -> MapInsert {
         let low = self.mappings.partition_point(|known| known.end() <= mapping.offset);
         let high = self.mappings.partition_point(|known| known.offset < mapping.end());
         let overlapped = self.mappings.range(low..high);
