@@ -124,6 +124,7 @@ impl Connection {
             emit(&MptcpOption::Join(MpJoin::Ack { hmac: ack.hmac }), space);
             return;
         }
+        let introducing = subflow.initiator && !subflow.is_join() && !state.introduced;
         let chunk = segment.chunk.and_then(|chunk| subflow.sent.find_next(chunk.offset));
         let has_acked = subflow.lately.as_ref().is_some_and(|lately| lately.has_acked);
         let owes_first = subflow.bytes_received > 0 && !has_acked;
@@ -132,17 +133,16 @@ impl Connection {
             return;
         }
         let data_ack_seq = DataSeq::at(state.remote.idsn, data_ack).0;
-        let introducing = subflow.initiator && !subflow.is_join() && !state.introduced;
         // The two do not fit together, and a peer without data may send no DSS before it has received one: in turns.
         let fin_has_its_turn = data_fin.is_some() && self.sender.timeouts % 2 == 1;
-        if let Some(mapping) = chunk.as_ref().filter(|_| known.is_none()) {
+        if let Some(mapping) = chunk.filter(|_| known.is_none()) {
             let (conn, dsn) = (self.id, DataSeq::at(state.local.idsn, mapping.pos));
             let ssn = SubflowSeq::from_offset(mapping.offset).0;
             shared.observations.note(|| Observation::Mapped { conn, subflow: id, dsn, ssn, len: mapping.len });
         }
         match chunk {
             Some(mapping) if introducing && mapping.offset == 0 => {
-                emit(&introduction(state, flags, Some(&mapping)), space);
+                emit(&introduction(state, flags, Some(mapping)), space);
             }
             // Wherever it is in the stream: with the first data lost, the answer to a repeated SYN/ACK is what the peer gets
             // first, and Linux falls back if that has no keys.
@@ -164,7 +164,7 @@ impl Connection {
                 subflow.signals_in_a_row = 0;
                 let dsn = DataSeq::at(state.local.idsn, mapping.pos).0;
                 let ssn = SubflowSeq::from_offset(mapping.offset).0;
-                if wire::emit_mapping(data_ack_seq, dsn, ssn, data_len(&mapping), mapping.checksum, space) {
+                if wire::emit_mapping(data_ack_seq, dsn, ssn, data_len(mapping), mapping.checksum, space) {
                     let option = RawDss::new(space.as_slice());
                     let said = Said { chunk: mapping.offset, data_ack, once: mapping.once, option };
                     let lately = subflow.lately.get_or_insert_default();
