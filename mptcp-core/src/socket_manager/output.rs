@@ -151,9 +151,7 @@ impl Connection {
             }
             Some(mapping) if known.is_some() => {
                 subflow.signals_in_a_row = 0;
-                let data_ack_option =
-                    Dss { data_ack: Some(WireSeq::Long(data_ack_seq)), mapping: None, data_fin: false };
-                emit(&MptcpOption::Dss(data_ack_option), space);
+                emit_data_ack(data_ack_seq, space);
                 let lately = subflow.lately.get_or_insert_default();
                 lately.has_acked |= owes_first;
                 if let Some(said) = lately.said.as_mut().filter(|said| said.chunk == mapping.offset) {
@@ -164,8 +162,8 @@ impl Connection {
                 subflow.signals_in_a_row = 0;
                 let dsn = DataSeq::at(state.local.idsn, mapping.pos).0;
                 let ssn = SubflowSeq::from_offset(mapping.offset).0;
-                if wire::emit_mapping(data_ack_seq, dsn, ssn, data_len(mapping), mapping.checksum, space) {
-                    let option = RawDss::new(space.as_slice());
+                let option = RawDss::mapping(data_ack_seq, dsn, ssn, data_len(mapping), mapping.checksum);
+                if space.push(option.as_slice()) {
                     let said = Said { chunk: mapping.offset, data_ack, once: mapping.once, option };
                     let lately = subflow.lately.get_or_insert_default();
                     (lately.said, lately.has_acked) = (Some(said), lately.has_acked | owes_first);
@@ -177,11 +175,13 @@ impl Connection {
                 let fin = data_fin.map(|position| lone_fin(state, position));
                 // What came with the SYN was not received on a subflow (RFC 8684 appendix B).
                 let first = !state.has_acked && (data_ack > 0 || subflow.bytes_received > 0);
-                let acknowledging = WireSeq::Long(data_ack_seq);
                 if first {
-                    first_acknowledgement(acknowledging, fin, space);
+                    // Signals wait: if a middlebox took one, the peer would get an acknowledgement of data without any option, and would have to
+                    // fall back (RFC 8684 section 3.7). That holds also while nothing of a mapping can be acknowledged as data yet, because its
+                    // checksum needs all of it.
+                    emit_acknowledgement(data_ack_seq, fin, space);
                 } else {
-                    unmapped_options(subflow, acknowledging, fin, space, shared);
+                    unmapped_options(subflow, data_ack_seq, fin, space, shared);
                 }
                 if let Protocol::Multipath(state) = &mut self.protocol {
                     state.has_acked |= first;
@@ -217,6 +217,21 @@ fn emit(option: &MptcpOption, space: &mut OptionSpace) {
     if !option.emit(space) {
         tracing::debug!(subtype = ?option.subtype(), room = space.remaining(), "no room for option");
     }
+}
+
+/// What nearly all segments without payload say.
+fn emit_data_ack(data_ack: u64, space: &mut OptionSpace) {
+    if !wire::emit_data_ack(data_ack, space) {
+        tracing::debug!(room = space.remaining(), "no room for a DATA_ACK");
+    }
+}
+
+/// A DATA_ACK with the DATA_FIN, if that is due.
+fn emit_acknowledgement(data_ack: u64, fin: Option<DssMapping>, space: &mut OptionSpace) {
+    if fin.is_none() {
+        return emit_data_ack(data_ack, space);
+    }
+    emit(&MptcpOption::Dss(Dss { data_ack: Some(WireSeq::Long(data_ack)), mapping: fin, data_fin: true }), space);
 }
 
 /// After a fallback: the last MPTCP options of the connection, if any.
@@ -281,31 +296,23 @@ fn lone_fin(state: &Multipath, position: u64) -> DssMapping {
     DssMapping { dsn: WireSeq::Long(dsn), ssn: 0, len: 1, checksum }
 }
 
-/// The first acknowledgement of data is a DATA_ACK, and signals wait: if a middlebox took the signal, the peer would get an acknowledgement
-/// without any option, and would have to fall back (RFC 8684 section 3.7). That holds also while nothing of a mapping can be acknowledged as
-/// data yet, because its checksum needs all of it.
-fn first_acknowledgement(acknowledging: WireSeq, fin: Option<DssMapping>, space: &mut OptionSpace) {
-    emit(&MptcpOption::Dss(Dss { data_ack: Some(acknowledging), mapping: fin, data_fin: fin.is_some() }), space);
-}
-
 /// Options of a segment without payload: a waiting signal with as much acknowledgement as fits beside
 /// it, else the acknowledgement with the DATA_FIN if that is due.
 fn unmapped_options(
     subflow: &mut Subflow,
-    acknowledging: WireSeq,
+    data_ack: u64,
     fin: Option<DssMapping>,
     space: &mut OptionSpace,
     shared: &mut Shared,
 ) {
-    let acknowledgement = Dss { data_ack: Some(acknowledging), mapping: None, data_fin: false };
     if let Some(signal) = next_signal(subflow, space) {
         count_signal(&signal, shared);
-        if space.remaining() >= room::dss_len(Some(acknowledging.width()), None) {
-            emit(&MptcpOption::Dss(acknowledgement), space);
+        if space.remaining() >= room::DATA_ACK {
+            emit_data_ack(data_ack, space);
         }
         return;
     }
-    emit(&MptcpOption::Dss(Dss { mapping: fin, data_fin: fin.is_some(), ..acknowledgement }), space);
+    emit_acknowledgement(data_ack, fin, space);
 }
 
 /// Emits the signal that has waited longest. One that finds no room stays, as TCP may ask again with more, and counts as one of those in a row: a
