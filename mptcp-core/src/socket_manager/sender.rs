@@ -379,6 +379,7 @@ impl Connection {
 
     /// Maps bytes to the subflow that the scheduler chose and gives them to its TCP. Tells where in the data they begin, and
     /// how many of them it has taken; `None` if none.
+    #[inline]
     pub(crate) fn map(
         &mut self,
         chosen: &Outlet,
