@@ -113,11 +113,11 @@ impl Connection {
             return;
         }
         let data_ack = self.receiver.ack_position();
-        let data_fin = (self.sender.fin == Fin::Sent).then(|| self.sender.queue.end());
         let Protocol::Multipath(state) = &self.protocol else { return };
         if says_the_same(&mut self.subflows[index], segment, data_ack, space, shared) {
             return;
         }
+        let data_fin = (self.sender.fin == Fin::Sent).then(|| self.sender.queue.end());
         let flags = self.flags(state.checksum, shared);
         let subflow = &mut self.subflows[index];
         if let Stage::PreEstablished(ack) = &subflow.stage {
