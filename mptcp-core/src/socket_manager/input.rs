@@ -27,7 +27,8 @@ impl Connection {
         shared: &mut Shared,
     ) -> Verdict {
         let before = self.sender.queue.una();
-        let Some(subflow) = self.subflow_mut(id) else { return Verdict::Accept };
+        let Some(index) = self.subflow_index(id) else { return Verdict::Accept };
+        let subflow = &mut self.subflows[index];
         subflow.remove_at = None;
         subflow.heard_at = now;
         if segment.flags.rst {
@@ -37,7 +38,8 @@ impl Connection {
         if matches!(self.protocol, Protocol::Plain(_)) {
             return self.on_plain(id, segment);
         }
-        let verdict = self.on_stage(now, id, segment, shared);
+        let is_usual = self.is_settled(index, segment) && (is_bare(segment) || self.on_usual(index, segment, shared));
+        let verdict = if is_usual { Verdict::Accept } else { self.on_stage(now, id, segment, shared) };
         let una = self.sender.queue.una();
         if self.subflows.len() > 1 && (delivered.is_some() || una > before) {
             self.scheduler.on_acknowledged(&Acknowledged { now, subflow: id, delivered, una });
@@ -117,9 +119,6 @@ impl Connection {
 
     /// A segment of a subflow that carries data.
     pub(crate) fn on_established(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Verdict {
-        if let Some(verdict) = self.on_usual(id, segment, shared) {
-            return verdict;
-        }
         let mut signal = false;
         let mut options_pass = false;
         for option in wire::options(segment.options) {
@@ -153,49 +152,82 @@ impl Connection {
         if signal && segment.len == 0 { Verdict::AcceptSignal } else { Verdict::Accept }
     }
 
-    /// What nearly all segments are, with the effects that they have: a DATA_ACK on a subflow whose options are known to pass,
-    /// and a mapping of the payload, most often the same that the segment before has declared. `None`, with nothing done, if it is
-    /// anything else.
+    /// Whether a segment of a subflow can tell nothing of how far the connection is, or the subflow: both carry data, and whether options pass is
+    /// known or does not show yet.
     #[inline]
-    fn on_usual(&mut self, id: SubflowId, segment: &SegmentIn<'_>, shared: &mut Shared) -> Option<Verdict> {
-        let subflow = &self.subflows[self.subflow_index(id)?];
-        let Protocol::Multipath(state) = &self.protocol else { return None };
+    fn is_settled(&self, index: usize, segment: &SegmentIn<'_>) -> bool {
+        let subflow = &self.subflows[index];
+        let Protocol::Multipath(state) = &self.protocol else { return false };
         // Whether options pass shows once data of ours is acknowledged.
         let shows = !subflow.confirmed && segment.acked.is_some_and(|acked| acked.min(subflow.next_offset) > 0);
-        if shows || !state.confirmed || !state.introduced {
-            return None;
-        }
+        let carries_data = matches!(subflow.stage, Stage::Established | Stage::Closing);
+        carries_data && state.confirmed && state.introduced && !shows
+    }
+
+    /// What nearly all segments with options are where all is [settled](Self::is_settled), with the effects that they have: a DATA_ACK, and a
+    /// mapping of the payload, most often the same that the segment before has declared. False, with nothing done, if it is anything else, or
+    /// would be refused.
+    ///
+    /// Not inlined: most segments have no options.
+    #[inline(never)]
+    fn on_usual(&mut self, index: usize, segment: &SegmentIn<'_>, shared: &mut Shared) -> bool {
+        let Protocol::Multipath(state) = &self.protocol else { return false };
+        let subflow = &mut self.subflows[index];
         let lately = subflow.lately.as_deref();
         if lately.is_some_and(|lately| segment.window == lately.heard_window && lately.heard.is(segment.options)) {
             // All of it is known from the segment before.
             self.sender.answered = true;
-            return Some(Verdict::Accept);
+            return true;
         }
-        if segment.options.is_empty() && segment.len > 0 {
-            // The rest of a mapping that was declared once (RFC 8684 section 3.3.1), or what the reader finds without one.
-            return Some(Verdict::Accept);
-        }
-        let dss = wire::LoneDss::read(segment.options)?;
-        let idsn = state.local.idsn;
-        let near = DataSeq::at(idsn, self.sender.queue.una());
+        let Some(dss) = wire::LoneDss::read(segment.options) else { return false };
         if dss.maps_nothing_but(lately.map(|lately| &lately.heard)) {
-            self.data_acknowledged(id, dss.data_ack.resolve(near).position(idsn), segment, shared);
-            self.note_heard(id, segment);
-            return Some(Verdict::Accept);
+            subflow.note_heard(segment);
+        } else {
+            let usual = |mapping: &DssMapping| mapping.len > 0 && mapping.checksum.is_some() == state.checksum;
+            let Some(mapping) = dss.mapping().filter(usual) else { return false };
+            let rcv_nxt = self.receiver.stream.rcv_nxt();
+            let position = stream_position(&mapping, state.remote.idsn, rcv_nxt);
+            let Some(taken) = position.and_then(|position| placed(&mapping, position, false, segment)) else {
+                return false;
+            };
+            if segment.len == 0 || taken.end() <= subflow.reader.offset() {
+                return false;
+            }
+            if matches!(subflow.received.insert(taken), MapInsert::Conflict | MapInsert::Full) {
+                return false;
+            }
+            if taken.end() > segment.offset + segment.len as u64 {
+                subflow.note_heard(segment);
+            } else if let Some(lately) = &mut subflow.lately {
+                // No segment follows that could say the same, until numbers wrap.
+                lately.heard = RawDss::default();
+            }
         }
-        let usual = |mapping: &DssMapping| mapping.len > 0 && mapping.checksum.is_some() == state.checksum;
-        let mapping = dss.mapping().filter(usual)?;
+        let (id, idsn) = (subflow.id, state.local.idsn);
+        let near = DataSeq::at(idsn, self.sender.queue.una());
         self.data_acknowledged(id, dss.data_ack.resolve(near).position(idsn), segment, shared);
-        Some(self.on_mapping(id, &mapping, false, true, segment, shared))
+        true
     }
 
     /// Takes a DATA_ACK and the window, which is relative to it and counts only together with one (RFC 8684 section 3.3.2).
     #[inline]
     fn data_acknowledged(&mut self, id: SubflowId, position: u64, segment: &SegmentIn<'_>, shared: &mut Shared) {
         self.sender.answered = true;
+        let window_end = position.saturating_add(u64::from(segment.window));
+        if position > self.sender.queue.una() {
+            self.more_acknowledged(id, position, window_end, shared);
+        } else {
+            // One that only receives hears the same all the time.
+            self.sender.open_window(window_end);
+        }
+    }
+
+    /// The same of a DATA_ACK beyond all before.
+    #[inline(never)]
+    fn more_acknowledged(&mut self, id: SubflowId, position: u64, window_end: u64, shared: &mut Shared) {
         let before = self.sender.queue.una();
         if self.sender.acknowledged(position) {
-            self.sender.open_window(position.saturating_add(u64::from(segment.window)));
+            self.sender.open_window(window_end);
         }
         let (conn, una) = (self.id, self.sender.queue.una());
         if una == before {
@@ -274,28 +306,22 @@ impl Connection {
             // The peer does not behave as negotiated (section 3.3).
             return self.reset_subflow(id, ResetReason::MptcpSpecific, shared);
         }
-        let is_usual = wire::LoneDss::read(segment.options).is_some();
-        self.on_mapping(id, &mapping, dss.data_fin, is_usual, segment, shared)
+        self.on_mapping(id, &mapping, dss.data_fin, segment, shared)
     }
 
-    /// A mapping that is not infinite, of the negotiated form; `is_usual` if the options of its segment are as [`wire::LoneDss`] has them.
+    /// A mapping that is not infinite, of the negotiated form.
     fn on_mapping(
         &mut self,
         id: SubflowId,
         mapping: &DssMapping,
         data_fin: bool,
-        is_usual: bool,
         segment: &SegmentIn<'_>,
         shared: &mut Shared,
     ) -> Verdict {
         let Some(state) = self.multipath() else { return Verdict::Accept };
-        let idsn = state.remote.idsn;
-        let near = DataSeq::at(idsn, self.receiver.stream.rcv_nxt());
-        let position = mapping.dsn.resolve(near).position(idsn);
-        if position > i64::MAX as u64 {
-            // Before the first byte: nothing of that kind was ever promised.
-            return Verdict::Accept;
-        }
+        let position = stream_position(mapping, state.remote.idsn, self.receiver.stream.rcv_nxt());
+        // Before the first byte: nothing of that kind was ever promised.
+        let Some(position) = position else { return Verdict::Accept };
         let len = u32::from(mapping.len) - u32::from(data_fin);
         if data_fin {
             self.receiver.learn_fin(position + u64::from(len));
@@ -309,28 +335,9 @@ impl Connection {
             }
             return Verdict::Accept;
         }
-        let Some(offset) = SubflowSeq(mapping.ssn).to_offset(segment.offset) else { return Verdict::Accept };
-        let taken = ReceivedMapping { offset, pos: position, len, checksum: mapping.checksum, data_fin };
-        let covers = offset < segment.offset + segment.len as u64 && segment.offset < taken.end();
-        if !covers {
-            // A mapping must be about the segment that carries it (section 3.3.1).
-            return Verdict::Accept;
-        }
-        let verdict = self.take_mapping(id, taken, segment, shared);
-        if is_usual && verdict == Verdict::Accept {
-            self.note_heard(id, segment);
-        }
-        verdict
-    }
-
-    /// The DATA_ACK, the window and the mapping of a segment have been taken, which are all of its options: it need not be read again if another one
-    /// is the same.
-    #[inline]
-    fn note_heard(&mut self, id: SubflowId, segment: &SegmentIn<'_>) {
-        if let Some(subflow) = self.subflow_mut(id).filter(|_| segment.len > 0) {
-            let lately = subflow.lately.get_or_insert_default();
-            (lately.heard, lately.heard_window) = (RawDss::new(segment.options), segment.window);
-        }
+        // A mapping must be about the segment that carries it (section 3.3.1).
+        let Some(taken) = placed(mapping, position, data_fin, segment) else { return Verdict::Accept };
+        self.take_mapping(id, taken, segment, shared)
     }
 
     /// Remembers a mapping until its bytes have been read.
@@ -425,6 +432,16 @@ impl Connection {
 }
 
 impl Subflow {
+    /// The DATA_ACK, the window and the mapping of a segment are taken, which are all of its options: it need not be read again if another one
+    /// is the same.
+    #[inline]
+    fn note_heard(&mut self, segment: &SegmentIn<'_>) {
+        if segment.len > 0 {
+            let lately = self.lately.get_or_insert_default();
+            (lately.heard, lately.heard_window) = (RawDss::new(segment.options), segment.window);
+        }
+    }
+
     /// The subflow's own acknowledgement. It says nothing of the connection level, except after a fallback.
     /// Returns the positions of the last mapping that it completes.
     #[inline]
@@ -443,6 +460,31 @@ impl Subflow {
         }
         delivered
     }
+}
+
+/// Whether a segment is payload and nothing else: the rest of a mapping that was declared once (RFC 8684 section 3.3.1), or what the reader
+/// finds without one.
+#[inline]
+fn is_bare(segment: &SegmentIn<'_>) -> bool {
+    segment.options.is_empty() && segment.len > 0
+}
+
+/// Where in the stream a mapping begins, `rcv_nxt` being expected next; `None` if that is before the first byte.
+#[inline]
+fn stream_position(mapping: &DssMapping, idsn: Idsn, rcv_nxt: u64) -> Option<u64> {
+    let position = mapping.dsn.resolve(DataSeq::at(idsn, rcv_nxt)).position(idsn);
+    (position <= i64::MAX as u64).then_some(position)
+}
+
+/// What a mapping that begins at `position` of the stream says of the bytes of its subflow; `None` if it is not about the payload of its segment. It
+/// must be about more than a DATA_FIN.
+#[inline]
+fn placed(mapping: &DssMapping, position: u64, data_fin: bool, segment: &SegmentIn<'_>) -> Option<ReceivedMapping> {
+    let offset = SubflowSeq(mapping.ssn).to_offset(segment.offset)?;
+    let len = u32::from(mapping.len) - u32::from(data_fin);
+    let placed = ReceivedMapping { offset, pos: position, len, checksum: mapping.checksum, data_fin };
+    let covers = offset < segment.offset + segment.len as u64 && segment.offset < placed.end();
+    covers.then_some(placed)
 }
 
 /// Whether a peer that was told of altered payload has heard of it: it says the same, that there are no mappings any more, or sends data

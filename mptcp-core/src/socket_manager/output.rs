@@ -113,17 +113,18 @@ impl Connection {
             return;
         }
         let data_ack = self.receiver.ack_position();
-        let data_fin = (self.sender.fin == Fin::Sent).then(|| self.sender.queue.end());
         let Protocol::Multipath(state) = &self.protocol else { return };
         if says_the_same(&mut self.subflows[index], segment, data_ack, space, shared) {
             return;
         }
+        let data_fin = (self.sender.fin == Fin::Sent).then(|| self.sender.queue.end());
         let flags = self.flags(state.checksum, shared);
         let subflow = &mut self.subflows[index];
         if let Stage::PreEstablished(ack) = &subflow.stage {
             emit(&MptcpOption::Join(MpJoin::Ack { hmac: ack.hmac }), space);
             return;
         }
+        let introducing = subflow.initiator && !subflow.is_join() && !state.introduced;
         let chunk = segment.chunk.and_then(|chunk| subflow.sent.find_next(chunk.offset));
         let has_acked = subflow.lately.as_ref().is_some_and(|lately| lately.has_acked);
         let owes_first = subflow.bytes_received > 0 && !has_acked;
@@ -132,17 +133,16 @@ impl Connection {
             return;
         }
         let data_ack_seq = DataSeq::at(state.remote.idsn, data_ack).0;
-        let introducing = subflow.initiator && !subflow.is_join() && !state.introduced;
         // The two do not fit together, and a peer without data may send no DSS before it has received one: in turns.
         let fin_has_its_turn = data_fin.is_some() && self.sender.timeouts % 2 == 1;
-        if let Some(mapping) = chunk.as_ref().filter(|_| known.is_none()) {
+        if let Some(mapping) = chunk.filter(|_| known.is_none()) {
             let (conn, dsn) = (self.id, DataSeq::at(state.local.idsn, mapping.pos));
             let ssn = SubflowSeq::from_offset(mapping.offset).0;
             shared.observations.note(|| Observation::Mapped { conn, subflow: id, dsn, ssn, len: mapping.len });
         }
         match chunk {
             Some(mapping) if introducing && mapping.offset == 0 => {
-                emit(&introduction(state, flags, Some(&mapping)), space);
+                emit(&introduction(state, flags, Some(mapping)), space);
             }
             // Wherever it is in the stream: with the first data lost, the answer to a repeated SYN/ACK is what the peer gets
             // first, and Linux falls back if that has no keys.
@@ -151,9 +151,7 @@ impl Connection {
             }
             Some(mapping) if known.is_some() => {
                 subflow.signals_in_a_row = 0;
-                let data_ack_option =
-                    Dss { data_ack: Some(WireSeq::Long(data_ack_seq)), mapping: None, data_fin: false };
-                emit(&MptcpOption::Dss(data_ack_option), space);
+                emit_data_ack(data_ack_seq, space);
                 let lately = subflow.lately.get_or_insert_default();
                 lately.has_acked |= owes_first;
                 if let Some(said) = lately.said.as_mut().filter(|said| said.chunk == mapping.offset) {
@@ -164,8 +162,8 @@ impl Connection {
                 subflow.signals_in_a_row = 0;
                 let dsn = DataSeq::at(state.local.idsn, mapping.pos).0;
                 let ssn = SubflowSeq::from_offset(mapping.offset).0;
-                if wire::emit_mapping(data_ack_seq, dsn, ssn, data_len(&mapping), mapping.checksum, space) {
-                    let option = RawDss::new(space.as_slice());
+                let option = RawDss::mapping(data_ack_seq, dsn, ssn, data_len(mapping), mapping.checksum);
+                if space.push(option.as_slice()) {
                     let said = Said { chunk: mapping.offset, data_ack, once: mapping.once, option };
                     let lately = subflow.lately.get_or_insert_default();
                     (lately.said, lately.has_acked) = (Some(said), lately.has_acked | owes_first);
@@ -177,12 +175,14 @@ impl Connection {
                 let fin = data_fin.map(|position| lone_fin(state, position));
                 // What came with the SYN was not received on a subflow (RFC 8684 appendix B).
                 let first = !state.has_acked && (data_ack > 0 || subflow.bytes_received > 0);
-                let acknowledging = WireSeq::Long(data_ack_seq);
                 let confirms = if first {
-                    first_acknowledgement(acknowledging, fin, space);
+                    // Signals wait: if a middlebox took one, the peer would get an acknowledgement of data without any option, and would have to
+                    // fall back (RFC 8684 section 3.7). That holds also while nothing of a mapping can be acknowledged as data yet, because its
+                    // checksum needs all of it.
+                    emit_acknowledgement(data_ack_seq, fin, space);
                     true
                 } else {
-                    unmapped_options(subflow, acknowledging, fin, !state.has_confirmed, space, shared)
+                    unmapped_options(subflow, data_ack_seq, fin, !state.has_confirmed, space, shared)
                 };
                 if let Protocol::Multipath(state) = &mut self.protocol {
                     state.has_acked |= first;
@@ -219,6 +219,21 @@ fn emit(option: &MptcpOption, space: &mut OptionSpace) {
     if !option.emit(space) {
         tracing::debug!(subtype = ?option.subtype(), room = space.remaining(), "no room for option");
     }
+}
+
+/// What nearly all segments without payload say.
+fn emit_data_ack(data_ack: u64, space: &mut OptionSpace) {
+    if !wire::emit_data_ack(data_ack, space) {
+        tracing::debug!(room = space.remaining(), "no room for a DATA_ACK");
+    }
+}
+
+/// A DATA_ACK with the DATA_FIN, if that is due.
+fn emit_acknowledgement(data_ack: u64, fin: Option<DssMapping>, space: &mut OptionSpace) {
+    if fin.is_none() {
+        return emit_data_ack(data_ack, space);
+    }
+    emit(&MptcpOption::Dss(Dss { data_ack: Some(WireSeq::Long(data_ack)), mapping: fin, data_fin: true }), space);
 }
 
 /// After a fallback: the last MPTCP options of the connection, if any.
@@ -283,13 +298,6 @@ fn lone_fin(state: &Multipath, position: u64) -> DssMapping {
     DssMapping { dsn: WireSeq::Long(dsn), ssn: 0, len: 1, checksum }
 }
 
-/// The first acknowledgement of data is a DATA_ACK, and signals wait: if a middlebox took the signal, the peer would get an acknowledgement
-/// without any option, and would have to fall back (RFC 8684 section 3.7). That holds also while nothing of a mapping can be acknowledged as
-/// data yet, because its checksum needs all of it.
-fn first_acknowledgement(acknowledging: WireSeq, fin: Option<DssMapping>, space: &mut OptionSpace) {
-    emit(&MptcpOption::Dss(Dss { data_ack: Some(acknowledging), mapping: fin, data_fin: fin.is_some() }), space);
-}
-
 /// Options of a segment without payload: a waiting signal with as much acknowledgement as fits beside
 /// it, else the acknowledgement with the DATA_FIN if that is due. Returns whether a DSS leaves.
 ///
@@ -297,18 +305,17 @@ fn first_acknowledgement(acknowledging: WireSeq, fin: Option<DssMapping>, space:
 /// its own, which is one more in a row.
 fn unmapped_options(
     subflow: &mut Subflow,
-    acknowledging: WireSeq,
+    data_ack: u64,
     fin: Option<DssMapping>,
     owed: bool,
     space: &mut OptionSpace,
     shared: &mut Shared,
 ) -> bool {
-    let acknowledgement = Dss { data_ack: Some(acknowledging), mapping: None, data_fin: false };
     if let Some(signal) = next_signal(subflow, space) {
         count_signal(&signal, shared);
-        let fits = space.remaining() >= room::dss_len(Some(acknowledging.width()), None);
+        let fits = space.remaining() >= room::DATA_ACK;
         if fits {
-            emit(&MptcpOption::Dss(acknowledgement), space);
+            emit_data_ack(data_ack, space);
         } else if owed {
             subflow.ack_wanted = true;
             subflow.signals_in_a_row += 1;
@@ -317,7 +324,7 @@ fn unmapped_options(
     }
     // Nothing of this leaves if TCP asks again, with more room, for the signal that found none.
     let refused = space.has_refused();
-    emit(&MptcpOption::Dss(Dss { mapping: fin, data_fin: fin.is_some(), ..acknowledgement }), space);
+    emit_acknowledgement(data_ack, fin, space);
     !refused
 }
 

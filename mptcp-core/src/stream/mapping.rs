@@ -86,6 +86,7 @@ impl ReceivedMap {
     }
 
     /// Adds a mapping.
+    #[inline]
     pub fn insert(&mut self, mapping: ReceivedMapping) -> MapInsert {
         if mapping.end() <= self.consumed.max(mapping.offset) {
             return MapInsert::Duplicate;
@@ -98,6 +99,12 @@ impl ReceivedMap {
             self.mappings.push_back(mapping);
             return MapInsert::New;
         }
+        self.insert_among(mapping)
+    }
+
+    /// The same of one that maps bytes not consumed, and does not follow all that are known.
+    #[inline(never)]
+    fn insert_among(&mut self, mapping: ReceivedMapping) -> MapInsert {
         let low = self.mappings.partition_point(|known| known.end() <= mapping.offset);
         let high = self.mappings.partition_point(|known| known.offset < mapping.end());
         let overlapped = self.mappings.range(low..high);
@@ -140,10 +147,21 @@ impl ReceivedMap {
         MapInsert::New
     }
 
-    /// The mapping of the first bytes that are mapped and not consumed.
+    /// Consumes the bytes from subflow offset `start` to `end`, before which all is consumed, if one mapping without checksum covers all of them.
+    /// Gives the stream position of the first; `None`, with nothing changed, if none does.
     #[inline]
-    pub fn first(&self) -> Option<&ReceivedMapping> {
-        self.mappings.front()
+    pub fn pass(&mut self, start: u64, end: u64) -> Option<u64> {
+        let first = self.mappings.front()?;
+        let first_end = first.end();
+        if first.checksum.is_some() || start < first.offset || end > first_end {
+            return None;
+        }
+        let pos = first.pos_at(start);
+        self.consumed = self.consumed.max(end);
+        if end == first_end {
+            self.mappings.pop_front();
+        }
+        Some(pos)
     }
 
     /// The mapping of the subflow byte at `offset`. O(log n).
@@ -278,6 +296,22 @@ mod tests {
         assert_eq!(map.insert(mapping(0, 0, 10)), MapInsert::Duplicate, "of consumed bytes");
         assert_eq!(map.insert(mapping(20, 20, 10)), MapInsert::New);
         assert_eq!(map.insert(mapping(30, 30, 0)), MapInsert::Duplicate, "maps nothing");
+    }
+
+    #[test]
+    fn what_one_mapping_without_checksum_covers_passes() {
+        let mut map = ReceivedMap::new(10);
+        map.insert(mapping(0, 1_000, 10));
+        map.insert(mapping(10, 5_000, 10));
+        map.insert(summed(20, 30, 10, 7));
+        assert_eq!((map.pass(0, 4), map.len()), (Some(1_000), 3));
+        assert_eq!(map.pass(4, 11), None, "runs into the next one");
+        assert_eq!((map.pass(4, 10), map.len()), (Some(1_004), 2));
+        assert_eq!(map.insert(mapping(0, 1_000, 10)), MapInsert::Duplicate, "of consumed bytes");
+        assert_eq!((map.pass(10, 20), map.len()), (Some(5_000), 1));
+        assert_eq!((map.pass(20, 30), map.len()), (None, 1), "must be verified");
+        map.consumed(30);
+        assert_eq!(map.pass(30, 31), None);
     }
 
     #[test]

@@ -56,14 +56,12 @@ impl MappedReader {
     /// them. Gives their position of the stream; `None`, with nothing changed, if they must be [`push`](Self::push)ed.
     #[inline]
     pub fn pass(&mut self, maps: &mut ReceivedMap, offset: u64, len: usize) -> Option<u64> {
-        let end = offset + len as u64;
-        let mapping = maps.first().filter(|_| self.waiting.is_empty() && offset == self.offset)?;
-        if mapping.checksum.is_some() || offset < mapping.offset || end > mapping.end() {
+        if !self.waiting.is_empty() || offset != self.offset {
             return None;
         }
-        let pos = mapping.pos_at(offset);
+        let end = offset + len as u64;
+        let pos = maps.pass(offset, end)?;
         self.offset = end;
-        maps.consumed(end);
         Some(pos)
     }
 

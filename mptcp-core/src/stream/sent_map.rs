@@ -90,11 +90,15 @@ impl SentMap {
 
     /// The same, beginning with the mapping that was found last: segments leave in order.
     #[inline]
-    pub fn find_next(&mut self, offset: u64) -> Option<SentMapping> {
-        let holds = |mapping: &SentMapping| mapping.offset <= offset && offset < mapping.end();
-        let near = [self.found, self.found + 1].into_iter().find(|index| self.mappings.get(*index).is_some_and(holds));
-        self.found = near.unwrap_or_else(|| self.mappings.partition_point(|mapping| mapping.end() <= offset));
-        self.mappings.get(self.found).copied().filter(holds)
+    pub fn find_next(&mut self, offset: u64) -> Option<&SentMapping> {
+        let holds = |mapping: &&SentMapping| mapping.offset <= offset && offset < mapping.end();
+        if self.mappings.get(self.found).filter(holds).is_none() {
+            self.found += 1;
+            if self.mappings.get(self.found).filter(holds).is_none() {
+                self.found = self.mappings.partition_point(|mapping| mapping.end() <= offset);
+            }
+        }
+        self.mappings.get(self.found).filter(holds)
     }
 
     /// The subflow's peer has acknowledged everything before `offset`: forgets the mappings that lie before it, and returns the

@@ -3,6 +3,7 @@
 use tcp_adapter::OptionSpace;
 
 use super::emit::Writer;
+use super::raw::RawDss;
 use super::room::{self, Width};
 use super::view::DssView;
 use super::{KIND, Subtype};
@@ -115,30 +116,39 @@ impl Dss {
     }
 }
 
-/// Appends a DSS with a DATA_ACK and a mapping in their long forms, as nearly every segment with data has it; false,
-/// changing nothing, if there is no room.
+/// Appends a DSS with a DATA_ACK in its long form alone, as nearly every segment without data has it; false, changing nothing, if there is
+/// no room.
 #[must_use]
 #[inline]
-pub(crate) fn emit_mapping(
-    data_ack: u64,
-    dsn: u64,
-    ssn: u32,
-    len: u16,
-    checksum: Option<u16>,
-    out: &mut OptionSpace,
-) -> bool {
-    const FLAGS: u8 = DATA_ACK | DATA_ACK_LONG | MAPPING | DSN_LONG;
-    let mut option = [0; room::MAX_DSS];
-    let length = room::dss_len(Some(Width::Long), Some((Width::Long, checksum.is_some())));
-    #[expect(clippy::cast_possible_truncation, reason = "at most 28")]
-    let header = [KIND, length as u8, (Subtype::Dss as u8) << 4, FLAGS];
-    option[..4].copy_from_slice(&header);
-    option[4..12].copy_from_slice(&data_ack.to_be_bytes());
-    option[12..20].copy_from_slice(&dsn.to_be_bytes());
-    option[20..24].copy_from_slice(&ssn.to_be_bytes());
-    option[24..26].copy_from_slice(&len.to_be_bytes());
-    option[26..].copy_from_slice(&checksum.unwrap_or(0).to_be_bytes());
-    out.push(&option[..length])
+pub(crate) fn emit_data_ack(data_ack: u64, out: &mut OptionSpace) -> bool {
+    const HEADER: [u8; room::DSS_HEADER] = header(room::DATA_ACK, DATA_ACK | DATA_ACK_LONG);
+    let mut option = [0; room::DATA_ACK];
+    option[..4].copy_from_slice(&HEADER);
+    option[4..].copy_from_slice(&data_ack.to_be_bytes());
+    out.push(&option)
+}
+
+impl RawDss {
+    /// A DSS with a DATA_ACK and a mapping in their long forms, as nearly every segment with data has it.
+    #[inline]
+    pub(crate) fn mapping(data_ack: u64, dsn: u64, ssn: u32, len: u16, checksum: Option<u16>) -> Self {
+        const FLAGS: u8 = DATA_ACK | DATA_ACK_LONG | MAPPING | DSN_LONG;
+        let mut option = [0; room::MAX_DSS];
+        let length = room::dss_len(Some(Width::Long), Some((Width::Long, checksum.is_some())));
+        option[..4].copy_from_slice(&header(length, FLAGS));
+        option[4..12].copy_from_slice(&data_ack.to_be_bytes());
+        option[12..20].copy_from_slice(&dsn.to_be_bytes());
+        option[20..24].copy_from_slice(&ssn.to_be_bytes());
+        option[24..26].copy_from_slice(&len.to_be_bytes());
+        option[26..].copy_from_slice(&checksum.unwrap_or(0).to_be_bytes());
+        Self::beginning(option, length)
+    }
+}
+
+/// What a DSS of `length` bytes begins with.
+#[expect(clippy::cast_possible_truncation, reason = "at most 28")]
+const fn header(length: usize, flags: u8) -> [u8; room::DSS_HEADER] {
+    [KIND, length as u8, (Subtype::Dss as u8) << 4, flags]
 }
 
 impl From<DssView<'_>> for Dss {

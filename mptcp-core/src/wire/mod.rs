@@ -25,7 +25,7 @@ pub use address::{AddAddr, AddAddrKind, AddrId, RemoveAddr};
 pub use capable::{CapableFlags, MpCapable};
 pub use checksum::{ChecksumAccumulator, dss_checksum, verify_dss_checksum};
 pub use control::{MpFail, MpFastclose, MpPrio, MpTcprst, ResetReason};
-pub(crate) use dss::emit_mapping;
+pub(crate) use dss::emit_data_ack;
 pub use dss::{Dss, DssMapping, WireSeq};
 use emit::Writer;
 pub use error::WireError;

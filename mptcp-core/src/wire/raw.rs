@@ -20,6 +20,12 @@ impl RawDss {
         raw
     }
 
+    /// The first `len` bytes of these, at most all.
+    #[inline]
+    pub(super) fn beginning(bytes: [u8; room::MAX_DSS], len: usize) -> Self {
+        Self { len: u8::try_from(len.min(bytes.len())).unwrap_or(0), bytes }
+    }
+
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]

@@ -22,6 +22,8 @@ pub const JOIN_SYN: usize = 12;
 pub const JOIN_SYN_ACK: usize = 16;
 /// MP_JOIN of the third packet (Figure 7).
 pub const JOIN_ACK: usize = 24;
+/// A DSS with a DATA_ACK of 8 bytes alone.
+pub const DATA_ACK: usize = dss_len(Some(Width::Long), None);
 /// The longest DSS (Figure 9): DATA_ACK and DSN of 8 bytes each, and a checksum.
 pub const MAX_DSS: usize = dss_len(Some(Width::Long), Some((Width::Long, true)));
 /// MP_PRIO (Figure 11).

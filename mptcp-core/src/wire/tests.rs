@@ -393,3 +393,22 @@ fn lengths_are_those_of_the_figures() {
     assert_eq!(room::dss_len(Some(Width::Short), None), 8);
     assert_eq!(room::dss_len(Some(Width::Short), Some((Width::Long, false))), 22);
 }
+
+#[test]
+fn the_usual_forms_are_the_same_as_others() {
+    let (data_ack, dsn) = (0x0102_0304_0506_0708, 0x1112_1314_1516_1718);
+    let written = |option: MptcpOption| {
+        let mut space = OptionSpace::new(OptionSpace::MAX);
+        assert!(option.emit(&mut space));
+        space.as_slice().to_vec()
+    };
+    let ack = Some(WireSeq::Long(data_ack));
+    for checksum in [None, Some(0x4142)] {
+        let usual = RawDss::mapping(data_ack, dsn, 0x3132_3334, 0x0500, checksum);
+        assert_eq!(usual.as_slice(), written(dss(ack, Some((WireSeq::Long(dsn), checksum)), false)));
+    }
+    let mut space = OptionSpace::new(OptionSpace::MAX);
+    assert!(emit_data_ack(data_ack, &mut space));
+    assert_eq!(space.as_slice(), written(dss(ack, None, false)));
+    assert!(!emit_data_ack(data_ack, &mut OptionSpace::new(11)), "one byte less than it takes");
+}
