@@ -401,7 +401,7 @@ impl Connection {
     /// Gives bytes to a subflow's TCP, as one mapping. Returns how many of them it has taken; `None` if none.
     fn give(&mut self, index: usize, position: u64, bytes: Gathered, once: bool, cx: &mut Cx<'_>) -> Option<u32> {
         let summed = self.multipath().filter(|state| state.checksum).map(|state| (state.local.idsn, bytes.clone()));
-        let Gathered { first, second, third } = bytes;
+        let Gathered { first, second } = bytes;
         let mut taken = first.len();
         let subflow = &mut self.subflows[index];
         if let Err(error) = cx.tcp.send(cx.now, subflow.tcp, first, position) {
@@ -410,12 +410,7 @@ impl Connection {
         }
         if !second.is_empty() {
             let len = second.len();
-            let appended = cx.tcp.append(cx.now, subflow.tcp, second).is_ok();
-            taken += if appended { len } else { 0 };
-            if let Some(third) = third.filter(|_| appended) {
-                let len = third.len();
-                taken += cx.tcp.append(cx.now, subflow.tcp, *third).map_or(0, |()| len);
-            }
+            taken += cx.tcp.append(cx.now, subflow.tcp, second).map_or(0, |()| len);
         }
         let len = u32::try_from(taken).ok()?;
         let checksum = summed.map(|(idsn, mut bytes)| {
@@ -475,9 +470,6 @@ fn mapping_checksum(idsn: Idsn, position: u64, offset: u64, bytes: &Gathered) ->
     let mut sum = ChecksumAccumulator::new();
     sum.add(&bytes.first);
     sum.add(&bytes.second);
-    if let Some(third) = &bytes.third {
-        sum.add(third);
-    }
     let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     dss_checksum(DataSeq::at(idsn, position).0, SubflowSeq::from_offset(offset).0, len, sum.sum())
 }

@@ -10,10 +10,6 @@ use tcp_adapter::{IdleQueue, RangeSet};
 /// Whatever is given to a subflow by itself costs both ends about as much as copying this many bytes.
 const WHOLE_ENOUGH: usize = 16 << 10;
 
-/// Two slices that have at least this many bytes together are not copied together either, if no third small one comes to them: one slice more
-/// in a mapping costs less. A write that was cut, as there was no room for more, leaves such a pair behind.
-const PAIR_ENOUGH: usize = 8 << 10;
-
 /// The send side of a connection: written bytes as shared slices, by position.
 ///
 /// Positions run `una <= nxt <= end`. Bytes before [`una`](Self::una) were DATA_ACKed and are
@@ -109,51 +105,15 @@ impl SendQueue {
         self.una == self.end
     }
 
-    /// At least 1 and at most `max` bytes from position `from` on, in two slices at most: where a written one ends, the next one goes on. In three,
-    /// if two of them are small, and too long to be copied.
+    /// At least 1 and at most `max` bytes from position `from` on, in two slices at most: where a written one ends, the next one goes on.
     ///
     /// `None` if `from` is not within `una..end`, or if `max` is 0. Bytes are shared with what was written, not copied, unless a slice
     /// has neither 16 KiB nor three quarters of what is wanted left: such small ones are copied together, so that many of them fill a
-    /// segment, or what a device cuts into segments. Unless there are no more than two, of 8 KiB together.
+    /// segment, or what a device cuts into segments.
     pub fn gather(&mut self, from: u64, max: usize) -> Option<Gathered> {
         let first = self.slice(from, max)?;
         let second = self.slice(from + first.len() as u64, max - first.len()).unwrap_or_default();
-        let ends_early = first.len() + second.len() < max;
-        let third = match ends_early && !second.is_empty() && second.len() < WHOLE_ENOUGH {
-            true => self.third(from, (first.len(), second.len()), max),
-            false => None,
-        };
-        Some(Gathered { first, second, third })
-    }
-
-    /// What follows two slices of these lengths that were gathered, where a pair of small ones is among the three.
-    #[inline(never)]
-    fn third(&mut self, from: u64, (first, second): (usize, usize), max: usize) -> Option<Box<Bytes>> {
-        let begins_pair = |from: u64, max: usize| {
-            self.place(from).is_some_and(|(index, slice)| self.is_pair(index, (from - slice.start) as usize, max))
-        };
-        if !begins_pair(from, max) && !begins_pair(from + first as u64, max - first) {
-            return None;
-        }
-        let both = first + second;
-        self.slice(from + both as u64, max - both).map(Box::new)
-    }
-
-    /// The slice with the byte at `from`, which was not freed, and its index.
-    #[inline]
-    fn place(&self, from: u64) -> Option<(usize, &Slice)> {
-        let index = self.slices.partition_point(|slice| slice.end() <= from);
-        self.slices.get(index).map(|slice| (index, slice))
-    }
-
-    /// Whether the two slices from `skip` bytes into slice `index` on are small, the next one is not, unless they have all of `max` bytes, and they
-    /// are too long to be copied together.
-    fn is_pair(&self, index: usize, skip: usize, max: usize) -> bool {
-        let len = |index: usize| self.slices.get(index).map(|slice| slice.bytes.len());
-        let (Some(first), Some(second)) = (len(index), len(index + 1)) else { return false };
-        let (first, both) = (first - skip, first - skip + second);
-        let is_whole = both >= max || len(index + 2).is_none_or(|third| third >= WHOLE_ENOUGH);
-        first < enough(max) && second < WHOLE_ENOUGH && is_whole && both.min(max) >= PAIR_ENOUGH
+        Some(Gathered { first, second })
     }
 
     /// The same in one slice, which may end earlier.
@@ -161,10 +121,12 @@ impl SendQueue {
         if from < self.una || from >= self.end || max == 0 {
             return None;
         }
-        let (index, slice) = self.place(from)?;
+        let index = self.slices.partition_point(|slice| slice.end() <= from);
+        let slice = self.slices.get(index)?;
         let skip = (from - slice.start) as usize;
         let rest = slice.bytes.len() - skip;
-        if rest >= enough(max) || index + 1 == self.slices.len() {
+        let enough = WHOLE_ENOUGH.min(max - max / 4);
+        if rest >= enough || index + 1 == self.slices.len() {
             return Some(slice.bytes.slice(skip..skip + rest.min(max)));
         }
         Some(self.coalesce(index, skip, max))
@@ -237,9 +199,8 @@ impl SendQueue {
         self.end -= count;
     }
 
-    /// Copies together what is small, from `skip` bytes into slice `index` on, up to `max` bytes. Gives the first of a [pair](Self::is_pair) alone.
+    /// Copies together what is small, from `skip` bytes into slice `index` on, up to `max` bytes.
     fn coalesce(&mut self, index: usize, skip: usize, max: usize) -> Bytes {
-        let is_pair = self.is_pair(index, skip, max);
         let Self { slices, joined, .. } = self;
         let from_skip = slices.range(index..).enumerate().map(|(nth, slice)| match nth {
             0 => &slice.bytes[skip..],
@@ -254,9 +215,9 @@ impl SendQueue {
         }
         let target = target.min(max);
         // Nothing may come to it.
-        let first = slices.get(index).map(|slice| &slice.bytes);
-        if let Some(first) = first.filter(|first| is_pair || target <= first.len() - skip) {
-            return first.slice(skip..first.len().min(skip + target));
+        let first = slices.get(index).map(|slice| &slice.bytes).filter(|first| target <= first.len() - skip);
+        if let Some(first) = first {
+            return first.slice(skip..skip + target);
         }
         let joined = joined.get_or_insert_default();
         joined.reserve(target);
@@ -276,16 +237,14 @@ impl SendQueue {
 pub struct Gathered {
     /// The beginning of them.
     pub first: Bytes,
-    /// Those that follow, if they are elsewhere in memory.
+    /// The others, if they are elsewhere in memory.
     pub second: Bytes,
-    /// The others, if they are elsewhere again. Boxed, as there are hardly ever any.
-    pub third: Option<Box<Bytes>>,
 }
 
 impl Gathered {
     /// Their number.
     pub fn len(&self) -> usize {
-        self.first.len() + self.second.len() + self.third.as_ref().map_or(0, |third| third.len())
+        self.first.len() + self.second.len()
     }
 
     /// Whether there are none.
@@ -295,29 +254,14 @@ impl Gathered {
 
     /// Leaves the first `len`.
     pub fn truncate(&mut self, len: usize) {
-        let behind_first = len.saturating_sub(self.first.len());
-        let behind_second = behind_first.saturating_sub(self.second.len());
-        self.third = self.third.take().filter(|_| behind_second > 0);
-        if let Some(third) = &mut self.third {
-            third.truncate(behind_second);
-        }
-        self.second.truncate(behind_first);
+        self.second.truncate(len.saturating_sub(self.first.len()));
         self.first.truncate(len);
     }
 
-    /// All of them in one slice, which is a copy if they are in several.
+    /// All of them in one slice, which is a copy if they are in two.
     pub fn joined(self) -> Bytes {
-        if self.second.is_empty() {
-            return self.first;
-        }
-        let third = self.third.map_or_else(Bytes::new, |third| *third);
-        [self.first, self.second, third].concat().into()
+        if self.second.is_empty() { self.first } else { [self.first, self.second].concat().into() }
     }
-}
-
-/// A slice that has so many bytes left is not small where `max` are wanted.
-fn enough(max: usize) -> usize {
-    WHOLE_ENOUGH.min(max - max / 4)
 }
 
 #[derive(Debug)]
@@ -475,37 +419,6 @@ mod tests {
         assert_eq!((both.second.as_ptr(), both.second.len()), (payload.as_ptr(), 65_536 - 72));
         let rest = queue.gather(65_536, 65_536).unwrap();
         assert_eq!((rest.len(), rest.joined().as_ptr()), (72, payload[65_464..].as_ptr()));
-    }
-
-    #[test]
-    fn two_small_slices_are_shared_if_they_are_too_long_to_copy() {
-        let mut queue = SendQueue::new();
-        let mut written = Vec::new();
-        for len in [100_000, 10_000, 9_000, 100_000, 10_000, 3_000] {
-            written.push(pattern(queue.end(), len));
-            queue.push(written[written.len() - 1].clone());
-        }
-        let mut assert_shared = |from: u64, max: usize, expected: [&[u8]; 3]| {
-            let Gathered { first, second, third } = queue.gather(from, max).unwrap();
-            let third = third.map_or_else(Bytes::new, |third| *third);
-            let places = |bytes: &[u8]| (bytes.as_ptr(), bytes.len());
-            let found = [&first[..], &second[..], &third[..]].map(|bytes| (!bytes.is_empty()).then(|| places(bytes)));
-            assert_eq!(found, expected.map(|bytes| (!bytes.is_empty()).then(|| places(bytes))), "{from}");
-        };
-        assert_shared(101_000, 65_534, [&written[1][1_000..], &written[2][..], &written[3][..47_534]]);
-        assert_shared(60_000, 65_534, [&written[0][60_000..], &written[1][..], &written[2][..]]);
-        assert_shared(101_000, 14_000, [&written[1][1_000..], &written[2][..5_000], &[]]);
-        assert_shared(219_500, 65_534, [&written[4][500..], &written[5][..], &[]]);
-        let mut cut = queue.gather(101_000, 65_534).unwrap();
-        for len in [40_000, 18_001, 18_000, 9_001, 9_000, 1] {
-            cut.truncate(len);
-            assert_eq!((cut.len(), cut.third.is_some(), cut.second.is_empty()), (len, len > 18_000, len <= 9_000));
-        }
-        queue.push(pattern(queue.end(), 20));
-        let copied = queue.gather(219_500, 65_534).unwrap();
-        assert_eq!((copied.first.len(), copied.second.len()), (12_520, 0), "three are copied together");
-        let copied = queue.gather(223_500, 65_534).unwrap();
-        assert_eq!((copied.first.len(), copied.second.len()), (8_520, 0));
     }
 
     #[test]
