@@ -1,5 +1,7 @@
 //! The device that smoltcp sees: one received frame at a time in, any number of frames out.
 
+use std::collections::VecDeque;
+
 use bytes::{Buf, BytesMut};
 use smoltcp::phy::{Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
@@ -14,13 +16,14 @@ pub(super) struct Port {
     /// IP packets are at most this long as far as smoltcp is concerned.
     mtu: usize,
     received: Option<BytesMut>,
-    /// Frames that smoltcp has written, each behind [`HEADROOM`] unused bytes.
-    pub(super) sent: Vec<BytesMut>,
+    /// Frames that smoltcp has written, each behind [`HEADROOM`] unused bytes. Most often it is one, so they are taken out
+    /// one by one, and the memory of the queue stays.
+    pub(super) sent: VecDeque<BytesMut>,
 }
 
 impl Port {
     pub(super) fn new(mtu: usize) -> Self {
-        Self { mtu, received: None, sent: Vec::new() }
+        Self { mtu, received: None, sent: VecDeque::new() }
     }
 
     /// Lays a frame before smoltcp.
@@ -70,13 +73,13 @@ impl RxToken for Received {
     }
 }
 
-pub(super) struct Sent<'a>(&'a mut Vec<BytesMut>);
+pub(super) struct Sent<'a>(&'a mut VecDeque<BytesMut>);
 
 impl TxToken for Sent<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {
         let mut frame = BytesMut::zeroed(HEADROOM + len);
         let result = write(&mut frame[HEADROOM..]);
-        self.0.push(frame);
+        self.0.push_back(frame);
         result
     }
 }

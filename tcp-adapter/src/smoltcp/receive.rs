@@ -404,7 +404,9 @@ impl SmoltcpStack {
         }
         interface.note_resolution(self.now);
         let shut = conn.send.window_is_closed();
-        conn.replies.extend(interface.port.sent.drain(..).map(|frame| (frame, shut)));
+        while let Some(frame) = interface.port.sent.pop_front() {
+            conn.replies.push((frame, shut));
+        }
     }
 
     /// Tells what a segment has changed.

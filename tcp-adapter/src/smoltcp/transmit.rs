@@ -33,7 +33,7 @@ impl SmoltcpStack {
             self.interfaces[index].egress_other(self.now);
             self.flush_port(InterfaceId(index));
         }
-        for (interface, frame) in self.ready.drain(..) {
+        while let Some((interface, frame)) = self.ready.pop_front() {
             sink(interface, frame);
         }
         let mut output = Output { hook, sink };
@@ -49,7 +49,7 @@ impl SmoltcpStack {
     pub(super) fn flush_port(&mut self, interface: InterfaceId) {
         let interface_state = &mut self.interfaces[interface.0];
         interface_state.note_resolution(self.now);
-        for frame in interface_state.port.sent.drain(..) {
+        while let Some(frame) = interface_state.port.sent.pop_front() {
             let frame = without_headroom(frame);
             // A segment without connection would be a mistake of the shim's; it must not get out.
             if !segment::is_tcp(&frame) {
@@ -74,9 +74,8 @@ impl SmoltcpStack {
             let interface = &mut self.interfaces[conn.interface.0];
             let more = interface.egress(self.now, &mut conn.sockets);
             interface.note_resolution(self.now);
-            let frames = std::mem::take(&mut interface.port.sent);
             let shut = conn.send.window_is_closed();
-            for frame in frames {
+            while let Some(frame) = self.interfaces[conn.interface.0].port.sent.pop_front() {
                 bare |= self.emit(&mut conn, frame, shut, output);
             }
             if !more {
