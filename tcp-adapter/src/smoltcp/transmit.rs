@@ -68,9 +68,9 @@ impl SmoltcpStack {
         for (frame, shut) in std::mem::take(&mut conn.replies) {
             bare |= self.emit(&mut conn, frame, shut, output);
         }
-        loop {
-            conn.feed();
-            conn.avoid_silly_windows(&self.config);
+        conn.feed();
+        conn.avoid_silly_windows(&self.config);
+        let deadline = loop {
             let interface = &mut self.interfaces[conn.interface.0];
             let more = interface.egress(self.now, &mut conn.sockets);
             interface.note_resolution(self.now);
@@ -78,10 +78,14 @@ impl SmoltcpStack {
             while let Some(frame) = self.interfaces[conn.interface.0].port.sent.pop_front() {
                 bare |= self.emit(&mut conn, frame, shut, output);
             }
-            if !more {
-                break;
+            conn.feed();
+            conn.avoid_silly_windows(&self.config);
+            // It has to be asked for in any case, and tells whether smoltcp has more to send for less than an attempt does.
+            let deadline = self.interfaces[conn.interface.0].deadline(self.now, &conn.sockets);
+            if !more || deadline.is_none_or(|at| at > self.now) {
+                break deadline;
             }
-        }
+        };
         conn.unacknowledged_segments = 0;
         let synchronized = !matches!(conn.phase, Phase::SynSent { .. }) && conn.send.syns > 0;
         if std::mem::take(&mut conn.ack_pending) && !bare && synchronized {
@@ -94,11 +98,11 @@ impl SmoltcpStack {
         if conn.no_longer_starved(&self.config) {
             self.events.push_back(TcpEvent::Writable(conn.id));
         }
-        self.settle(conn);
+        self.settle(conn, deadline);
     }
 
-    /// Puts a connection back with its timer set, or to rest if it is over.
-    fn settle(&mut self, mut conn: Box<Connection>) {
+    /// Puts a connection back with its timer set, or to rest if it is over. At `deadline` smoltcp wants to be polled for it.
+    fn settle(&mut self, mut conn: Box<Connection>, mut deadline: Option<Instant>) {
         match conn.socket().state() {
             tcp::State::Closed => {
                 // smoltcp closes for reasons of its own as well, and throws away what it holds.
@@ -108,7 +112,6 @@ impl SmoltcpStack {
             tcp::State::TimeWait if conn.receive.acked == conn.receive.next => return self.wait(conn),
             _ => {}
         }
-        let mut deadline = self.interfaces[conn.interface.0].deadline(self.now, &conn.sockets);
         if deadline.is_none() && conn.send.in_flight() > 0 {
             deadline = self.remind(&mut conn);
         }
