@@ -151,6 +151,20 @@ pub(super) fn asks_for_neighbour(frame: &[u8]) -> bool {
     }
 }
 
+/// Whether a received frame may ask which multicast groups this end is in: IGMP, or multicast listener discovery, which may come
+/// behind extension headers.
+pub(super) fn may_ask_for_groups(frame: &[u8]) -> bool {
+    const LISTENER_QUERY: u8 = 130;
+    match frame.get(12..14) {
+        Some([0x08, 0x00]) => frame.get(ETHERNET_HEADER_LEN + 9) == Some(&u8::from(IpProtocol::Igmp)),
+        Some([0x86, 0xdd]) => {
+            let is_icmp = frame.get(ETHERNET_HEADER_LEN + 6) == Some(&u8::from(IpProtocol::Icmpv6));
+            !is_icmp || frame.get(ETHERNET_HEADER_LEN + IPV6_HEADER_LEN) == Some(&LISTENER_QUERY)
+        }
+        _ => false,
+    }
+}
+
 enum Packet {
     Tcp { source: IpAddr, destination: IpAddr, payload: Range<usize> },
     Other,

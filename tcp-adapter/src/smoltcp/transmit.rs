@@ -30,8 +30,9 @@ impl SmoltcpStack {
     /// Sends what can be sent.
     pub(super) fn transmit(&mut self, hook: &mut dyn SegmentHook, sink: &mut dyn FnMut(InterfaceId, Frame)) {
         for index in 0..self.interfaces.len() {
-            self.interfaces[index].egress_other(self.now);
-            self.flush_port(InterfaceId(index));
+            if self.interfaces[index].egress_other(self.now) {
+                self.flush_port(InterfaceId(index));
+            }
         }
         while let Some((interface, frame)) = self.ready.pop_front() {
             sink(interface, frame);
