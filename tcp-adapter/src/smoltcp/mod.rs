@@ -5,7 +5,7 @@
 //! smoltcp neither shows nor takes TCP options that it does not know, so a shim sits between its interfaces
 //! and the frames. Every frame passes through the shim in both directions:
 //!
-//! * in: the shim parses the segment, finds its connection in a hash table, makes the acceptance checks
+//! * in: the shim parses the segment, finds its connection, makes the acceptance checks
 //!   itself (a small transmission control block per connection: `SendSide` and `ReceiveSide`), asks the hook,
 //!   and then lays a simplified segment before smoltcp;
 //! * out: the shim takes each segment that smoltcp has written, cuts it at chunk boundaries, asks the hook
@@ -53,6 +53,7 @@ pub use self::config::{CongestionControl, SmoltcpConfig};
 use self::connection::{Connection, Phase, Place, ReceiveQueue};
 use self::interface::Interface;
 use self::time_wait::TimeWait;
+use crate::found::Found;
 use crate::last_infos::LastInfos;
 use crate::listeners::Listeners;
 use crate::table::{FourTuple, Keys, Slab};
@@ -86,6 +87,7 @@ pub struct SmoltcpStack {
     interface_configs: Vec<InterfaceConfig>,
     connections: Slab<State>,
     table: HashMap<FourTuple, Entry, Keys>,
+    found: Found,
     /// When each TIME-WAIT ends.
     time_waits: BTreeSet<(Instant, FourTuple)>,
     listeners: Listeners,
@@ -129,6 +131,7 @@ impl SmoltcpStack {
             interface_configs: Vec::new(),
             connections: Slab::new(config.max_connections),
             table: HashMap::with_hasher(keys.clone()),
+            found: Found::new(),
             time_waits: BTreeSet::new(),
             listeners: Listeners::default(),
             timers: BTreeSet::new(),
