@@ -111,12 +111,28 @@ pub(super) fn parse(frame: &[u8], verify: bool) -> Content {
     if tcp.src_port() == 0 || tcp.dst_port() == 0 {
         return Content::Nothing;
     }
+    let source = SocketAddr::new(source, tcp.src_port());
+    let destination = SocketAddr::new(destination, tcp.dst_port());
+    Content::Tcp(segment(frame, start..end, source, destination))
+}
+
+/// The segment that smoltcp has written from `source` to `destination`, if the frame holds one. It needs no check.
+pub(super) fn written(frame: &[u8], source: SocketAddr, destination: SocketAddr) -> Option<Segment> {
+    let start = ETHERNET_HEADER_LEN + ip_header_len(source.ip());
+    is_tcp(frame).then(|| segment(frame, start..frame.len(), source, destination))
+}
+
+/// The segment at `range` of a frame.
+fn segment(frame: &[u8], range: Range<usize>, source: SocketAddr, destination: SocketAddr) -> Segment {
+    let ethernet = EthernetFrame::new_unchecked(frame);
+    let Range { start, end } = range;
+    let tcp = TcpPacket::new_unchecked(&frame[start..end]);
     let options_end = start + usize::from(tcp.header_len());
-    Content::Tcp(Segment {
+    Segment {
         link_source: MacAddr(ethernet.src_addr().0),
         link_destination: MacAddr(ethernet.dst_addr().0),
-        source: SocketAddr::new(source, tcp.src_port()),
-        destination: SocketAddr::new(destination, tcp.dst_port()),
+        source,
+        destination,
         seq: raw(tcp.seq_number()),
         ack: raw(tcp.ack_number()),
         flags: TcpFlags { syn: tcp.syn(), ack: tcp.ack(), fin: tcp.fin(), rst: tcp.rst() },
@@ -124,7 +140,7 @@ pub(super) fn parse(frame: &[u8], verify: bool) -> Content {
         window: tcp.window_len(),
         options: start + TCP_HEADER_LEN..options_end,
         payload: options_end..end,
-    })
+    }
 }
 
 /// Whether a frame that smoltcp has written holds a TCP segment.
@@ -353,15 +369,14 @@ fn raw(number: TcpSeqNumber) -> u32 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn smoltcp_sees_the_options_meant_for_it_and_then_the_end_of_the_list() {
+    fn header(source: &str, destination: &str) -> Header {
         let mut options = PaddedOptions::default();
         options.push(&[30, 12, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        let header = Header {
+        Header {
             link_source: MacAddr([2, 0, 0, 0, 0, 1]),
             link_destination: MacAddr([2, 0, 0, 0, 0, 2]),
-            source: "10.0.0.1:1000".parse().unwrap(),
-            destination: "10.0.0.2:2000".parse().unwrap(),
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
             seq: 7,
             ack: Some(9),
             syn: false,
@@ -371,7 +386,23 @@ mod tests {
             window: 100,
             options,
             partial: false,
-        };
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_as_what_others_have_written() {
+        for (source, destination) in [("10.0.0.1:1000", "10.0.0.2:2000"), ("[fd00::1]:1000", "[fd00::2]:2000")] {
+            let header = header(source, destination);
+            let frame = header.with_payload(b"payload");
+            let Content::Tcp(parsed) = parse(&frame, true) else { panic!("a segment") };
+            let written = written(&frame, header.source, header.destination).unwrap();
+            assert_eq!(format!("{written:?}"), format!("{parsed:?}"));
+        }
+    }
+
+    #[test]
+    fn smoltcp_sees_the_options_meant_for_it_and_then_the_end_of_the_list() {
+        let header = header("10.0.0.1:1000", "10.0.0.2:2000");
         let syn_options = PaddedOptions::syn(1200, None);
         for (syn_options, expected) in
             [(PaddedOptions::default(), [0; 12]), (syn_options, [2, 4, 0x04, 0xb0, 0, 0, 0, 0, 0, 0, 0, 0])]

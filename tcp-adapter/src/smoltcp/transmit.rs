@@ -8,7 +8,7 @@ use smoltcp::socket::tcp;
 use super::connection::{Connection, Phase};
 use super::options::{PaddedOptions, ParsedOptions};
 use super::port::{HEADROOM, without_headroom};
-use super::segment::{self, Content, Header, Segment};
+use super::segment::{self, Header, Segment};
 use super::time_wait::TimeWait;
 use super::{Entry, HASH_ISN, SmoltcpStack, TIME_WAITS_PER_CONNECTION};
 use crate::{CloseReason, Frame, Instant, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut, TcpEvent};
@@ -182,14 +182,14 @@ impl SmoltcpStack {
 
     /// Sends a frame that smoltcp has written for `conn`, when the peer's window was `shut` or not; true if it was an acknowledgement and nothing more.
     fn emit(&mut self, conn: &mut Connection, frame: BytesMut, shut: bool, output: &mut Output<'_>) -> bool {
-        match segment::parse(&frame[HEADROOM..], false) {
-            Content::Tcp(segment) if segment.flags.rst => false,
-            Content::Tcp(segment) if segment.flags.syn => {
+        match segment::written(&frame[HEADROOM..], conn.tuple.local, conn.tuple.remote) {
+            Some(segment) if segment.flags.rst => false,
+            Some(segment) if segment.flags.syn => {
                 self.emit_syn(conn, &segment, &frame[HEADROOM..], output);
                 false
             }
-            Content::Tcp(segment) => self.emit_segment(conn, &segment, frame, shut, output),
-            Content::Other | Content::Nothing => {
+            Some(segment) => self.emit_segment(conn, &segment, frame, shut, output),
+            None => {
                 (output.sink)(conn.interface, Frame::linear(without_headroom(frame)));
                 false
             }
