@@ -64,13 +64,15 @@ impl Segment {
             SocketAddr::V6(_) => Ipv6Packet::new_unchecked(&mut frame[ETHERNET_HEADER_LEN..])
                 .set_payload_len(u16::try_from(ip_len - IPV6_HEADER_LEN).unwrap_or(u16::MAX)),
         }
-        // smoltcp drops a segment with an option that it cannot parse. End of Option List everywhere (RFC 9293
-        // section 3.2) ends its loop at once; it would step through as many no-operations one by one.
-        frame[self.options.clone()].fill(super::options::END_OF_LIST);
-        let start = self.options.start;
-        let syn_options = view.syn_options.as_slice();
-        if syn_options.len() <= self.options.len() {
-            frame[start..start + syn_options.len()].copy_from_slice(syn_options);
+        if !self.options.is_empty() {
+            // smoltcp drops a segment with an option that it cannot parse. End of Option List everywhere (RFC 9293
+            // section 3.2) ends its loop at once; it would step through as many no-operations one by one.
+            let options = &mut frame[self.options.clone()];
+            options.fill(super::options::END_OF_LIST);
+            let syn_options = view.syn_options.as_slice();
+            if let Some(first) = options.get_mut(..syn_options.len()) {
+                first.copy_from_slice(syn_options);
+            }
         }
         let mut tcp = TcpPacket::new_unchecked(&mut frame[self.tcp()..end]);
         tcp.set_ack_number(sequence(view.ack));
