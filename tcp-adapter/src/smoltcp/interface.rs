@@ -70,15 +70,17 @@ impl Interface {
 
     /// Lets smoltcp take a frame for `sockets`. What it answers is in the port.
     pub(super) fn ingest(&mut self, now: Instant, frame: BytesMut, sockets: &mut SocketSet<'static>) {
-        self.port.receive(frame);
-        let _ = self.engine.poll_ingress_single(engine_time(now), &mut self.port, sockets);
+        self.port.receive(frame, |port| {
+            let _ = self.engine.poll_ingress_single(engine_time(now), port, sockets);
+        });
     }
 
     /// Lets smoltcp take a frame that is not for any connection, and answer it.
     pub(super) fn ingest_other(&mut self, now: Instant, frame: BytesMut) {
         self.asked_for_groups |= segment::may_ask_for_groups(&frame);
-        self.port.receive(frame);
-        let _ = self.engine.poll_ingress_single(engine_time(now), &mut self.port, &mut self.no_sockets);
+        self.port.receive(frame, |port| {
+            let _ = self.engine.poll_ingress_single(engine_time(now), port, &mut self.no_sockets);
+        });
     }
 
     /// Notes whether smoltcp has just asked for a neighbour. To be called before its frames are taken from
