@@ -171,7 +171,7 @@ impl SmoltcpStack {
         }
     }
 
-    /// Takes a connection out to work on it; [`Self::put`] or [`Self::end`] must follow.
+    /// Takes a connection out to work on it; [`Self::put`], [`Self::put_awake`] or [`Self::end`] must follow.
     fn take(&mut self, id: TcpId) -> Option<Box<Connection>> {
         match self.connections.take(id)? {
             State::Live(conn) => Some(conn),
@@ -184,6 +184,14 @@ impl SmoltcpStack {
 
     fn put(&mut self, conn: Box<Connection>) {
         self.connections.put(conn.id, State::Live(conn));
+    }
+
+    /// Puts a connection back that smoltcp is to be polled for at the next opportunity.
+    fn put_awake(&mut self, mut conn: Box<Connection>) {
+        if !std::mem::replace(&mut conn.dirty, true) {
+            self.dirty.push_back(conn.id);
+        }
+        self.put(conn);
     }
 
     /// Has smoltcp polled for a connection at the next opportunity.
@@ -315,8 +323,7 @@ impl SmoltcpStack {
         }
         self.set_deadline(&mut conn, Some(until));
         self.table.insert(tuple, Entry::Connection(id));
-        self.put(conn);
-        self.wake(id);
+        self.put_awake(conn);
         Ok(id)
     }
 
@@ -534,10 +541,7 @@ impl TcpStack for SmoltcpStack {
                 Phase::SynSent { until } | Phase::SynReceived { until, .. } if until <= now => {
                     self.end(conn, CloseReason::TimedOut);
                 }
-                _ => {
-                    self.put(conn);
-                    self.wake(id);
-                }
+                _ => self.put_awake(conn),
             }
         }
     }

@@ -212,8 +212,7 @@ impl SmoltcpStack {
         self.take_peer_syn(&mut conn, segment, &options);
         let view = self.syn_view(&conn, segment, &options);
         self.ingest(&mut conn, segment, frame, &view);
-        self.put(conn);
-        self.wake(id);
+        self.put_awake(conn);
     }
 
     /// A segment of a connection that was taken out.
@@ -223,11 +222,7 @@ impl SmoltcpStack {
             Phase::SynReceived { .. } | Phase::Open => self.deliver_synchronized(&mut conn, segment, frame, hook),
         };
         match outcome {
-            Outcome::Lives => {
-                let id = conn.id;
-                self.put(conn);
-                self.wake(id);
-            }
+            Outcome::Lives => self.put_awake(conn),
             Outcome::Ends(reason) => self.end(conn, reason),
         }
     }
