@@ -96,12 +96,16 @@ impl SmoltcpStack {
         let config = &self.interface_configs[interface.0];
         let to_us = segment.link_destination == config.mac
             && config.addrs.iter().any(|own| own.addr == segment.destination.ip());
-        if !to_us || !self.is_peer_address(interface, segment.source.ip()) || segment.source == segment.destination {
+        if !to_us {
             return;
         }
         let tuple = FourTuple { local: segment.destination, remote: segment.source };
+        // Who sent what a connection was found for before has been looked at.
         if let Some(id) = self.found_before(&tuple) {
             return self.receive_found(interface, id, segment, frame, hook);
+        }
+        if !self.is_peer_address(interface, segment.source.ip()) || segment.source == segment.destination {
+            return;
         }
         match self.table.get_mut(&tuple) {
             Some(Entry::Connection(id)) => {
