@@ -62,11 +62,18 @@ impl Frame {
     }
 
     /// Makes the frame all `head`, copying the payload slices if there are any.
+    #[inline]
     pub fn linearize(&mut self) -> &mut BytesMut {
+        if !self.payload.is_empty() {
+            self.copy_payload();
+        }
+        &mut self.head
+    }
+
+    fn copy_payload(&mut self) {
         for slice in self.payload.drain(..) {
             self.head.extend_from_slice(&slice);
         }
-        &mut self.head
     }
 }
 

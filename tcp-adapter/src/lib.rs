@@ -11,6 +11,7 @@
 pub mod conformance;
 pub mod congestion;
 pub mod device;
+mod found;
 mod frame;
 mod idle_queue;
 mod interface;

@@ -77,7 +77,7 @@ impl NativeStack {
     /// The connection of a segment, if it is one of those found lately.
     #[inline]
     fn found_before(&self, segment: &Segment<'_>) -> Option<TcpId> {
-        let id = self.found.guess(segment);
+        let id = self.found.guess(&segment.destination, &segment.source);
         let is_it = self.live(id)?.template.is_between(&segment.destination, &segment.source);
         is_it.then_some(id)
     }
@@ -120,7 +120,7 @@ impl NativeStack {
             None => return self.receive_unknown(interface, tuple, segment, hook),
         };
         if self.live(id).is_some_and(|conn| conn.interface == interface) {
-            self.found.note(segment, id);
+            self.found.note(&segment.destination, &segment.source, id);
         }
         self.receive_found(interface, id, segment, hook)
     }
@@ -359,7 +359,7 @@ mod tests {
         });
         assert_eq!(stack.found_before(&segment(ports[0])), None, "no segment has come");
         for (port, id) in ports.into_iter().zip(ids) {
-            stack.found.note(&segment(port), id);
+            stack.found.note(&tuple(port).local, &tuple(port).remote, id);
             let found = ports.map(|port| stack.found_before(&segment(port)));
             assert_eq!(found, ids.map(|known| (known == id).then_some(known)));
         }

@@ -24,6 +24,10 @@ pub(super) struct Interface {
     pub(super) port: Port,
     /// Has no sockets: takes what is not TCP.
     no_sockets: SocketSet<'static>,
+    /// Whether other addresses were given since smoltcp was last polled without sockets: it joins multicast groups for them, and leaves others.
+    readdressed: bool,
+    /// Whether anybody may have asked for its multicast groups: it reports them later, at times of its own.
+    asked_for_groups: bool,
     /// Until when the answer to an address resolution may come.
     resolving_until: Instant,
     pub(super) offload: Offload,
@@ -47,24 +51,36 @@ impl Interface {
         let mut port = Port::new(config.mtu - option_reserve);
         let mut engine = Engine::new(engine_config, &mut port, engine_time(now));
         configure(&mut engine, config);
-        Self { engine, port, no_sockets: SocketSet::new(Vec::new()), resolving_until: now, offload: Offload::default() }
+        Self {
+            engine,
+            port,
+            no_sockets: SocketSet::new(Vec::new()),
+            readdressed: true,
+            asked_for_groups: false,
+            resolving_until: now,
+            offload: Offload::default(),
+        }
     }
 
     /// Takes other addresses and routes.
     pub(super) fn configure(&mut self, config: &mut InterfaceConfig) {
         configure(&mut self.engine, config);
+        self.readdressed = true;
     }
 
     /// Lets smoltcp take a frame for `sockets`. What it answers is in the port.
     pub(super) fn ingest(&mut self, now: Instant, frame: BytesMut, sockets: &mut SocketSet<'static>) {
-        self.port.receive(frame);
-        let _ = self.engine.poll_ingress_single(engine_time(now), &mut self.port, sockets);
+        self.port.receive(frame, |port| {
+            let _ = self.engine.poll_ingress_single(engine_time(now), port, sockets);
+        });
     }
 
     /// Lets smoltcp take a frame that is not for any connection, and answer it.
     pub(super) fn ingest_other(&mut self, now: Instant, frame: BytesMut) {
-        self.port.receive(frame);
-        let _ = self.engine.poll_ingress_single(engine_time(now), &mut self.port, &mut self.no_sockets);
+        self.asked_for_groups |= segment::may_ask_for_groups(&frame);
+        self.port.receive(frame, |port| {
+            let _ = self.engine.poll_ingress_single(engine_time(now), port, &mut self.no_sockets);
+        });
     }
 
     /// Notes whether smoltcp has just asked for a neighbour. To be called before its frames are taken from
@@ -86,9 +102,13 @@ impl Interface {
         result == PollResult::SocketStateChanged
     }
 
-    /// Lets smoltcp send what is not of a connection, such as multicast reports.
-    pub(super) fn egress_other(&mut self, now: Instant) {
-        let _ = self.engine.poll_egress(engine_time(now), &mut self.port, &mut self.no_sockets);
+    /// Lets smoltcp send what is not of a connection, all of which is about multicast groups; false if there cannot be any.
+    pub(super) fn egress_other(&mut self, now: Instant) -> bool {
+        let due = self.asked_for_groups || std::mem::take(&mut self.readdressed);
+        if due {
+            let _ = self.engine.poll_egress(engine_time(now), &mut self.port, &mut self.no_sockets);
+        }
+        due
     }
 
     /// When smoltcp wants to be polled for `sockets`.
@@ -126,4 +146,48 @@ fn configure(engine: &mut Engine, config: &mut InterfaceConfig) {
 
 fn engine_time(now: Instant) -> smoltcp::time::Instant {
     smoltcp::time::Instant::from_micros(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MacAddr;
+
+    /// A router's question who listens to 224.0.0.1 (RFC 2236), to be answered within 4 s.
+    const QUERY: [u8; 42] = [
+        0x01, 0x00, 0x5e, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0x08, 0x00, // Ethernet
+        0x45, 0, 0, 28, 0, 0, 0, 0, 1, 2, 0, 0, 10, 0, 0, 1, 224, 0, 0, 1, // IPv4
+        0x11, 40, 0x0e, 0xd6, 224, 0, 0, 1, // IGMP
+    ];
+
+    fn interface(address: &str) -> (Interface, InterfaceConfig) {
+        let mac = MacAddr([2, 0, 0, 0, 0, 2]);
+        let mut config = InterfaceConfig { mac, mtu: 1500, addrs: vec![address.parse().unwrap()], routes: Vec::new() };
+        (Interface::new(&mut config, 0, 1, Instant::ZERO), config)
+    }
+
+    fn reports(interface: &mut Interface, now: Instant) -> usize {
+        interface.egress_other(now);
+        interface.port.sent.drain(..).count()
+    }
+
+    #[test]
+    fn groups_are_reported_with_addresses() {
+        let (mut interface, mut config) = interface("fe80::2/64");
+        assert_eq!(reports(&mut interface, Instant::ZERO), 1);
+        assert!(!interface.egress_other(Instant::from_millis(1)), "nobody has asked");
+        config.addrs = vec!["fe80::3/64".parse().unwrap()];
+        interface.configure(&mut config);
+        assert_eq!(reports(&mut interface, Instant::from_millis(2)), 2, "one is left and one is joined");
+        assert_eq!(reports(&mut interface, Instant::from_millis(3)), 0);
+    }
+
+    #[test]
+    fn groups_are_reported_some_time_after_a_question() {
+        let (mut interface, _) = interface("10.0.0.2/24");
+        assert_eq!(reports(&mut interface, Instant::ZERO), 0);
+        interface.ingest_other(Instant::ZERO, BytesMut::from(&QUERY[..]));
+        assert_eq!(reports(&mut interface, Instant::ZERO), 0);
+        assert_eq!(reports(&mut interface, Instant::from_millis(4_000)), 1);
+    }
 }

@@ -5,7 +5,7 @@
 //! smoltcp neither shows nor takes TCP options that it does not know, so a shim sits between its interfaces
 //! and the frames. Every frame passes through the shim in both directions:
 //!
-//! * in: the shim parses the segment, finds its connection in a hash table, makes the acceptance checks
+//! * in: the shim parses the segment, finds its connection, makes the acceptance checks
 //!   itself (a small transmission control block per connection: `SendSide` and `ReceiveSide`), asks the hook,
 //!   and then lays a simplified segment before smoltcp;
 //! * out: the shim takes each segment that smoltcp has written, cuts it at chunk boundaries, asks the hook
@@ -54,6 +54,7 @@ pub use self::config::{CongestionControl, SmoltcpConfig};
 use self::connection::{Connection, Phase, Place, ReceiveQueue};
 use self::interface::Interface;
 use self::time_wait::TimeWait;
+use crate::found::Found;
 use crate::last_infos::LastInfos;
 use crate::listeners::Listeners;
 use crate::table::{FourTuple, Keys, Slab};
@@ -87,6 +88,7 @@ pub struct SmoltcpStack {
     interface_configs: Vec<InterfaceConfig>,
     connections: Slab<State>,
     table: HashMap<FourTuple, Entry, Keys>,
+    found: Found,
     /// When each TIME-WAIT ends.
     time_waits: BTreeSet<(Instant, FourTuple)>,
     listeners: Listeners,
@@ -130,6 +132,7 @@ impl SmoltcpStack {
             interface_configs: Vec::new(),
             connections: Slab::new(config.max_connections),
             table: HashMap::with_hasher(keys.clone()),
+            found: Found::new(),
             time_waits: BTreeSet::new(),
             listeners: Listeners::default(),
             timers: BTreeSet::new(),
@@ -169,7 +172,7 @@ impl SmoltcpStack {
         }
     }
 
-    /// Takes a connection out to work on it; [`Self::put`] or [`Self::end`] must follow.
+    /// Takes a connection out to work on it; [`Self::put`], [`Self::put_awake`] or [`Self::end`] must follow.
     fn take(&mut self, id: TcpId) -> Option<Box<Connection>> {
         match self.connections.take(id)? {
             State::Live(conn) => Some(conn),
@@ -182,6 +185,14 @@ impl SmoltcpStack {
 
     fn put(&mut self, conn: Box<Connection>) {
         self.connections.put(conn.id, State::Live(conn));
+    }
+
+    /// Puts a connection back that smoltcp is to be polled for at the next opportunity.
+    fn put_awake(&mut self, mut conn: Box<Connection>) {
+        if !std::mem::replace(&mut conn.dirty, true) {
+            self.dirty.push_back(conn.id);
+        }
+        self.put(conn);
     }
 
     /// Has smoltcp polled for a connection at the next opportunity.
@@ -313,8 +324,7 @@ impl SmoltcpStack {
         }
         self.set_deadline(&mut conn, Some(until));
         self.table.insert(tuple, Entry::Connection(id));
-        self.put(conn);
-        self.wake(id);
+        self.put_awake(conn);
         Ok(id)
     }
 
@@ -532,10 +542,7 @@ impl TcpStack for SmoltcpStack {
                 Phase::SynSent { until } | Phase::SynReceived { until, .. } if until <= now => {
                     self.end(conn, CloseReason::TimedOut);
                 }
-                _ => {
-                    self.put(conn);
-                    self.wake(id);
-                }
+                _ => self.put_awake(conn),
             }
         }
     }

@@ -16,7 +16,7 @@ use super::{Entry, SmoltcpStack, State};
 use crate::table::FourTuple;
 use crate::{
     ChecksumState, CloseReason, Frame, InterfaceId, OptionSpace, SegmentHook, SegmentIn, SegmentKind, SegmentOut,
-    SynSegment, SynVerdict, TcpEvent, TcpFlags, Verdict,
+    SynSegment, SynVerdict, TcpEvent, TcpFlags, TcpId, Verdict,
 };
 
 /// Smallest segment size that smoltcp believes.
@@ -96,19 +96,22 @@ impl SmoltcpStack {
         let config = &self.interface_configs[interface.0];
         let to_us = segment.link_destination == config.mac
             && config.addrs.iter().any(|own| own.addr == segment.destination.ip());
-        if !to_us || !self.is_peer_address(interface, segment.source.ip()) || segment.source == segment.destination {
+        if !to_us {
             return;
         }
         let tuple = FourTuple { local: segment.destination, remote: segment.source };
+        // Who sent what a connection was found for before has been looked at.
+        if let Some(id) = self.found_before(&tuple) {
+            return self.receive_found(interface, id, segment, frame, hook);
+        }
+        if !self.is_peer_address(interface, segment.source.ip()) || segment.source == segment.destination {
+            return;
+        }
         match self.table.get_mut(&tuple) {
             Some(Entry::Connection(id)) => {
                 let id = *id;
-                let Some(conn) = self.take(id) else { return };
-                if conn.interface == interface {
-                    self.deliver(conn, segment, frame, hook);
-                } else {
-                    self.put(conn);
-                }
+                self.found.note(&tuple.local, &tuple.remote, id);
+                self.receive_found(interface, id, segment, frame, hook);
             }
             Some(Entry::TimeWait(wait)) if wait.interface != interface => {}
             Some(Entry::TimeWait(wait)) => match wait.answer(segment) {
@@ -138,6 +141,30 @@ impl SmoltcpStack {
                 Answer::Silence => {}
             },
             None => self.receive_unknown(interface, tuple, segment, frame, hook),
+        }
+    }
+
+    /// The connection between two ends, if it is one of those found lately.
+    #[inline]
+    fn found_before(&self, tuple: &FourTuple) -> Option<TcpId> {
+        let id = self.found.guess(&tuple.local, &tuple.remote);
+        (self.live(id)?.tuple == *tuple).then_some(id)
+    }
+
+    /// A segment of a connection that was found.
+    fn receive_found(
+        &mut self,
+        interface: InterfaceId,
+        id: TcpId,
+        segment: &Segment,
+        frame: BytesMut,
+        hook: &mut dyn SegmentHook,
+    ) {
+        let Some(conn) = self.take(id) else { return };
+        if conn.interface == interface {
+            self.deliver(conn, segment, frame, hook);
+        } else {
+            self.put(conn);
         }
     }
 
@@ -189,8 +216,7 @@ impl SmoltcpStack {
         self.take_peer_syn(&mut conn, segment, &options);
         let view = self.syn_view(&conn, segment, &options);
         self.ingest(&mut conn, segment, frame, &view);
-        self.put(conn);
-        self.wake(id);
+        self.put_awake(conn);
     }
 
     /// A segment of a connection that was taken out.
@@ -200,11 +226,7 @@ impl SmoltcpStack {
             Phase::SynReceived { .. } | Phase::Open => self.deliver_synchronized(&mut conn, segment, frame, hook),
         };
         match outcome {
-            Outcome::Lives => {
-                let id = conn.id;
-                self.put(conn);
-                self.wake(id);
-            }
+            Outcome::Lives => self.put_awake(conn),
             Outcome::Ends(reason) => self.end(conn, reason),
         }
     }
@@ -404,7 +426,9 @@ impl SmoltcpStack {
         }
         interface.note_resolution(self.now);
         let shut = conn.send.window_is_closed();
-        conn.replies.extend(interface.port.sent.drain(..).map(|frame| (frame, shut)));
+        while let Some(frame) = interface.port.sent.pop_front() {
+            conn.replies.push((frame, shut));
+        }
     }
 
     /// Tells what a segment has changed.
@@ -484,5 +508,41 @@ impl SmoltcpStack {
         header.options.push(options);
         header.options = header.options.padded();
         self.ready.push_back((conn.interface, header.frame(header.with_payload(&[]))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::smoltcp::SmoltcpConfig;
+    use crate::{ConnectRequest, Instant, InterfaceConfig, MacAddr, TcpStack};
+
+    fn tuple(port: u16) -> FourTuple {
+        let address = |host: u8| IpAddr::from([10, 0, 0, host]);
+        FourTuple { local: SocketAddr::new(address(1), port), remote: SocketAddr::new(address(2), 80) }
+    }
+
+    #[test]
+    fn a_connection_found_lately_is_told_from_those_that_share_its_place() {
+        let mut stack = SmoltcpStack::new(SmoltcpConfig::default(), 1);
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let addrs = vec!["10.0.0.1/24".parse().unwrap()];
+        stack.add_interface(InterfaceConfig { mac, mtu: 1500, addrs, routes: Vec::new() });
+        let ports = [5000, 5000 + 1024, 5000 + 2048];
+        let ids = ports.map(|port| {
+            let FourTuple { local, remote } = tuple(port);
+            let request = ConnectRequest { local: local.ip(), local_port: Some(port), remote };
+            stack.connect(Instant::ZERO, &request).unwrap()
+        });
+        assert_eq!(stack.found_before(&tuple(ports[0])), None, "no segment has come");
+        for (port, id) in ports.into_iter().zip(ids) {
+            stack.found.note(&tuple(port).local, &tuple(port).remote, id);
+            let found = ports.map(|port| stack.found_before(&tuple(port)));
+            assert_eq!(found, ids.map(|known| (known == id).then_some(known)));
+        }
+        stack.abort(Instant::ZERO, ids[2], &[]).unwrap();
+        assert_eq!(stack.found_before(&tuple(ports[2])), None, "it is gone");
     }
 }

@@ -64,13 +64,15 @@ impl Segment {
             SocketAddr::V6(_) => Ipv6Packet::new_unchecked(&mut frame[ETHERNET_HEADER_LEN..])
                 .set_payload_len(u16::try_from(ip_len - IPV6_HEADER_LEN).unwrap_or(u16::MAX)),
         }
-        // smoltcp drops a segment with an option that it cannot parse. End of Option List everywhere (RFC 9293
-        // section 3.2) ends its loop at once; it would step through as many no-operations one by one.
-        frame[self.options.clone()].fill(super::options::END_OF_LIST);
-        let start = self.options.start;
-        let syn_options = view.syn_options.as_slice();
-        if syn_options.len() <= self.options.len() {
-            frame[start..start + syn_options.len()].copy_from_slice(syn_options);
+        if !self.options.is_empty() {
+            // smoltcp drops a segment with an option that it cannot parse. End of Option List everywhere (RFC 9293
+            // section 3.2) ends its loop at once; it would step through as many no-operations one by one.
+            let options = &mut frame[self.options.clone()];
+            options.fill(super::options::END_OF_LIST);
+            let syn_options = view.syn_options.as_slice();
+            if let Some(first) = options.get_mut(..syn_options.len()) {
+                first.copy_from_slice(syn_options);
+            }
         }
         let mut tcp = TcpPacket::new_unchecked(&mut frame[self.tcp()..end]);
         tcp.set_ack_number(sequence(view.ack));
@@ -111,12 +113,28 @@ pub(super) fn parse(frame: &[u8], verify: bool) -> Content {
     if tcp.src_port() == 0 || tcp.dst_port() == 0 {
         return Content::Nothing;
     }
+    let source = SocketAddr::new(source, tcp.src_port());
+    let destination = SocketAddr::new(destination, tcp.dst_port());
+    Content::Tcp(segment(frame, start..end, source, destination))
+}
+
+/// The segment that smoltcp has written from `source` to `destination`, if the frame holds one. It needs no check.
+pub(super) fn written(frame: &[u8], source: SocketAddr, destination: SocketAddr) -> Option<Segment> {
+    let start = ETHERNET_HEADER_LEN + ip_header_len(source.ip());
+    is_tcp(frame).then(|| segment(frame, start..frame.len(), source, destination))
+}
+
+/// The segment at `range` of a frame.
+fn segment(frame: &[u8], range: Range<usize>, source: SocketAddr, destination: SocketAddr) -> Segment {
+    let ethernet = EthernetFrame::new_unchecked(frame);
+    let Range { start, end } = range;
+    let tcp = TcpPacket::new_unchecked(&frame[start..end]);
     let options_end = start + usize::from(tcp.header_len());
-    Content::Tcp(Segment {
+    Segment {
         link_source: MacAddr(ethernet.src_addr().0),
         link_destination: MacAddr(ethernet.dst_addr().0),
-        source: SocketAddr::new(source, tcp.src_port()),
-        destination: SocketAddr::new(destination, tcp.dst_port()),
+        source,
+        destination,
         seq: raw(tcp.seq_number()),
         ack: raw(tcp.ack_number()),
         flags: TcpFlags { syn: tcp.syn(), ack: tcp.ack(), fin: tcp.fin(), rst: tcp.rst() },
@@ -124,7 +142,7 @@ pub(super) fn parse(frame: &[u8], verify: bool) -> Content {
         window: tcp.window_len(),
         options: start + TCP_HEADER_LEN..options_end,
         payload: options_end..end,
-    })
+    }
 }
 
 /// Whether a frame that smoltcp has written holds a TCP segment.
@@ -146,6 +164,20 @@ pub(super) fn asks_for_neighbour(frame: &[u8]) -> bool {
         Some([0x86, 0xdd]) => {
             let is_icmp = frame.get(ETHERNET_HEADER_LEN + 6) == Some(&u8::from(IpProtocol::Icmpv6));
             is_icmp && frame.get(ETHERNET_HEADER_LEN + IPV6_HEADER_LEN) == Some(&NEIGHBOUR_SOLICITATION)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a received frame may ask which multicast groups this end is in: IGMP, or multicast listener discovery, which may come
+/// behind extension headers.
+pub(super) fn may_ask_for_groups(frame: &[u8]) -> bool {
+    const LISTENER_QUERY: u8 = 130;
+    match frame.get(12..14) {
+        Some([0x08, 0x00]) => frame.get(ETHERNET_HEADER_LEN + 9) == Some(&u8::from(IpProtocol::Igmp)),
+        Some([0x86, 0xdd]) => {
+            let is_icmp = frame.get(ETHERNET_HEADER_LEN + 6) == Some(&u8::from(IpProtocol::Icmpv6));
+            !is_icmp || frame.get(ETHERNET_HEADER_LEN + IPV6_HEADER_LEN) == Some(&LISTENER_QUERY)
         }
         _ => false,
     }
@@ -339,15 +371,14 @@ fn raw(number: TcpSeqNumber) -> u32 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn smoltcp_sees_the_options_meant_for_it_and_then_the_end_of_the_list() {
+    fn header(source: &str, destination: &str) -> Header {
         let mut options = PaddedOptions::default();
         options.push(&[30, 12, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        let header = Header {
+        Header {
             link_source: MacAddr([2, 0, 0, 0, 0, 1]),
             link_destination: MacAddr([2, 0, 0, 0, 0, 2]),
-            source: "10.0.0.1:1000".parse().unwrap(),
-            destination: "10.0.0.2:2000".parse().unwrap(),
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
             seq: 7,
             ack: Some(9),
             syn: false,
@@ -357,7 +388,23 @@ mod tests {
             window: 100,
             options,
             partial: false,
-        };
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_as_what_others_have_written() {
+        for (source, destination) in [("10.0.0.1:1000", "10.0.0.2:2000"), ("[fd00::1]:1000", "[fd00::2]:2000")] {
+            let header = header(source, destination);
+            let frame = header.with_payload(b"payload");
+            let Content::Tcp(parsed) = parse(&frame, true) else { panic!("a segment") };
+            let written = written(&frame, header.source, header.destination).unwrap();
+            assert_eq!(format!("{written:?}"), format!("{parsed:?}"));
+        }
+    }
+
+    #[test]
+    fn smoltcp_sees_the_options_meant_for_it_and_then_the_end_of_the_list() {
+        let header = header("10.0.0.1:1000", "10.0.0.2:2000");
         let syn_options = PaddedOptions::syn(1200, None);
         for (syn_options, expected) in
             [(PaddedOptions::default(), [0; 12]), (syn_options, [2, 4, 0x04, 0xb0, 0, 0, 0, 0, 0, 0, 0, 0])]

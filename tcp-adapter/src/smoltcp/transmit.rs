@@ -8,7 +8,7 @@ use smoltcp::socket::tcp;
 use super::connection::{Connection, Phase};
 use super::options::{PaddedOptions, ParsedOptions};
 use super::port::{HEADROOM, without_headroom};
-use super::segment::{self, Content, Segment};
+use super::segment::{self, Segment};
 use super::time_wait::TimeWait;
 use super::{Entry, HASH_ISN, SmoltcpStack, TIME_WAITS_PER_CONNECTION};
 use crate::{CloseReason, Frame, Instant, InterfaceId, OptionSpace, SegmentHook, SegmentKind, SegmentOut, TcpEvent};
@@ -30,10 +30,11 @@ impl SmoltcpStack {
     /// Sends what can be sent.
     pub(super) fn transmit(&mut self, hook: &mut dyn SegmentHook, sink: &mut dyn FnMut(InterfaceId, Frame)) {
         for index in 0..self.interfaces.len() {
-            self.interfaces[index].egress_other(self.now);
-            self.flush_port(InterfaceId(index));
+            if self.interfaces[index].egress_other(self.now) {
+                self.flush_port(InterfaceId(index));
+            }
         }
-        for (interface, frame) in self.ready.drain(..) {
+        while let Some((interface, frame)) = self.ready.pop_front() {
             sink(interface, frame);
         }
         let mut output = Output { hook, sink };
@@ -49,7 +50,7 @@ impl SmoltcpStack {
     pub(super) fn flush_port(&mut self, interface: InterfaceId) {
         let interface_state = &mut self.interfaces[interface.0];
         interface_state.note_resolution(self.now);
-        for frame in interface_state.port.sent.drain(..) {
+        while let Some(frame) = interface_state.port.sent.pop_front() {
             let frame = without_headroom(frame);
             // A segment without connection would be a mistake of the shim's; it must not get out.
             if !segment::is_tcp(&frame) {
@@ -68,25 +69,26 @@ impl SmoltcpStack {
         for (frame, shut) in std::mem::take(&mut conn.replies) {
             bare |= self.emit(&mut conn, frame, shut, output);
         }
-        loop {
-            conn.feed();
-            conn.avoid_silly_windows(&self.config);
+        conn.feed();
+        conn.avoid_silly_windows(&self.config);
+        let mut deadline = loop {
             let interface = &mut self.interfaces[conn.interface.0];
             let more = interface.egress(self.now, &mut conn.sockets);
             interface.note_resolution(self.now);
-            let frames = std::mem::take(&mut interface.port.sent);
-            let shut = conn.send.window_is_closed();
-            for frame in frames {
-                bare |= self.emit(&mut conn, frame, shut, output);
+            bare |= self.emit_sent(&mut conn, output);
+            conn.feed();
+            conn.avoid_silly_windows(&self.config);
+            // It has to be asked for in any case, and tells whether smoltcp has more to send for less than an attempt does.
+            let deadline = self.interfaces[conn.interface.0].deadline(self.now, &conn.sockets);
+            if !more || deadline.is_none_or(|at| at > self.now) {
+                break deadline;
             }
-            if !more {
-                break;
-            }
-        }
+        };
         conn.unacknowledged_segments = 0;
         if let Some(edge) = conn.unheard_edge() {
             // An acknowledgement that has left before says less.
             bare = self.retell_window(&mut conn, edge, output);
+            deadline = self.interfaces[conn.interface.0].deadline(self.now, &conn.sockets);
         }
         let synchronized = !matches!(conn.phase, Phase::SynSent { .. }) && conn.send.syns > 0;
         if std::mem::take(&mut conn.ack_pending) && !bare && synchronized {
@@ -99,11 +101,11 @@ impl SmoltcpStack {
         if conn.no_longer_starved(&self.config) {
             self.events.push_back(TcpEvent::Writable(conn.id));
         }
-        self.settle(conn);
+        self.settle(conn, deadline);
     }
 
-    /// Puts a connection back with its timer set, or to rest if it is over.
-    fn settle(&mut self, mut conn: Box<Connection>) {
+    /// Puts a connection back with its timer set, or to rest if it is over. At `deadline` smoltcp wants to be polled for it.
+    fn settle(&mut self, mut conn: Box<Connection>, mut deadline: Option<Instant>) {
         match conn.socket().state() {
             tcp::State::Closed => {
                 // smoltcp closes for reasons of its own as well, and throws away what it holds.
@@ -113,7 +115,6 @@ impl SmoltcpStack {
             tcp::State::TimeWait if conn.receive.acked == conn.receive.next => return self.wait(conn),
             _ => {}
         }
-        let mut deadline = self.interfaces[conn.interface.0].deadline(self.now, &conn.sockets);
         if deadline.is_none() && conn.send.in_flight() > 0 {
             deadline = self.remind(&mut conn);
         }
@@ -155,15 +156,19 @@ impl SmoltcpStack {
         let interface = &mut self.interfaces[conn.interface.0];
         interface.ingest(self.now, header.with_payload(&[0]), &mut conn.sockets);
         interface.note_resolution(self.now);
-        let frames = std::mem::take(&mut interface.port.sent);
         conn.receive.engine_edge = conn.receive.engine_edge.max(edge);
         conn.ack_pending = true;
+        self.emit_sent(conn, output)
+    }
+
+    /// Lets what smoltcp has just sent leave; true if one of the segments was without payload.
+    fn emit_sent(&mut self, conn: &mut Connection, output: &mut Output<'_>) -> bool {
         let shut = conn.send.window_is_closed();
-        let mut told = false;
-        for frame in frames {
-            told |= self.emit(conn, frame, shut, output);
+        let mut bare = false;
+        while let Some(frame) = self.interfaces[conn.interface.0].port.sent.pop_front() {
+            bare |= self.emit(conn, frame, shut, output);
         }
-        told
+        bare
     }
 
     fn has_address(&self, conn: &Connection) -> bool {
@@ -197,14 +202,14 @@ impl SmoltcpStack {
 
     /// Sends a frame that smoltcp has written for `conn`, when the peer's window was `shut` or not; true if it was an acknowledgement and nothing more.
     fn emit(&mut self, conn: &mut Connection, frame: BytesMut, shut: bool, output: &mut Output<'_>) -> bool {
-        match segment::parse(&frame[HEADROOM..], false) {
-            Content::Tcp(segment) if segment.flags.rst => false,
-            Content::Tcp(segment) if segment.flags.syn => {
+        match segment::written(&frame[HEADROOM..], conn.tuple.local, conn.tuple.remote) {
+            Some(segment) if segment.flags.rst => false,
+            Some(segment) if segment.flags.syn => {
                 self.emit_syn(conn, &segment, &frame[HEADROOM..], output);
                 false
             }
-            Content::Tcp(segment) => self.emit_segment(conn, &segment, frame, shut, output),
-            Content::Other | Content::Nothing => {
+            Some(segment) => self.emit_segment(conn, &segment, frame, shut, output),
+            None => {
                 (output.sink)(conn.interface, Frame::linear(without_headroom(frame)));
                 false
             }

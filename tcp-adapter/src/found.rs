@@ -1,6 +1,7 @@
 //! Connections that were found lately, so that few segments need a look into the table of all pairs.
 
-use super::wire::Segment;
+use std::net::SocketAddr;
+
 use crate::TcpId;
 
 /// Many more than connections are busy at a time in most stacks, so that few of those meet in one place. They take 4 KiB.
@@ -13,27 +14,27 @@ const NOBODY: TcpId = TcpId { index: u32::MAX, generation: 0 };
 ///
 /// What is found here is a guess: that connection may be gone, or another one that has the same place. Whoever gets it compares both ends. A
 /// peer that has its ports meet in one place gains nothing: then the table is looked into, whose hash it does not know.
-pub(super) struct Found(Box<[TcpId; PLACES]>);
+pub(crate) struct Found(Box<[TcpId; PLACES]>);
 
 impl Found {
     /// Without any.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Box::new([NOBODY; PLACES]))
     }
 
-    /// The connection that a segment may be for.
+    /// The connection that a segment between these two may be for.
     #[inline]
-    pub(super) fn guess(&self, segment: &Segment<'_>) -> TcpId {
-        self.0[place(segment)]
+    pub(crate) fn guess(&self, local: &SocketAddr, remote: &SocketAddr) -> TcpId {
+        self.0[place(local, remote)]
     }
 
-    /// A segment is for this connection.
-    pub(super) fn note(&mut self, segment: &Segment<'_>, id: TcpId) {
-        self.0[place(segment)] = id;
+    /// A segment between these two is for this connection.
+    pub(crate) fn note(&mut self, local: &SocketAddr, remote: &SocketAddr, id: TcpId) {
+        self.0[place(local, remote)] = id;
     }
 }
 
 #[inline]
-fn place(segment: &Segment<'_>) -> usize {
-    usize::from(segment.destination.port().wrapping_add(segment.source.port())) % PLACES
+fn place(local: &SocketAddr, remote: &SocketAddr) -> usize {
+    usize::from(local.port().wrapping_add(remote.port())) % PLACES
 }
