@@ -150,10 +150,12 @@ impl<N: Net> Disk for Awaited<N> {
     }
 }
 
-/// Checks how many allocations both ends make for each command, at most. What only grows for a while, since a burst was longer than those before, is not
+/// Commands of a round.
+const COMMANDS: u64 = 500;
+
+/// Checks how many allocations both ends make for a round of commands, at most. What only grows for a while, since a burst was longer than those before, is not
 /// of the commands: of several rounds, one has to do with so few.
 fn check(mut disk: impl Disk, most: impl Fn(Load) -> u64) {
-    const COMMANDS: u64 = 500;
     for blocks in [1, 32] {
         for depth in [1, 16] {
             for write in [false, true] {
@@ -164,7 +166,7 @@ fn check(mut disk: impl Disk, most: impl Fn(Load) -> u64) {
                     all_allocations() - before
                 });
                 let least = least.min().unwrap();
-                assert!(least <= most(load) * COMMANDS, "{load:?}: {least} allocations for {COMMANDS} commands");
+                assert!(least <= most(load), "{load:?}: {least} allocations for {COMMANDS} commands");
             }
         }
     }
@@ -177,8 +179,12 @@ fn next_to_nothing_is_allocated_for_commands() {
     check(Polled::new(kernel()), |_| 0);
     check(Awaited::new(kernel()), |_| 0);
     drop(running);
-    // Here it is not quite nothing: received bytes are joined to lists of slices, at both ends. One for a command of 4 KiB, and up to seven for 128 KiB.
     let [ours, theirs] = engines();
     let running = Running::start(StackNet::new(theirs), "10.9.1.2:4420");
-    check(Polled::new(connect(StackNet::new(ours), &running)), |load| if load.blocks == 1 { 2 } else { 10 });
+    // Nothing either, as long as no more is under way than before. Two threads that other work of the machine stops in turn have bursts that grow, the more
+    // bytes they exchange; each of the 90 frames of a command of 128 KiB would show.
+    check(Polled::new(connect(StackNet::new(ours), &running)), |load| match (load.blocks, load.depth) {
+        (1, _) | (_, 1) => COMMANDS / 4,
+        _ => 20 * COMMANDS,
+    });
 }

@@ -220,7 +220,9 @@ impl SendQueue {
             return first.slice(skip..skip + target);
         }
         let joined = joined.get_or_insert_default();
-        joined.reserve(target);
+        if joined.capacity() < target {
+            joined.reserve(target.max(WHOLE_ENOUGH));
+        }
         for part in from_skip {
             let room = target - joined.len();
             if room == 0 {

@@ -68,7 +68,7 @@ pub(super) struct Receiver {
 /// pin more memory with each small segment that nobody reads. TCPs that count the bytes they hold go by this size.
 const BLOCK: usize = 8 * 1024;
 /// Full blocks that are remembered at most.
-const SPENT: usize = 32;
+const SPENT: usize = 256;
 /// Of these are looked at when a block is needed.
 const LOOKED_AT: usize = 4;
 

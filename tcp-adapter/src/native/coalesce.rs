@@ -13,11 +13,12 @@ use std::num::NonZeroU16;
 
 use bytes::Bytes;
 
+use super::slice_lists;
 use super::wire::{ETHERNET_HEADER, Ecn, Flags, Parsed, Segment, headers_are_linear, lengthen, parse};
 use crate::{ChecksumState, Frame, FrameMeta};
 
 /// Connections whose segments are held at a time.
-const FLOWS: usize = 8;
+pub(super) const FLOWS: usize = 8;
 
 /// Bytes of a joined frame at most, for the length field of its IP header.
 const MOST: usize = 65_535;
@@ -25,9 +26,6 @@ const MOST: usize = 65_535;
 /// Bytes of a timestamps option with its padding (RFC 7323 appendix A), and its start.
 const TIMESTAMPS_LEN: usize = 12;
 const TIMESTAMPS: [u8; 4] = [1, 1, 8, 10];
-
-/// Slices of a joined frame that are made room for at once: those of 64 KiB in segments for an MTU of 1500.
-const SLICES: usize = 45;
 
 /// Joins the segments of bursts. One for each interface.
 ///
@@ -146,10 +144,11 @@ impl Held {
     fn join(&mut self, frame: Frame, len: usize, flags: Flags) {
         if self.joined == 1 {
             let rest = self.frame.head.split_off(self.payload_at);
-            self.frame.payload.reserve_exact(SLICES);
-            if !rest.is_empty() {
-                self.frame.payload.insert(0, rest.freeze());
-            }
+            let slices = std::iter::once(rest.freeze())
+                .filter(|rest| !rest.is_empty())
+                .chain(std::mem::take(&mut self.frame.payload));
+            self.frame.payload = slice_lists::take();
+            self.frame.payload.extend(slices);
         }
         let mut head = frame.head;
         let rest: Bytes = head.split_off(self.payload_at).freeze();

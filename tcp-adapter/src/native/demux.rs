@@ -3,6 +3,7 @@
 use super::fast_open::Attempt;
 use super::input::{Disposition, Take};
 use super::pairs::Entry;
+use super::slice_lists;
 use super::stateless::Resumed;
 use super::time_wait::Answer;
 use super::wire::{
@@ -209,6 +210,7 @@ impl NativeStack {
             self.heads.give_back(std::mem::take(&mut frame.head));
         }
         conn.take_payload(&mut cx, take, &mut std::iter::from_fn(|| pieces.pop()));
+        slice_lists::give_back(pieces);
         conn.settle_memory(&mut self.memory);
     }
 

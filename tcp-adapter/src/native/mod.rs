@@ -39,6 +39,7 @@ mod receiver;
 mod rtt;
 mod send;
 mod serve;
+mod slice_lists;
 mod stateless;
 mod time_wait;
 mod timestamps;

@@ -14,7 +14,7 @@ use crate::{IdleQueue, Received};
 
 /// Pieces for which there stays room when all have been read: a burst of frames. A connection that becomes idle gives that back
 /// with [`Reassembly::release`].
-const KEEP: usize = 64;
+const KEEP: usize = 512;
 
 /// Puts the bytes of one direction into order.
 ///
