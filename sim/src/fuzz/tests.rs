@@ -63,6 +63,8 @@ fn what_has_failed_once_holds() {
         (161_050_847, include_str!("regressions/161050847.toml")),
         // A window that smoltcp took for told, while its neighbour had to be asked for after an address was back.
         (161_081_566, include_str!("regressions/161081566.toml")),
+        // Answers to repeated SYNs that brought the server's timer into step with the client's, so that half as many left into a full queue.
+        (171_044_667, include_str!("regressions/171044667.toml")),
     ];
     for (seed, text) in stored {
         let faults = check_text(text, seed).map_err(|failure| failure.faults);

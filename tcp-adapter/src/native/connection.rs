@@ -42,13 +42,15 @@ pub(super) struct Handshake {
     pub(super) resend_at: Instant,
     /// Times sent.
     pub(super) sent: u32,
+    /// How often the next timeout is doubled.
+    pub(super) doublings: u32,
     /// When it was first sent.
     pub(super) first_at: Instant,
 }
 
 impl Handshake {
     pub(super) fn new(now: Instant, limit: Duration) -> Self {
-        Self { until: now + limit, resend_at: now, sent: 0, first_at: now }
+        Self { until: now + limit, resend_at: now, sent: 0, doublings: 0, first_at: now }
     }
 
     /// It leaves once more, and again after the timeout (RFC 6298 section 5.5).
@@ -57,8 +59,18 @@ impl Handshake {
         if self.sent == 0 {
             self.first_at = now;
         }
-        self.resend_at = now + FIRST * (1 << self.sent.min(6));
+        self.resend_at = now + FIRST * (1 << self.doublings.min(6));
+        self.doublings += 1;
         self.sent += 1;
+    }
+
+    /// It is to leave now, as the peer has repeated what it answers. Our timeout begins anew, and is not doubled, as it was not over (RFC 6298
+    /// section 5.5): if each repetition of the peer doubled it, both would come into step, and nothing would leave between them any more.
+    pub(super) fn repeat(&mut self, now: Instant) {
+        if self.resend_at > now {
+            self.resend_at = now;
+            self.doublings = self.doublings.saturating_sub(1);
+        }
     }
 }
 

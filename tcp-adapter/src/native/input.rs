@@ -343,7 +343,7 @@ impl Connection {
             Phase::SynReceived(handshake) | Phase::FastOpen(handshake)
                 if self.challenges.allow(cx.now, Occasion::Signal) =>
             {
-                handshake.resend_at = cx.now;
+                handshake.repeat(cx.now);
                 true
             }
             Phase::SynReceived(_) | Phase::FastOpen(_) => true,

@@ -150,6 +150,50 @@ script!(
 "
 );
 
+// RFC 6298 section 5.5: only a timeout that is over is doubled, so that SYN/ACKs leave between the repetitions of the peer as well.
+script!(
+    the_answer_to_a_repeated_syn_does_not_double_the_timeout,
+    "
+    0       app   listen
+    0       <<    S   0:0    win 65535
+    0       >>    S.  0:0    ack 1
+    1s      >>    S.  0:0    ack 1
+    2s      <<    S   0:0    win 65535
+    2s      >>    S.  0:0    ack 1
+    4s      >>    S.  0:0    ack 1
+    6s      <<    S   0:0    win 65535
+    6s      >>    S.  0:0    ack 1
+    10s     >>    S.  0:0    ack 1
+    14s     <<    S   0:0    win 65535
+    14s     >>    S.  0:0    ack 1
+    22s     >>    S.  0:0    ack 1
+    +10ms   <<    .   1:1    ack 1
+    +0      event established
+    +60s    none
+"
+);
+
+// However often the SYN is repeated, the same timeout begins anew, and no shorter one.
+script!(
+    repeated_syns_do_not_shorten_the_timeout,
+    "
+    0       app   listen
+    0       <<    S   0:0    win 65535
+    0       >>    S.  0:0    ack 1
+    1s      >>    S.  0:0    ack 1
+    3s      >>    S.  0:0    ack 1
+    4s      <<    S   0:0    win 65535
+    4s      >>    S.  0:0    ack 1
+    5s      <<    S   0:0    win 65535
+    5s      >>    S.  0:0    ack 1
+    9s      >>    S.  0:0    ack 1
+    17s     >>    S.  0:0    ack 1
+    +10ms   <<    .   1:1    ack 1
+    +0      event established
+    +60s    none
+"
+);
+
 // RFC 9293 figure 8: the SYN/ACK to an old SYN is refused by the peer, whose new SYN then opens.
 script!(
     an_old_duplicate_syn_is_recovered_from,
