@@ -57,7 +57,8 @@ pub struct NativeConfig {
     /// Hold back a small segment while another is not acknowledged (RFC 9293 section 3.7.4). Default false.
     pub nagle: bool,
     /// How long a handshake may take before the connection is closed as
-    /// [`TimedOut`](crate::CloseReason::TimedOut). Default 63 s, the first SYN and five more.
+    /// [`TimedOut`](crate::CloseReason::TimedOut). Default 63 s, the first SYN and five more: less than the three minutes for which a TCP has to be
+    /// able to try (RFC 9293 section 3.8.3), as who connects here has other paths, and tries again.
     pub handshake_timeout: Duration,
     /// How long bytes may stay unacknowledged before the connection is closed as
     /// [`TimedOut`](crate::CloseReason::TimedOut) (RFC 9293 section 3.8.3, R2). Default 15 minutes.
