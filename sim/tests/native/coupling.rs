@@ -91,7 +91,7 @@ fn on_one_bottleneck_a_connection_is_one_tcp() {
 fn on_one_bottleneck_coupled_cubics_are_one_cubic() {
     for subflows in 1..=4 {
         let found = advantage("coupled-cubic", "cubic", RED, subflows);
-        assert!((0.8..1.25).contains(&found), "{subflows} subflows: {found}");
+        assert!((0.85..1.15).contains(&found), "{subflows} subflows: {found}");
     }
 }
 
