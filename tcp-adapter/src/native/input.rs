@@ -372,11 +372,9 @@ impl Connection {
         }
         let bare = seen.len == 0 && !seen.flags.fin;
         if acked == self.send.una && options.sack.as_slice().is_empty() && self.send.flight.is_empty() {
-            if bare {
-                return self.send.window_probe_answered();
-            }
-            // Nothing but data of the peer's.
-            if !self.send.judges_probe() {
+            // With data as well as without: whoever has some to send answers a probe by that.
+            self.send.window_probe_answered();
+            if bare || !self.send.judges_probe() {
                 return;
             }
         }
