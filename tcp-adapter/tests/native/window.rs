@@ -186,6 +186,19 @@ script!(
 "
 );
 
+// Section 3.8.6: the window does not move back after the SYN either, where the scale cannot express what was configured and the peer does not scale.
+script!(
+    the_first_window_is_one_that_the_scale_can_express,
+    "
+    stack recv_buffer 1073741824
+    stack recv_buffer_initial 1000
+    0       app   connect
+    +0      >>    S   0:0        win 16384 wscale 14
+    +10ms   <<    S.  0:0        ack 1 win 65535 mss 1000
+    +0      >>    .   1:1        ack 1 win 16384
+"
+);
+
 // Section 3.8.6: our own window must not move back, and what was in it is taken.
 script!(
     our_window_does_not_move_back,
