@@ -69,7 +69,9 @@ pub struct NativeConfig {
     /// [`TimedOut`](crate::CloseReason::TimedOut). Default none.
     pub keep_alive: Option<Duration>,
     /// How long the side that closed first answers a retransmitted FIN and keeps the pair of
-    /// addresses and ports (RFC 9293 section 3.6.1). Default 10 s.
+    /// addresses and ports (RFC 9293 section 3.6.1, MUST-13). Default 10 s: much less than twice the two minutes that RFC 9293 takes a segment
+    /// to live at most, which is a choice that may be changed (section 3.4.2). Beyond four for each of
+    /// [`max_connections`](Self::max_connections) the oldest are forgotten sooner.
     pub time_wait: Duration,
     /// Answer SYNs statelessly while a listener's backlog is full (RFC 4987 section 3.6), instead of dropping them. Default true.
     pub syn_cookies: bool,
