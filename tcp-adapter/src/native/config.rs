@@ -15,7 +15,8 @@ pub struct NativeConfig {
     /// [`memory_limit`](Self::memory_limit). Never is more held that nobody has read, in order and beyond gaps together, whatever the peer
     /// sends. What the layer above advertises through its hook is cut to what is left of it. Default 4 MiB.
     pub recv_buffer: usize,
-    /// Receive window that a connection starts with if the hook has none of its own, in bytes. Default 128 KiB.
+    /// Receive window that a connection starts with if the hook has none of its own, in bytes: no less than the smallest that the scale for
+    /// [`recv_buffer`](Self::recv_buffer) can express, which is 16 KiB at most, and no more than that buffer. Default 128 KiB.
     pub recv_buffer_initial: usize,
     /// Bytes that all connections of the stack hold at most, received and to be sent, those that have ended but were not read to their end
     /// included. Never more, whatever peers send. The last quarter is for what is received in order: what is to be sent, and what is received
@@ -68,7 +69,9 @@ pub struct NativeConfig {
     /// [`TimedOut`](crate::CloseReason::TimedOut). Default none.
     pub keep_alive: Option<Duration>,
     /// How long the side that closed first answers a retransmitted FIN and keeps the pair of
-    /// addresses and ports (RFC 9293 section 3.6.1). Default 10 s.
+    /// addresses and ports (RFC 9293 section 3.6.1, MUST-13). Default 10 s: much less than twice the two minutes that RFC 9293 takes a segment
+    /// to live at most, which is a choice that may be changed (section 3.4.2). Beyond four for each of
+    /// [`max_connections`](Self::max_connections) the oldest are forgotten sooner.
     pub time_wait: Duration,
     /// Answer SYNs statelessly while a listener's backlog is full (RFC 4987 section 3.6), instead of dropping them. Default true.
     pub syn_cookies: bool,
@@ -117,7 +120,8 @@ impl NativeConfig {
         const MAX_BUFFER: usize = 1 << 30;
         self.send_buffer = self.send_buffer.clamp(1, MAX_BUFFER);
         self.recv_buffer = self.recv_buffer.min(self.memory_limit).clamp(1, MAX_BUFFER);
-        self.recv_buffer_initial = self.recv_buffer_initial.clamp(1, self.recv_buffer);
+        // Less than one unit of the scale could not be expressed after the SYN, which would have promised something else.
+        self.recv_buffer_initial = self.recv_buffer_initial.clamp(1 << self.window_shift(), self.recv_buffer);
         self.notsent_lowat = self.notsent_lowat.max(1);
         // Handles index with 32 bits.
         self.max_connections = self.max_connections.min(1 << 24);

@@ -46,11 +46,13 @@ pub(super) struct Handshake {
     pub(super) doublings: u32,
     /// When it was first sent.
     pub(super) first_at: Instant,
+    /// It answers a SYN that crossed our own, of an active open (RFC 9293 section 3.5, MUST-11).
+    pub(super) crossed: bool,
 }
 
 impl Handshake {
     pub(super) fn new(now: Instant, limit: Duration) -> Self {
-        Self { until: now + limit, resend_at: now, sent: 0, doublings: 0, first_at: now }
+        Self { until: now + limit, resend_at: now, sent: 0, doublings: 0, first_at: now, crossed: false }
     }
 
     /// It leaves once more, and again after the timeout (RFC 6298 section 5.5).

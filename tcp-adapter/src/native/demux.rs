@@ -233,9 +233,14 @@ impl NativeStack {
         }
         let Some(Entry::TimeWait(mut wait)) = self.remove_pair(&tuple) else { return None };
         if answer == Answer::NewConnection {
-            self.time_waits.remove(&(wait.expires, tuple));
             let taken = self.receive_unknown(interface, tuple, segment, hook);
-            self.begin_beyond(&tuple, wait.next_seq());
+            if self.pair(&tuple).is_some() {
+                self.time_waits.remove(&(wait.expires, tuple));
+                self.begin_beyond(&tuple, wait.next_seq());
+            } else {
+                // Nobody wants the new one, or there is no room for it: the old one waits on (RFC 9293 section 3.6.1, MUST-13).
+                self.enter_pair(&tuple, Entry::TimeWait(wait));
+            }
             return taken;
         }
         if segment.flags.contains(Flags::FIN) {

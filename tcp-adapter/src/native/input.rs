@@ -130,7 +130,7 @@ impl Connection {
         } else {
             // Both open at the same time (RFC 9293 section 3.5, MUST-10).
             self.agreed.ecn = false;
-            let repeated = Handshake { resend_at: cx.now, ..handshake };
+            let repeated = Handshake { resend_at: cx.now, crossed: true, ..handshake };
             self.phase = Phase::SynReceived(Box::new(repeated));
             self.send.window = u64::from(segment.window);
         }
@@ -265,9 +265,7 @@ impl Connection {
             Verdict::Reset(space) => return Disposition::Reset(space),
         };
         if rst {
-            // Nothing is lost by a reset in CLOSING or LAST-ACK: the peer has left TIME-WAIT.
-            let over = self.receive.finished() && self.send.all_but_fin_acknowledged();
-            return Disposition::Ends(if over { CloseReason::Normal } else { CloseReason::Reset });
+            return Disposition::Ends(self.end_by_reset());
         }
         self.last_received = cx.now;
         self.touch(cx.now);
@@ -296,6 +294,18 @@ impl Connection {
             segment: segment.segment_size.map_or(self.payload_limit(), |size| u32::from(size.get())),
             marked: self.agreed.ecn && segment.ecn == Ecn::Ce,
         })
+    }
+
+    /// What a reset that the peer means makes of the connection.
+    #[cold]
+    fn end_by_reset(&self) -> CloseReason {
+        match &self.phase {
+            // As in SYN-SENT: it was this end that opened.
+            Phase::SynReceived(handshake) if handshake.crossed => CloseReason::Refused,
+            // Nothing is lost by a reset in CLOSING or LAST-ACK: the peer has left TIME-WAIT.
+            _ if self.receive.finished() && self.send.all_but_fin_acknowledged() => CloseReason::Normal,
+            _ => CloseReason::Reset,
+        }
     }
 
     /// Whether an acknowledgement of everything before `acked` is of our SYN/ACK, before the handshake is complete.
@@ -372,11 +382,9 @@ impl Connection {
         }
         let bare = seen.len == 0 && !seen.flags.fin;
         if acked == self.send.una && options.sack.as_slice().is_empty() && self.send.flight.is_empty() {
-            if bare {
-                return self.send.window_probe_answered();
-            }
-            // Nothing but data of the peer's.
-            if !self.send.judges_probe() {
+            // With data as well as without: whoever has some to send answers a probe by that.
+            self.send.window_probe_answered();
+            if bare || !self.send.judges_probe() {
                 return;
             }
         }

@@ -13,7 +13,8 @@
 //!
 //! # Limits
 //!
-//! No IP fragments, no urgent data (the pointer is ignored, RFC 6093 section 6), no source routes.
+//! No IP fragments, no source routes, no urgent data: it is data in line, as applications should have it (RFC 6093 section 6), but nobody is told
+//! where it ends, nor can any be sent (RFC 9293 section 3.8.5, MUST-30 to MUST-33).
 
 mod challenge;
 mod coalesce;

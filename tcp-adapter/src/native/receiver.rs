@@ -365,7 +365,10 @@ impl Receiver {
                 let window = self.window.advertise_told(self.next(), self.data.buffered(), window);
                 self.window.field(window)
             }
-            None if syn => ReceiveWindow::syn_window(self.window.buffer() as usize),
+            None if syn => {
+                let room = (self.window.buffer() as usize).saturating_sub(self.data.buffered());
+                self.window.own_in_syn(self.next(), room)
+            }
             None => self.own_field(now, mss),
         };
         self.field

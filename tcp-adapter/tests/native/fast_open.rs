@@ -28,6 +28,22 @@ script!(
 "
 );
 
+// RFC 9293 section 3.8.6: the window of the SYN/ACK counts from what it acknowledges on, and what it promises is taken.
+script!(
+    the_window_of_the_answer_begins_after_the_data_of_the_syn,
+    "
+    0       app    listen fast 10
+    +0      <<     S   0:0    win 65535 mss 1460 opt 34:
+    +0      >>     S.  0:0    ack 1 opt 34:*
+    +10ms   <<     .   1:1    ack 1
+    +0      <<2    S   0:1000 win 65535 mss 1460 sackOK opt 34:last
+    +0      >>2    S.  0:0    ack 1001 win 65535
+    +10ms   <<2    .   2001:66501 ack 1
+    +0      >>2    .   1:1    ack 1001 sack 2001:66501
+    +0      app2   recv 1000
+"
+);
+
 // Section 4.2.2: otherwise the data is dropped, and the right cookie handed out. A cookie is for one address.
 script!(
     a_wrong_cookie_gets_the_right_one_and_a_usual_handshake,

@@ -103,6 +103,22 @@ script!(
 "
 );
 
+// RFC 9293 section 3.10.7.4, second, and MUST-11: in SYN-RECEIVED too, whoever opened is refused by a reset.
+script!(
+    a_simultaneous_open_is_refused_by_a_reset,
+    "
+    0       app   connect
+    +0      >>    S   0:0
+    +5ms    <<    S   0:0    win 65535 mss 1000
+    +0      >>    S.  0:0    ack 1
+    +5ms    <<    R   1:1
+    +0      event no closed reset
+    +0      event closed refused
+    +0      info  gone
+    +60s    none
+"
+);
+
 // RFC 6298 sections 2.1 and 5.5; RFC 9293 section 3.8.3.
 script!(
     a_syn_is_sent_again_with_doubled_timeouts,

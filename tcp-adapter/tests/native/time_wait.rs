@@ -73,6 +73,30 @@ script!(
 "
 );
 
+// Section 3.6.1, MUST-13: a SYN ends it by opening a connection, not by being refused or dropped.
+script!(
+    a_new_syn_that_opens_nothing_does_not_end_it,
+    "
+    0       open
+    +0      app   shutdown
+    +0      >>    F.  1:1      ack 1
+    +10ms   <<    F.  1:1      ack 2
+    +0      >>    .   2:2      ack 2
+    +0      app   unlisten
+    +1s     <<    S   100:100  win 65535
+    +0      >>    R.  =0       ack 101
+    +0      <<    F.  1:1      ack 2
+    +0      >>    .   2:2      ack 2
+    +0      app   listen
+    +0      app   syn drop
+    +1s     <<    S   200:200  win 65535
+    +0      <<    F.  1:1      ack 2
+    +0      >>    .   2:2      ack 2
+    +11s    <<    F.  1:1      ack 2        # over
+    +0      >>    R   2:2
+"
+);
+
 script!(
     an_old_syn_opens_nothing,
     "

@@ -24,6 +24,32 @@ script!(
 "
 );
 
+// The same, MUST-37: a peer that has data to send answers by that, and lives.
+script!(
+    a_closed_window_is_probed_while_the_peer_sends,
+    "
+    stack user_timeout 1s
+    0       open  mss 1000 rtt 100ms
+    +0      app   send 3000
+    +0      >>    .   1:3001     by 1000 ack 1
+    +100ms  <<    .   1:1        ack 3001 win 0
+    +0      app   send 1000
+    +250ms..350ms >> . 3000:3000 ack 1
+    +0      <<    .   1:101      ack 3001 win 0
+    +40ms   >>*   .   3001:3001  ack 101
+    +400ms..700ms >> . 3000:3000 ack 101
+    +0      <<    .   101:201    ack 3001 win 0
+    +40ms   >>*   .   3001:3001  ack 201
+    +900ms..1400ms >> . 3000:3000 ack 201
+    +0      <<    .   201:301    ack 3001 win 0
+    +40ms   >>*   .   3001:3001  ack 301
+    +0      info  established 1
+    +0      <<    .   301:301    ack 3001 win 5000
+    +0      >>    .   3001:4001  ack 301
+    +0      app   recv 300
+"
+);
+
 script!(
     a_peer_that_does_not_answer_probes_is_given_up,
     "
@@ -157,6 +183,19 @@ script!(
     +0      >>    .   1:1        ack 6001 win 2000
     +0      >>    .   1:1        ack 7001 win 1000
     +0      >>    .   1:1        ack 8001 win 0
+"
+);
+
+// Section 3.8.6: the window does not move back after the SYN either, where the scale cannot express what was configured and the peer does not scale.
+script!(
+    the_first_window_is_one_that_the_scale_can_express,
+    "
+    stack recv_buffer 1073741824
+    stack recv_buffer_initial 1000
+    0       app   connect
+    +0      >>    S   0:0        win 16384 wscale 14
+    +10ms   <<    S.  0:0        ack 1 win 65535 mss 1000
+    +0      >>    .   1:1        ack 1 win 16384
 "
 );
 

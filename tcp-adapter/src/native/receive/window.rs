@@ -154,6 +154,16 @@ impl ReceiveWindow {
         self.tuning = None;
     }
 
+    /// The SYN carries `room` bytes of the stack's own window, from `rcv_nxt` on: data of the peer's SYN may have been taken (RFC 7413 section
+    /// 4.2.2). Its window field.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn own_in_syn(&mut self, rcv_nxt: u64, room: usize) -> u16 {
+        let field = Self::syn_window(room);
+        self.edge = self.edge.max(rcv_nxt + u64::from(field));
+        field
+    }
+
     /// The SYN carries the window that the layer above wants, cut to the limit: nothing else is permitted so far. Its window field.
     pub(crate) fn told_in_syn(&mut self, window: u32) -> u16 {
         let field = u16::try_from(window.min(self.limit)).unwrap_or(u16::MAX);
