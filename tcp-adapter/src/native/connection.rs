@@ -66,8 +66,9 @@ impl Handshake {
         self.sent += 1;
     }
 
-    /// It is to leave now, as the peer has repeated what it answers. Our timeout begins anew, and is not doubled, as it was not over (RFC 6298
-    /// section 5.5): if each repetition of the peer doubled it, both would come into step, and nothing would leave between them any more.
+    /// It is to leave now, as the peer has repeated what it answers, or sent what is out of place. Our timeout begins anew, and is not doubled,
+    /// as it was not over (RFC 6298 section 5.5): if each repetition of the peer doubled it, both would come into step, and nothing would leave
+    /// between them any more.
     pub(super) fn repeat(&mut self, now: Instant) {
         if self.resend_at > now {
             self.resend_at = now;

@@ -433,16 +433,23 @@ impl Connection {
     fn answer_stray(&mut self, cx: &mut Context<'_>, has_data: bool) {
         // Data outside the window is a retransmission or a probe, paced by the peer's timers;
         // withholding the answer would strand it in backoff.
-        if has_data {
+        if has_data && self.is_open() {
             self.ack_now = true;
         } else {
             self.challenge(cx, Occasion::Stray);
         }
     }
 
-    /// Owes the peer an acknowledgement, within limits.
+    /// Owes the peer an acknowledgement, within limits. Before the handshake is complete that is the SYN/ACK: whoever has not seen it learns what it
+    /// says, and whoever knows nothing of the handshake resets it.
     fn challenge(&mut self, cx: &mut Context<'_>, occasion: Occasion) {
-        self.ack_now |= self.challenges.allow(cx.now, occasion);
+        if !self.challenges.allow(cx.now, occasion) {
+            return;
+        }
+        match &mut self.phase {
+            Phase::SynReceived(handshake) => handshake.repeat(cx.now),
+            Phase::SynSent(_) | Phase::FastOpen(_) | Phase::Open => self.ack_now = true,
+        }
     }
 
     /// A router says that a packet of ours was too big (RFC 1191, RFC 8201). `seq` is that of the packet: what is not

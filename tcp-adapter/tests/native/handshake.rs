@@ -311,6 +311,77 @@ script!(
 "
 );
 
+// RFC 9293 section 3.10.7.4, first and second, and RFC 5961 section 3.2, in SYN-RECEIVED: only a reset outside the window is dropped.
+script!(
+    what_is_out_of_place_in_a_handshake_is_answered,
+    "
+    0       app   listen
+    0       <<    S   0:0    win 65535
+    +0      >>    S.  0:0    ack 1
+    +10ms   <<    R   5:5                # in the window
+    +0      >>    S.  0:0    ack 1
+    +10ms   <<    R   500000:500000
+    +10ms   none
+    +0      <<    .   500000:500100 ack 1
+    +0      >>    S.  0:0    ack 1
+    +10ms   <<    .   1:1    ack 1
+    +0      event established
+    +5s     none
+"
+);
+
+// The peer was restarted in the middle of the handshake: the answer has it reset what is left of that, and its SYN may open.
+script!(
+    another_syn_in_a_handshake_is_answered,
+    "
+    0       app   listen
+    0       <<    S   0:0    win 65535
+    +0      >>    S.  0:0    ack 1
+    500ms   <<    S   900000:900000 win 65535
+    +0      >>    S.  0:0    ack 1
+    +10ms   <<    R   1:1
+    +0      info  gone
+    +0      peer  new +900000
+    +0      <<    S   0:0    win 65535
+    +0      >>    S.  0:0    ack 1
+    +10ms   <<    .   1:1    ack 1
+    +0      event established
+"
+);
+
+// RFC 5961 section 7.
+script!(
+    answers_in_a_handshake_are_limited,
+    "
+    0       app   listen
+    0       <<    S   0:0    win 65535
+    +0      >>    S.  0:0    ack 1
+    +10ms   <<    .   100000:100001 ack 1
+    +0      >>    S.  0:0    ack 1
+    +0      <<    .   100000:100001 ack 1
+    +0      >>    S.  0:0    ack 1
+    +0      <<    .   100000:100001 ack 1
+    +0      >>    S.  0:0    ack 1
+    +0      <<    .   100000:100001 ack 1
+    +0      >>    S.  0:0    ack 1
+    +0      <<    .   100000:100001 ack 1
+    +0      >>    S.  0:0    ack 1
+    +0      <<    .   100000:100001 ack 1
+    +0      >>    S.  0:0    ack 1
+    +0      <<    .   100000:100001 ack 1
+    +0      >>    S.  0:0    ack 1
+    +0      <<    .   100000:100001 ack 1
+    +0      >>    S.  0:0    ack 1
+    +0      <<    .   100000:100001 ack 1
+    +0      >>    S.  0:0    ack 1
+    +0      <<    .   100000:100001 ack 1
+    +0      >>    S.  0:0    ack 1
+    +0      <<    .   100000:100001 ack 1
+    +500ms  none
+    1010ms  >>    S.  0:0    ack 1
+"
+);
+
 // RFC 9293 section 3.10.7.2.
 script!(
     a_listener_takes_nothing_but_syns,
