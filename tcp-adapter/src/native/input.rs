@@ -207,7 +207,7 @@ impl Connection {
     fn on_synchronized(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>, shift: u8) -> Disposition {
         let flags = segment.flags;
         let (syn, rst) = (flags.contains(Flags::SYN), flags.contains(Flags::RST));
-        if syn && !flags.contains(Flags::ACK) && self.repeats_the_syn(cx, segment) {
+        if syn && !rst && !flags.contains(Flags::ACK) && self.repeats_the_syn(cx, segment) {
             return Disposition::Done;
         }
         let options = Options::parse(segment.options);
@@ -339,6 +339,7 @@ impl Connection {
     /// A SYN/ACK of a peer whose SYN we have answered with one too (RFC 9293 section 3.5, figure 8).
     fn answers_both_syns(&self, segment: &Segment<'_>) -> bool {
         segment.flags.contains(Flags::SYN | Flags::ACK)
+            && !segment.flags.contains(Flags::RST)
             && segment.seq == self.receive.irs()
             && segment.ack.wrapping_sub(self.send.seq(0)) <= self.offered_on_syn()
             && segment.payload_len == 0

@@ -349,6 +349,23 @@ script!(
 "
 );
 
+// RFC 9293 section 3.10.7.4, first: whatever flags it has besides, a reset outside the window is dropped, and answered by nothing.
+script!(
+    a_reset_in_a_handshake_is_no_syn,
+    "
+    0       app   listen
+    0       <<    S   0:0    win 65535
+    +0      >>    S.  0:0    ack 1
+    +10ms   <<    SR  0:0
+    +10ms   none
+    +0      <<    SR. 0:0    ack 1
+    +10ms   none
+    +0      <<    .   1:1    ack 1
+    +0      event established
+    +5s     none
+"
+);
+
 // RFC 5961 section 7.
 script!(
     answers_in_a_handshake_are_limited,
