@@ -350,6 +350,8 @@ impl Connection {
         if segment.seq != self.receive.irs() {
             return false;
         }
+        // It may be for the marks that the first one got no answer: no data of ours asks for them then (RFC 3168 section 6.1.1).
+        self.send.not_capable |= !self.is_synchronized() && !segment.flags.contains(Flags::ECE | Flags::CWR);
         match &mut self.phase {
             Phase::SynReceived(handshake) | Phase::FastOpen(handshake)
                 if self.challenges.allow(cx.now, Occasion::Signal) =>

@@ -74,6 +74,30 @@ script!(
 "
 );
 
+// Section 6.1.1: a peer that repeats its SYN without the question gets no segments that ask for marks, though its own are still told.
+script!(
+    a_peer_that_asks_no_more_is_sent_nothing_to_mark,
+    "
+    0       app   listen
+    0       <<    SEW  0:0     win 65535 mss 1000
+    +0      >>    S.E  0:0     ack 1
+    500ms   <<    S   0:0      win 65535 mss 1000
+    +0      >>    S.E  0:0     ack 1
+    +10ms   <<    .   1:1      ack 1
+    +0      app   send 1000
+    +0      >>    .   1:1001   ack 1 notect
+    +10ms   <<    .   1:1001   ack 1001 ce
+    +0..40ms >>   .E  1001:1001 ack 1001 notect
+    +0      <<2   SEW  0:0     win 65535 mss 1000
+    +0      >>2   S.E  0:0     ack 1
+    +500ms  <<2   SEW  0:0     win 65535 mss 1000
+    +0      >>2   S.E  0:0     ack 1
+    +10ms   <<2   .   1:1      ack 1
+    +0      app2  send 1000
+    +0      >>2   .   1:1001   ack 1 ect0
+"
+);
+
 // Section 6.1.3: ECE until CWR.
 script!(
     marks_are_told_until_the_sender_has_reduced,
