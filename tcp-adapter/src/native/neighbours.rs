@@ -308,6 +308,10 @@ pub(super) fn is_peer_address(config: &InterfaceConfig, addr: IpAddr) -> bool {
     if addr.is_unspecified() || addr.is_multicast() || is_own(config, addr) {
         return false;
     }
+    // They never leave their host, so only an interface that is within it meets them (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3).
+    if addr.is_loopback() && !config.addrs.iter().any(|own| own.addr.is_loopback()) {
+        return false;
+    }
     let IpAddr::V4(v4) = addr else { return true };
     let is_subnet_broadcast = config.addrs.iter().any(|own| {
         let mask = u32::MAX.checked_shr(u32::from(own.prefix)).unwrap_or(0);

@@ -303,9 +303,14 @@ fn groups_networks_and_ourselves_are_no_peers() {
         ("fd00::1", true),
         ("ff02::1", false),
         ("::", false),
+        ("127.0.0.1", false),
+        ("127.200.0.1", false),
+        ("::1", false),
     ] {
         assert_eq!(is_peer_address(&config, ip(addr)), expected, "{addr}");
     }
+    let within = InterfaceConfig { addrs: vec!["127.0.0.2/8".parse().unwrap()], ..config };
+    assert!(is_peer_address(&within, ip("127.0.0.1")), "a link within the host");
 }
 
 #[test]
