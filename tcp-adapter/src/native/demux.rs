@@ -269,10 +269,11 @@ impl NativeStack {
     ) -> Option<(TcpId, Take)> {
         let flags = segment.flags;
         let syn = flags.contains(Flags::SYN);
-        if flags.contains(Flags::RST) || (syn && flags.contains(Flags::FIN)) {
+        if flags.contains(Flags::RST) {
             return None;
         }
-        if syn && !flags.contains(Flags::ACK) {
+        // Nobody opens what is to be closed at once.
+        if syn && !flags.intersects(Flags::ACK | Flags::FIN) {
             return self.open_passive(interface, tuple, segment, hook);
         }
         let resumed = if syn { Resumed::Unknown } else { self.resume(interface, tuple, segment, hook) };
