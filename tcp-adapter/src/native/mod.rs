@@ -15,6 +15,10 @@
 //!
 //! No IP fragments, no source routes, no urgent data: it is data in line, as applications should have it (RFC 6093 section 6), but nobody is told
 //! where it ends, nor can any be sent (RFC 9293 section 3.8.5, MUST-30 to MUST-33).
+//!
+//! Of what RFC 9293 has an application choose for each connection, the user timeout, keep-alive and Nagle's algorithm are settings of a
+//! whole stack; packets have a hop limit of 64 and no Diffserv codepoint (section 3.9.2). Nobody is told of soft ICMP errors
+//! (section 3.9.2.2).
 
 mod challenge;
 mod coalesce;
