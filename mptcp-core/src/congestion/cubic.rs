@@ -7,7 +7,7 @@
 //! the path the root of that part of a flow. [`Cubic::set_share`] makes it the same part of a CUBIC.
 //!
 //! Parts of a flow lose at different times, so together they swing less than one flow does, and get more where that is dropped at its
-//! peaks: a quarter more with four of them, in the simulator. Hence a part is taken for somewhat less than it is ([`SMOOTHNESS`]).
+//! peaks: a quarter more with four of them, in the simulator. Hence a part is taken for somewhat less than it is ([`smoothed`]).
 //!
 //! Windows are averaged for that from loss to loss (RFC 6356 section 4.1 allows averages as well): of windows that
 //! go up and down by themselves, the parts add up to more than one flow, since the largest of them counts more than the others.
@@ -20,9 +20,6 @@ use super::lia::linked;
 
 /// Round trips over which a window is averaged: what a part of a flow takes from one loss to the next, and some more.
 const ROUNDS: f64 = 256.0;
-
-/// The power of its share to which a path is a part of a flow: as far above 1 as four equal paths need for the rate of one flow.
-const SMOOTHNESS: f64 = 1.15;
 
 /// CUBIC (RFC 9438), as a part of one flow.
 #[derive(Debug)]
@@ -49,7 +46,12 @@ impl CoupledCubic {
 
 /// Which part of one flow the own path is.
 fn share(paths: &Paths) -> f64 {
-    (paths.own().window * linked(paths)).min(1.0).powf(SMOOTHNESS / 2.0)
+    smoothed((paths.own().window * linked(paths)).min(1.0).sqrt())
+}
+
+/// A part to the power of 9/8: as far above 1 as several equal paths need for the rate of one flow. Of roots, which are the same on all machines.
+fn smoothed(part: f64) -> f64 {
+    part * part.sqrt().sqrt().sqrt()
 }
 
 impl CongestionControl for CoupledCubic {
@@ -104,7 +106,7 @@ mod tests {
     fn equal_paths_are_equal_parts_of_a_flow() {
         for number in 1..=8 {
             let part = 1.0 / number as f64;
-            assert_near(share(&paths(&vec![(20.0, 30.0); number])), part.powf(SMOOTHNESS));
+            assert_near(share(&paths(&vec![(20.0, 30.0); number])), smoothed(part));
         }
     }
 
@@ -113,6 +115,8 @@ mod tests {
         // 100 * (10/0.0001) / (100/0.1 + 10/0.01)^2 = 2.5.
         assert_near(share(&paths(&[(100.0, 100.0), (10.0, 10.0)])), 1.0);
         // 10 * (10/0.0001) / (2000)^2 = 0.25.
-        assert_near(share(&paths(&[(10.0, 10.0), (100.0, 100.0)])), 0.5_f64.powf(SMOOTHNESS));
+        assert_near(share(&paths(&[(10.0, 10.0), (100.0, 100.0)])), smoothed(0.5));
+        // 2^(-8 * 9/8).
+        assert_near(smoothed(1.0 / 256.0), 1.0 / 512.0);
     }
 }

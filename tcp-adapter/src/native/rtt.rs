@@ -71,6 +71,12 @@ impl RttEstimator {
         self.srtt
     }
 
+    /// Whether what is not answered after two round trips is not merely late: that is no sooner than the timeout would be without its lower bound
+    /// (RFC 6298 section 2.3).
+    pub(super) fn is_steady(&self) -> bool {
+        self.srtt > 0 && 4 * self.rttvar <= self.srtt
+    }
+
     /// Measured last; 0 if unknown.
     pub(super) fn latest(&self) -> u64 {
         self.latest

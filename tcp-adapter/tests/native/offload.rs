@@ -66,7 +66,10 @@ script!(
     +0      open2 mss 1000 sackOK rtt 100ms
     +0      app2  send 10000
     +0      >>2   .   1:10001    ack 1 pieces 1000
-    +100ms  <<2   .   1:1        ack 7001
+    +100ms  <<2   .   1:1        ack 1001
+    +0      <<2   .   1:1        ack 3001
+    +0      <<2   .   1:1        ack 5001
+    +0      <<2   .   1:1        ack 7001
     +100ms..110ms >>2 . 7001:8001 ack 1       # a short one as a whole
     +0      >>2   .   8001:9001  ack 1
     +0      >>2   .   9001:10001 ack 1

@@ -171,7 +171,10 @@ script!(
     0       open  mss 1012 sackOK ts rtt 100ms
     +0      app   send 10000
     +0      >>    .   1:10001    by 1000 ack 1 ts 100/1001
-    +100ms  <<    .   1:1        ack 7001 ts 1200/100
+    +100ms  <<    .   1:1        ack 1001 ts 1200/100
+    +0      <<    .   1:1        ack 3001 ts 1200/100
+    +0      <<    .   1:1        ack 5001 ts 1200/100
+    +0      <<    .   1:1        ack 7001 ts 1200/100
     +100ms..110ms >> . 7001:8001 ack 1
     +0      >>    .   8001:9001  ack 1
     +0      >>    .   9001:10001 ack 1
@@ -189,7 +192,10 @@ script!(
     0       open  mss 1000 sackOK rtt 100ms
     +0      app   send 10000
     +0      >>    .   1:10001    by 1000 ack 1
-    +100ms  <<    .   1:1        ack 7001
+    +100ms  <<    .   1:1        ack 1001
+    +0      <<    .   1:1        ack 3001
+    +0      <<    .   1:1        ack 5001
+    +0      <<    .   1:1        ack 7001
     +100ms..110ms >> . 7001:8001 ack 1
     +0      >>    .   8001:9001  ack 1
     +0      >>    .   9001:10001 ack 1
@@ -197,6 +203,21 @@ script!(
     +0..50ms >>   .   7001:8001  ack 1
     +100ms  <<    .   1:1        ack 10001
     +0      info  timeouts 0 in_flight 0
+    +60s    none
+"
+);
+
+// While round trips vary as much as after the first of them, the answer may be late: the last segment alone, as section 7.3 has it.
+script!(
+    a_short_tail_is_not_repeated_while_round_trips_vary,
+    "
+    0       open  mss 1000 sackOK rtt 100ms
+    +0      app   send 10000
+    +0      >>    .   1:10001    by 1000 ack 1
+    +100ms  <<    .   1:1        ack 7001
+    +100ms..110ms >> . 9001:10001 ack 1
+    +50ms   none
+    +0      <<    .   1:1        ack 10001
     +60s    none
 "
 );
@@ -326,7 +347,10 @@ script!(
     0       open  mss 1012 sackOK ts rtt 100ms
     +0      app   send 10000
     +0      >>    .   1:10001    by 1000 ack 1 ts 100/1001
-    +100ms  <<    .   1:1        ack 7001 ts 1200/100
+    +100ms  <<    .   1:1        ack 1001 ts 1200/100
+    +0      <<    .   1:1        ack 3001 ts 1200/100
+    +0      <<    .   1:1        ack 5001 ts 1200/100
+    +0      <<    .   1:1        ack 7001 ts 1200/100
     +100ms..110ms >> . 7001:8001 ack 1
     +0      >>    .   8001:9001  ack 1
     +0      >>    .   9001:10001 ack 1

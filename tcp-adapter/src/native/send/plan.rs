@@ -206,12 +206,14 @@ impl Sender {
 
     /// Whether a probe repeats all that is outstanding. A receiver that has any of it but its beginning would have said so: all of it
     /// is lost, or nothing is. Where the last segment alone were repeated, the others would be found a round trip later (RFC 8985 section 7.4.1).
-    /// More than RFC 5827 lets leave early, or than the congestion window has room for, is not sent on such a suspicion.
+    /// More than RFC 5827 lets leave early, or than the congestion window has room for, is not sent on such a suspicion; nor where round trips
+    /// vary so much that the answer may only be late, as they do while a thin path fills.
     fn is_tail_short(&self) -> bool {
         let tail = self.nxt - self.una;
         tail <= SHORT_TAIL * u64::from(self.mss)
             && self.flight.in_flight() + tail <= self.control.cwnd()
             && self.flight.sacked() == 0
+            && self.rtt.is_steady()
     }
 
     fn new_data(&mut self, allowance: u64, limits: Limits) -> Result<Option<Plan>, Blocked> {
